@@ -1,0 +1,57 @@
+"""What the caller may do, asked of Azure before anything is changed."""
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from opslib.azure.connect import Workspace
+from opslib.model import Endpoint
+
+PERMISSIONS_API_VERSION = "2022-04-01"
+AUTOSCALE_API_VERSION = "2022-10-01"
+PROVIDER = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
+
+ACTIONS = {
+    "deploy": (f"{PROVIDER}/read", f"{PROVIDER}/deployments/write", f"{PROVIDER}/deployments/delete"),
+    "canary": (f"{PROVIDER}/read", f"{PROVIDER}/write"),
+    "scale": (f"{PROVIDER}/read", f"{PROVIDER}/deployments/write"),
+    "rollback": (f"{PROVIDER}/read", f"{PROVIDER}/write"),
+}
+"""Actions that each runbook needs. Source: "Manage access to Azure Machine Learning workspaces"."""
+
+
+def missing_actions(workspace: Workspace, endpoint: Endpoint, runbook: str) -> tuple[str, ...]:
+    """Name the actions that the runbook needs on the endpoint and the caller has not."""
+    path = f"{endpoint.id}/providers/Microsoft.Authorization/permissions"
+    permissions = workspace.arm.list(path, PERMISSIONS_API_VERSION)
+    return tuple(action for action in ACTIONS[runbook] if not is_allowed(action, permissions))
+
+
+def is_allowed(action: str, permissions: Iterable[Mapping[str, Any]]) -> bool:
+    """Say whether some entry grants an action that the same entry does not take back.
+
+    Source: "Permissions - List For Resource"; names ignore case, ``*`` spans slashes.
+    """
+    return any(
+        _matches(action, entry.get("actions") or []) and not _matches(action, entry.get("notActions") or [])
+        for entry in permissions
+    )
+
+
+def _matches(action: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
+
+
+def autoscale_settings(workspace: Workspace, deployment_id: str) -> tuple[str, ...]:
+    """Name the enabled autoscale settings that target a deployment and would override a manual scale."""
+    scope = workspace.scope
+    path = (
+        f"/subscriptions/{scope.subscription_id}/resourceGroups/{scope.resource_group}"
+        "/providers/Microsoft.Insights/autoscaleSettings"
+    )
+    return tuple(
+        setting["name"]
+        for setting in workspace.arm.list(path, AUTOSCALE_API_VERSION)
+        if setting["properties"].get("enabled")
+        and str(setting["properties"].get("targetResourceUri", "")).lower() == deployment_id.lower()
+    )

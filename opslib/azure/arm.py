@@ -1,0 +1,195 @@
+"""Azure Resource Manager's own JSON: read, write, wait, and every foreign error mapped at this one edge.
+
+It imports in 0.2 s where azure.ai.ml takes seconds, and keeps every field: azure-ai-ml's own read-modify-write
+drops `modelMountPath` and `startupProbe` of a deployment.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError as CoreError
+from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline import PipelineResponse
+from azure.core.pipeline.policies import (
+    ContentDecodePolicy,
+    HeadersPolicy,
+    RequestIdPolicy,
+    RetryPolicy,
+    UserAgentPolicy,
+)
+from azure.core.polling import LROPoller
+from azure.core.rest import HttpRequest
+from azure.mgmt.core import ARMPipelineClient
+from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
+from azure.mgmt.core.polling.arm_polling import ARMPolling
+
+from opslib.errors import AzureError, NotFound, OperationFailed, OperationTimeout
+from opslib.model import Receipt
+
+Json = dict[str, Any]
+Progress = Callable[[str], None]
+"""Called about once a second while something is waited for, with its state in Azure's words."""
+
+POLL_INTERVAL_S = 5.0
+"""Where the service sends no Retry-After. azure-ai-ml waits 5 s or 30 s."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A response and its body."""
+
+    status: int
+    body: Json
+    correlation_id: str
+    pipeline: "PipelineResponse[Any, Any]"
+
+
+class Arm:
+    """One authenticated client of Azure Resource Manager.
+
+    Parameters
+    ----------
+    resource_manager
+        Base URL, without a trailing slash.
+    credential
+        Asked for the scope ``<resource_manager>/.default``.
+    """
+
+    def __init__(self, resource_manager: str, credential: TokenCredential) -> None:
+        self._client: ARMPipelineClient[Any, Any] = ARMPipelineClient(
+            base_url=resource_manager,
+            policies=[
+                RequestIdPolicy(),
+                HeadersPolicy({"Accept": "application/json"}),
+                UserAgentPolicy("opslib"),
+                RetryPolicy(retry_total=5, retry_backoff_max=20),
+                ARMChallengeAuthenticationPolicy(credential, f"{resource_manager}/.default"),
+                ContentDecodePolicy(),
+            ],
+        )
+
+    def get(self, path: str, api_version: str, **query: str) -> Json:
+        """Read one resource."""
+        return self._send("GET", path, api_version, query=query).body
+
+    def list(self, path: str, api_version: str, **query: str) -> list[Json]:
+        """Read a collection, all pages of it (at most 1000)."""
+        page = self._send("GET", path, api_version, query=query).body
+        items: list[Json] = list(page.get("value", []))
+        for _ in range(1000):
+            if not page.get("nextLink"):
+                break
+            page = self._send("GET", page["nextLink"], "").body
+            items += page.get("value", [])
+        return items
+
+    def post(self, path: str, api_version: str, body: Json | None = None) -> Json:
+        """Call an action that answers at once."""
+        return self._send("POST", path, api_version, body=body or {}).body
+
+    def write(
+        self,
+        method: str,
+        path: str,
+        api_version: str,
+        *,
+        body: Json | None = None,
+        deadline_s: float,
+        progress: Progress,
+    ) -> Receipt:
+        """Change a resource and wait until the long-running operation has ended.
+
+        Raises
+        ------
+        OperationFailed
+            If it ended in Failed or Canceled; `code` is ARM's.
+        OperationTimeout
+            If it did not end within `deadline_s`; it may still be under way.
+        """
+        started_at, begun_s = datetime.now(UTC), monotonic()
+        answer = self._send(method, path, api_version, body=body)
+        poller: LROPoller[Any] = LROPoller(
+            self._client, answer.pipeline, lambda response: response, ARMPolling(timeout=POLL_INTERVAL_S)
+        )
+        await_operation(poller, f"{method} {path}", deadline_s, progress)
+        return Receipt(method, path, answer.correlation_id, started_at, round(monotonic() - begun_s, 3))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        api_version: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+    ) -> _Answer:
+        url = path if path.startswith("https://") else self._client.format_url(path)
+        params = {"api-version": api_version, **(query or {})} if api_version else {}
+        with mapped_errors(f"{method} {path}"):
+            request = HttpRequest(method, url, params=params, json=body)
+            pipeline = self._client.send_request(request, _return_pipeline_response=True)
+            response = pipeline.http_response
+            response.raise_for_status()
+        content = response.json() if response.content else {}
+        correlation_id = response.headers.get("x-ms-correlation-request-id", "")
+        return _Answer(response.status_code, content, correlation_id, pipeline)
+
+
+def await_operation(poller: LROPoller[Any], what: str, deadline_s: float, progress: Progress) -> None:
+    """Wait for a long-running operation in steps of a second, so that an interrupt lands."""
+    begun_s = monotonic()
+    while not poller.done():
+        if monotonic() - begun_s > deadline_s:
+            raise OperationTimeout(
+                f"{what} did not end within {deadline_s:.0f} s (last seen: {poller.status()}). It may still be "
+                "under way: look at the resource's provisioningState before doing anything else"
+            )
+        with mapped_operation(what):
+            poller.wait(1.0)
+        progress(poller.status())
+    with mapped_operation(what):
+        poller.result()
+
+
+@contextmanager
+def mapped_errors(what: str) -> Iterator[None]:
+    """Turn azure-core's errors into ours."""
+    try:
+        yield
+    except HttpResponseError as error:
+        code = error.error.code if error.error and error.error.code else ""
+        headers = getattr(error.response, "headers", {})
+        correlation_id = headers.get("x-ms-correlation-request-id", "")
+        kind = NotFound if error.status_code == 404 else AzureError
+        message = f"{what}: {error.status_code} {describe(error)}"
+        raise kind(message, error.status_code, code, correlation_id) from error
+    except CoreError as error:
+        raise AzureError(f"{what}: {error.message}") from error
+
+
+@contextmanager
+def mapped_operation(what: str) -> Iterator[None]:
+    """Turn the failure of a long-running operation into ours: its HTTP status is 200, so only the code tells."""
+    try:
+        yield
+    except HttpResponseError as error:
+        code = error.error.code if error.error and error.error.code else ""
+        raise OperationFailed(f"{what} failed: {describe(error)}", code) from error
+    except CoreError as error:
+        raise AzureError(f"{what}: {error.message}") from error
+
+
+def describe(error: HttpResponseError) -> str:
+    """Say ARM's error in one line: the code and the innermost message that a person can act on."""
+    if error.error is None:
+        return str(error.message)
+    detail = error.error
+    while detail.details:
+        detail = detail.details[0]
+    outer = f"({error.error.code}) {error.error.message}"
+    return outer if detail is error.error else f"{outer} ({detail.code}) {detail.message}"

@@ -1,0 +1,230 @@
+"""Endpoints and deployments through ARM's own JSON: read, one change, read back.
+
+Every write re-reads first and stops on drift, and every write is idempotent: what is already as wanted is left
+alone. A field that opslib does not know is put back as it was read.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from time import monotonic, sleep
+from typing import Any
+
+from opslib.azure.arm import Json, Progress
+from opslib.azure.connect import Workspace
+from opslib.errors import ApplyError, Drift, NotFound, OperationTimeout
+from opslib.model import Deployment, Endpoint, Receipt, Traffic
+
+API_VERSION = "2024-10-01"
+"""Newest stable version of the specification that has online endpoints as they are read here."""
+
+READ_BACK_S = 60.0
+"""A traffic update is eventually consistent (azure-dev PR 3881): reads may lag behind a succeeded write."""
+
+TERMINAL_STATES = frozenset({"Succeeded", "Failed", "Canceled"})
+
+
+def read_endpoint(workspace: Workspace, name: str) -> Endpoint:
+    """Read an endpoint and its deployments.
+
+    Raises
+    ------
+    NotFound
+        If there is no such endpoint; the message names those that exist.
+    """
+    try:
+        arm = workspace.arm.get(_path(workspace, name), API_VERSION)
+    except NotFound as error:
+        known = ", ".join(sorted(e["name"] for e in list_endpoints(workspace))) or "none"
+        raise NotFound(
+            f"endpoint {name!r} does not exist in workspace {workspace.scope.workspace_name}; it has: {known}",
+            error.status,
+            error.code,
+            error.correlation_id,
+        ) from error
+    deployments = workspace.arm.list(f"{_path(workspace, name)}/deployments", API_VERSION)
+    return _endpoint(arm, deployments)
+
+
+def list_endpoints(workspace: Workspace) -> list[Json]:
+    """List the workspace's endpoints, as ARM's JSON."""
+    return workspace.arm.list(f"{workspace.scope.workspace_id}/onlineEndpoints", API_VERSION)
+
+
+def set_traffic(
+    workspace: Workspace, name: str, before: Traffic, after: Traffic, deadline_s: float, progress: Progress
+) -> Receipt:
+    """Route live traffic from `before` to `after`, and read back until it shows.
+
+    Raises
+    ------
+    Drift
+        If the endpoint's traffic is neither `before` nor `after`: somebody else changed it meanwhile.
+    """
+    begun_s = monotonic()
+    arm = settle(workspace, name, deadline_s, progress)
+    seen = _positive(arm["properties"].get("traffic"))
+    if seen == _positive(after):
+        return _unchanged("PUT", _path(workspace, name))
+    if seen != _positive(before):
+        raise Drift(
+            f"traffic of {name} is {dict(seen)}, expected {dict(_positive(before))}: somebody changed it since it "
+            "was read. Nothing was overwritten; look who did, then plan again"
+        )
+    body = _writable(arm)
+    body["properties"]["traffic"] = dict(_positive(after))
+    receipt = workspace.arm.write(
+        "PUT",
+        _path(workspace, name),
+        API_VERSION,
+        body=body,
+        deadline_s=max(1.0, deadline_s - (monotonic() - begun_s)),
+        progress=progress,
+    )
+    _read_back(workspace, name, after)
+    return receipt
+
+
+def scale(
+    workspace: Workspace, name: str, deployment: str, instances: int, deadline_s: float, progress: Progress
+) -> Receipt:
+    """Set a deployment's number of instances by PATCH of its sku, which leaves every other field alone."""
+    path = f"{_path(workspace, name)}/deployments/{deployment}"
+    settle(workspace, name, deadline_s, progress)
+    arm = workspace.arm.get(path, API_VERSION)
+    if arm["sku"]["capacity"] == instances:
+        return _unchanged("PATCH", path)
+    body = {"sku": arm["sku"] | {"capacity": instances}}
+    receipt = workspace.arm.write("PATCH", path, API_VERSION, body=body, deadline_s=deadline_s, progress=progress)
+    seen = workspace.arm.get(path, API_VERSION)["sku"]["capacity"]
+    if seen != instances:
+        raise ApplyError(f"{deployment} has {seen} instances after a succeeded scale to {instances}: autoscale?")
+    return receipt
+
+
+def delete_deployment(
+    workspace: Workspace, name: str, deployment: str, deadline_s: float, progress: Progress
+) -> Receipt:
+    """Delete a deployment. One that takes live traffic is refused by the service; an absent one is no error."""
+    path = f"{_path(workspace, name)}/deployments/{deployment}"
+    return workspace.arm.write("DELETE", path, API_VERSION, deadline_s=deadline_s, progress=progress)
+
+
+def read_logs(workspace: Workspace, name: str, deployment: str, lines: int = 200) -> str:
+    """Read the last lines of a deployment's container; Azure picks the instance, so absence proves nothing."""
+    path = f"{_path(workspace, name)}/deployments/{deployment}/getLogs"
+    answer = workspace.arm.post(path, API_VERSION, {"containerType": "InferenceServer", "tail": lines})
+    return str(answer.get("content") or "")
+
+
+def read_scoring_key(workspace: Workspace, endpoint: Endpoint) -> str:
+    """Fetch what authorises a scoring request, as the endpoint's authMode says. Never to be shown or written."""
+    path = _path(workspace, endpoint.name)
+    if endpoint.auth_mode.lower() == "key":
+        return str(workspace.arm.post(f"{path}/listKeys", API_VERSION)["primaryKey"])
+    if endpoint.auth_mode.lower() == "amltoken":
+        return str(workspace.arm.post(f"{path}/token", API_VERSION)["accessToken"])
+    return workspace.credential.get_token("https://ml.azure.com/.default").token
+
+
+def settle(workspace: Workspace, name: str, deadline_s: float, progress: Progress) -> Json:
+    """Wait until neither the endpoint nor a deployment of it is being changed; return the endpoint's JSON.
+
+    A write in a transitional state is refused by the service ("... because it is in Updating provisioning state").
+    """
+    path = _path(workspace, name)
+    begun_s = monotonic()
+    while True:
+        arm = workspace.arm.get(path, API_VERSION)
+        resources = [arm, *workspace.arm.list(f"{path}/deployments", API_VERSION)]
+        busy = [r for r in resources if r["properties"].get("provisioningState") not in TERMINAL_STATES]
+        if not busy:
+            return arm
+        state = ", ".join(f"{r['name']} {r['properties']['provisioningState']}" for r in busy)
+        if monotonic() - begun_s > deadline_s:
+            raise OperationTimeout(
+                f"another operation on {name} did not end within {deadline_s:.0f} s ({state}); nothing was "
+                "changed. Wait for it to end, then run again"
+            )
+        progress(f"waiting for {state}")
+        sleep(1.0)
+
+
+def _read_back(workspace: Workspace, name: str, wanted: Traffic) -> None:
+    begun_s = monotonic()
+    while True:
+        arm = workspace.arm.get(_path(workspace, name), API_VERSION)
+        seen = _positive(arm["properties"].get("traffic"))
+        if seen == _positive(wanted):
+            return
+        if monotonic() - begun_s > READ_BACK_S:
+            raise Drift(
+                f"traffic of {name} still reads {dict(seen)} {READ_BACK_S:.0f} s after it was set to "
+                f"{dict(_positive(wanted))}: somebody changed it meanwhile, or the service lost the update"
+            )
+        sleep(1.0)
+
+
+def _path(workspace: Workspace, name: str) -> str:
+    return f"{workspace.scope.workspace_id}/onlineEndpoints/{name}"
+
+
+def _positive(traffic: Mapping[str, int] | None) -> dict[str, int]:
+    """Traffic without zero weights, names in lower case: azure-ai-ml strips the ones and lowers the others."""
+    return {name.lower(): weight for name, weight in (traffic or {}).items() if weight}
+
+
+def _writable(arm: Json) -> Json:
+    """What a PUT takes of what a GET gave: everything but what only the service sets."""
+    properties = {k: v for k, v in arm["properties"].items() if k not in _READ_ONLY}
+    properties["properties"] = {
+        k: v for k, v in (properties.get("properties") or {}).items() if k != "AzureAsyncOperationUri"
+    }
+    body = {k: arm[k] for k in ("location", "tags", "kind", "sku", "identity") if arm.get(k) is not None}
+    return body | {"properties": properties}
+
+
+_READ_ONLY = frozenset({"scoringUri", "swaggerUri", "provisioningState"})
+
+
+def _unchanged(method: str, path: str) -> Receipt:
+    return Receipt(method, path, "", datetime.now(UTC), 0.0, changed=False)
+
+
+def _endpoint(arm: Json, deployments: list[Json]) -> Endpoint:
+    properties = arm["properties"]
+    read = sorted((_deployment(d) for d in deployments), key=lambda d: d.name)
+    spelled = {d.name.lower(): d.name for d in read}
+    return Endpoint(
+        name=arm["name"],
+        provisioning_state=properties.get("provisioningState", "Unknown"),
+        auth_mode=properties.get("authMode", ""),
+        scoring_uri=properties.get("scoringUri", ""),
+        traffic={spelled.get(n, n): w for n, w in _positive(properties.get("traffic")).items()},
+        mirror_traffic={spelled.get(n, n): w for n, w in _positive(properties.get("mirrorTraffic")).items()},
+        tags=arm.get("tags") or {},
+        deployments=tuple(read),
+        arm=arm,
+    )
+
+
+def _deployment(arm: Json) -> Deployment:
+    properties: dict[str, Any] = arm["properties"]
+    return Deployment(
+        name=arm["name"],
+        provisioning_state=properties.get("provisioningState", "Unknown"),
+        model=_asset(properties.get("model")),
+        environment=_asset(properties.get("environmentId")),
+        code=_asset((properties.get("codeConfiguration") or {}).get("codeId")),
+        instance_type=properties.get("instanceType") or "",
+        instance_count=int((arm.get("sku") or {}).get("capacity") or 0),
+        max_concurrent_requests_per_instance=int(
+            (properties.get("requestSettings") or {}).get("maxConcurrentRequestsPerInstance") or 1
+        ),
+        arm=arm,
+    )
+
+
+def _asset(arm_id: str | None) -> str:
+    """Shorten an asset's ARM id to name:version."""
+    parts = (arm_id or "").split("/")
+    return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else (arm_id or "")

@@ -1,0 +1,139 @@
+"""Ask an endpoint as its clients do, without the SDK.
+
+azure-ai-ml's `invoke` leaks the deployment header into every later call of the process, retries on its own and
+loses status codes; a canary measured with it is not measured at all. This client sends each request once.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from opslib.azure.connect import Workspace
+from opslib.azure.endpoints import read_scoring_key
+from opslib.errors import DefinitionError
+from opslib.model import Endpoint, ProbeResult
+
+PROBE_PREFIX = "opslib-"
+"""Begins the `x-ms-client-request-id` of every request that opslib sends, so that users' traffic is told apart."""
+
+TIMEOUT_S = 185.0
+"""Longer than the longest request timeout of a managed endpoint (180 s), so that its 408 is seen."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One request and, where it is known, the answer it must get."""
+
+    request: Any
+    answer: Any = None
+
+
+def read_probes(path: str) -> tuple[Probe, ...]:
+    """Read a ``.jsonl`` of probes: one ``{"request": ..., "answer": ...}`` a line; `answer` may be left out.
+
+    Raises
+    ------
+    DefinitionError
+        If there is no such file, it holds no probe, or a line is not one.
+    """
+    try:
+        lines = [line for line in Path(path).read_text().splitlines() if line.strip()]
+    except OSError as error:
+        raise DefinitionError(f"probes {path!r} cannot be read: {error.strerror}") from error
+    if not lines:
+        raise DefinitionError(f'{path} holds no probe; expected lines like {{"request": ..., "answer": ...}}')
+    return tuple(_read_probe(path, number, line) for number, line in enumerate(lines, start=1))
+
+
+def _read_probe(path: str, number: int, line: str) -> Probe:
+    try:
+        probe = json.loads(line)
+        if not isinstance(probe, dict) or "request" not in probe or probe.keys() - {"request", "answer"}:
+            raise ValueError('expected an object with "request" and, at most, "answer"')
+        return Probe(probe["request"], probe.get("answer"))
+    except ValueError as error:
+        raise DefinitionError(f"{path}, line {number}: {error}") from error
+
+
+class ScoringClient:
+    """Sends requests to one endpoint, each once, over connections that are kept open."""
+
+    def __init__(self, http: httpx.Client, endpoint: Endpoint, key: str) -> None:
+        self._http = http
+        self._uri = endpoint.scoring_uri
+        self._key = key
+
+    def send(self, probe: Probe, deployment: str = "") -> ProbeResult:
+        """Ask once and check the answer; a named `deployment` is forced by header, even at 0 % traffic."""
+        client_request_id = f"{PROBE_PREFIX}{uuid4().hex[:24]}"
+        headers = {"Authorization": f"Bearer {self._key}", "x-ms-client-request-id": client_request_id}
+        if deployment:
+            headers["azureml-model-deployment"] = deployment
+        sent_at, begun_s = datetime.now(UTC), perf_counter()
+        try:
+            response = self._http.post(self._uri, json=probe.request, headers=headers)
+        except httpx.HTTPError as error:
+            status, answered_by, problem = None, "", f"no answer: {error}"
+        else:
+            status = response.status_code
+            answered_by = response.headers.get("azureml-model-deployment", "")
+            problem = _problem(response, probe, deployment, answered_by)
+        latency_ms = round((perf_counter() - begun_s) * 1000, 3)
+        return ProbeResult(sent_at, status, latency_ms, answered_by, client_request_id, problem)
+
+    def send_all(self, probes: Sequence[Probe], requests: int, deployment: str = "") -> Iterator[ProbeResult]:
+        """Ask `requests` times, going round the probes."""
+        for number in range(requests):
+            yield self.send(probes[number % len(probes)], deployment)
+
+
+@contextmanager
+def scoring_client(workspace: Workspace, endpoint: Endpoint) -> Iterator[ScoringClient]:
+    """Open a client on an endpoint, authorised as its authMode says."""
+    key = read_scoring_key(workspace, endpoint)
+    with httpx.Client(verify=workspace.tls, timeout=TIMEOUT_S) as http:
+        yield ScoringClient(http, endpoint, key)
+
+
+def failures(results: Iterable[ProbeResult]) -> list[ProbeResult]:
+    """Those that did not get the answer they must."""
+    return [result for result in results if not result.ok]
+
+
+def _problem(response: httpx.Response, probe: Probe, deployment: str, answered_by: str) -> str:
+    """Say what is wrong with an answer; empty where nothing is."""
+    if response.status_code != 200:
+        reason = response.headers.get("ms-azureml-model-error-reason", "")
+        said = " ".join(response.text.split())[:300]
+        return f"status {response.status_code} {reason}: {said}".replace(" :", ":")
+    if deployment and answered_by and answered_by.lower() != deployment.lower():
+        return f"answered by {answered_by}, asked {deployment}"
+    try:
+        answer = response.json()
+    except ValueError:
+        return f"not JSON: {response.text[:300]}"
+    if probe.answer is not None and not matches(answer, probe.answer):
+        return f"answered {json.dumps(answer)[:300]}, expected {json.dumps(probe.answer)[:300]}"
+    return ""
+
+
+def matches(answer: Any, expected: Any) -> bool:
+    """Compare JSON; numbers to a relative 1e-6, since a float's last digits depend on the machine's BLAS."""
+    if isinstance(expected, bool) or isinstance(answer, bool):
+        return answer is expected
+    if isinstance(expected, int | float) and isinstance(answer, int | float):
+        return math.isclose(answer, expected, rel_tol=1e-6, abs_tol=1e-9)
+    if isinstance(expected, list) and isinstance(answer, list):
+        return len(answer) == len(expected) and all(map(matches, answer, expected))
+    if isinstance(expected, dict) and isinstance(answer, dict):
+        return answer.keys() == expected.keys() and all(matches(answer[k], v) for k, v in expected.items())
+    return bool(answer == expected)

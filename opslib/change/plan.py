@@ -1,0 +1,164 @@
+"""Plans: before, after, the steps between and the undo, made before anything is applied. Pure."""
+
+from collections.abc import Sequence
+
+from opslib.errors import PlanError
+from opslib.model import (
+    Change,
+    CreateDeployment,
+    DeleteDeployment,
+    Endpoint,
+    Plan,
+    Scope,
+    SendProbes,
+    SetInstanceCount,
+    SetTraffic,
+    Step,
+    Traffic,
+)
+
+
+def share_traffic(before: Traffic, canary: str, weight: int) -> dict[str, int]:
+    """Give the canary its weight and leave the others the rest, in their old proportion.
+
+    Parameters
+    ----------
+    before
+        Traffic without the canary; sums to 100 [percent].
+    canary
+        Deployment on trial.
+    weight
+        Its share of live traffic; 0 to 100 [percent].
+
+    Returns
+    -------
+    dict
+        Whole percents that sum to 100; remainders go to the largest fractions, then by name.
+
+    Raises
+    ------
+    PlanError
+        If `before` does not sum to 100.
+
+    Examples
+    --------
+    >>> share_traffic({"blue": 100}, "green", 10)
+    {'blue': 90, 'green': 10}
+    """
+    if sum(before.values()) != 100:
+        raise PlanError(
+            f"traffic must sum to 100 before it can be shared, got {sum(before.values())} ({dict(before)})"
+        )
+    rest = 100 - weight
+    exact = {name: share * rest / 100 for name, share in before.items()}
+    shared = {name: int(share) for name, share in exact.items()}
+    by_fraction = sorted(exact, key=lambda name: (shared[name] - exact[name], name))
+    for name in by_fraction[: rest - sum(shared.values())]:
+        shared[name] += 1
+    shared[canary] = weight
+    return {name: share for name, share in shared.items() if share}
+
+
+def plan_stages(before: Endpoint, canary: str, stages: Sequence[int], bake_s: float) -> Plan:
+    """Plan a canary: one traffic step a stage; the undo gives back the traffic before."""
+    steps: list[SetTraffic] = []
+    current: Traffic = dict(before.traffic)
+    for weight in stages:
+        after = share_traffic(before.traffic, canary, weight)
+        steps.append(SetTraffic(before.name, current, after, bake_s))
+        current = after
+    undo = SetTraffic(before.name, current, dict(before.traffic))
+    return Plan(before.name, before, tuple(steps), (undo,), (_traffic_change(before.traffic, current),))
+
+
+def plan_return(before: Endpoint, to: str, requests: int) -> Plan:
+    """Plan a rollback: all traffic to one deployment in one step, then real requests."""
+    found = before.find(to)
+    if found is None:
+        raise PlanError(f"deployment {to!r} does not exist; {before.name} has: {before.deployment_names()}")
+    after = {found.name: 100}
+    steps: tuple[Step, ...] = (
+        SetTraffic(before.name, dict(before.traffic), after),
+        SendProbes(before.name, "", requests),
+    )
+    undo = SetTraffic(before.name, after, dict(before.traffic))
+    return Plan(before.name, before, steps, (undo,), (_traffic_change(before.traffic, after),))
+
+
+def plan_create(before: Endpoint, step: CreateDeployment, requests: int) -> Plan:
+    """Plan a deployment at zero traffic, asked directly before it is called ready."""
+    steps: tuple[Step, ...] = (step, SendProbes(before.name, step.deployment, requests))
+    made = f"{step.model} on {step.instance_count} x {step.instance_type}, 0 % of traffic"
+    return Plan(
+        before.name,
+        before,
+        steps,
+        (DeleteDeployment(before.name, step.deployment),),
+        (Change(f"deployment {step.deployment}", "absent", made),),
+    )
+
+
+def plan_instances(before: Endpoint, deployment: str, instances: int) -> Plan:
+    """Plan a scale, in or out."""
+    found = before.find(deployment)
+    if found is None:
+        raise PlanError(f"deployment {deployment!r} does not exist; {before.name} has: {before.deployment_names()}")
+    step = SetInstanceCount(before.name, found.name, found.instance_count, instances)
+    undo = SetInstanceCount(before.name, found.name, instances, found.instance_count)
+    change = Change(f"instances of {found.name}", str(found.instance_count), str(instances))
+    return Plan(before.name, before, (step,), (undo,), (change,))
+
+
+def canary_of(plan: Plan) -> str:
+    """The deployment that the plan's traffic steps bring in."""
+    last = plan.steps[-1]
+    assert isinstance(last, SetTraffic)
+    return next(name for name in last.after if not plan.before.traffic.get(name))
+
+
+def describe_step(step: Step) -> str:
+    """Say a step in words."""
+    match step:
+        case SetTraffic():
+            bake = f", watched for {step.bake_s:g} s" if step.bake_s else ""
+            return f"traffic {describe_traffic(step.before)} -> {describe_traffic(step.after)}{bake}"
+        case CreateDeployment():
+            return f"create deployment {step.deployment} at zero traffic"
+        case DeleteDeployment():
+            return f"delete deployment {step.deployment}"
+        case SetInstanceCount():
+            return f"instances of {step.deployment} {step.before} -> {step.after}"
+        case SendProbes():
+            asked = f"{step.deployment} directly" if step.deployment else "the endpoint"
+            return f"ask {asked} {step.requests} times and check the answers"
+
+
+def describe_traffic(traffic: Traffic) -> str:
+    """Say a traffic map in words."""
+    return " ".join(f"{name}={weight}" for name, weight in traffic.items() if weight) or "none"
+
+
+def az_command(step: Step, scope: Scope) -> str:
+    """Say what a person could type for the same step. Source: reference of the `az ml` extension, version 2."""
+    where = f"--resource-group {scope.resource_group} --workspace-name {scope.workspace_name}"
+    match step:
+        case SetTraffic():
+            weights = " ".join(f"{n}={w}" for n, w in (dict.fromkeys(step.before, 0) | dict(step.after)).items())
+            return f'az ml online-endpoint update --name {step.endpoint} --traffic "{weights}" {where}'
+        case CreateDeployment():
+            return f"az ml online-deployment create --file {step.definition} {where}"
+        case DeleteDeployment():
+            name = f"--name {step.deployment} --endpoint-name {step.endpoint}"
+            return f"az ml online-deployment delete {name} --yes {where}"
+        case SetInstanceCount():
+            name = f"--name {step.deployment} --endpoint-name {step.endpoint}"
+            return f"az ml online-deployment update {name} --set instance_count={step.after} {where}"
+        case SendProbes():
+            forced = f" --deployment-name {step.deployment}" if step.deployment else ""
+            return (
+                f"az ml online-endpoint invoke --name {step.endpoint}{forced} --request-file request.json {where}"
+            )
+
+
+def _traffic_change(before: Traffic, after: Traffic) -> Change:
+    return Change("traffic", describe_traffic(before), describe_traffic(after))

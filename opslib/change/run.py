@@ -1,0 +1,178 @@
+"""A run as its notebook sees it: the parameters, the workspace, and the evidence that it leaves."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from opslib.azure.connect import Workspace, connect
+from opslib.azure.endpoints import read_endpoint
+from opslib.errors import OpsError, OutcomeError
+from opslib.evidence.archive import find_archive, new_folder
+from opslib.evidence.journal import Journal
+from opslib.evidence.record import NAME, Record, read_record, write_atomically, write_record
+from opslib.model import Endpoint, Outcome
+from opslib.parameters import RunbookParameters
+
+P = TypeVar("P", bound=RunbookParameters)
+T = TypeVar("T")
+
+FOLDER_VARIABLE = "OPSLIB_RUN_FOLDER"
+"""Set by the runner for the kernel; without it a run makes its own folder."""
+
+
+class Run(Generic[P]):
+    """One execution of a runbook.
+
+    Attributes
+    ----------
+    parameters
+        What was asked for, validated.
+    workspace
+        Where it happens.
+    folder
+        Where the evidence goes.
+    record
+        What is known so far.
+    """
+
+    def __init__(self, parameters: P, workspace: Workspace, folder: Path, record: Record) -> None:
+        self.parameters = parameters
+        self.workspace = workspace
+        self.folder = folder
+        self.record = record
+        self.journal = Journal(folder)
+        self._said = ""
+
+    @classmethod
+    def open(cls, parameters: P) -> "Run[P]":
+        """Connect, make the run's folder (or take the runner's), and begin its journal."""
+        workspace = connect(parameters.target)
+        given = os.environ.get(FOLDER_VARIABLE)
+        folder = Path(given) if given else new_folder(find_archive(), parameters.runbook, parameters.endpoint)
+        record = _begun(parameters, folder)
+        run = cls(parameters, workspace, folder, replace(record, scope=workspace.scope))
+        write_record(folder, run.record)
+        run.journal.write("opened", run.record)
+        _watch_cells(run)
+        return run
+
+    def read_endpoint(self) -> Endpoint:
+        """Read the endpoint; the first reading is kept as before.json, the latest as after.json."""
+        endpoint = read_endpoint(self.workspace, self.parameters.endpoint)
+        arm = {"endpoint": endpoint.arm, "deployments": [d.arm for d in endpoint.deployments]}
+        name = "after.json" if (self.folder / "before.json").exists() else "before.json"
+        write_atomically(self.folder / name, json.dumps(arm, indent=2) + "\n")
+        if self.record.traffic_before is None:
+            self.record = replace(self.record, traffic_before=dict(endpoint.traffic))
+        else:
+            self.record = replace(self.record, traffic_after=dict(endpoint.traffic))
+        write_record(self.folder, self.record)
+        self.journal.write("state", endpoint)
+        return endpoint
+
+    def note(self, event: str, value: T) -> T:
+        """Write a value to the journal and hand it on."""
+        self.journal.write(event, value)
+        return value
+
+    def say(self, text: str) -> None:
+        """Show progress, once per change of it."""
+        if text != self._said:
+            self._said = text
+            print(f"{datetime.now(UTC):%H:%M:%S}  {text}", flush=True)
+            self.journal.write("progress", text)
+
+    def finish(self, outcome: Outcome, reason: str, results: Mapping[str, Any] | None = None) -> Record:
+        """Read the state after, write the record, and glue its numbers for scrapbook."""
+        self.read_endpoint()
+        self.record = replace(self.record, results=dict(results or {})).ended(outcome, reason)
+        write_record(self.folder, self.record)
+        self.journal.write("finished", {"outcome": outcome, "reason": reason, "results": self.record.results})
+        _glue(self.record)
+        return self.record
+
+    def fail(self, error: BaseException) -> None:
+        """Record that a cell raised; a later `finish` (somebody mended it by hand) overwrites this."""
+        if isinstance(error, OutcomeError):
+            return
+        outcome = outcome_of(error)
+        self.journal.write("raised", {"error": type(error).__name__, "message": str(error), "outcome": outcome})
+        self.record = self.record.ended(outcome, f"{type(error).__name__}: {error}")
+        write_record(self.folder, self.record)
+
+
+def conclude(record: Record) -> None:
+    """End the notebook: quietly where the outcome is good.
+
+    Raises
+    ------
+    OutcomeError
+        If it is not, so that papermill alone fails too.
+    """
+    if record.outcome is None or not record.outcome.good:
+        raise OutcomeError(f"{record.runbook} of {record.endpoint} ended as {record.outcome}: {record.reason}")
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Say how a run ended that raised."""
+    if isinstance(error, KeyboardInterrupt):
+        return Outcome.ABORTED
+    return Outcome.REFUSED if isinstance(error, OpsError) and error.refused else Outcome.FAILED
+
+
+def _begun(parameters: RunbookParameters, folder: Path) -> Record:
+    """The runner's record where it began one, else a new one."""
+    if (folder / NAME).exists():
+        return read_record(folder)
+    return new_record(parameters, folder)
+
+
+def new_record(parameters: RunbookParameters, folder: Path) -> Record:
+    """Begin a record."""
+    packages = ("opslib", "azure-ai-ml", "papermill")
+    return Record(
+        run_id=folder.name,
+        runbook=parameters.runbook,
+        endpoint=parameters.endpoint,
+        parameters=parameters.model_dump(),
+        started_at=datetime.now(UTC),
+        host=platform.node(),
+        versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
+    )
+
+
+def _watch_cells(run: Run[Any]) -> None:
+    """In a kernel, record what a cell raises: papermill alone would leave the record open."""
+    if "IPython" not in sys.modules:
+        return
+    from IPython import get_ipython  # noqa: PLC0415 - only there in a kernel
+
+    shell = get_ipython()
+    if shell is not None:
+        shell.events.register("post_run_cell", partial(_after_cell, run))
+
+
+def _after_cell(run: Run[Any], result: Any) -> None:
+    error = result.error_in_exec or result.error_before_exec
+    if error is not None:
+        run.fail(error)
+
+
+def _glue(record: Record) -> None:
+    """Leave the outcome in the notebook, where `scrapbook.read_notebooks` finds it."""
+    if "IPython" not in sys.modules:
+        return
+    import scrapbook  # noqa: PLC0415 - takes a second, and only a notebook needs it
+
+    values = {"run_id": record.run_id, "outcome": str(record.outcome), "reason": record.reason, **record.results}
+    for name, value in values.items():
+        if value is not None:
+            scrapbook.glue(name, value)

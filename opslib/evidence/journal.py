@@ -1,0 +1,73 @@
+"""The journal of a run: one JSON line per event, on disk before the run goes on."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from opslib.errors import RecordError
+
+NAME = "journal.jsonl"
+
+
+class Journal:
+    """Appends events to a run's journal; each line is flushed to the disk before `write` returns.
+
+    A line is ``{"seq", "at", "event", "data"}``: a running number, UTC time, what happened, and its value.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self._seq = sum(1 for _ in read_journal(self.path)) if self.path.exists() else 0
+
+    def write(self, event: str, value: Any = None) -> None:
+        """Append one event.
+
+        Raises
+        ------
+        RecordError
+            If it cannot be written: a change that leaves no evidence must not go on.
+        """
+        self._seq += 1
+        line = {
+            "seq": self._seq,
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "event": event,
+            "data": as_json(value),
+        }
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RecordError(f"the journal {self.path} cannot be written: {error}") from error
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Read a journal's events in order; a last line that a crash cut off is left out."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if not line.endswith("\n"):
+                return
+            yield json.loads(line)
+
+
+def as_json(value: Any) -> Any:
+    """Turn a value of the model into JSON; its enums are strings already.
+
+    ARM's whole JSON (`arm`) is left out: it stands in the run's before.json and after.json.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name != "arm"}
+        return {name: as_json(one) for name, one in fields.items()}
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds")
+    if isinstance(value, Mapping):
+        return {str(key): as_json(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [as_json(one) for one in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

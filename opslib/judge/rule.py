@@ -1,0 +1,187 @@
+"""The plain rule: enough requests, then failures and p95 against limits and against the stable deployment.
+
+Rates are compared by their Wilson intervals, so that a handful of requests neither convicts nor acquits. The
+interval's coverage holds for one look; the rule looks often, so a bake of many looks rolls back an innocent canary
+more often than `CONFIDENCE` says.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+
+from opslib.model import Decision, Measurement, Observation, Result, Served, Verdict
+
+CONFIDENCE = 0.99
+"""Two-sided coverage of the intervals, for one look [fraction]."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the canary must hold.
+
+    `min_requests` canary requests before anything but a hold [count]; `max_failure_rate` failures per request
+    [fraction]; `max_p95_ms` 95th percentile of latency [ms]; `max_p95_ratio` canary's p95 over stable's [ratio].
+    """
+
+    min_requests: int
+    max_failure_rate: float
+    max_p95_ms: float
+    max_p95_ratio: float
+
+
+def judge(observation: Observation, *, canary: str, stable: str | None, limits: Limits, bake_over: bool) -> Verdict:
+    """Decide on one stage.
+
+    Parameters
+    ----------
+    observation
+        What was served since the stage began.
+    canary, stable
+        Names in `observation.total`; without `stable`, or where it served too little, nothing is compared.
+    limits
+        What the canary must hold.
+    bake_over
+        Whether the stage has been watched to its end.
+
+    Returns
+    -------
+    Verdict
+        ``rollback`` as soon as one criterion fails; else ``continue`` until the bake is over; then ``promote`` if
+        every criterion passed, ``hold`` otherwise. No data is a hold, never a pass.
+    """
+    nothing = Served(0, 0)
+    trial = observation.total.get(canary, nothing)
+    control = observation.total.get(stable, nothing) if stable else nothing
+    measurements = tuple(_measure(trial, control, limits))
+    worst = _worst(measurements)
+    if worst.result is Result.FAIL:
+        decision = Decision.ROLLBACK
+    elif not bake_over:
+        decision = Decision.CONTINUE
+    elif worst.result is Result.PASS:
+        decision = Decision.PROMOTE
+    else:
+        decision = Decision.HOLD
+    reason = "; ".join(m.reason for m in measurements if m.result is worst.result)
+    return Verdict(decision, reason, measurements)
+
+
+def wilson_interval(failures: int, requests: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Bound a failure rate from counts.
+
+    Parameters
+    ----------
+    failures
+        Requests that failed; 0 <= failures <= requests [count].
+    requests
+        Requests served; 0 bounds nothing [count].
+    confidence
+        Two-sided coverage; in (0, 1) [fraction].
+
+    Returns
+    -------
+    low, high
+        0 <= low <= high <= 1 [fraction].
+
+    Notes
+    -----
+    Source: Wilson (1927), J. Am. Stat. Assoc. 22:209-212.
+
+    Examples
+    --------
+    >>> low, high = wilson_interval(2, 50, confidence=0.95)
+    >>> round(low, 4), round(high, 4)
+    (0.011, 0.1346)
+    """
+    if requests == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    rate, scale = failures / requests, 1 + z * z / requests
+    middle = (rate + z * z / (2 * requests)) / scale
+    half = z * sqrt(rate * (1 - rate) / requests + z * z / (4 * requests * requests)) / scale
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _measure(trial: Served, control: Served, limits: Limits) -> Iterator[Measurement]:
+    yield _requests(trial, limits)
+    if trial.requests:
+        yield _failure_rate(trial, limits)
+        yield _p95(trial, limits)
+    if trial.requests and control.requests >= limits.min_requests:
+        yield _failure_rate_against_stable(trial, control)
+        yield _p95_against_stable(trial, control, limits)
+
+
+def _requests(trial: Served, limits: Limits) -> Measurement:
+    enough = trial.requests >= limits.min_requests
+    return Measurement(
+        criterion="requests",
+        result=Result.PASS if enough else Result.INCONCLUSIVE,
+        reason=f"canary served {trial.requests} requests, {limits.min_requests} are needed",
+        canary=trial.requests,
+        limit=limits.min_requests,
+    )
+
+
+def _failure_rate(trial: Served, limits: Limits) -> Measurement:
+    rate = trial.failures / trial.requests
+    low, high = wilson_interval(trial.failures, trial.requests)
+    within = Result.PASS if rate <= limits.max_failure_rate else Result.INCONCLUSIVE
+    result = Result.FAIL if low > limits.max_failure_rate else within
+    return Measurement(
+        criterion="failure rate",
+        result=result,
+        reason=f"canary failed {trial.failures} of {trial.requests} requests, {rate:.2%} "
+        f"({low:.2%} to {high:.2%}); the limit is {limits.max_failure_rate:.2%}",
+        canary=rate,
+        limit=limits.max_failure_rate,
+    )
+
+
+def _failure_rate_against_stable(trial: Served, control: Served) -> Measurement:
+    rate, control_rate = trial.failures / trial.requests, control.failures / control.requests
+    low, _ = wilson_interval(trial.failures, trial.requests)
+    _, control_high = wilson_interval(control.failures, control.requests)
+    within = Result.PASS if rate <= control_high else Result.INCONCLUSIVE
+    result = Result.FAIL if low > control_high else within
+    return Measurement(
+        criterion="failure rate against stable",
+        result=result,
+        reason=f"canary failed {rate:.2%} (at least {low:.2%}), stable {control_rate:.2%} "
+        f"(at most {control_high:.2%})",
+        canary=rate,
+        stable=control_rate,
+    )
+
+
+def _p95(trial: Served, limits: Limits) -> Measurement:
+    return _latency("p95", trial, limits.max_p95_ms, limits, stable_ms=None)
+
+
+def _p95_against_stable(trial: Served, control: Served, limits: Limits) -> Measurement:
+    limit_ms = None if control.p95_ms is None else control.p95_ms * limits.max_p95_ratio
+    return _latency("p95 against stable", trial, limit_ms, limits, stable_ms=control.p95_ms)
+
+
+def _latency(
+    criterion: str, trial: Served, limit_ms: float | None, limits: Limits, *, stable_ms: float | None
+) -> Measurement:
+    """Compare the canary's p95; a percentile of few requests says nothing either way."""
+    p95_ms = trial.p95_ms
+    if p95_ms is None or limit_ms is None:
+        return Measurement(criterion, Result.INCONCLUSIVE, "latency was not reported", p95_ms, stable_ms, limit_ms)
+    if trial.requests < limits.min_requests:
+        result = Result.INCONCLUSIVE
+    else:
+        result = Result.PASS if p95_ms <= limit_ms else Result.FAIL
+    compared = "" if stable_ms is None else f" ({limits.max_p95_ratio:g} x stable's {stable_ms:.0f} ms)"
+    reason = f"canary's p95 is {p95_ms:.0f} ms; the limit is {limit_ms:.0f} ms{compared}"
+    return Measurement(criterion, result, reason, p95_ms, stable_ms, limit_ms)
+
+
+_SEVERITY = (Result.PASS, Result.INCONCLUSIVE, Result.FAIL)
+
+
+def _worst(measurements: Sequence[Measurement]) -> Measurement:
+    return max(measurements, key=lambda m: _SEVERITY.index(m.result))

@@ -1,0 +1,104 @@
+"""Plots where a person would rather look. Colour-blind safe, opaque, and readable without the colours."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from opslib.change.scale import Scaled
+from opslib.model import Interval, Rollout, Served
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00")
+"""Stable and canary. Source: Okabe and Ito (2008), "Color Universal Design"."""
+
+STYLES = (("o", "-"), ("s", "--"))
+
+
+def plot(rollout: Rollout) -> "Figure":
+    """Draw what both deployments served over the stages: requests, failures and p95."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
+
+    figure = Figure(figsize=(9, 6), layout="constrained", facecolor="white")
+    axes = figure.subplots(3, 1, sharex=True)
+    intervals = [i for s in rollout.stages if s.observation for i in s.observation.intervals]
+    rows: Sequence[tuple[Axes, str, Callable[[Interval, Served], float | None]]] = (
+        (axes[0], "requests per second", lambda i, s: s.requests / i.length_s),
+        (axes[1], "failures [%]", lambda _, s: 100 * s.failures / s.requests if s.requests else None),
+        (axes[2], "p95 [ms]", lambda _, s: s.p95_ms),
+    )
+    for axis, label, value in rows:
+        for number, name in enumerate((rollout.stable, rollout.canary)):
+            _draw(axis, intervals, name, number, value)
+        axis.set_ylabel(label)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+        _mark_stages(axis, rollout)
+    axes[0].legend(loc="upper left")
+    axes[0].set_title(f"Canary {rollout.canary} against {rollout.stable}: {rollout.outcome}")
+    axes[2].set_xlabel("time [UTC]")
+    axes[2].tick_params(axis="x", rotation=30)
+    return figure
+
+
+def plot_scale(scaled: Scaled) -> "Figure":
+    """Draw latency before and after a scale."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
+
+    figure = Figure(figsize=(6, 3), layout="constrained", facecolor="white")
+    axis = figure.subplots()
+    quantiles = ("p50_ms", "p95_ms", "p99_ms")
+    sides = (
+        (f"before: {scaled.instances_before}", scaled.served_before),
+        (f"after: {scaled.instances_after}", scaled.served_after),
+    )
+    for number, (label, served) in enumerate(sides):
+        heights = [getattr(served, quantile, None) or 0.0 for quantile in quantiles]
+        places = [place + 0.4 * number for place in range(len(quantiles))]
+        axis.bar(places, heights, width=0.4, color=COLOURS[number], label=f"{label} instances")
+    axis.set_xticks([0.2, 1.2, 2.2], ["p50", "p95", "p99"])
+    axis.set_ylabel("latency [ms]")
+    axis.set_title(f"{scaled.deployment}: {scaled.outcome}")
+    axis.legend()
+    return figure
+
+
+def _draw(
+    axis: "Axes",
+    intervals: Sequence[Interval],
+    name: str,
+    number: int,
+    value: Callable[[Interval, Served], float | None],
+) -> None:
+    points: list[tuple[datetime, float]] = [
+        (interval.start, height)
+        for interval in intervals
+        if name in interval.served and (height := value(interval, interval.served[name])) is not None
+    ]
+    marker, line = STYLES[number]
+    role = "stable" if number == 0 else "canary"
+    axis.plot(
+        [at for at, _ in points],  # type: ignore[arg-type]
+        [height for _, height in points],
+        color=COLOURS[number],
+        marker=marker,
+        linestyle=line,
+        markersize=3,
+        label=f"{name} ({role})",
+    )
+
+
+def _mark_stages(axis: "Axes", rollout: Rollout) -> None:
+    for stage in rollout.stages:
+        axis.axvline(stage.started_at, color="grey", linewidth=0.8)  # type: ignore[arg-type]
+        axis.text(
+            stage.started_at,  # type: ignore[arg-type]
+            0.98,
+            f" {stage.traffic.get(rollout.canary, 0)} %",
+            transform=axis.get_xaxis_transform(),
+            verticalalignment="top",
+            fontsize=8,
+            color="dimgrey",
+        )
