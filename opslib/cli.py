@@ -1,19 +1,118 @@
-"""`opslib ...`: words to functions, outcomes to exit codes."""
+"""`opslib ...`: words to functions, outcomes to exit codes.
+
+exit codes of `opslib run`:
+  0  succeeded, or planned (dry run)      3  rolled back
+  1  failed                               4  held: not decided, traffic is as before
+  2  refused: nothing was changed         5  aborted: killed, timed out or interrupted
+"""
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from opslib.errors import OpsError, ParameterError
+from opslib.model import Outcome
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code."""
-    parser = argparse.ArgumentParser(prog="opslib", description=__doc__)
-    words = parser.add_subparsers(dest="word", required=True)
-    from opslib.sandbox import commands as sandbox  # noqa: PLC0415
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except OpsError as error:
+        print(f"opslib: {error}", file=sys.stderr)
+        return (Outcome.REFUSED if error.refused else Outcome.FAILED).exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="opslib", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    words = parser.add_subparsers(dest="word", required=True, metavar="word")
+    _add_run(words)
+    _add_runs(words)
+    _add_demo(words)
+    from opslib.sandbox import commands as sandbox  # noqa: PLC0415 - only here is the sandbox imported
 
     sandbox.register(words)
-    arguments = parser.parse_args(argv)
-    return int(arguments.run(arguments))
+    return parser
+
+
+def _add_run(words: Any) -> None:
+    word = words.add_parser("run", help="execute a runbook and leave one folder of evidence")
+    word.add_argument("runbook", help="deploy, canary, scale or rollback")
+    word.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
+    word.add_argument("--timeout-s", type=float, help="longest time from start to end [seconds]")
+    word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
+    word.set_defaults(run=_run)
+
+
+def _add_runs(words: Any) -> None:
+    word = words.add_parser("runs", help="list the runs, newest first")
+    word.add_argument("--endpoint", default="", help="only those of this endpoint")
+    word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
+    word.set_defaults(run=_runs)
+
+
+def _add_demo(words: Any) -> None:
+    word = words.add_parser("demo", help="a whole release on the sandbox, under live traffic")
+    word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
+    word.set_defaults(run=_demo)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from opslib.runbook import execute  # noqa: PLC0415 - each word loads what it needs
+
+    given = _parameters(arguments.parameter)
+    folder, record = execute(arguments.runbook, given, _archive(arguments), arguments.timeout_s, print_event)
+    print(f"{record.outcome}: {record.reason}\n{_shown(folder / 'notebook.ipynb')}")
+    return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code
+
+
+def _runs(arguments: argparse.Namespace) -> int:
+    from opslib.evidence.archive import read_archive  # noqa: PLC0415
+
+    for folder, record in read_archive(_archive(arguments), arguments.endpoint):
+        print(f"{record.outcome or 'unfinished':<12} {_shown(folder)}  {record.reason.splitlines()[0][:90]}")
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from opslib.demo.play import play  # noqa: PLC0415
+
+    return play(_archive(arguments))
+
+
+def print_event(event: Mapping[str, Any]) -> None:
+    """Print a run's progress as it happens."""
+    if event["event"] == "progress":
+        print(f"  {event['at'][11:19]}  {event['data']}", flush=True)
+
+
+def _parameters(given: Sequence[str]) -> dict[str, str]:
+    """Read NAME=VALUE pairs."""
+    pairs = [pair.partition("=") for pair in given]
+    wrong = [name for name, equals, _ in pairs if not equals or not name.isidentifier()]
+    if wrong:
+        raise ParameterError(f"-p takes NAME=VALUE, got {', '.join(map(repr, wrong))}")
+    twice = {name for name, _, _ in pairs if sum(other == name for other, _, _ in pairs) > 1}
+    if twice:
+        raise ParameterError(f"-p gives {', '.join(sorted(twice))} more than once")
+    return {name: value for name, _, value in pairs}
+
+
+def _archive(arguments: argparse.Namespace) -> Path:
+    from opslib.evidence.archive import find_archive  # noqa: PLC0415
+
+    return arguments.runs or find_archive()
+
+
+def _shown(path: Path) -> str:
+    """A path as a person would type it from here."""
+    return os.path.relpath(path)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from opslib import errors
+from opslib.change.recover import recover
 from opslib.change.run import FOLDER_VARIABLE, new_record
 from opslib.errors import ParameterError
 from opslib.evidence.archive import new_folder
@@ -90,6 +91,8 @@ def execute(
     watch = _Watch(folder, archive, timeout_s, on_event)
     error = _execute(notebook, _wanted(parameters, given), watch)
     outcome, reason = _how_it_ended(folder, watch, error)
+    if outcome in {Outcome.ABORTED, Outcome.FAILED}:
+        reason = f"{reason}. {_recover(folder)}".removesuffix(". ")
     record = read_record(folder)
     if record.outcome is not outcome or record.finished_at is None:
         record = record.ended(outcome, reason)
@@ -242,6 +245,14 @@ def _mark_unfinished(nb_man: Any) -> None:
         started[-1].metadata.papermill["status"] = nb_man.FAILED
         started[-1].metadata.papermill["exception"] = True
     nb_man.nb.metadata.papermill["exception"] = True
+
+
+def _recover(folder: Path) -> str:
+    """Take back what a dead kernel could not; say so, or say loudly that somebody must."""
+    try:
+        return recover(folder)
+    except errors.OpsError as error:
+        return f"IT COULD NOT BE UNDONE, look at the endpoint now: {error}"
 
 
 def _how_it_ended(folder: Path, watch: _Watch, error: BaseException | None) -> tuple[Outcome, str]:

@@ -1,0 +1,1 @@
+"""A whole release on the sandbox, as a newcomer's first five minutes."""

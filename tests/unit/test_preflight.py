@@ -1,0 +1,54 @@
+"""Preflight: what blocks, with its evidence and its mending."""
+
+from datetime import UTC, datetime
+
+import pytest
+from worlds import deployment, endpoint
+
+from opslib.change import preflight
+from opslib.errors import PreflightError
+from opslib.model import Level, ProbeResult
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("finding", "evidence"),
+    [
+        (preflight.check_state(endpoint(state="Updating")), "fraud is Updating, expected Succeeded"),
+        (preflight.check_permissions(["a/write"], "ann"), "ann lacks a/write"),
+        (preflight.check_ready(endpoint({}, deployment("blue")), "green", "canary"), "it has: blue"),
+        (preflight.check_ready(endpoint({}, deployment("blue", "Failed")), "blue", "canary"), "blue is Failed"),
+        (preflight.check_ready(endpoint({}, deployment("blue", instances=0)), "blue", "x"), "with 0 instances"),
+        (preflight.check_absent(endpoint({"blue": 100}, deployment("blue")), "Blue"), "100 % of traffic"),
+        (preflight.check_owner(endpoint(), "other"), "is for endpoint 'other'"),
+        (preflight.check_off_traffic(endpoint({"blue": 90, "green": 10}), "green"), "already takes 10 %"),
+        (preflight.check_off_traffic(endpoint({"blue": 100}, mirror={"green": 10}), "green"), "mirrored"),
+        (preflight.check_rollback_target(endpoint()), "no deployment takes traffic"),
+        (preflight.check_rollback_target(endpoint({"blue": 100}, deployment("blue", "Failed"))), "not ready"),
+        (preflight.check_monitoring("metrics", 60, 90, ""), "none or one of them"),
+        (preflight.check_monitoring("", 0, 0, "no diagnostic setting"), "no diagnostic setting"),
+        (preflight.check_probes([ProbeResult(NOW, 424, 1, "", "x", "status 424")], "green"), "1 of 1"),
+        (preflight.check_autoscale(["cpu"], "blue"), "cpu targets blue"),
+    ],
+)
+def test_what_blocks(finding, evidence):
+    """A blocker shows what was seen and says how to mend it."""
+    assert finding.level is Level.BLOCKER
+    assert evidence in finding.evidence
+    assert finding.mend
+
+
+def test_blockers_are_all_named():
+    """Whoever reads the error sees every blocker and that nothing was changed."""
+    findings = [preflight.check_state(endpoint(state="Failed")), preflight.check_rollback_target(endpoint())]
+    with pytest.raises(PreflightError, match=r"nothing was changed, 2 finding") as raised:
+        preflight.require_clear(findings)
+    assert "rollback target" in str(raised.value)
+
+
+def test_warnings_do_not_block():
+    """Without probes a person is warned; the run goes on."""
+    finding = preflight.check_probes([], "green")
+    assert finding.level is Level.WARNING
+    preflight.require_clear([finding])

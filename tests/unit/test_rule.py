@@ -1,0 +1,87 @@
+"""The plain rule: outcomes, precedence, and its interval against published values."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from opslib.judge.rule import Limits, judge, wilson_interval
+from opslib.model import Decision, Observation, Result, Served
+
+LIMITS = Limits(min_requests=100, max_failure_rate=0.02, max_p95_ms=500, max_p95_ratio=1.5)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+GOOD = Served(1000, 1, 20, 100, 150)
+
+
+def observed(canary, stable=GOOD):
+    total = {name: served for name, served in (("green", canary), ("blue", stable)) if served}
+    return Observation("request log", NOW, NOW, NOW, total)
+
+
+def decide(canary, stable=GOOD, *, over=True):
+    return judge(observed(canary, stable), canary="green", stable="blue", limits=LIMITS, bake_over=over)
+
+
+@pytest.mark.parametrize(
+    ("canary", "stable", "over", "decision"),
+    [
+        (GOOD, GOOD, True, Decision.PROMOTE),
+        (GOOD, GOOD, False, Decision.CONTINUE),
+        (None, GOOD, False, Decision.CONTINUE),
+        (None, GOOD, True, Decision.HOLD),
+        (None, None, True, Decision.HOLD),
+        (Served(0, 0), GOOD, True, Decision.HOLD),
+        (Served(50, 0, 20, 100, 150), GOOD, True, Decision.HOLD),
+        (Served(50, 25, 20, 100, 150), GOOD, True, Decision.ROLLBACK),
+        (Served(1000, 60, 20, 100, 150), GOOD, False, Decision.ROLLBACK),
+        (Served(1000, 15, 20, 100, 150), Served(90000, 90, 20, 100, 150), False, Decision.ROLLBACK),
+        (Served(1000, 1, 20, 501, 600), Served(1000, 1, 20, 400, 500), True, Decision.ROLLBACK),
+        (Served(1000, 1, 20, 151, 600), GOOD, True, Decision.ROLLBACK),
+        (Served(1000, 1, 20, 149, 600), GOOD, True, Decision.PROMOTE),
+        (Served(120, 3, 20, 100, 150), None, True, Decision.HOLD),
+        (Served(1000, 1, None, None, None), GOOD, True, Decision.HOLD),
+        (GOOD, None, True, Decision.PROMOTE),
+    ],
+)
+def test_decisions(canary, stable, over, decision):
+    """One row of the decision table."""
+    assert decide(canary, stable, over=over).decision is decision
+
+
+def test_a_failure_outweighs_what_is_not_known():
+    """Too few requests to promote are still enough to roll back when nearly all of them fail."""
+    verdict = decide(Served(30, 29, 20, 100, 150), over=False)
+    assert {m.result for m in verdict.measurements} == {Result.FAIL, Result.INCONCLUSIVE}
+    assert verdict.decision is Decision.ROLLBACK
+    assert "29 of 30" in verdict.reason
+
+
+def test_a_slow_handful_is_no_verdict():
+    """The p95 of a few requests neither convicts nor acquits."""
+    assert decide(Served(20, 0, 20, 5000, 6000), over=False).decision is Decision.CONTINUE
+
+
+def test_a_shared_incident_is_not_the_canarys_fault_against_stable():
+    """Where stable fails as much, the comparison passes; only the absolute limit speaks."""
+    verdict = decide(Served(1000, 80, 20, 100, 150), Served(9000, 720, 20, 100, 150))
+    results = {m.criterion: m.result for m in verdict.measurements}
+    assert results["failure rate against stable"] is Result.PASS
+    assert results["failure rate"] is Result.FAIL
+
+
+@pytest.mark.parametrize(
+    ("failures", "requests", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_interval_is_the_published_one(failures, requests, low, high):
+    """Source: Newcombe (1998), Stat. Med. 17:857-872, table I, method 3 (score, 95 %)."""
+    assert wilson_interval(failures, requests, 0.95) == (
+        pytest.approx(low, abs=5e-5),
+        pytest.approx(high, abs=5e-5),
+    )
+
+
+@pytest.mark.parametrize(("failures", "requests"), [(0, 0), (0, 1), (1, 1), (0, 10**9), (10**9, 10**9)])
+def test_wilson_interval_at_the_edges(failures, requests):
+    """Bounds stay within 0 and 1 and in order."""
+    low, high = wilson_interval(failures, requests)
+    assert 0 <= low <= high <= 1
