@@ -1,0 +1,207 @@
+"""Handlers: the part of Azure Blob Storage that the SDK uploads and downloads with.
+
+Source: Microsoft Learn, Blob service REST API (Put Blob, Put Block, Put Block List, Get Blob Properties,
+Set Blob Metadata, List Blobs).
+"""
+
+import base64
+import hashlib
+import xml.etree.ElementTree as ET
+from email.utils import formatdate
+from pathlib import Path
+from urllib.parse import urlencode
+
+from .blob_files import check_name, content_path
+from .clock import MICROSECONDS, now_us
+from .context import Sandbox
+from .datastores import check_sas
+from .messages import Request, Response
+from .store import Blob
+
+_META = "x-ms-meta-"
+_VERSION = {"x-ms-version": "2024-05-04"}
+_MAX_LISTED = 5000
+
+
+def get_blob(request: Request, sandbox: Sandbox) -> Response:
+    """`GET` or `HEAD` a blob, or a range of it."""
+    refusal = _refuse(request, sandbox)
+    if refusal is not None:
+        return refusal
+    blob = sandbox.store.get_blob(_name(request))
+    if blob is None:
+        return _error(404, "BlobNotFound", "The specified blob does not exist.")
+    headers = _headers(blob)
+    if request.method == "HEAD":
+        return Response(200, None, {**headers, "Content-Length": str(blob.size)})
+    path = content_path(_root(sandbox), blob.name)
+    span = request.headers.get("x-ms-range") or request.headers.get("range")
+    return _range(path, blob, span, headers) if span else Response(200, path, headers)
+
+
+def put_blob(request: Request, sandbox: Sandbox) -> Response:
+    """`PUT` a blob, a block (`comp=block`), a block list (`comp=blocklist`) or metadata (`comp=metadata`)."""
+    refusal = _refuse(request, sandbox)
+    if refusal is not None:
+        return refusal
+    component = request.query.get("comp")
+    if component == "block":
+        return _put_block(request, sandbox)
+    if component == "blocklist":
+        return _put_block_list(request, sandbox)
+    if component == "metadata":
+        return _put_metadata(request, sandbox)
+    if component is not None or request.headers.get("x-ms-blob-type", "BlockBlob") != "BlockBlob":
+        return _error(501, "NotImplemented", f"The sandbox does not implement PUT comp={component}.")
+    return _store(request, sandbox, [request.body])
+
+
+def delete_blob(request: Request, sandbox: Sandbox) -> Response:
+    """`DELETE` a blob: not needed by any deployment, and not built."""
+    del request, sandbox
+    return _error(501, "NotImplemented", "The sandbox does not implement Delete Blob.")
+
+
+def container(request: Request, sandbox: Sandbox) -> Response:
+    """`GET ?restype=container`: its properties, or with `comp=list` its blobs; `PUT`: it is there."""
+    refusal = _refuse(request, sandbox)
+    if refusal is not None:
+        return refusal
+    if request.method == "PUT":
+        return _error(409, "ContainerAlreadyExists", "The specified container already exists.")
+    if request.query.get("comp") != "list":
+        return Response(200, None, _VERSION)
+    folder, prefix = request.parameters["container"], request.query.get("prefix", "")
+    blobs = sandbox.store.blobs(f"{folder}/{prefix}")[:_MAX_LISTED]
+    return Response(200, _listing(folder, prefix, blobs), {**_VERSION, "Content-Type": "application/xml"})
+
+
+def _put_block(request: Request, sandbox: Sandbox) -> Response:
+    path = _block(sandbox, _name(request), request.query.get("blockid", ""))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(request.body)
+    return Response(201, None, _VERSION)
+
+
+def _put_block_list(request: Request, sandbox: Sandbox) -> Response:
+    try:
+        names = [element.text or "" for element in ET.fromstring(request.body)]  # noqa: S314 - see below
+    except ET.ParseError as error:
+        return _error(400, "InvalidXmlDocument", f"XML specified is not syntactically valid: {error}.")
+    paths = [_block(sandbox, _name(request), name) for name in names]
+    if not all(path.exists() for path in paths):
+        return _error(400, "InvalidBlockList", "The specified block list is invalid: a block was not uploaded.")
+    answer = _store(request, sandbox, [path.read_bytes() for path in paths])
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return answer
+
+
+def _put_metadata(request: Request, sandbox: Sandbox) -> Response:
+    blob = sandbox.store.get_blob(_name(request))
+    if blob is None:
+        return _error(404, "BlobNotFound", "The specified blob does not exist.")
+    changed = Blob(blob.name, blob.size, blob.content_type, blob.md5, _metadata(request), now_us())
+    sandbox.store.put_blob(changed)
+    return Response(200, None, _headers(changed))
+
+
+def _store(request: Request, sandbox: Sandbox, parts: list[bytes]) -> Response:
+    name = _name(request)
+    before = sandbox.store.get_blob(name)
+    if before is not None and request.headers.get("if-none-match") == "*":
+        return _error(409, "BlobAlreadyExists", "The specified blob already exists.")
+    path = content_path(_root(sandbox), name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    with temporary.open("wb") as file:
+        for part in parts:
+            file.write(part)
+            digest.update(part)
+            size += len(part)
+    temporary.replace(path)
+    kind = request.headers.get("x-ms-blob-content-type") or "application/octet-stream"
+    md5 = base64.b64encode(digest.digest()).decode()
+    blob = Blob(name, size, kind, md5, _metadata(request), now_us())
+    sandbox.store.put_blob(blob)
+    return Response(201, None, {**_headers(blob), "Content-MD5": md5})
+
+
+def _refuse(request: Request, sandbox: Sandbox) -> Response | None:
+    """Ask for the container's signature; and for a name that can be written out as a path."""
+    if "name" in request.parameters:
+        check_name(request.parameters["name"])
+    if check_sas(sandbox, request.parameters["container"], urlencode(request.query)):
+        return None
+    return _error(
+        403,
+        "AuthenticationFailed",
+        "Server failed to authenticate the request. Make sure the value of Authorization header is formed "
+        "correctly including the signature.",
+    )
+
+
+def _name(request: Request) -> str:
+    return f"{request.parameters['container']}/{request.parameters['name']}"
+
+
+def _root(sandbox: Sandbox) -> Path:
+    return sandbox.home.state / "blobs"
+
+
+def _block(sandbox: Sandbox, name: str, block: str) -> Path:
+    return content_path(_root(sandbox), f"{name}\n{block}").with_suffix(".block")
+
+
+def _metadata(request: Request) -> dict[str, str]:
+    return {name[len(_META) :]: value for name, value in request.headers.items() if name.startswith(_META)}
+
+
+def _headers(blob: Blob) -> dict[str, str]:
+    return {
+        **_VERSION,
+        "Content-Type": blob.content_type,
+        "ETag": f'"0x{blob.modified_us:X}"',
+        "Last-Modified": formatdate(blob.modified_us / MICROSECONDS, usegmt=True),
+        "x-ms-blob-type": "BlockBlob",
+        "Accept-Ranges": "bytes",
+        **{_META + name: value for name, value in blob.metadata.items()},
+    }
+
+
+def _range(path: Path, blob: Blob, span: str, headers: dict[str, str]) -> Response:
+    first, _, last = span.removeprefix("bytes=").partition("-")
+    start = int(first) if first.isdigit() else 0
+    end = min(int(last) if last.isdigit() else blob.size - 1, blob.size - 1)
+    if start > end:
+        return _error(416, "InvalidRange", "The range specified is invalid for the current size of the resource.")
+    with path.open("rb") as file:
+        file.seek(start)
+        content = file.read(end - start + 1)
+    return Response(206, content, {**headers, "Content-Range": f"bytes {start}-{end}/{blob.size}"})
+
+
+def _listing(folder: str, prefix: str, blobs: list[Blob]) -> bytes:
+    root = ET.Element("EnumerationResults", {"ContainerName": folder})
+    ET.SubElement(root, "Prefix").text = prefix
+    items = ET.SubElement(root, "Blobs")
+    for blob in blobs:
+        item = ET.SubElement(items, "Blob")
+        ET.SubElement(item, "Name").text = blob.name.split("/", 1)[1]
+        properties = ET.SubElement(item, "Properties")
+        ET.SubElement(properties, "Last-Modified").text = formatdate(blob.modified_us / MICROSECONDS, usegmt=True)
+        ET.SubElement(properties, "Etag").text = f"0x{blob.modified_us:X}"
+        ET.SubElement(properties, "Content-Length").text = str(blob.size)
+        ET.SubElement(properties, "Content-Type").text = blob.content_type
+        ET.SubElement(properties, "BlobType").text = "BlockBlob"
+    ET.SubElement(root, "NextMarker")
+    return b'<?xml version="1.0" encoding="utf-8"?>' + ET.tostring(root)
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    root = ET.Element("Error")
+    ET.SubElement(root, "Code").text = code
+    ET.SubElement(root, "Message").text = message
+    body = b'<?xml version="1.0" encoding="utf-8"?>' + ET.tostring(root)
+    return Response(status, body, {**_VERSION, "Content-Type": "application/xml", "x-ms-error-code": code})

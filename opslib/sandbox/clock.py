@@ -1,0 +1,62 @@
+"""Time as the sandbox uses it: microseconds since the epoch inside, ISO 8601 in UTC on the wire."""
+
+import re
+import time
+from datetime import UTC, datetime
+
+_DURATION = re.compile(
+    r"^P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?$"
+)
+MICROSECONDS = 1_000_000
+
+
+def now_us() -> int:
+    """Return the wall clock [microseconds since the epoch]."""
+    return time.time_ns() // 1000
+
+
+def iso(at_us: int) -> str:
+    """Write a time as ARM does, seven digits of a second."""
+    return datetime.fromtimestamp(at_us // MICROSECONDS, UTC).strftime(
+        f"%Y-%m-%dT%H:%M:%S.{at_us % MICROSECONDS:06d}0Z"
+    )
+
+
+def iso_now() -> str:
+    """Write the present time as ARM does."""
+    return iso(now_us())
+
+
+def parse_iso_us(text: str) -> int:
+    """Read an ISO 8601 time; without an offset it is UTC.
+
+    Raises
+    ------
+    ValueError
+        If the text is no ISO 8601 time.
+    """
+    cleaned = re.sub(r"(\.\d{6})\d+", r"\1", text.strip().replace(" ", "+") if "T" in text else text.strip())
+    value = datetime.fromisoformat(cleaned)
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=UTC)
+    return round(value.timestamp() * MICROSECONDS)
+
+
+def parse_duration_s(text: str) -> float:
+    """Read an ISO 8601 duration such as `PT5S` or `P1DT2H` [seconds].
+
+    Raises
+    ------
+    ValueError
+        If the text is no duration in days, hours, minutes, seconds.
+
+    Examples
+    --------
+    >>> parse_duration_s("PT1M30.5S")
+    90.5
+    """
+    match = _DURATION.match(text)
+    if match is None or text in {"P", "PT"}:
+        raise ValueError(f"expected an ISO 8601 duration such as PT5S, got {text!r}")
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return days * 86400 + hours * 3600 + minutes * 60 + seconds

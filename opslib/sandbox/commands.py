@@ -1,0 +1,214 @@
+"""`opslib sandbox ...`: words to functions, outcomes to exit codes."""
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from .home import Home
+from .process import ProcessId
+from .settings import Settings
+
+START_WITHIN_S = 90.0
+_PACKAGE = Path(__file__).parent
+# Starts this package by itself, under its own name: what the rest of opslib imports costs the daemon nothing.
+_BOOTSTRAP = """
+import importlib.util, runpy, sys
+folder = sys.argv.pop(1)
+spec = importlib.util.spec_from_file_location(
+    "opslib_sandbox", folder + "/__init__.py", submodule_search_locations=[folder])
+sys.modules["opslib_sandbox"] = module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+runpy.run_module("opslib_sandbox.daemon", run_name="__main__", alter_sys=True)
+"""
+
+
+class SandboxError(Exception):
+    """A command cannot be done; the message says why and what to do."""
+
+
+def register(subparsers: Any) -> None:
+    """Add `sandbox` and its words to a command line."""
+    sandbox = subparsers.add_parser("sandbox", help="a local Azure ML: managed online endpoints on loopback")
+    words = sandbox.add_subparsers(dest="sandbox_word", required=True)
+    up = _word(words, "up", "start it, unless it is up", _up)
+    up.add_argument(
+        "--port", type=int, default=0, help="port on 127.0.0.1 (default: as last time, else a free one)"
+    )
+    for knob in fields(Settings):
+        kind = {"float": float, "int": int, "str": str, float: float, int: int, str: str}.get(knob.type, int)
+        up.add_argument("--" + knob.name.replace("_", "-"), type=kind, default=knob.default, help="see settings.py")
+    _word(words, "status", "say whether it is up, and what it serves", _status)
+    env = _word(words, "env", "print the variables that point a program at it", _env)
+    env.add_argument("--json", action="store_true", help="print the whole note instead of export lines")
+    _word(words, "down", "stop it and all instances; state is kept", _down)
+    _word(words, "reset", "stop it and wipe its state", _reset)
+    from .traffic import register as register_traffic  # noqa: PLC0415 - it needs nothing of the above
+
+    register_traffic(_word(words, "traffic", "send honest open-loop load to an endpoint", None))
+
+
+def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[str, Any]:
+    """Start a sandbox and wait until it answers; return its note.
+
+    Raises
+    ------
+    SandboxError
+        If it does not answer; the message ends with the last lines of its log.
+    """
+    note = home.read_note()
+    if note is not None:
+        return note
+    home.prepare()
+    home.note.unlink(missing_ok=True)
+    command = [sys.executable, "-P", "-c", _BOOTSTRAP, str(_PACKAGE), str(home.root), str(port)]
+    with home.log.open("ab") as log:
+        process = subprocess.Popen(
+            [*command, json.dumps(asdict(settings or Settings()))],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=home.root,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        note = home.read_note()
+        if note is not None:
+            process.returncode = 0  # it is a daemon now: nobody waits for it
+            return note
+        time.sleep(0.01)
+    if process.poll() is None:
+        process.kill()
+    tail = home.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+    raise SandboxError(f"the sandbox did not start within {START_WITHIN_S:g} s: see {home.log}\n{tail}")
+
+
+def stop(home: Home) -> bool:
+    """Stop a sandbox and its instances; answer whether there was one."""
+    note = home.read_note()
+    process = home.process(note) if note is not None else None
+    if process is not None:
+        os.kill(process.pid, signal.SIGTERM)
+        if not _gone(process, 15.0):
+            os.kill(process.pid, signal.SIGKILL)
+            _gone(process, 5.0)
+    home.note.unlink(missing_ok=True)
+    for orphan in _recorded_instances(home):
+        orphan.end(grace_s=1.0)
+    return process is not None
+
+
+def _gone(process: ProcessId, within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while process.alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not process.alive()
+
+
+def _word(words: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = words.add_parser(name, help=text, description=text)
+    parser.add_argument("--home", help="folder of the sandbox (default: $OPSLIB_SANDBOX_HOME or ~/.opslib/sandbox)")
+    if run is not None:
+        parser.set_defaults(run=run)
+    return parser
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    home = Home.find(arguments.home)
+    already = home.read_note()
+    settings = Settings(**{knob.name: getattr(arguments, knob.name) for knob in fields(Settings)})
+    try:
+        note = start(home, settings, arguments.port)
+    except SandboxError as error:
+        print(error, file=sys.stderr)
+        return 1
+    word = "is already up" if already is not None else "is up"
+    print(f"The sandbox {word} at {note['url']} (pid {note['pid']}, home {home.root}).")
+    print('Point a program at it: eval "$(opslib sandbox env)"')
+    return 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    home = Home.find(arguments.home)
+    print("The sandbox is down." if stop(home) else f"No sandbox was up in {home.root}.")
+    return 0
+
+
+def _reset(arguments: argparse.Namespace) -> int:
+    from .daemon import wipe  # noqa: PLC0415 - only here: it imports the server
+
+    home = Home.find(arguments.home)
+    stop(home)
+    wipe(home)
+    print(f"The sandbox in {home.root} is down and empty.")
+    return 0
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    note = _note(arguments)
+    if note is None:
+        return 1
+    if arguments.json:
+        print(json.dumps(note, indent=2))
+        return 0
+    for name, value in note["environment"].items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    note = _note(arguments)
+    if note is None:
+        return 1
+    print(f"up at {note['url']} since {note['started_at']} (pid {note['pid']})")
+    for kind, name, state, rest in _inventory(Home.find(arguments.home)):
+        print(f"{kind:<12} {name:<50} {state:<10} {rest}")
+    return 0
+
+
+def _note(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    home = Home.find(arguments.home)
+    note = home.read_note()
+    if note is None:
+        print(f"No sandbox is up in {home.root}: start one with `opslib sandbox up`.", file=sys.stderr)
+    return note
+
+
+def _inventory(home: Home) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for kind, resource_id, text in _read(home, "SELECT kind, id, body FROM resources ORDER BY sequence"):
+        body = json.loads(text)
+        names = resource_id.split("/")
+        if kind == "onlineEndpoints":
+            rest = f"traffic {body['properties']['traffic']}"
+            rows.append(("endpoint", names[-1], body["properties"]["provisioningState"], rest))
+        if kind == "deployments":
+            rest = f"{body['properties']['instanceType']} x {body['sku']['capacity']}"
+            rows.append(("deployment", f"{names[-3]}/{names[-1]}", body["properties"]["provisioningState"], rest))
+    for deployment, pid, ticks, port in _read(home, "SELECT deployment, pid, started_ticks, port FROM instances"):
+        names = deployment.split("/")
+        state = "running" if ProcessId(pid, ticks).alive() else "gone"
+        rows.append(("instance", f"{names[-3]}/{names[-1]}", state, f"pid {pid} port {port}"))
+    return rows
+
+
+def _recorded_instances(home: Home) -> list[ProcessId]:
+    return [ProcessId(pid, ticks) for pid, ticks in _read(home, "SELECT pid, started_ticks FROM instances")]
+
+
+def _read(home: Home, sql: str) -> list[tuple[Any, ...]]:
+    path = home.state / "state.db"
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return connection.execute(sql).fetchall()

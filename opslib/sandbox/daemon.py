@@ -1,0 +1,190 @@
+"""One sandbox, running: wires the parts, serves, and says when it answers."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from .certificates import ensure_certificates, ensure_signing_key
+from .clock import iso_now
+from .context import Sandbox
+from .fleet import Fleet
+from .home import Home
+from .identity import cloud_name
+from .lifecycle import Lifecycle
+from .process import ProcessId
+from .scoring import Gateway
+from .server import Application
+from .settings import Settings
+from .store import Store
+from .telemetry import Telemetry
+from .tokens import Tokens
+
+_FLUSH_EVERY_S = 0.2
+_RESTORE_WITHIN_S = 60.0
+
+
+def main() -> None:
+    """Run the daemon with the settings that `up` passes on."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("home")
+    parser.add_argument("port", type=int)
+    parser.add_argument("settings")
+    arguments = parser.parse_args()
+    home = Home(Path(arguments.home))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    asyncio.run(serve(home, _listen(home, arguments.port), Settings(**json.loads(arguments.settings))))
+
+
+async def serve(home: Home, listener: socket.socket, settings: Settings) -> None:
+    """Serve until told to stop."""
+    port = listener.getsockname()[1]
+    sandbox = build(home, f"https://127.0.0.1:{port}", settings)
+    server = _server(home, sandbox)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    chores = [asyncio.create_task(_flush(sandbox)), asyncio.create_task(sandbox.fleet.sample_for_ever())]
+    try:
+        await _open(home, sandbox, server)
+        await serving
+    finally:
+        home.note.unlink(missing_ok=True)
+        for chore in chores:
+            chore.cancel()
+        await sandbox.lifecycle.close()
+        await sandbox.gateway.close()
+        await sandbox.fleet.close()
+        sandbox.telemetry.close()
+        sandbox.store.close()
+
+
+def build(home: Home, base_url: str, settings: Settings) -> Sandbox:
+    """Wire one sandbox."""
+    store, telemetry = Store(home.state / "state.db"), Telemetry(home.state / "telemetry.db")
+    tokens = Tokens(ensure_signing_key(home.private / "tokens.pem"), "https://sts.sandbox.invalid/")
+    fleet = Fleet(home.state, store, telemetry, settings)
+    return Sandbox(
+        settings=settings,
+        home=home,
+        base_url=base_url,
+        identity_header=home.identity_header(),
+        store=store,
+        tokens=tokens,
+        telemetry=telemetry,
+        fleet=fleet,
+        lifecycle=Lifecycle(store, fleet, settings),
+        gateway=Gateway(store=store, fleet=fleet, telemetry=telemetry, tokens=tokens, settings=settings),
+    )
+
+
+def environment(home: Home, base_url: str) -> dict[str, str]:
+    """Return the variables that point any unmodified SDK at this sandbox, and at nothing else.
+
+    AZUREML_CURRENT_CLOUD is named because azure-ai-ml writes it into its own process and believes it
+    before the metadata URL; REGISTRY_DISCOVERY_ENDPOINT_URL because it would otherwise be composed of
+    the cloud's name and a public domain (`azure/ai/ml/_azure_environments.py`).
+    """
+    return {
+        "ARM_CLOUD_METADATA_URL": f"{base_url}/metadata/endpoints",
+        "AZUREML_CURRENT_CLOUD": cloud_name(base_url),
+        "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+        "IDENTITY_ENDPOINT": f"{base_url}/msi/token",
+        "IDENTITY_HEADER": home.identity_header(),
+        "NO_PROXY": "127.0.0.1,localhost",
+        "REGISTRY_DISCOVERY_ENDPOINT_URL": f"{base_url}/",
+        "REQUESTS_CA_BUNDLE": str(home.authority),
+        "SSL_CERT_FILE": str(home.authority),
+    }
+
+
+def _listen(home: Home, port: int) -> socket.socket:
+    """Bind the wished port; without a wish the one of last time, if it is free."""
+    last = home.root / "port"
+    wished = port or (int(last.read_text()) if last.exists() else 0)
+    try:
+        listener = _bind(wished)
+    except OSError:
+        if port:
+            raise
+        listener = _bind(0)
+    last.write_text(str(listener.getsockname()[1]))
+    return listener
+
+
+def _bind(port: int) -> socket.socket:
+    """Bind a socket that says it is TCP: asyncio sets TCP_NODELAY on the connections of no other."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _server(home: Home, sandbox: Sandbox) -> uvicorn.Server:
+    certificate, key = home.private / "server.pem", home.private / "server-key.pem"
+    ensure_certificates(home.authority, certificate, key)
+    config = uvicorn.Config(
+        Application(sandbox),
+        ssl_certfile=str(certificate),
+        ssl_keyfile=str(key),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=3,
+    )
+    return uvicorn.Server(config)
+
+
+async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server) -> None:
+    """Restore what was served before, then publish the note: from now on it answers."""
+    while not server.started:
+        await asyncio.sleep(0.005)
+    async with asyncio.timeout(_RESTORE_WITHIN_S):
+        await sandbox.lifecycle.recover()
+    settings = sandbox.settings
+    workspace = {
+        "subscription_id": settings.subscription_id,
+        "resource_group": settings.resource_group,
+        "workspace_name": settings.workspace_name,
+    }
+    home.config.write_text(json.dumps(workspace, indent=2) + "\n", encoding="utf-8")
+    identity = ProcessId.of(os.getpid())
+    note: dict[str, Any] = {
+        "pid": os.getpid(),
+        "pid_started_ticks": identity.started_ticks if identity is not None else 0,
+        "url": sandbox.base_url,
+        "started_at": iso_now(),
+        "environment": environment(home, sandbox.base_url),
+        "workspace": {**workspace, "location": settings.location},
+    }
+    home.write_note(note)
+
+
+async def _flush(sandbox: Sandbox) -> None:
+    while True:
+        sandbox.telemetry.flush()
+        await asyncio.sleep(_FLUSH_EVERY_S)
+
+
+def wipe(home: Home) -> None:
+    """Forget all state; the authority and the keys stay, so that a client's trust does."""
+    shutil.rmtree(home.state, ignore_errors=True)
+    for name in (home.note, home.config, home.log, home.root / "port"):
+        name.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Handlers: the workspace's default datastore and the leave to write to it.
+
+Account and suffix are chosen so that azure-ai-ml, which composes `https://{account}.blob.{suffix}`, ends up
+at this service's own port, with no name to resolve (`azure/ai/ml/_utils/_storage_utils.py`).
+"""
+
+import hashlib
+import hmac
+import time
+from typing import Any
+from urllib.parse import parse_qs, quote, urlencode
+
+from . import ids
+from .arm_errors import ArmError
+from .blob_files import container
+from .context import Sandbox
+from .messages import Request, Response
+from .resources import page
+
+STORAGE_SUFFIX = "sandbox.invalid"
+DEFAULT = "workspaceblobstore"
+_LIFETIME_S = 24 * 3600
+
+
+def list_datastores(request: Request, sandbox: Sandbox) -> Response:
+    """`GET W/datastores`."""
+    return page(request, [_datastore(ids.workspace_id(request.parameters), sandbox)], "count")
+
+
+def get_datastore(request: Request, sandbox: Sandbox) -> Response:
+    """`GET W/datastores/{name}`: only the default one exists."""
+    _require_default(request)
+    return Response(200, _datastore(ids.workspace_id(request.parameters), sandbox))
+
+
+def list_secrets(request: Request, sandbox: Sandbox) -> Response:
+    """`POST W/datastores/{name}/listSecrets`."""
+    _require_default(request)
+    place = container(ids.workspace_id(request.parameters))
+    return Response(200, {"secretsType": "Sas", "sasToken": sas(sandbox, place)})
+
+
+def blob_url(base: str, folder: str) -> str:
+    """Return a container's address, in path style."""
+    return f"{base}/blob/sandbox/{folder}"
+
+
+def sas(sandbox: Sandbox, folder: str) -> str:
+    """Return a shared access signature for one container."""
+    expires = str(int(time.time()) + _LIFETIME_S)
+    values = {"sv": "2024-05-04", "sr": "c", "sp": "racwl", "se": expires, "sig": _sign(sandbox, folder, expires)}
+    return urlencode(values)
+
+
+def check_sas(sandbox: Sandbox, folder: str, query: str) -> bool:
+    """Answer whether a query string carries a good signature for a container."""
+    values = {name: value[-1] for name, value in parse_qs(query).items()}
+    expires, signature = values.get("se", ""), values.get("sig", "")
+    fresh = expires.isdigit() and int(expires) > time.time()
+    return fresh and hmac.compare_digest(signature.encode(), _sign(sandbox, folder, expires).encode())
+
+
+def _sign(sandbox: Sandbox, folder: str, expires: str) -> str:
+    message = f"{folder}\n{expires}".encode()
+    return hmac.new(sandbox.identity_header.encode(), message, hashlib.sha256).hexdigest()
+
+
+def _require_default(request: Request) -> None:
+    if request.parameters["name"].lower() != DEFAULT:
+        raise ArmError.not_found("datastore", request.parameters["name"])
+
+
+def _datastore(workspace: str, sandbox: Sandbox) -> dict[str, Any]:
+    authority = sandbox.base_url.split("://", 1)[1]
+    return {
+        "id": f"{workspace}/datastores/{DEFAULT}",
+        "name": DEFAULT,
+        "type": f"{ids.PROVIDER}/workspaces/datastores",
+        "properties": {
+            "datastoreType": "AzureBlob",
+            "accountName": quote(f"{authority}/blob", safe="/:"),
+            "containerName": container(workspace),
+            "endpoint": STORAGE_SUFFIX,
+            "protocol": "https",
+            "credentials": {"credentialsType": "Sas"},
+            "isDefault": True,
+            "serviceDataAccessAuthIdentity": "None",
+            "tags": {},
+            "properties": {},
+        },
+        "systemData": {
+            "createdAt": "2024-01-01T00:00:00.0000000Z",
+            "createdBy": "sandbox",
+            "createdByType": "Application",
+        },
+    }

@@ -1,0 +1,72 @@
+"""Handlers: cloud metadata and the managed-identity token endpoint."""
+
+import hmac
+from typing import Any
+
+from .context import Sandbox
+from .datastores import STORAGE_SUFFIX
+from .messages import Request, Response
+from .principals import OPERATOR
+
+
+def cloud_name(base_url: str) -> str:
+    """Return the cloud's name; it carries the port because azure-ai-ml keeps the first URLs of a name."""
+    return "OpslibSandbox" + base_url.rsplit(":", 1)[-1]
+
+
+def metadata(request: Request, sandbox: Sandbox) -> Response:
+    """`GET /metadata/endpoints`: Azure's own single document when a recent api-version asks for it.
+
+    azure-ai-ml reads `$ARM_CLOUD_METADATA_URL` as it stands and takes a list or one object
+    (`azure/ai/ml/_azure_environments.py`, `_convert_arm_to_cli`); the list is what old api-versions and
+    no api-version get from Azure. Shape: https://management.azure.com/metadata/endpoints?api-version=2022-09-01.
+    """
+    document = _document(sandbox.base_url)
+    dated = request.query.get("api-version", "")
+    return Response(200, document if dated >= "2022" else [document])
+
+
+def _document(base: str) -> dict[str, Any]:
+    return {
+        "name": cloud_name(base),
+        "portal": "https://portal.azure.com/",
+        "authentication": {
+            "loginEndpoint": f"{base}/",
+            "audiences": [f"{base}/", "https://management.core.windows.net/", "https://management.azure.com/"],
+            "tenant": "common",
+            "identityProvider": "AAD",
+        },
+        "resourceManager": f"{base}/",
+        "logAnalyticsResourceId": f"{base}/",
+        "suffixes": {"storage": STORAGE_SUFFIX},
+    }
+
+
+def token(request: Request, sandbox: Sandbox) -> Response:
+    """`GET /msi/token`: the App Service flavour of managed identity (api-version 2019-08-01).
+
+    Source: azure/identity/_credentials/app_service.py sends `X-IDENTITY-HEADER` and `resource`;
+    Microsoft Learn, "How to use managed identities for App Service", REST endpoint reference.
+    """
+    given = request.headers.get("x-identity-header", "")
+    if not hmac.compare_digest(given.encode(), sandbox.identity_header.encode()):
+        return _refused(401, "unauthorized_client", "The X-IDENTITY-HEADER is missing or wrong.")
+    resource = request.query.get("resource", "")
+    if not resource:
+        return _refused(400, "invalid_request", "The resource parameter is missing: name an audience.")
+    wanted = request.query.get("client_id")
+    if wanted not in (None, OPERATOR.client_id):
+        return _refused(400, "invalid_request", f"No managed identity has client_id {wanted}.")
+    issued = sandbox.tokens.issue_for(OPERATOR, resource, sandbox.settings.token_lifetime_s)
+    answer = {
+        "access_token": issued.token,
+        "client_id": OPERATOR.client_id,
+        "expires_on": str(issued.expires_at),
+        "resource": resource,
+        "token_type": "Bearer",
+    }
+    return Response(200, answer, {"Cache-Control": "no-store"})
+
+
+def _refused(status: int, code: str, message: str) -> Response:
+    return Response(status, {"error": code, "error_description": message, "statusCode": status, "message": message})

@@ -1,0 +1,158 @@
+"""The one state machine: sets every provisioningState and runs every long-running operation.
+
+An operation is on record before it is answered, and its work is repeatable: what a crash cuts short is
+simply run again when the sandbox comes up, as a cloud's control plane would.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from enum import StrEnum
+
+from . import ids
+from .arm_errors import ArmError, OperationFailed
+from .clock import now_us
+from .fleet import Fleet
+from .settings import Settings
+from .store import Operation, Resource, Store
+
+logger = logging.getLogger("opslib.sandbox")
+SETTLED = ("Succeeded", "Failed", "Canceled")
+
+
+class Kind(StrEnum):
+    """What an operation does; the second word is the state a resource has meanwhile."""
+
+    CREATE = "Creating"
+    UPDATE = "Updating"
+    SCALE = "Scaling"
+    DELETE = "Deleting"
+
+
+class Lifecycle:
+    """Begins operations and brings them to an end."""
+
+    def __init__(self, store: Store, fleet: Fleet, settings: Settings) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._settings = settings
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def require_settled(self, resource: Resource, action: str) -> None:
+        """Refuse a write while another operation runs.
+
+        Words: Azure/azure-sdk-for-net#36961, "Cannot create a deployment in endpoint X because it is in
+        Updating provisioning state."
+        """
+        if resource.state not in SETTLED:
+            raise ArmError.conflict(
+                f"Cannot {action} {resource.name} because it is in {resource.state} provisioning state."
+            )
+
+    def begin(self, kind: Kind, resource: Resource) -> tuple[Resource, Operation]:
+        """Store a resource in its transitional state together with the operation that will end it.
+
+        Ids look like the live service's: `oeidp:{guid}:{guid}` for endpoints, `odidp:...` for deployments
+        (Azure/azure-cli#30154).
+        """
+        prefix = "odidp" if resource.kind == "deployments" else "oeidp"
+        operation = Operation(
+            id=f"{prefix}:{uuid.uuid4()}:{uuid.uuid4()}",
+            kind=kind.value,
+            resource=resource.id,
+            status="InProgress",
+            started_us=now_us(),
+        )
+        stored = replace(resource, secrets={**resource.secrets, "operation": operation.id})
+        with self._store.transaction():
+            stored = self._store.put(stored.with_properties(provisioningState=kind.value))
+            self._store.put_operation(operation)
+        self._run(operation)
+        return stored, operation
+
+    async def recover(self) -> None:
+        """After a start: end orphans, take up what was cut short, start the instances that should serve."""
+        self._fleet.end_orphans()
+        for operation in self._store.unfinished_operations():
+            self._run(operation)
+        serving = [one for one in self._store.all("deployments") if one.state == "Succeeded"]
+        await asyncio.gather(*(self._restore(deployment) for deployment in serving))
+
+    async def close(self) -> None:
+        """Stop working; unfinished operations stay on record."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _restore(self, deployment: Resource) -> None:
+        try:
+            await self._fleet.converge(deployment)
+        except (OperationFailed, ArmError) as error:
+            logger.warning("deployment %s does not come up again: %s", deployment.id, error)
+            self._store.put(deployment.with_properties(provisioningState="Failed"))
+
+    def _run(self, operation: Operation) -> None:
+        task = asyncio.create_task(self._work(operation))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, operation: Operation) -> None:
+        resource = self._store.get(operation.resource)
+        if resource is None:
+            self._end(operation, "Canceled", None)
+            return
+        try:
+            await self._steps(operation.kind, resource.kind)(resource)
+        except OperationFailed as error:
+            self._end(operation, "Failed", error)
+        except ArmError as error:
+            self._end(operation, "Failed", OperationFailed(error.code, error.message))
+        except Exception as error:
+            logger.exception("operation %s on %s broke", operation.id, operation.resource)
+            self._end(operation, "Failed", OperationFailed("InternalServerError", str(error)))
+        else:
+            self._end(operation, "Succeeded", None)
+
+    def _steps(self, kind: str, of: str) -> Callable[[Resource], Awaitable[None]]:
+        if of == "deployments":
+            return self._drop_deployment if kind == Kind.DELETE else self._fleet.converge
+        return self._drop_endpoint if kind == Kind.DELETE else self._settle
+
+    async def _settle(self, _resource: Resource) -> None:
+        await asyncio.sleep(self._settings.operation_s)
+
+    async def _drop_deployment(self, deployment: Resource) -> None:
+        await self._fleet.drop(deployment.id, drain=True)
+        with self._store.transaction():
+            self._store.delete(deployment.id)
+            endpoint = self._store.get(ids.parent(deployment.id))
+            if endpoint is not None:
+                self._store.put(_without(endpoint, deployment.name))
+
+    async def _drop_endpoint(self, endpoint: Resource) -> None:
+        deployments = self._store.children(endpoint.id, "deployments")
+        await asyncio.gather(*(self._fleet.drop(one.id, drain=False) for one in deployments))
+        self._store.delete(endpoint.id)
+
+    def _end(self, operation: Operation, status: str, error: OperationFailed | None) -> None:
+        body = None if error is None else error.body()
+        with self._store.transaction():
+            self._store.put_operation(replace(operation, status=status, error=body, ended_us=now_us()))
+            resource = self._store.get(operation.resource)
+            if resource is not None:
+                self._store.put(resource.with_properties(provisioningState=status))
+
+
+def _without(endpoint: Resource, deployment: str) -> Resource:
+    """Return the endpoint with a deleted deployment's (zero) weights forgotten."""
+    kept = {
+        field: {
+            name: percent
+            for name, percent in endpoint.properties[field].items()
+            if name.lower() != deployment.lower()
+        }
+        for field in ("traffic", "mirrorTraffic")
+    }
+    return endpoint.with_properties(**kept)

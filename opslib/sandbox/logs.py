@@ -1,0 +1,224 @@
+"""Handlers: the Log Analytics query API over the rows of `telemetry`.
+
+Tables and types: Microsoft Learn, Azure Monitor Logs reference, AmlOnlineEndpointTrafficLog,
+...ConsoleLog and ...EventLog. A request's TimeGenerated is the moment at which the gateway was done with it.
+"""
+
+import asyncio
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterable
+from contextlib import closing
+from typing import Any
+
+from . import ids
+from .arm_errors import ArmError
+from .clock import MICROSECONDS, iso, now_us, parse_duration_s, parse_iso_us
+from .context import Sandbox
+from .diagnostics import KIND
+from .kql import Compiled, SemanticError, add_functions, compile_query
+from .messages import Request, Response
+from .store import Resource
+
+_QUERY_S = 30.0
+_MAX_ROWS = 100_000
+_WHERE = "{table}.endpoint IN ({endpoints}) AND {table}.at_us <= {until}"
+
+# column -> (SQL over the row and its endpoint `e`, KQL type)
+_SHARED = {
+    "TimeGenerated": ("at_us", "datetime"),
+    "OperationName": ("'{operation}'", "string"),
+    "SubscriptionId": ("e.subscription", "string"),
+    "AzureMLWorkspaceId": ("e.workspace_id", "string"),
+    "AzureMLWorkspaceName": ("e.workspace", "string"),
+    "EndpointName": ("e.name", "string"),
+    "DeploymentName": ("deployment", "string"),
+    "Location": ("e.location", "string"),
+    "_ResourceId": ("endpoint", "string"),
+}
+_TRAFFIC = {
+    "Method": ("method", "string"),
+    "Path": ("path", "string"),
+    "Protocol": ("protocol", "string"),
+    "ResponseCode": ("code", "int"),
+    "ResponseCodeReason": ("reason", "string"),
+    "ModelStatusCode": ("model_code", "int"),
+    "ModelStatusReason": ("model_reason", "string"),
+    "RequestPayloadSize": ("request_bytes", "int"),
+    "ResponsePayloadSize": ("response_bytes", "int"),
+    "UserAgent": ("user_agent", "string"),
+    "XRequestId": ("request_id", "string"),
+    "XMSClientRequestId": ("client_request_id", "string"),
+    "TotalDurationMs": ("CAST(round(total_ms) AS INTEGER)", "int"),
+    "RequestDurationMs": ("CAST(round(request_ms) AS INTEGER)", "int"),
+    "ResponseDurationMs": ("CAST(round(response_ms) AS INTEGER)", "int"),
+    "RequestThrottlingDelayMs": ("0", "int"),
+    "ResponseThrottlingDelayMs": ("0", "int"),
+    "AuthType": ("auth_type", "string"),
+    "IdentityData": ("identity", "string"),
+}
+_CONSOLE = {
+    "InstanceId": ("instance", "string"),
+    "ContainerName": ("container", "string"),
+    "Message": ("message", "string"),
+}
+_EVENTS = {"InstanceId": ("instance", "string"), "Name": ("name", "string"), "Message": ("message", "string")}
+_TABLES = {
+    "AmlOnlineEndpointTrafficLog": ("requests", _TRAFFIC, "AND logged = 1"),
+    "AmlOnlineEndpointConsoleLog": ("console", _CONSOLE, ""),
+    "AmlOnlineEndpointEventLog": ("events", _EVENTS, ""),
+}
+
+
+async def query_resource(request: Request, sandbox: Sandbox) -> Response:
+    """`POST /v1/{resourceId}/query`: the rows of one endpoint, or of a workspace's endpoints."""
+    scope = ids.key(request.parameters["scope"])
+    endpoints = [
+        one for one in sandbox.store.all("onlineEndpoints") if one.key == scope or one.key.startswith(scope + "/")
+    ]
+    return await _query(request, sandbox, endpoints)
+
+
+async def query_workspace(request: Request, sandbox: Sandbox) -> Response:
+    """`POST /v1/workspaces/{id}/query`: the rows of the endpoints whose logs go to that workspace."""
+    wanted = request.parameters["workspace"].lower()
+    endpoints = {
+        ids.key(setting.id.split("/providers/Microsoft.Insights", 1)[0])
+        for setting in sandbox.store.all(KIND)
+        if customer_id(str(setting.properties.get("workspaceId"))) == wanted
+    }
+    if not endpoints:
+        raise ArmError(404, "WorkspaceNotFoundError", f"The workspace {wanted} could not be found.")
+    return await _query(request, sandbox, [one for key in endpoints if (one := sandbox.store.get(key)) is not None])
+
+
+def get_log_workspace(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../Microsoft.OperationalInsights/workspaces/{name}`: its customerId is a digest of its id."""
+    body = {
+        "id": request.path,
+        "name": request.parameters["name"],
+        "type": "Microsoft.OperationalInsights/workspaces",
+        "location": sandbox.settings.location,
+        "properties": {"customerId": customer_id(request.path), "provisioningState": "Succeeded"},
+    }
+    return Response(200, body)
+
+
+def customer_id(workspace: str) -> str:
+    """Return the guid by which the query API knows a Log Analytics workspace."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, ids.key(workspace)))
+
+
+async def _query(request: Request, sandbox: Sandbox, endpoints: list[Resource]) -> Response:
+    sandbox.telemetry.flush()
+    body = request.json()
+    try:
+        since, until = _timespan(body.get("timespan"))
+        tables = _relations(endpoints, since, min(until, now_us() - round(sandbox.settings.logs_delay_s * 1e6)))
+        compiled = compile_query(str(body.get("query") or ""), tables)
+        rows = await asyncio.to_thread(_run, sandbox, compiled)
+    except SemanticError as error:
+        return _refused(request, str(error))
+    except sqlite3.OperationalError as error:
+        if "interrupted" not in str(error):
+            raise
+        raise ArmError(504, "GatewayTimeout", f"The query did not end within {_QUERY_S:g} s: narrow it.") from error
+    return Response(200, _answer(compiled, rows))
+
+
+def _run(sandbox: Sandbox, compiled: Compiled) -> list[tuple[Any, ...]]:
+    deadline = time.monotonic() + _QUERY_S
+    with closing(sandbox.telemetry.reader()) as connection:
+        add_functions(connection)
+        connection.set_progress_handler(lambda: int(time.monotonic() > deadline), 100_000)
+        return connection.execute(compiled.sql).fetchmany(_MAX_ROWS + 1)
+
+
+def _answer(compiled: Compiled, rows: list[tuple[Any, ...]]) -> dict[str, Any]:
+    times = [index for index, (_, kind) in enumerate(compiled.columns) if kind == "datetime"]
+    flags = [index for index, (_, kind) in enumerate(compiled.columns) if kind == "bool"]
+    shown = [list(row) for row in rows[:_MAX_ROWS]]
+    for row in shown:
+        for index in times:
+            row[index] = None if row[index] is None else iso(row[index])
+        for index in flags:
+            row[index] = None if row[index] is None else bool(row[index])
+    columns = [{"name": name, "type": kind} for name, kind in compiled.columns]
+    answer: dict[str, Any] = {"tables": [{"name": "PrimaryResult", "columns": columns, "rows": shown}]}
+    if len(rows) > _MAX_ROWS:
+        message = f"Query result set has exceeded the internal record count limit of {_MAX_ROWS}."
+        answer["error"] = {"code": "PartialError", "message": message, "details": []}
+    return answer
+
+
+def _relations(endpoints: list[Resource], since: int, until: int) -> dict[str, Compiled]:
+    """Return the three tables, restricted to some endpoints and a time."""
+    rows = ", ".join(_endpoint_row(one) for one in endpoints) or "('','','','','','')"
+    known = f"(SELECT column1 AS key, column2 AS name, column3 AS subscription, column4 AS workspace, column5 AS workspace_id, column6 AS location FROM (VALUES {rows}))"
+    keys = ", ".join(_text(one.key) for one in endpoints) or "''"
+    relations = {}
+    for table, (source, own, also) in _TABLES.items():
+        columns = _SHARED | own
+        parts = ", ".join(f'{sql.format(operation=table)} AS "{name}"' for name, (sql, _) in columns.items())
+        where = f"endpoint IN ({keys}) AND at_us BETWEEN {since} AND {until} {also}"
+        own_rows = f"SELECT * FROM {source} WHERE {where}"
+        joined = parts.replace("e.name", "e.name")
+        sql = (
+            f"SELECT {joined}, '{table}' AS \"Type\" FROM ({own_rows}) AS r JOIN {known} AS e ON e.key = r.endpoint"
+        )
+        sql = _qualify(sql)
+        kinds = [(name, kind) for name, (_, kind) in columns.items()]
+        relations[table] = Compiled(sql, (*kinds, ("Type", "string")))
+    return relations
+
+
+def _qualify(sql: str) -> str:
+    """The event's own `name` would be ambiguous beside the endpoint's."""
+    return sql.replace('name AS "Name"', 'r.name AS "Name"')
+
+
+def _endpoint_row(endpoint: Resource) -> str:
+    workspace = ids.parent(endpoint.id)
+    guid = str(uuid.uuid5(uuid.NAMESPACE_URL, ids.key(workspace)))
+    values: Iterable[str] = (
+        endpoint.key,
+        endpoint.name,
+        ids.subscription(endpoint.id),
+        ids.name(workspace),
+        guid,
+        endpoint.body["location"],
+    )
+    return "(" + ", ".join(_text(value) for value in values) + ")"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _timespan(text: str | None) -> tuple[int, int]:
+    """Read the body's `timespan`: `start/end`, `start/duration` or a duration up to now."""
+    now = now_us() + 60 * MICROSECONDS
+    if not text:
+        return 0, now
+    first, _, second = text.partition("/")
+    try:
+        if not second:
+            return now_us() - round(parse_duration_s(first) * MICROSECONDS), now
+        start = parse_iso_us(first)
+        end = start + round(parse_duration_s(second) * MICROSECONDS) if second[0] == "P" else parse_iso_us(second)
+    except ValueError as error:
+        raise SemanticError(f"the timespan '{text}' cannot be read: {error}") from error
+    return start, end
+
+
+def _refused(request: Request, message: str) -> Response:
+    """400 in Log Analytics' shape (Microsoft Learn, Azure Monitor Logs API, "Errors")."""
+    inner = {"code": "SEM0100", "message": message}
+    error = {
+        "message": f"The request had some invalid properties: {message}",
+        "code": "BadArgumentError",
+        "correlationId": request.request_id,
+        "innererror": {"code": "SemanticError", "message": "A semantic error occurred.", "innererror": inner},
+    }
+    return Response(400, {"error": error})

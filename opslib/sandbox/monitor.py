@@ -1,0 +1,168 @@
+"""Handlers: diagnostic settings, the activity log, autoscale settings (none yet)."""
+
+import re
+
+from . import ids
+from .arm_errors import ArmError
+from .clock import MICROSECONDS, iso, now_us, parse_iso_us
+from .context import Sandbox
+from .diagnostics import CATEGORIES, KIND
+from .messages import Request, Response
+from .store import Resource
+
+_CONDITION = re.compile(r"(?P<field>\w+) (?P<operator>ge|le|eq) '(?P<value>[^']*)'", re.IGNORECASE)
+_ACTIVITY_DAYS = 90
+_MAX_EVENTS = 1000
+
+
+def list_settings(request: Request, sandbox: Sandbox) -> Response:
+    """`GET {endpoint}/providers/Microsoft.Insights/diagnosticSettings`."""
+    endpoint = _endpoint(request, sandbox)
+    found = sandbox.store.children(f"{endpoint.id}/providers/Microsoft.Insights", KIND)
+    return Response(200, {"value": [_render(one) for one in found]})
+
+
+def get_setting(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../diagnosticSettings/{name}`."""
+    return Response(200, _render(_find(request, sandbox)))
+
+
+def put_setting(request: Request, sandbox: Sandbox) -> Response:
+    """`PUT .../diagnosticSettings/{name}`: from now on the enabled categories are kept."""
+    endpoint, sent = _endpoint(request, sandbox), request.json().get("properties")
+    if not isinstance(sent, dict):
+        raise ArmError.invalid_request("The required object 'properties' is missing from the body.")
+    sinks = ("workspaceId", "storageAccountId", "eventHubAuthorizationRuleId", "marketplacePartnerId")
+    if not any(sent.get(sink) for sink in sinks):
+        raise ArmError.bad_request(f"At least one data sink needs to be specified: one of {', '.join(sinks)}.")
+    for row in sent.get("logs") or []:
+        category = row.get("category")
+        if category is not None and category not in CATEGORIES:
+            raise ArmError.bad_request(
+                f"Category '{category}' is not supported, supported ones are: {', '.join(CATEGORIES)}."
+            )
+    body = {"properties": {"metrics": [], "logs": [], **sent}}
+    stored = sandbox.store.put(Resource(_id(endpoint, request), KIND, body))
+    return Response(200, _render(stored))
+
+
+def delete_setting(request: Request, sandbox: Sandbox) -> Response:
+    """`DELETE .../diagnosticSettings/{name}`."""
+    setting_id = _id(_endpoint(request, sandbox), request)
+    existed = sandbox.store.get(setting_id) is not None
+    sandbox.store.delete(setting_id)
+    return Response(200 if existed else 204)
+
+
+def list_activity(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../eventtypes/management/values`: who changed what, newest first.
+
+    Of `$filter` eventTimestamp, resourceUri, resourceGroupName and correlationId are understood, as in
+    Azure Monitor's REST reference, "Activity Logs - List".
+    """
+    since, until, wanted = now_us() - _ACTIVITY_DAYS * 86400 * MICROSECONDS, now_us(), {}
+    for field, operator, value in _CONDITION.findall(request.query.get("$filter", "")):
+        if field.lower() == "eventtimestamp":
+            bound = _time(value)
+            since, until = (bound, until) if operator.lower() == "ge" else (since, bound)
+        else:
+            wanted[field] = value.lower()
+    prefix = ids.key(f"/subscriptions/{request.parameters['subscription']}") + "/"
+    found = [
+        event
+        for event in sandbox.store.activity(since, until)
+        if ids.key(event["resourceId"]).startswith(prefix) and _matches(event, wanted)
+    ]
+    return Response(200, {"value": found[:_MAX_EVENTS]})
+
+
+def record_activity(request: Request, sandbox: Sandbox, status: int) -> None:
+    """Append a write to the activity log, as ARM does for every PUT, PATCH, POST and DELETE."""
+    resource, action = _action(request)
+    at_us = now_us()
+    caller = request.caller
+    body = {
+        "eventTimestamp": iso(at_us),
+        "submissionTimestamp": iso(at_us),
+        "id": f"{resource}/events/{request.request_id}/ticks/{at_us}",
+        "eventDataId": request.request_id,
+        "correlationId": request.request_id,
+        "operationId": request.request_id,
+        "caller": caller.object_id if caller is not None else None,
+        "claims": {"appid": caller.client_id, "name": caller.name} if caller is not None else {},
+        "category": {"value": "Administrative", "localizedValue": "Administrative"},
+        "level": "Informational" if status < 400 else "Error",
+        "operationName": {"value": action, "localizedValue": action},
+        "resourceId": resource,
+        "resourceGroupName": request.parameters.get("group", ""),
+        "resourceProviderName": {"value": action.split("/")[0], "localizedValue": action.split("/")[0]},
+        "resourceType": {"value": ids.resource_type(resource), "localizedValue": ids.resource_type(resource)},
+        "status": {"value": "Succeeded" if status < 400 else "Failed"},
+        "subStatus": {"value": str(status)},
+        "subscriptionId": ids.subscription(resource),
+        "httpRequest": {
+            "clientRequestId": request.headers.get("x-ms-client-request-id", ""),
+            "clientIpAddress": request.client.rsplit(":", 1)[0],
+            "method": request.method,
+        },
+    }
+    sandbox.store.append_activity(at_us, resource, body)
+
+
+def list_autoscale(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../autoscaleSettings`: none, since none can be made yet."""
+    del request, sandbox
+    return Response(200, {"value": []})
+
+
+def get_autoscale(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../autoscaleSettings/{name}`."""
+    del sandbox
+    raise ArmError.not_found("autoscale setting", request.parameters["name"])
+
+
+def _action(request: Request) -> tuple[str, str]:
+    """Return the resource written to and the operation's name."""
+    path = request.path.rstrip("/")
+    if request.method == "POST":
+        resource, verb = path.rsplit("/", 1)
+        return resource, f"{ids.resource_type(resource)}/{verb}/action"
+    return path, f"{ids.resource_type(path)}/{'delete' if request.method == 'DELETE' else 'write'}"
+
+
+def _matches(event: dict[str, str], wanted: dict[str, str]) -> bool:
+    names = {"resourceUri": "resourceId", "resourceId": "resourceId"}
+    return all(str(event.get(names.get(field, field), "")).lower() == value for field, value in wanted.items())
+
+
+def _time(text: str) -> int:
+    try:
+        return parse_iso_us(text)
+    except ValueError as error:
+        raise ArmError.bad_request(f"The $filter's eventTimestamp '{text}' is no ISO 8601 time.") from error
+
+
+def _endpoint(request: Request, sandbox: Sandbox) -> Resource:
+    found = sandbox.store.get(request.parameters["scope"])
+    if found is None:
+        raise ArmError.not_found("resource", "/" + request.parameters["scope"])
+    if found.kind != "onlineEndpoints":
+        raise ArmError.bad_request(
+            f"The resource type '{ids.resource_type(found.id)}' does not support diagnostic settings: name the endpoint."
+        )
+    return found
+
+
+def _find(request: Request, sandbox: Sandbox) -> Resource:
+    found = sandbox.store.get(_id(_endpoint(request, sandbox), request))
+    if found is None:
+        raise ArmError.not_found("diagnostic setting", request.parameters["name"])
+    return found
+
+
+def _id(endpoint: Resource, request: Request) -> str:
+    return f"{endpoint.id}/providers/Microsoft.Insights/{KIND}/{request.parameters['name']}"
+
+
+def _render(setting: Resource) -> dict[str, object]:
+    return {"id": setting.id, "name": setting.name, "type": f"Microsoft.Insights/{KIND}", **setting.body}

@@ -1,0 +1,156 @@
+"""Every operation that the sandbox knows, in the order of the services' specifications, and nothing else.
+
+`{name}` is one segment, `{name*}` any number of them; literal segments match in any case, as in ARM. An
+operation's group (the word before `_`) says through which door it is reached: see `server`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from . import (
+    access,
+    assets,
+    blobs,
+    datastores,
+    deployments,
+    endpoints,
+    identity,
+    logs,
+    metrics,
+    monitor,
+    operations,
+    workspaces,
+)
+from .context import Sandbox
+from .messages import Request, Response
+from .scoring import score
+
+Handler = Callable[[Request, Sandbox], Response | Awaitable[Response]]
+
+SUB = "/subscriptions/{subscription}"
+GROUP = SUB + "/resourceGroups/{group}"
+ML = "/providers/Microsoft.MachineLearningServices"
+W = GROUP + ML + "/workspaces/{workspace}"
+EP = W + "/onlineEndpoints/{endpoint}"
+DEP = EP + "/deployments/{deployment}"
+LOC = SUB + ML + "/locations/{location}"
+ASSET = W + "/{kind:codes|environments|models|data}"
+INSIGHTS = "/providers/Microsoft.Insights"
+BLOB = "/blob/{account}/{container}"
+STORE = f"/blob.blob.{datastores.STORAGE_SUFFIX}/{{container}}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation; without a handler it is known and not built."""
+
+    method: str
+    template: str
+    operation: str
+    handler: Handler | None
+
+
+ROUTES = (
+    Route("GET", GROUP + ML + "/workspaces", "Workspaces_ListByResourceGroup", workspaces.list_workspaces),
+    Route("GET", SUB + ML + "/workspaces", "Workspaces_ListBySubscription", workspaces.list_workspaces),
+    Route("GET", W, "Workspaces_Get", workspaces.get_workspace),
+    Route("PUT", W, "Workspaces_CreateOrUpdate", None),
+    Route("PATCH", W, "Workspaces_Update", None),
+    Route("DELETE", W, "Workspaces_Delete", None),
+    Route("GET", LOC + "/usages", "Usages_List", workspaces.list_usages),
+    Route("GET", LOC + "/vmSizes", "VirtualMachineSizes_List", workspaces.list_vm_sizes),
+    Route("GET", LOC + "/quotas", "Quotas_List", workspaces.list_quotas),
+    Route("POST", LOC + "/updateQuotas", "Quotas_Update", None),
+    Route("GET", LOC + "/mfeOperationsStatus/{operation}", "Operations_GetStatus", operations.get_status),
+    Route("GET", LOC + "/mfeOperationResults/{operation}", "Operations_GetResult", operations.get_result),
+    Route("GET", ASSET, "Assets_ListContainers", assets.list_containers),
+    Route("GET", ASSET + "/{name}", "Assets_GetContainer", assets.get_container),
+    Route("PUT", ASSET + "/{name}", "Assets_PutContainer", assets.put_container),
+    Route("GET", ASSET + "/{name}/versions", "Assets_ListVersions", assets.list_versions),
+    Route("GET", ASSET + "/{name}/versions/{version}", "Assets_GetVersion", assets.get_version),
+    Route("PUT", ASSET + "/{name}/versions/{version}", "Assets_PutVersion", assets.put_version),
+    Route("DELETE", ASSET + "/{name}/versions/{version}", "Assets_DeleteVersion", assets.delete_version),
+    Route(
+        "POST",
+        ASSET + "/{name}/versions/{version}/startPendingUpload",
+        "Assets_StartPendingUpload",
+        assets.start_pending_upload,
+    ),
+    Route("GET", W + "/datastores", "Datastores_List", datastores.list_datastores),
+    Route("GET", W + "/datastores/{name}", "Datastores_Get", datastores.get_datastore),
+    Route("PUT", W + "/datastores/{name}", "Datastores_CreateOrUpdate", None),
+    Route("POST", W + "/datastores/{name}/listSecrets", "Datastores_ListSecrets", datastores.list_secrets),
+    Route("GET", W + "/onlineEndpoints", "OnlineEndpoints_List", endpoints.list_endpoints),
+    Route("GET", EP, "OnlineEndpoints_Get", endpoints.get_endpoint),
+    Route("PUT", EP, "OnlineEndpoints_CreateOrUpdate", endpoints.put_endpoint),
+    Route("PATCH", EP, "OnlineEndpoints_Update", endpoints.patch_endpoint),
+    Route("DELETE", EP, "OnlineEndpoints_Delete", endpoints.delete_endpoint),
+    Route("POST", EP + "/listKeys", "OnlineEndpoints_ListKeys", endpoints.list_keys),
+    Route("POST", EP + "/regenerateKeys", "OnlineEndpoints_RegenerateKeys", endpoints.regenerate_keys),
+    Route("POST", EP + "/token", "OnlineEndpoints_GetToken", endpoints.get_token),
+    Route("GET", EP + "/deployments", "OnlineDeployments_List", deployments.list_deployments),
+    Route("GET", DEP, "OnlineDeployments_Get", deployments.get_deployment),
+    Route("PUT", DEP, "OnlineDeployments_CreateOrUpdate", deployments.put_deployment),
+    Route("PATCH", DEP, "OnlineDeployments_Update", deployments.patch_deployment),
+    Route("DELETE", DEP, "OnlineDeployments_Delete", deployments.delete_deployment),
+    Route("POST", DEP + "/getLogs", "OnlineDeployments_GetLogs", deployments.get_logs),
+    Route("GET", DEP + "/skus", "OnlineDeployments_ListSkus", deployments.list_skus),
+    # Microsoft.Insights
+    Route("GET", "/{scope*}" + INSIGHTS + "/metrics", "Metrics_List", metrics.list_metrics),
+    Route("GET", "/{scope*}" + INSIGHTS + "/metricDefinitions", "MetricDefinitions_List", metrics.list_definitions),
+    Route("GET", "/{scope*}" + INSIGHTS + "/metricNamespaces", "MetricNamespaces_List", metrics.list_namespaces),
+    Route("GET", "/{scope*}" + INSIGHTS + "/diagnosticSettings", "DiagnosticSettings_List", monitor.list_settings),
+    Route(
+        "GET", "/{scope*}" + INSIGHTS + "/diagnosticSettings/{name}", "DiagnosticSettings_Get", monitor.get_setting
+    ),
+    Route(
+        "PUT", "/{scope*}" + INSIGHTS + "/diagnosticSettings/{name}", "DiagnosticSettings_Put", monitor.put_setting
+    ),
+    Route(
+        "DELETE",
+        "/{scope*}" + INSIGHTS + "/diagnosticSettings/{name}",
+        "DiagnosticSettings_Delete",
+        monitor.delete_setting,
+    ),
+    Route("GET", SUB + INSIGHTS + "/eventtypes/management/values", "ActivityLogs_List", monitor.list_activity),
+    Route("GET", GROUP + INSIGHTS + "/autoscaleSettings", "Autoscale_ListByGroup", monitor.list_autoscale),
+    Route("GET", SUB + INSIGHTS + "/autoscaleSettings", "Autoscale_ListBySubscription", monitor.list_autoscale),
+    Route("GET", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "Autoscale_Get", monitor.get_autoscale),
+    Route("PUT", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "Autoscale_CreateOrUpdate", None),
+    Route("DELETE", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "Autoscale_Delete", None),
+    Route(
+        "GET",
+        GROUP + "/providers/Microsoft.OperationalInsights/workspaces/{name}",
+        "LogWorkspaces_Get",
+        logs.get_log_workspace,
+    ),
+    # Microsoft.Authorization
+    Route("GET", "/{scope*}/providers/Microsoft.Authorization/permissions", "Permissions_List", access.permissions),
+    Route("GET", "/{scope*}/providers/Microsoft.Authorization/locks", "Locks_List", access.locks),
+    # Log Analytics query API
+    Route("POST", "/v1/workspaces/{workspace}/query", "Logs_QueryWorkspace", logs.query_workspace),
+    Route("POST", "/v1/{scope*}/query", "Logs_QueryResource", logs.query_resource),
+    Route("POST", "/v1/$batch", "Logs_Batch", None),
+    # cloud metadata and managed identity
+    Route("GET", "/metadata/endpoints", "Open_Metadata", identity.metadata),
+    Route("GET", "/msi/token", "Open_Token", identity.token),
+    # blob storage, in the two ways in which the SDK addresses it
+    *(
+        Route(method, base + path, operation, handler)
+        for base in (BLOB, STORE)
+        for method, path, operation, handler in (
+            ("GET", "", "Blob_Container", blobs.container),
+            ("PUT", "", "Blob_Container", blobs.container),
+            ("GET", "/{name*}", "Blob_Get", blobs.get_blob),
+            ("HEAD", "/{name*}", "Blob_Get", blobs.get_blob),
+            ("PUT", "/{name*}", "Blob_Put", blobs.put_blob),
+            ("DELETE", "/{name*}", "Blob_Delete", blobs.delete_blob),
+        )
+    ),
+    # the data plane
+    *(
+        Route(method, "/inference/{location}/{endpoint}/{rest*}", "Scoring_Score", score)
+        for method in ("GET", "POST", "PUT", "OPTIONS")
+    ),
+)
+KNOWN_PROVIDERS = ("microsoft.machinelearningservices", "microsoft.insights", "microsoft.authorization")

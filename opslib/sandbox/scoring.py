@@ -1,0 +1,286 @@
+"""The data plane: one request in, one deployment chosen, its answer back in Azure's terms.
+
+Source of statuses and headers: MicrosoftDocs, how-to-troubleshoot-online-endpoints.md, and the public
+inference sidecar's `ms-azureml-model-*` headers. `azureml-model-deployment` is documented as a request
+header; that the answer carries it too is widely assumed, not documented.
+"""
+
+import asyncio
+import hmac
+import random
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from .clock import now_us
+from .diagnostics import logged
+from .fleet import Fleet
+from .messages import Request, Response
+from .pool import NoInstance, TooManyPending
+from .settings import Settings
+from .store import Resource, Store
+from .telemetry import Telemetry
+from .tokens import SCORING_AUDIENCES, TokenRefused, Tokens
+
+if TYPE_CHECKING:
+    from .context import Sandbox
+
+DEPLOYMENT = "azureml-model-deployment"
+_CLIENT_ID = re.compile(r"^[A-Za-z0-9_-]{1,40}$")
+_NOT_PASSED = frozenset(
+    (
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "authorization",
+        "expect",
+        DEPLOYMENT,
+        "keep-alive",
+    )
+)
+_NOT_RETURNED = frozenset(("connection", "content-length", "transfer-encoding", "server", "date", "keep-alive"))
+_MIRRORS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Route:
+    """What the data plane must know of one endpoint, worked out once per change of the store."""
+
+    endpoint: Resource
+    deployments: dict[str, Resource]
+    names: tuple[str, ...]
+    weights: tuple[int, ...]
+    mirror: tuple[str, int] | None
+    logged: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one request."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+    model_status: int | None = None
+    model_reason: str = ""
+
+
+class Gateway:
+    """Routes scoring requests. Asks the same store as the control plane."""
+
+    def __init__(  # noqa: PLR0913 - its parts, wired once
+        self, *, store: Store, fleet: Fleet, telemetry: Telemetry, tokens: Tokens, settings: Settings
+    ) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._telemetry = telemetry
+        self._tokens = tokens
+        self._random = random.Random(settings.seed)  # noqa: S311 - a traffic split, not a secret
+        self._routes: dict[tuple[str, str], Route] = {}
+        self._version = -1
+        self._mirrors: set[asyncio.Task[None]] = set()
+
+    async def score(self, request: Request) -> Response:
+        """Answer one request."""
+        started = time.perf_counter()
+        route = self._route(request)
+        if route is None:
+            return _response(request, Outcome(404, b"Not Found", {"Content-Type": "text/plain"}), "")
+        identity = self._authenticate(route.endpoint, request)
+        deployment, outcome = None, Outcome(401, reason="unauthorized")
+        if identity is not None:
+            deployment, outcome = self._choose(route, request)
+        if deployment is not None:
+            self._mirror(route, request)
+            outcome = await self._serve(deployment, request)
+        name = deployment.name if deployment is not None else ""
+        self._record(route, request, name, outcome, identity or "", started)
+        return _response(request, outcome, name)
+
+    async def close(self) -> None:
+        """Give up on mirrored copies that are under way."""
+        for task in list(self._mirrors):
+            task.cancel()
+        await asyncio.gather(*self._mirrors, return_exceptions=True)
+
+    def _route(self, request: Request) -> Route | None:
+        if self._version != self._store.version:
+            self._routes = {
+                (one.body["location"], one.name.lower()): self._make_route(one)
+                for one in self._store.all("onlineEndpoints")
+            }
+            self._version = self._store.version
+        return self._routes.get((request.parameters["location"].lower(), request.parameters["endpoint"].lower()))
+
+    def _make_route(self, endpoint: Resource) -> Route:
+        deployments = {one.name.lower(): one for one in self._store.children(endpoint.id, "deployments")}
+        live = {
+            name.lower(): weight
+            for name, weight in endpoint.properties["traffic"].items()
+            if weight > 0 and name.lower() in deployments
+        }
+        mirrored = [(n.lower(), w) for n, w in endpoint.properties["mirrorTraffic"].items() if w > 0]
+        return Route(
+            endpoint,
+            deployments,
+            tuple(live),
+            tuple(live.values()),
+            mirrored[0] if mirrored else None,
+            logged(self._store, endpoint.id, "AmlOnlineEndpointTrafficLog"),
+        )
+
+    def _authenticate(self, endpoint: Resource, request: Request) -> str | None:
+        """Return who calls, as IdentityData would say it; None when the credential is no good."""
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        given = given.strip()
+        mode = endpoint.properties["authMode"]
+        if scheme.lower() != "bearer" or not given:
+            return None
+        if mode == "Key":
+            keys = (endpoint.secrets["primaryKey"], endpoint.secrets["secondaryKey"])
+            matches = [hmac.compare_digest(given.encode(), key.encode()) for key in keys]
+            return "" if any(matches) else None
+        try:
+            if mode == "AMLToken":
+                return str(self._tokens.verify(given, {endpoint.key}).get("sub", ""))
+            return self._tokens.principal(f"Bearer {given}", SCORING_AUDIENCES).object_id
+        except TokenRefused:
+            return None
+
+    def _choose(self, route: Route, request: Request) -> tuple[Resource | None, Outcome]:
+        forced = request.headers.get(DEPLOYMENT)
+        if forced is not None:
+            found = route.deployments.get(forced.lower())
+            return found, Outcome(404, _text(f"Deployment {forced} was not found."), reason="no_such_deployment")
+        if not route.names:
+            return None, Outcome(404, _text("No deployment has traffic."), reason="no_traffic")
+        name = self._random.choices(route.names, route.weights)[0]
+        return route.deployments[name], Outcome(404)
+
+    def _mirror(self, route: Route, request: Request) -> None:
+        """Send a copy to the mirror, whose answer nobody waits for; forced requests are not mirrored."""
+        if route.mirror is None or DEPLOYMENT in request.headers:
+            return
+        name, percent = route.mirror
+        if self._random.random() * 100 < percent and len(self._mirrors) < _MIRRORS_AT_ONCE:
+            task = asyncio.create_task(self._serve_mirrored(route, route.deployments[name], request))
+            self._mirrors.add(task)
+            task.add_done_callback(self._mirrors.discard)
+
+    async def _serve_mirrored(self, route: Route, deployment: Resource, request: Request) -> None:
+        started = time.perf_counter()
+        outcome = await self._serve(deployment, request)
+        self._record(route, request, deployment.name, outcome, "", started)
+
+    async def _serve(self, deployment: Resource, request: Request) -> Outcome:
+        pool = self._fleet.pool(deployment.id)
+        limit_s = pool.payload.timeout_s if pool.payload is not None else 5.0
+        try:
+            async with asyncio.timeout(limit_s), pool.slot() as instance:
+                return await self._forward(instance.url, request)
+        except TimeoutError:
+            return Outcome(408, b"upstream request timeout", _TEXT, "upstream_request_timeout")
+        except TooManyPending:
+            return Outcome(
+                429, b"", _TEXT | _model_error(None, "too_many_pending_request"), "too_many_pending_request"
+            )
+        except NoInstance:
+            return Outcome(503, b"no healthy upstream", _TEXT, "no_healthy_upstream")
+
+    async def _forward(self, instance: str, request: Request) -> Outcome:
+        started = time.perf_counter()
+        headers = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
+        headers["x-request-id"] = request.request_id
+        if not _client_id(request):
+            headers.pop("x-ms-client-request-id", None)
+        rest = "/" + request.parameters.get("rest", "score")
+        try:
+            async with self._fleet.http.request(
+                request.method,
+                instance + rest,
+                params=request.query,
+                data=request.body or None,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None),
+            ) as answer:
+                body = await answer.read()
+        except (aiohttp.ClientError, OSError):  # the process died with the request in its hands
+            return Outcome(
+                424, b"", _TEXT | _model_error(503, "model_not_ready"), "model_not_ready", 503, "model_not_ready"
+            )
+        passed = {name: value for name, value in answer.headers.items() if name.lower() not in _NOT_RETURNED}
+        passed["ms-azureml-model-time"] = f"{(time.perf_counter() - started) * 1000:.0f}"
+        if answer.status != 200:
+            passed |= _model_error(answer.status, "model_error")
+            return Outcome(424, body, passed, "model_error", answer.status, "model_error")
+        return Outcome(200, body, passed, "", 200)
+
+    def _record(  # noqa: PLR0913 - one row
+        self, route: Route, request: Request, deployment: str, outcome: Outcome, identity: str, started: float
+    ) -> None:
+        total_ms = (time.perf_counter() - started) * 1000
+        row = (
+            now_us(),
+            route.endpoint.key,
+            deployment.lower(),
+            int(route.logged),
+            outcome.status,
+            outcome.reason,
+            outcome.model_status,
+            outcome.model_reason,
+            request.method,
+            request.path,
+            "HTTP/1.1",
+            len(request.body),
+            len(outcome.body),
+            request.headers.get("user-agent", "")[:70],
+            request.request_id,
+            _client_id(request),
+            total_ms,
+            0.0,
+            0.0,
+            route.endpoint.properties["authMode"],
+            identity,
+        )
+        self._telemetry.add("requests", row)
+
+
+_TEXT = {"Content-Type": "text/plain"}
+
+
+def _text(message: str) -> bytes:
+    return message.encode()
+
+
+def _model_error(status: int | None, reason: str) -> dict[str, str]:
+    headers = {"ms-azureml-model-error-reason": reason}
+    return headers if status is None else {"ms-azureml-model-error-statuscode": str(status), **headers}
+
+
+def _client_id(request: Request) -> str:
+    """Return the caller's id for the request when it keeps Azure's rule: 40 characters, [A-Za-z0-9_-]."""
+    given = request.headers.get("x-ms-client-request-id", "")
+    return given if _CLIENT_ID.match(given) else ""
+
+
+def _response(request: Request, outcome: Outcome, deployment: str) -> Response:
+    headers = {name: value for name, value in outcome.headers.items() if name.lower() != "x-request-id"}
+    headers["x-request-id"] = request.request_id
+    if client_id := _client_id(request):
+        for name in [one for one in headers if one.lower() == "x-ms-client-request-id"]:
+            del headers[name]
+        headers["x-ms-client-request-id"] = client_id
+    if deployment:
+        headers[DEPLOYMENT] = deployment
+    return Response(outcome.status, outcome.body, headers)
+
+
+async def score(request: Request, sandbox: "Sandbox") -> Response:
+    """Handler: any method below an endpoint's address."""
+    return await sandbox.gateway.score(request)

@@ -1,0 +1,208 @@
+"""The pipeline from HTTP to handlers and back: context -> dispatch -> authenticate -> handle -> error."""
+
+import inspect
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import Response as HttpResponse
+from starlette.types import Receive, Scope, Send
+
+from .arm_errors import ArmError
+from .context import Sandbox
+from .messages import Request, Response
+from .monitor import record_activity
+from .routes import KNOWN_PROVIDERS, ROUTES, Route
+from .settings import MAX_ARM_BODY, MAX_BLOB_BODY
+from .tokens import AZURE_ARM_AUDIENCES, LOGS_AUDIENCES, TokenRefused
+
+logger = logging.getLogger("opslib.sandbox")
+_OWN_DOORS = ("Open", "Blob", "Scoring")  # groups that do not ask for an ARM token
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request on its way through the pipeline."""
+
+    request: Request
+    route: Route | None = None
+    response: Response | None = None
+
+    @property
+    def group(self) -> str:
+        """Return the operation's group."""
+        return self.route.operation.split("_")[0] if self.route is not None else ""
+
+
+Stage = Callable[[Exchange, Sandbox], Awaitable[Exchange]]
+
+
+async def dispatch(exchange: Exchange, _sandbox: Sandbox) -> Exchange:
+    """Find the operation that method and path name."""
+    path, method = exchange.request.path, exchange.request.method
+    for route, pattern in _BY_FIRST.get(path.split("/", 2)[1].lower(), ()):
+        match = pattern.fullmatch(path) if route.method == method else None
+        if match is not None:
+            parameters = {name: unquote(value) for name, value in match.groupdict().items()}
+            return replace(exchange, route=route, request=replace(exchange.request, parameters=parameters))
+    return exchange
+
+
+async def authenticate(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+    """Ask for a valid token where ARM or Log Analytics would."""
+    if exchange.group in _OWN_DOORS:
+        return exchange
+    audiences = {sandbox.base_url, *(LOGS_AUDIENCES if exchange.group == "Logs" else AZURE_ARM_AUDIENCES)}
+    try:
+        caller = sandbox.tokens.principal(exchange.request.headers.get("authorization", ""), audiences)
+    except TokenRefused as refusal:
+        raise ArmError.unauthorized(str(refusal), sandbox.base_url) from refusal
+    return replace(exchange, request=replace(exchange.request, caller=caller))
+
+
+async def handle(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+    """Let the operation's handler answer; what is known and not built says so."""
+    request, route = exchange.request, exchange.route
+    if route is None:
+        known = any(f"/providers/{provider}/" in request.path.lower() for provider in KNOWN_PROVIDERS)
+        if known:
+            raise ArmError.not_built(f"{request.method} {request.path}")
+        raise ArmError.no_route(request.method, request.path)
+    if route.handler is None:
+        raise ArmError.not_built(route.operation)
+    answer = route.handler(request, sandbox)
+    return replace(exchange, response=await answer if inspect.isawaitable(answer) else answer)
+
+
+PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, handle)
+
+
+async def answer(request: Request, sandbox: Sandbox) -> Response:
+    """Pass a request through the pipeline; whatever is raised becomes ARM's error."""
+    exchange = Exchange(request)
+    try:
+        for stage in PIPELINE:
+            exchange = await stage(exchange, sandbox)
+        response = exchange.response or Response(204)
+    except ArmError as error:
+        response = _refusal(exchange, error)
+    except Exception as error:
+        logger.exception("%s %s broke", request.method, request.path)
+        response = _refusal(exchange, ArmError(500, "InternalServerError", f"{type(error).__name__}: {error}"))
+    if exchange.group not in (*_OWN_DOORS, "Logs", "") and request.method != "GET" and exchange.request.caller:
+        record_activity(exchange.request, sandbox, response.status)
+    return _with_ids(exchange, response)
+
+
+def _refusal(exchange: Exchange, error: ArmError) -> Response:
+    operation = uuid.uuid4().hex
+    return Response(
+        error.status, error.body(operation=operation, request_id=exchange.request.request_id), error.headers
+    )
+
+
+def _with_ids(exchange: Exchange, response: Response) -> Response:
+    """Add what ARM adds to every answer; the data plane has its own."""
+    if exchange.group == "Scoring":
+        return response
+    own = {
+        "x-ms-request-id": exchange.request.request_id,
+        "x-ms-correlation-request-id": exchange.request.request_id,
+    }
+    client = exchange.request.headers.get("x-ms-client-request-id")
+    if client and exchange.group == "Blob":
+        own["x-ms-client-request-id"] = client
+    return replace(response, headers={**own, **response.headers})
+
+
+class Application:
+    """The ASGI application: the only place that knows an HTTP library."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's request."""
+        if scope["type"] != "http":
+            return
+        http = HttpRequest(scope, receive)
+        try:
+            request = await self._context(http)
+        except ArmError as error:
+            await JSONResponse(error.body(), error.status)(scope, receive, send)
+            return
+        response = await answer(request, self._sandbox)
+        await _http(response, request.method)(scope, receive, send)
+
+    async def _context(self, http: HttpRequest) -> Request:
+        path = re.sub("/{2,}", "/", http.scope["raw_path"].decode("ascii", errors="replace"))
+        client = f"{http.client.host}:{http.client.port}" if http.client is not None else ""
+        return Request(
+            method=http.method,
+            path=path,
+            query=dict(http.query_params),
+            headers=dict(http.headers),
+            body=await _read(http, _limit(path, self._sandbox)),
+            base_url=self._sandbox.base_url,
+            request_id=str(uuid.uuid4()),
+            client=client,
+        )
+
+
+def _limit(path: str, sandbox: Sandbox) -> int:
+    if path.startswith("/blob"):
+        return MAX_BLOB_BODY
+    return sandbox.settings.max_payload_bytes if path.startswith("/inference/") else MAX_ARM_BODY
+
+
+async def _read(http: HttpRequest, limit_bytes: int) -> bytes:
+    chunks, size = [], 0
+    async for chunk in http.stream():
+        size += len(chunk)
+        if size > limit_bytes:
+            raise ArmError.too_large(limit_bytes)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _http(response: Response, method: str) -> HttpResponse:
+    headers = dict(response.headers)
+    if isinstance(response.body, (dict, list)):
+        return JSONResponse(response.body, response.status, headers)
+    if hasattr(response.body, "open"):
+        return FileResponse(str(response.body), response.status, headers)
+    if method == "HEAD":
+        return HttpResponse(b"", response.status, headers)
+    return HttpResponse(response.body or b"", response.status, headers)
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """Compile a template: `{x}` one segment, `{x*}` any number, `{x:a|b}` one of some words."""
+    pieces = re.split(r"(\{[^}]+\})", template)
+    out = ""
+    for piece in pieces:
+        if not piece.startswith("{"):
+            out += re.escape(piece)
+            continue
+        name, _, words = piece.strip("{}").partition(":")
+        body = ".+" if name.endswith("*") else f"(?:{words})" if words else "[^/]+"
+        out += f"(?P<{name.rstrip('*')}>{body})"
+    return re.compile(out + "/?", re.IGNORECASE)
+
+
+def _index() -> dict[str, tuple[tuple[Route, re.Pattern[str]], ...]]:
+    """Sort the routes by their first segment; `{scope*}` stands for an ARM id."""
+    index: dict[str, list[tuple[Route, re.Pattern[str]]]] = {}
+    for route in ROUTES:
+        first = route.template.split("/", 2)[1]
+        key = "subscriptions" if first.startswith("{") else first.lower()
+        index.setdefault(key, []).append((route, _pattern(route.template)))
+    return {key: tuple(routes) for key, routes in index.items()}
+
+
+_BY_FIRST = _index()
