@@ -177,5 +177,5 @@ def _check_fixed(kind: AssetKind, before: Resource, properties: dict[str, Any]) 
             raise ArmError(
                 409,
                 "Conflict",
-                f"The {kind.name} version '{name}' exists and its {field} cannot be changed: register a new version.",
+                f"The {kind.name} version '{name}' exists and its {field} cannot be changed: register another.",
             )

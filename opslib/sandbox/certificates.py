@@ -1,6 +1,6 @@
 """The sandbox's own certificate authority, good for loopback and nothing else."""
 
-import datetime
+import datetime as dt
 import ipaddress
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_LIFETIME = datetime.timedelta(days=397)
-_RENEW_BEFORE = datetime.timedelta(days=30)
+_LIFETIME = dt.timedelta(days=397)
+_RENEW_BEFORE = dt.timedelta(days=30)
 
 
 def ensure_certificates(authority: Path, server: Path, key: Path) -> None:
@@ -21,7 +21,7 @@ def ensure_certificates(authority: Path, server: Path, key: Path) -> None:
     """
     if all(path.exists() for path in (authority, server, key)) and not _stale(server):
         return
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority_certificate = _authority(authority_key, now)
     server_key = ec.generate_private_key(ec.SECP256R1())
@@ -57,7 +57,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 def _stale(path: Path) -> bool:
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    return certificate.not_valid_after_utc - _RENEW_BEFORE < datetime.datetime.now(datetime.UTC)
+    return certificate.not_valid_after_utc - _RENEW_BEFORE < dt.datetime.now(dt.UTC)
 
 
 def _name(common: str) -> x509.Name:
@@ -82,7 +82,7 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _authority(key: ec.EllipticCurvePrivateKey, now: datetime.datetime) -> x509.Certificate:
+def _authority(key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.Certificate:
     loopback = x509.NameConstraints(
         permitted_subtrees=[
             x509.IPAddress(ipaddress.ip_network("127.0.0.1/32")),
@@ -97,7 +97,7 @@ def _authority(key: ec.EllipticCurvePrivateKey, now: datetime.datetime) -> x509.
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_before(now - dt.timedelta(minutes=5))
         .not_valid_after(now + _LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
@@ -111,7 +111,7 @@ def _server(
     key: ec.EllipticCurvePrivateKey,
     authority: x509.Certificate,
     authority_key: ec.EllipticCurvePrivateKey,
-    now: datetime.datetime,
+    now: dt.datetime,
 ) -> x509.Certificate:
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     return (
@@ -120,7 +120,7 @@ def _server(
         .issuer_name(authority.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
+        .not_valid_before(now - dt.timedelta(minutes=5))
         .not_valid_after(now + _LIFETIME)
         .add_extension(x509.SubjectAlternativeName(_names()), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -150,7 +150,7 @@ def _server(home: Home, sandbox: Sandbox) -> uvicorn.Server:
 
 async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server) -> None:
     """Restore what was served before, then publish the note: from now on it answers."""
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
         await asyncio.sleep(0.005)
     async with asyncio.timeout(_RESTORE_WITHIN_S):
         await sandbox.lifecycle.recover()

@@ -110,7 +110,7 @@ def delete_deployment(request: Request, sandbox: Sandbox) -> Response:
         if weight > 0:
             raise ArmError.validation(
                 "Traffic",
-                f"Deployment '{deployment.name}' cannot be deleted: it takes {weight} percent of the {word} traffic "
+                f"Deployment '{deployment.name}' cannot be deleted: it takes {weight} percent of {word} traffic "
                 f"of endpoint '{endpoint.name}'. Set its {word} traffic to 0 first.",
             )
     _, operation = sandbox.lifecycle.begin(Kind.DELETE, deployment)

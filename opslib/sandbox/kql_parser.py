@@ -124,7 +124,7 @@ class _Parser:
             raise SemanticError(f"expected '|' or the end of the query, got {self._peek()[1]!r}")
         return Query(table, tuple(steps))
 
-    def _step(self) -> Step:
+    def _step(self) -> Step:  # noqa: PLR0911 - one return for each operator
         word = self._name()
         if word in ("where", "filter"):
             return Step("where", ((None, self._expression()),))

@@ -30,7 +30,8 @@ def main() -> None:
     """Run the server with the arguments that gunicorn understands."""
     parent, arguments = int(sys.argv[1]), sys.argv[3:]
     die_with_parent(parent, signal.SIGKILL)
-    import gunicorn.app.wsgiapp  # noqa: PLC0415 - after the tie to the parent is made
+    # after the tie to the parent is made
+    import gunicorn.app.wsgiapp  # type: ignore[import-untyped]  # noqa: PLC0415
 
     sys.argv = ["azmlinfsrv", *arguments]
     application = gunicorn.app.wsgiapp.WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]")

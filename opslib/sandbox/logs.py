@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - SQL is made of our own words, numbers, and text quoted by _text
 """Handlers: the Log Analytics query API over the rows of `telemetry`.
 
 Tables and types: Microsoft Learn, Azure Monitor Logs reference, AmlOnlineEndpointTrafficLog,
@@ -23,52 +24,53 @@ from .store import Resource
 
 _QUERY_S = 30.0
 _MAX_ROWS = 100_000
-_WHERE = "{table}.endpoint IN ({endpoints}) AND {table}.at_us <= {until}"
 
-# column -> (SQL over the row and its endpoint `e`, KQL type)
+# column -> (SQL over the row `r` and its endpoint `e`, KQL type)
 _SHARED = {
-    "TimeGenerated": ("at_us", "datetime"),
-    "OperationName": ("'{operation}'", "string"),
+    "TimeGenerated": ("r.at_us", "datetime"),
+    "OperationName": ("'{table}'", "string"),
     "SubscriptionId": ("e.subscription", "string"),
     "AzureMLWorkspaceId": ("e.workspace_id", "string"),
     "AzureMLWorkspaceName": ("e.workspace", "string"),
     "EndpointName": ("e.name", "string"),
-    "DeploymentName": ("deployment", "string"),
+    "DeploymentName": ("r.deployment", "string"),
     "Location": ("e.location", "string"),
-    "_ResourceId": ("endpoint", "string"),
+    "_ResourceId": ("r.endpoint", "string"),
+    "Type": ("'{table}'", "string"),
 }
 _TRAFFIC = {
-    "Method": ("method", "string"),
-    "Path": ("path", "string"),
-    "Protocol": ("protocol", "string"),
-    "ResponseCode": ("code", "int"),
-    "ResponseCodeReason": ("reason", "string"),
-    "ModelStatusCode": ("model_code", "int"),
-    "ModelStatusReason": ("model_reason", "string"),
-    "RequestPayloadSize": ("request_bytes", "int"),
-    "ResponsePayloadSize": ("response_bytes", "int"),
-    "UserAgent": ("user_agent", "string"),
-    "XRequestId": ("request_id", "string"),
-    "XMSClientRequestId": ("client_request_id", "string"),
-    "TotalDurationMs": ("CAST(round(total_ms) AS INTEGER)", "int"),
-    "RequestDurationMs": ("CAST(round(request_ms) AS INTEGER)", "int"),
-    "ResponseDurationMs": ("CAST(round(response_ms) AS INTEGER)", "int"),
+    "Method": ("r.method", "string"),
+    "Path": ("r.path", "string"),
+    "Protocol": ("r.protocol", "string"),
+    "ResponseCode": ("r.code", "int"),
+    "ResponseCodeReason": ("r.reason", "string"),
+    "ModelStatusCode": ("r.model_code", "int"),
+    "ModelStatusReason": ("r.model_reason", "string"),
+    "RequestPayloadSize": ("r.request_bytes", "int"),
+    "ResponsePayloadSize": ("r.response_bytes", "int"),
+    "UserAgent": ("r.user_agent", "string"),
+    "XRequestId": ("r.request_id", "string"),
+    "XMSClientRequestId": ("r.client_request_id", "string"),
+    "TotalDurationMs": ("CAST(round(r.total_ms) AS INTEGER)", "int"),
+    "RequestDurationMs": ("CAST(round(r.request_ms) AS INTEGER)", "int"),
+    "ResponseDurationMs": ("CAST(round(r.response_ms) AS INTEGER)", "int"),
     "RequestThrottlingDelayMs": ("0", "int"),
     "ResponseThrottlingDelayMs": ("0", "int"),
-    "AuthType": ("auth_type", "string"),
-    "IdentityData": ("identity", "string"),
+    "AuthType": ("r.auth_type", "string"),
+    "IdentityData": ("r.identity", "string"),
 }
 _CONSOLE = {
-    "InstanceId": ("instance", "string"),
-    "ContainerName": ("container", "string"),
-    "Message": ("message", "string"),
+    "InstanceId": ("r.instance", "string"),
+    "ContainerName": ("r.container", "string"),
+    "Message": ("r.message", "string"),
 }
-_EVENTS = {"InstanceId": ("instance", "string"), "Name": ("name", "string"), "Message": ("message", "string")}
+_EVENTS = {"InstanceId": ("r.instance", "string"), "Name": ("r.name", "string"), "Message": ("r.message", "string")}
 _TABLES = {
     "AmlOnlineEndpointTrafficLog": ("requests", _TRAFFIC, "AND logged = 1"),
     "AmlOnlineEndpointConsoleLog": ("console", _CONSOLE, ""),
     "AmlOnlineEndpointEventLog": ("events", _EVENTS, ""),
 }
+_ENDPOINT = ("key", "name", "subscription", "workspace", "workspace_id", "location")
 
 
 async def query_resource(request: Request, sandbox: Sandbox) -> Response:
@@ -155,27 +157,17 @@ def _answer(compiled: Compiled, rows: list[tuple[Any, ...]]) -> dict[str, Any]:
 def _relations(endpoints: list[Resource], since: int, until: int) -> dict[str, Compiled]:
     """Return the three tables, restricted to some endpoints and a time."""
     rows = ", ".join(_endpoint_row(one) for one in endpoints) or "('','','','','','')"
-    known = f"(SELECT column1 AS key, column2 AS name, column3 AS subscription, column4 AS workspace, column5 AS workspace_id, column6 AS location FROM (VALUES {rows}))"
+    names = ", ".join(f"column{index + 1} AS {name}" for index, name in enumerate(_ENDPOINT))
+    known = f"(SELECT {names} FROM (VALUES {rows}))"
     keys = ", ".join(_text(one.key) for one in endpoints) or "''"
     relations = {}
     for table, (source, own, also) in _TABLES.items():
         columns = _SHARED | own
-        parts = ", ".join(f'{sql.format(operation=table)} AS "{name}"' for name, (sql, _) in columns.items())
-        where = f"endpoint IN ({keys}) AND at_us BETWEEN {since} AND {until} {also}"
-        own_rows = f"SELECT * FROM {source} WHERE {where}"
-        joined = parts.replace("e.name", "e.name")
-        sql = (
-            f"SELECT {joined}, '{table}' AS \"Type\" FROM ({own_rows}) AS r JOIN {known} AS e ON e.key = r.endpoint"
-        )
-        sql = _qualify(sql)
-        kinds = [(name, kind) for name, (_, kind) in columns.items()]
-        relations[table] = Compiled(sql, (*kinds, ("Type", "string")))
+        parts = ", ".join(f'{sql.format(table=table)} AS "{name}"' for name, (sql, _) in columns.items())
+        where = f"r.endpoint IN ({keys}) AND r.at_us BETWEEN {since} AND {until} {also}"
+        sql = f"SELECT {parts} FROM {source} AS r JOIN {known} AS e ON e.key = r.endpoint WHERE {where}"
+        relations[table] = Compiled(sql, tuple((name, kind) for name, (_, kind) in columns.items()))
     return relations
-
-
-def _qualify(sql: str) -> str:
-    """The event's own `name` would be ambiguous beside the endpoint's."""
-    return sql.replace('name AS "Name"', 'r.name AS "Name"')
 
 
 def _endpoint_row(endpoint: Resource) -> str:

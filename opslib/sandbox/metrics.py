@@ -1,118 +1,24 @@
 """Handlers: Azure Monitor metrics of endpoints and deployments, computed from what was served.
 
-Names, units, aggregations, dimensions: Microsoft Learn, supported metrics for
-Microsoft.MachineLearningServices/workspaces/onlineEndpoints and .../onlineEndpoints/deployments.
+Shape: azure-rest-api-specs, monitor stable/2023-10-01/examples/GetMetric.json.
 """
 
 import asyncio
 import re
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 from . import ids
 from .arm_errors import ArmError
 from .clock import MICROSECONDS, iso, now_us, parse_duration_s, parse_iso_us
 from .context import Sandbox
-from .kql import percentile
 from .messages import Request, Response
+from .metric_table import OFFERED, Metric, Point, Row
 from .store import Resource
 
 MINUTE = 60 * MICROSECONDS
 _MAX_MINUTES = 93 * 24 * 60
 _FILTER = re.compile(r"(?P<name>[\w]+)\s+(?P<sign>eq|ne)\s+'(?P<value>[^']*)'", re.IGNORECASE)
-
-Row = dict[str, Any]
-Point = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric: what it is called, and how a minute's rows make a point."""
-
-    name: str
-    unit: str
-    aggregations: tuple[str, ...]
-    dimensions: tuple[str, ...]
-    source: str  # table of `telemetry`, or "" when the sandbox cannot measure it
-    reduce: Callable[[list[Row]], Point]
-
-
-def _average(value: Callable[[list[Row]], float]) -> Callable[[list[Row]], Point]:
-    return lambda rows: {"average": value(rows)}
-
-
-def _latency(percent: float | None) -> Callable[[list[Row]], Point]:
-    if percent is None:
-        return _average(lambda rows: sum(row["total_ms"] for row in rows) / len(rows))
-    return _average(lambda rows: float(percentile([row["total_ms"] for row in rows], percent) or 0.0))
-
-
-def _spread(field: str) -> Callable[[list[Row]], Point]:
-    def reduce(rows: list[Row]) -> Point:
-        values = [row[field] for row in rows]
-        return {"average": sum(values) / len(values), "minimum": min(values), "maximum": max(values)}
-
-    return reduce
-
-
-_AVERAGE = ("Average",)
-_ALL = ("Average", "Minimum", "Maximum")
-_PERCENTILES: tuple[tuple[str, float | None], ...] = (("P50", 50), ("P90", 90), ("P95", 95), ("P99", 99))
-ENDPOINT_METRICS = (
-    Metric(
-        "RequestsPerMinute",
-        "Count",
-        _AVERAGE,
-        ("deployment", "statusCode", "statusCodeClass", "modelStatusCode"),
-        "requests",
-        _average(lambda rows: float(len(rows))),
-    ),
-    Metric("RequestLatency", "MilliSeconds", _AVERAGE, ("deployment",), "requests", _latency(None)),
-    *(
-        Metric(f"RequestLatency_{name}", "MilliSeconds", _AVERAGE, ("deployment",), "requests", _latency(percent))
-        for name, percent in _PERCENTILES
-    ),
-    Metric(
-        "NetworkBytes",
-        "BytesPerSecond",
-        _AVERAGE,
-        (),
-        "requests",
-        _average(lambda rows: sum(row["request_bytes"] + row["response_bytes"] for row in rows) / 60),
-    ),
-    Metric("ConnectionsActive", "Count", _AVERAGE, (), "", _average(lambda _rows: 0.0)),
-    Metric("NewConnectionsPerSecond", "CountPerSecond", _AVERAGE, (), "", _average(lambda _rows: 0.0)),
-    Metric("DataCollectionErrorsPerMinute", "Count", _ALL, ("deployment", "reason", "type"), "", _spread("")),
-    Metric("DataCollectionEventsPerMinute", "Count", _ALL, ("deployment", "type"), "", _spread("")),
-)
-DEPLOYMENT_METRICS = (
-    Metric(
-        "RequestsPerMinute",
-        "Count",
-        _AVERAGE,
-        ("envoy_response_code",),
-        "requests",
-        _average(lambda rows: float(len(rows))),
-    ),
-    *(
-        Metric(f"RequestLatency_{name}", "MilliSeconds", _AVERAGE, (), "requests", _latency(percent))
-        for name, percent in _PERCENTILES
-    ),
-    Metric("CpuUtilizationPercentage", "Percent", _ALL, ("instanceId",), "samples", _spread("cpu_percent")),
-    Metric(
-        "CpuMemoryUtilizationPercentage", "Percent", _ALL, ("instanceId",), "samples", _spread("memory_percent")
-    ),
-    Metric("DiskUtilization", "Percent", _ALL, ("instanceId", "disk"), "samples", _spread("disk_percent")),
-    Metric("DeploymentCapacity", "Count", _ALL, ("instanceId", "State"), "samples", _spread("capacity")),
-    Metric("GpuUtilizationPercentage", "Percent", _ALL, ("instanceId",), "", _spread("")),
-    Metric("GpuMemoryUtilizationPercentage", "Percent", _ALL, ("instanceId",), "", _spread("")),
-    Metric("GpuEnergyJoules", "Count", _ALL, ("instanceId",), "", _spread("")),
-    Metric("DataCollectionErrorsPerMinute", "Count", _ALL, ("instanceId", "reason", "type"), "", _spread("")),
-    Metric("DataCollectionEventsPerMinute", "Count", _ALL, ("instanceId", "type"), "", _spread("")),
-)
-_OFFERED = {"onlineEndpoints": ENDPOINT_METRICS, "deployments": DEPLOYMENT_METRICS}
 
 
 async def list_metrics(request: Request, sandbox: Sandbox) -> Response:
@@ -157,7 +63,7 @@ def list_definitions(request: Request, sandbox: Sandbox) -> Response:
             "metricAvailabilities": [{"timeGrain": "PT1M", "retention": "P93D"}],
             "dimensions": [{"value": name, "localizedValue": name} for name in metric.dimensions],
         }
-        for metric in _OFFERED[resource.kind]
+        for metric in OFFERED[resource.kind]
     ]
     return Response(200, {"value": rows})
 
@@ -178,18 +84,18 @@ def list_namespaces(request: Request, sandbox: Sandbox) -> Response:
 
 def _resource(request: Request, sandbox: Sandbox) -> Resource:
     found = sandbox.store.get(request.parameters["scope"])
-    if found is None or found.kind not in _OFFERED:
+    if found is None or found.kind not in OFFERED:
         raise ArmError.not_found("resource", "/" + request.parameters["scope"])
     return found
 
 
 def _names(request: Request, resource: Resource) -> list[str]:
     sent = request.query.get("metricnames", "")
-    return [name for name in sent.split(",") if name] or [_OFFERED[resource.kind][0].name]
+    return [name for name in sent.split(",") if name] or [OFFERED[resource.kind][0].name]
 
 
 def _metric(resource: Resource, name: str) -> Metric:
-    offered = {metric.name.lower(): metric for metric in _OFFERED[resource.kind]}
+    offered = {metric.name.lower(): metric for metric in OFFERED[resource.kind]}
     if name.lower() not in offered:
         valid = ",".join(metric.name for metric in offered.values())
         raise ArmError.bad_request(
@@ -203,7 +109,8 @@ def _check(metric: Metric, request: Request, split: list[tuple[str, str, str]]) 
     for wanted in _aggregations(request):
         if wanted.capitalize() not in metric.aggregations:
             raise ArmError.bad_request(
-                f"Metric {metric.name} does not offer aggregation '{wanted}'. Supported: {', '.join(metric.aggregations)}."
+                f"Metric {metric.name} does not offer aggregation '{wanted}'. "
+                f"Supported: {', '.join(metric.aggregations)}."
             )
     known = {name.lower() for name in metric.dimensions}
     for name, _, _ in split:
@@ -244,7 +151,10 @@ def _rows(sandbox: Sandbox, metric: Metric, resource: Resource, start: int, end:
     if not metric.source or end <= start:
         return []
     if metric.source == "samples":
-        sql = "SELECT at_us, instance, cpu_percent, memory_percent, disk_percent, capacity FROM samples WHERE deployment=?"
+        sql = (
+            "SELECT at_us, instance, cpu_percent, memory_percent, disk_percent, capacity FROM samples "
+            "WHERE deployment=?"
+        )
         arguments: tuple[Any, ...] = (resource.key,)
     else:
         sql = (

@@ -148,7 +148,8 @@ def _endpoint(request: Request, sandbox: Sandbox) -> Resource:
         raise ArmError.not_found("resource", "/" + request.parameters["scope"])
     if found.kind != "onlineEndpoints":
         raise ArmError.bad_request(
-            f"The resource type '{ids.resource_type(found.id)}' does not support diagnostic settings: name the endpoint."
+            f"The resource type '{ids.resource_type(found.id)}' does not support diagnostic settings: "
+            "name the endpoint."
         )
     return found
 

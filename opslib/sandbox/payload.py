@@ -127,7 +127,8 @@ def resolve(store: Store, deployment: Resource) -> Payload:
 def _model(store: Store, properties: dict[str, Any]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
     """Lay the model out as Azure does: AZUREML_MODEL_DIR/{last part of its path}/...
 
-    Source: MicrosoftDocs, how-to-deploy-online-endpoints.md: `/var/azureml-app/azureml-models/$MODEL_NAME/$VERSION`.
+    Source: MicrosoftDocs, how-to-deploy-online-endpoints.md:
+    `/var/azureml-app/azureml-models/$MODEL_NAME/$VERSION`.
     """
     if not properties.get("model"):
         return None, ()

@@ -73,9 +73,9 @@ def group_usage(group: int, pids: dict[int, list[int]]) -> Usage:
 def groups() -> dict[int, list[int]]:
     """Return every process group's pids, in one pass over /proc."""
     found: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (fields := _stat(int(entry))) is not None:
-            found.setdefault(int(fields[2]), []).append(int(entry))
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))) is not None:
+            found.setdefault(int(fields[2]), []).append(int(entry.name))
     return found
 
 

@@ -15,14 +15,14 @@ from . import (
     deployments,
     endpoints,
     identity,
-    logs,
-    metrics,
     monitor,
     operations,
     workspaces,
 )
 from .context import Sandbox
+from .logs import get_log_workspace, query_resource, query_workspace
 from .messages import Request, Response
+from .metrics import list_definitions, list_metrics, list_namespaces
 from .scoring import score
 
 Handler = Callable[[Request, Sandbox], Response | Awaitable[Response]]
@@ -96,9 +96,9 @@ ROUTES = (
     Route("POST", DEP + "/getLogs", "OnlineDeployments_GetLogs", deployments.get_logs),
     Route("GET", DEP + "/skus", "OnlineDeployments_ListSkus", deployments.list_skus),
     # Microsoft.Insights
-    Route("GET", "/{scope*}" + INSIGHTS + "/metrics", "Metrics_List", metrics.list_metrics),
-    Route("GET", "/{scope*}" + INSIGHTS + "/metricDefinitions", "MetricDefinitions_List", metrics.list_definitions),
-    Route("GET", "/{scope*}" + INSIGHTS + "/metricNamespaces", "MetricNamespaces_List", metrics.list_namespaces),
+    Route("GET", "/{scope*}" + INSIGHTS + "/metrics", "Metrics_List", list_metrics),
+    Route("GET", "/{scope*}" + INSIGHTS + "/metricDefinitions", "MetricDefinitions_List", list_definitions),
+    Route("GET", "/{scope*}" + INSIGHTS + "/metricNamespaces", "MetricNamespaces_List", list_namespaces),
     Route("GET", "/{scope*}" + INSIGHTS + "/diagnosticSettings", "DiagnosticSettings_List", monitor.list_settings),
     Route(
         "GET", "/{scope*}" + INSIGHTS + "/diagnosticSettings/{name}", "DiagnosticSettings_Get", monitor.get_setting
@@ -122,14 +122,14 @@ ROUTES = (
         "GET",
         GROUP + "/providers/Microsoft.OperationalInsights/workspaces/{name}",
         "LogWorkspaces_Get",
-        logs.get_log_workspace,
+        get_log_workspace,
     ),
     # Microsoft.Authorization
     Route("GET", "/{scope*}/providers/Microsoft.Authorization/permissions", "Permissions_List", access.permissions),
     Route("GET", "/{scope*}/providers/Microsoft.Authorization/locks", "Locks_List", access.locks),
     # Log Analytics query API
-    Route("POST", "/v1/workspaces/{workspace}/query", "Logs_QueryWorkspace", logs.query_workspace),
-    Route("POST", "/v1/{scope*}/query", "Logs_QueryResource", logs.query_resource),
+    Route("POST", "/v1/workspaces/{workspace}/query", "Logs_QueryWorkspace", query_workspace),
+    Route("POST", "/v1/{scope*}/query", "Logs_QueryResource", query_resource),
     Route("POST", "/v1/$batch", "Logs_Batch", None),
     # cloud metadata and managed identity
     Route("GET", "/metadata/endpoints", "Open_Metadata", identity.metadata),

@@ -153,7 +153,7 @@ def _check_request_settings(settings: Mapping[str, Any]) -> None:
     if not 0 < timeout_s <= LIMITS.request_timeout_s:
         raise ArmError.validation(
             "RequestTimeout",
-            f"The request timeout must be above 0 and at most {LIMITS.request_timeout_s:g} seconds, got {timeout_s:g}.",
+            f"The request timeout must be above 0 and at most {LIMITS.request_timeout_s:g} s, got {timeout_s:g} s.",
         )
     concurrent = settings.get("maxConcurrentRequestsPerInstance", 1)
     if isinstance(concurrent, bool) or not isinstance(concurrent, int) or concurrent < 1:

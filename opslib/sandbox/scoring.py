@@ -73,7 +73,7 @@ class Outcome:
 class Gateway:
     """Routes scoring requests. Asks the same store as the control plane."""
 
-    def __init__(  # noqa: PLR0913 - its parts, wired once
+    def __init__(
         self, *, store: Store, fleet: Fleet, telemetry: Telemetry, tokens: Tokens, settings: Settings
     ) -> None:
         self._store = store
@@ -221,7 +221,7 @@ class Gateway:
             return Outcome(424, body, passed, "model_error", answer.status, "model_error")
         return Outcome(200, body, passed, "", 200)
 
-    def _record(  # noqa: PLR0913 - one row
+    def _record(
         self, route: Route, request: Request, deployment: str, outcome: Outcome, identity: str, started: float
     ) -> None:
         total_ms = (time.perf_counter() - started) * 1000
