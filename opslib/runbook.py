@@ -28,8 +28,10 @@ from opslib.evidence.journal import NAME as JOURNAL
 from opslib.evidence.record import Record, read_record, write_record
 from opslib.model import Outcome
 from opslib.parameters import RUNBOOKS, RunbookParameters
+from opslib.quicken import skip_iri_checks
 
 NOTEBOOK = "notebook.ipynb"
+KERNEL_LOG = "kernel.log"
 
 GRACE_S = 120.0
 """How long an interrupted kernel may take to undo what it did, before it is killed [seconds]."""
@@ -194,8 +196,7 @@ def _signals(watch: _Watch) -> Iterator[None]:
 
 def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: _Watch) -> None:
     """Run papermill with an engine that tells the truth about cells that did not end."""
-    # rfc3987_syntax only checks IRIs in JSON schemas and costs a second in this process and another in the kernel
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    skip_iri_checks()
     import papermill  # noqa: PLC0415 - takes a second
     from papermill.clientwrap import PapermillNotebookClient  # noqa: PLC0415
     from papermill.engines import Engine, papermill_engines  # noqa: PLC0415
@@ -214,7 +215,8 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: _Watch) -> 
                 ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
                 watch.client = Client(nb_man, kernel_name=kernel_name, startup_timeout=60, timeout=None, config=ipc)
                 try:
-                    watch.client.execute(env=_environment(watch))
+                    with (watch.folder / KERNEL_LOG).open("w") as log:
+                        watch.client.execute(env=_environment(watch), stdout=log, stderr=log)
                 except BaseException:
                     _mark_unfinished(nb_man)
                     raise

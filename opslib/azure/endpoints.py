@@ -225,6 +225,9 @@ def _deployment(arm: Json) -> Deployment:
 
 
 def _asset(arm_id: str | None) -> str:
-    """Shorten an asset's ARM id to name:version."""
+    """Shorten an asset's ARM id to name:version; the name of an anonymous one is a hash, its first digits do."""
     parts = (arm_id or "").split("/")
-    return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else (arm_id or "")
+    if len(parts) < 4 or parts[-2] != "versions":
+        return arm_id or ""
+    name = parts[-3]
+    return f"{name if len(name) < 32 else name[:12]}:{parts[-1]}"

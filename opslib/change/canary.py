@@ -162,7 +162,7 @@ def _ask(run: Run[CanaryParameters], before: Endpoint) -> tuple[ProbeResult, ...
 
 
 def _progress(served: object, verdict: Verdict) -> str:
-    return f"{verdict.decision}: {verdict.measurements[0].reason}" if served else "nothing served yet"
+    return f"{verdict.decision}: {verdict.reason}" if served else "nothing served yet"
 
 
 def _reason(stage: Stage, canary: str) -> str:

@@ -20,6 +20,7 @@ from opslib.evidence.journal import Journal
 from opslib.evidence.record import NAME, Record, read_record, write_atomically, write_record
 from opslib.model import Endpoint, Outcome
 from opslib.parameters import RunbookParameters
+from opslib.quicken import skip_iri_checks
 
 P = TypeVar("P", bound=RunbookParameters)
 T = TypeVar("T")
@@ -170,6 +171,7 @@ def _glue(record: Record) -> None:
     """Leave the outcome in the notebook, where `scrapbook.read_notebooks` finds it."""
     if "IPython" not in sys.modules:
         return
+    skip_iri_checks()
     import scrapbook  # noqa: PLC0415 - takes a second, and only a notebook needs it
 
     values = {"run_id": record.run_id, "outcome": str(record.outcome), "reason": record.reason, **record.results}

@@ -112,6 +112,10 @@ def _watch(run: Run[ScaleParameters], source: Source) -> Observation:
         sleep(min(source.grain_s, 15.0, max(1.0, p.observe_s / 10)))
 
 
+_BEFORE, _AFTER = "before the scale it", "after it, it"
+"""The deployment's own past stands in for a stable deployment."""
+
+
 def _judge(
     run: Run[ScaleParameters], step: SetInstanceCount, earlier: Observation, later: Observation, *, serves: bool
 ) -> tuple[Outcome, Verdict | None]:
@@ -126,12 +130,12 @@ def _judge(
         later.until,
         later.watermark,
         {
-            "before": earlier.total.get(step.deployment, nothing),
-            "after": later.total.get(step.deployment, nothing),
+            _BEFORE: earlier.total.get(step.deployment, nothing),
+            _AFTER: later.total.get(step.deployment, nothing),
         },
     )
     limits = Limits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio)
-    verdict = judge(compared, canary="after", stable="before", limits=limits, bake_over=True)
+    verdict = judge(compared, canary=_AFTER, stable=_BEFORE, limits=limits, bake_over=True)
     run.journal.write("look", {"observation": compared, "verdict": verdict})
     outcomes = {Decision.PROMOTE: Outcome.SUCCEEDED, Decision.ROLLBACK: Outcome.ROLLED_BACK}
     return outcomes.get(verdict.decision, Outcome.HELD), verdict

@@ -5,7 +5,7 @@ interval's coverage holds for one look; the rule looks often, so a bake of many 
 more often than `CONFIDENCE` says.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -54,17 +54,18 @@ def judge(observation: Observation, *, canary: str, stable: str | None, limits: 
     trial = observation.total.get(canary, nothing)
     control = observation.total.get(stable, nothing) if stable else nothing
     measurements = tuple(_measure(trial, control, limits))
-    worst = _worst(measurements)
-    if worst.result is Result.FAIL:
+    worst = max((m.result for m in measurements), key=_SEVERITY.index)
+    if worst is Result.FAIL:
         decision = Decision.ROLLBACK
     elif not bake_over:
         decision = Decision.CONTINUE
-    elif worst.result is Result.PASS:
+    elif worst is Result.PASS:
         decision = Decision.PROMOTE
     else:
         decision = Decision.HOLD
-    reason = "; ".join(m.reason for m in measurements if m.result is worst.result)
-    return Verdict(decision, reason, measurements)
+    binding = [m.reason for m in measurements if m.result is worst and worst is not Result.PASS]
+    reason = "; ".join(binding) or _all_passed(trial, control, canary, stable)
+    return Verdict(decision, f"{canary} {reason}" if binding else reason, measurements)
 
 
 def wilson_interval(failures: int, requests: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -118,7 +119,7 @@ def _requests(trial: Served, limits: Limits) -> Measurement:
     return Measurement(
         criterion="requests",
         result=Result.PASS if enough else Result.INCONCLUSIVE,
-        reason=f"canary served {trial.requests} requests, {limits.min_requests} are needed",
+        reason=f"served {trial.requests} requests, {limits.min_requests} are needed",
         canary=trial.requests,
         limit=limits.min_requests,
     )
@@ -132,7 +133,7 @@ def _failure_rate(trial: Served, limits: Limits) -> Measurement:
     return Measurement(
         criterion="failure rate",
         result=result,
-        reason=f"canary failed {trial.failures} of {trial.requests} requests, {rate:.2%} "
+        reason=f"failed {trial.failures} of {trial.requests} requests, {rate:.2%} "
         f"({low:.2%} to {high:.2%}); the limit is {limits.max_failure_rate:.2%}",
         canary=rate,
         limit=limits.max_failure_rate,
@@ -148,7 +149,7 @@ def _failure_rate_against_stable(trial: Served, control: Served) -> Measurement:
     return Measurement(
         criterion="failure rate against stable",
         result=result,
-        reason=f"canary failed {rate:.2%} (at least {low:.2%}), stable {control_rate:.2%} "
+        reason=f"failed {rate:.2%} of requests (at least {low:.2%}), stable {control_rate:.2%} "
         f"(at most {control_high:.2%})",
         canary=rate,
         stable=control_rate,
@@ -176,12 +177,19 @@ def _latency(
     else:
         result = Result.PASS if p95_ms <= limit_ms else Result.FAIL
     compared = "" if stable_ms is None else f" ({limits.max_p95_ratio:g} x stable's {stable_ms:.0f} ms)"
-    reason = f"canary's p95 is {p95_ms:.0f} ms; the limit is {limit_ms:.0f} ms{compared}"
+    reason = f"has a p95 of {p95_ms:.0f} ms; the limit is {limit_ms:.0f} ms{compared}"
     return Measurement(criterion, result, reason, p95_ms, stable_ms, limit_ms)
 
 
 _SEVERITY = (Result.PASS, Result.INCONCLUSIVE, Result.FAIL)
 
 
-def _worst(measurements: Sequence[Measurement]) -> Measurement:
-    return max(measurements, key=lambda m: _SEVERITY.index(m.result))
+def _all_passed(trial: Served, control: Served, canary: str, stable: str | None) -> str:
+    """Say what passed, and against what."""
+    compared = f"; {_say(control, stable or '')}" if control.requests else ""
+    return f"{_say(trial, canary)}{compared}"
+
+
+def _say(served: Served, name: str) -> str:
+    p95 = "" if served.p95_ms is None else f", p95 {served.p95_ms:.0f} ms"
+    return f"{name} failed {served.failures} of {served.requests} requests{p95}"

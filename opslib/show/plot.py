@@ -1,7 +1,9 @@
 """Plots where a person would rather look. Colour-blind safe, opaque, and readable without the colours."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from opslib.change.scale import Scaled
@@ -17,7 +19,21 @@ COLOURS = ("#0072B2", "#D55E00")
 STYLES = (("o", "-"), ("s", "--"))
 
 
-def plot(rollout: Rollout) -> "Figure":
+@dataclass(frozen=True)
+class Picture:
+    """A plot that every notebook shows, and the same in words for whoever cannot see it."""
+
+    png: bytes = field(repr=False)
+    caption: str
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+    def __repr__(self) -> str:
+        return self.caption
+
+
+def plot(rollout: Rollout) -> Picture:
     """Draw what both deployments served over the stages: requests, failures and p95."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
 
@@ -40,10 +56,10 @@ def plot(rollout: Rollout) -> "Figure":
     axes[0].set_title(f"Canary {rollout.canary} against {rollout.stable}: {rollout.outcome}")
     axes[2].set_xlabel("time [UTC]")
     axes[2].tick_params(axis="x", rotation=30)
-    return figure
+    return _picture(figure, f"Requests, failures and p95 of both deployments by time. {rollout.reason}")
 
 
-def plot_scale(scaled: Scaled) -> "Figure":
+def plot_scale(scaled: Scaled) -> Picture:
     """Draw latency before and after a scale."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
 
@@ -62,7 +78,13 @@ def plot_scale(scaled: Scaled) -> "Figure":
     axis.set_ylabel("latency [ms]")
     axis.set_title(f"{scaled.deployment}: {scaled.outcome}")
     axis.legend()
-    return figure
+    return _picture(figure, f"Latency of {scaled.deployment} before and after. {scaled.reason}")
+
+
+def _picture(figure: "Figure", caption: str) -> Picture:
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=110)
+    return Picture(file.getvalue(), caption)
 
 
 def _draw(
