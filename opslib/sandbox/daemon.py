@@ -143,7 +143,7 @@ def _server(home: Home, sandbox: Sandbox) -> uvicorn.Server:
         server_header=False,
         lifespan="off",
         timeout_keep_alive=65,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)
 

@@ -26,6 +26,7 @@ class Compiled:
 
 
 def compile_scalar(node: Node, relation: Compiled, *, aggregates: bool = False) -> Expression:
+    """Translate one expression over a relation's columns; aggregates only where summarize allows them."""
     if isinstance(node, Literal):
         return Expression(_constant(node), node.type)
     if isinstance(node, Column):
@@ -53,6 +54,7 @@ def _constant(literal: Literal) -> str:
 
 
 def quoted(name: str) -> str:
+    """Write a column's name as SQL does."""
     return '"' + name.replace('"', '""') + '"'
 
 

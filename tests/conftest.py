@@ -1,0 +1,13 @@
+from collections.abc import Iterator
+
+import pytest
+from sandbox_fixture import RunningSandbox, pointed_at, running_sandbox
+
+from opslib.sandbox.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
+    """One sandbox for a whole session, with its variables set in this process and so in every child's."""
+    with running_sandbox(tmp_path_factory.mktemp("sandbox"), Settings(seed=7)) as running, pointed_at(running):
+        yield running
