@@ -5,7 +5,9 @@ import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -129,7 +131,6 @@ class Fleet:
     async def sample_for_ever(self) -> None:
         """Sample at a steady pace."""
         while True:
-            await asyncio.to_thread(lambda: None)
             self.sample()
             await asyncio.sleep(_SAMPLE_EVERY_S)
 
@@ -147,9 +148,7 @@ class Fleet:
             raise OperationFailed("ResourceNotReady", CRASHED)
         for instance in fresh:
             self._spawn(self._watch(pool, instance))
-        retired = pool.replace(payload, good + fresh)
-        if retired:
-            self._spawn(self._retire(retired, drain=True))
+        await self._retire(pool.replace(payload, good + fresh), drain=True)
 
     def _new(self, payload: Payload) -> Instance:
         instance_id = f"instance-{uuid.uuid4().hex[:12]}"
@@ -209,8 +208,8 @@ class Fleet:
         self._store.delete_instance(instance.id)
         shutil.rmtree(instance.root, ignore_errors=True)
 
-    def _spawn(self, work: "asyncio.Future[None] | object") -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -104,7 +104,8 @@ class Lifecycle:
             self._end(operation, "Canceled", None)
             return
         try:
-            await self._steps(operation.kind, resource.kind)(resource)
+            least = asyncio.sleep(self._settings.operation_s)
+            await asyncio.gather(self._steps(operation.kind, resource.kind)(resource), least)
         except OperationFailed as error:
             self._end(operation, "Failed", error)
         except ArmError as error:
@@ -121,7 +122,7 @@ class Lifecycle:
         return self._drop_endpoint if kind == Kind.DELETE else self._settle
 
     async def _settle(self, _resource: Resource) -> None:
-        await asyncio.sleep(self._settings.operation_s)
+        """Nothing to move: what the body says holds since it was stored."""
 
     async def _drop_deployment(self, deployment: Resource) -> None:
         await self._fleet.drop(deployment.id, drain=True)

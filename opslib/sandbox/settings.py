@@ -13,7 +13,7 @@ class Settings:
         The workspace that `config.json` names. Any other name is served too: workspaces exist because
         they are asked for.
     operation_s
-        Least duration of a long-running operation that moves no instance [s].
+        Least duration of a long-running operation, so that transitional states can be seen [s].
     metrics_delay_s, logs_delay_s
         Time until a minute's metrics, or a log row, can be read; on Azure it is minutes [s].
     token_lifetime_s

@@ -147,7 +147,8 @@ def test_lists_show_what_exists(ml: MLClient, fraud: Served):
 
 def test_quota_and_sizes_are_listed_through_the_sdk(ml: MLClient):
     """The SDK's own calls for usage and sizes work."""
-    assert any(size.name == "Standard_DS3_v2" and size.v_cp_us == 4 for size in ml.compute.list_sizes())
+    # azure-ai-ml 1.35 puts the wire's own names on the object, `vCPUs` instead of its `v_cp_us`
+    assert any(size.name == "Standard_DS3_v2" and vars(size)["vCPUs"] == 4 for size in ml.compute.list_sizes())
     assert any(usage.name["value"] == "standardDSv2Family" for usage in ml.compute.list_usage())
 
 

@@ -1,0 +1,185 @@
+"""The second witness: bodies and headers as in Azure's REST specification, sent by a bare HTTP client.
+
+Shapes after azure-rest-api-specs, machinelearningservices stable/2024-10-01, examples/Workspace/OnlineEndpoint
+and OnlineDeployment.
+"""
+
+import re
+import time
+
+import httpx
+import jwt
+import pytest
+from conftest import Served, wait_until
+from sandbox_fixture import RunningSandbox
+
+OPERATION = re.compile(r".*/mfeOperationsStatus/o[ed]idp:[0-9a-f-]{36}:[0-9a-f-]{36}\?api-version=.*")
+
+
+def test_put_answers_with_an_async_operation(arm: httpx.Client, sandbox: RunningSandbox):
+    """PUT: 201 for the new, 200 for the known, Azure-AsyncOperation to poll, the same address on the resource."""
+    path = sandbox.endpoint_id("raw-put") + "?api-version=2024-10-01"
+    body = {
+        "location": "East US",
+        "kind": "string",
+        "identity": {"type": "SystemAssigned"},
+        "tags": {"team": "risk"},
+        "properties": {"authMode": "Key", "description": "string", "properties": {"a": "b"}, "traffic": {}},
+    }
+    for status, state in ((201, "Creating"), (200, "Updating")):
+        answer = arm.put(path, json=body)
+        assert answer.status_code == status
+        assert answer.json()["properties"]["provisioningState"] == state
+        where = answer.headers["Azure-AsyncOperation"]
+        assert OPERATION.fullmatch(where)
+        assert answer.json()["properties"]["properties"]["AzureAsyncOperationUri"] == where
+        wait_until(lambda where=where: arm.get(where).json()["status"] == "Succeeded")
+    read = arm.get(path).json()
+    assert read["location"] == "eastus"
+    assert read["tags"] == {"team": "risk"}
+    assert read["identity"]["principalId"]
+    assert read["properties"]["properties"]["azureml.onlineendpointid"] == sandbox.endpoint_id("raw-put").lower()
+    assert read["systemData"]["createdAt"] < read["systemData"]["lastModifiedAt"]
+
+
+def test_patch_and_delete_answer_with_a_location(arm: httpx.Client, sandbox: RunningSandbox):
+    """PATCH and DELETE: 202, an integer Retry-After, and a Location that is 202 until it is 200 or 204."""
+    path = sandbox.endpoint_id("raw-delete")
+    made = arm.put(path, json={"location": "eastus", "properties": {"authMode": "Key"}})
+    wait_until(lambda: arm.get(made.headers["Azure-AsyncOperation"]).json()["status"] == "Succeeded")
+    patched = arm.patch(path, json={"tags": {"a": "1"}})
+    assert (patched.status_code, patched.headers["Retry-After"]) == (202, "1")
+    done = wait_until(lambda: (got := arm.get(patched.headers["Location"])).status_code != 202 and got)
+    assert done.json()["tags"] == {"a": "1"}
+    deleted = arm.delete(path)
+    assert deleted.status_code == 202
+    wait_until(lambda: arm.get(deleted.headers["Location"]).status_code == 204)
+    assert arm.get(path).status_code == 404
+    assert arm.delete(path).status_code == 204
+
+
+def test_patch_scales_a_deployment(fraud: Served, arm: httpx.Client):
+    """PATCH of sku.capacity alone scales, in state Scaling, and the result is the deployment."""
+    path = f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments/green"
+    for count in (2, 1):
+        answer = arm.patch(path, json={"sku": {"capacity": count}})
+        assert answer.status_code == 202
+        assert arm.get(path).json()["properties"]["provisioningState"] == "Scaling"
+        done = wait_until(
+            lambda where=answer.headers["Location"]: (got := arm.get(where)).status_code == 200 and got
+        )
+        assert done.json()["sku"]["capacity"] == count
+
+
+def test_defaults_are_filled_in_on_reading(fraud: Served, arm: httpx.Client):
+    """A read shows the probes, request and scale settings that nobody sent."""
+    seen = arm.get(f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments/blue").json()["properties"]
+    assert seen["scaleSettings"] == {"scaleType": "Default"}
+    assert seen["livenessProbe"]["failureThreshold"] == 30
+    assert seen["requestSettings"]["maxConcurrentRequestsPerInstance"] == 8
+    assert seen["egressPublicNetworkAccess"] == "Enabled"
+
+
+def test_skus_say_how_far_it_scales(fraud: Served, arm: httpx.Client):
+    """GET skus answers with Azure's shape and limit."""
+    (row,) = arm.get(f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments/blue/skus").json()["value"]
+    assert row["capacity"]["maximum"] == 50
+    assert row["sku"]["name"] == "Default"
+
+
+def test_ids_match_in_any_case(fraud: Served, arm: httpx.Client):
+    """ARM ids are compared without regard to case."""
+    path = fraud.sandbox.endpoint_id(fraud.name)
+    assert arm.get(path.upper().replace("/SUBSCRIPTIONS", "/subscriptions")).json() == arm.get(path).json()
+
+
+def test_lists_come_in_pages(fraud: Served, arm: httpx.Client):
+    """A list longer than asked for goes on behind nextLink."""
+    first = arm.get(f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments", params={"$top": "1"}).json()
+    second = arm.get(first["nextLink"]).json()
+    assert first["value"][0]["name"] != second["value"][0]["name"]
+
+
+def test_without_a_valid_token_nothing_is_told(sandbox: RunningSandbox):
+    """No, a forged, an expired or a misaddressed token: 401 with ARM's challenge."""
+    good = sandbox.token()
+    claims = jwt.decode(good, options={"verify_signature": False})
+    forged = jwt.encode(claims, "guess" * 10, algorithm="HS256")
+    with sandbox.http() as client:
+        for token in ("", forged, good[:-4] + "AAAA", sandbox.token("https://vault.azure.net")):
+            answer = client.get(sandbox.workspace_id, headers={"Authorization": f"Bearer {token}"} if token else {})
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer authorization_uri=")
+            assert answer.json()["error"]["code"] == "AuthenticationFailed"
+        good_answer = client.get(sandbox.workspace_id, headers={"Authorization": f"Bearer {good}"})
+    assert good_answer.status_code == 200
+    assert claims["exp"] - time.time() == pytest.approx(3600, abs=30)
+
+
+def test_managed_identity_asks_for_its_secret(sandbox: RunningSandbox):
+    """The token endpoint refuses callers who do not know IDENTITY_HEADER."""
+    with sandbox.http() as client:
+        answer = client.get("/msi/token", params={"resource": "x"}, headers={"X-IDENTITY-HEADER": "guess"})
+    assert answer.status_code == 401
+
+
+def test_cloud_metadata_has_both_shapes(sandbox: RunningSandbox):
+    """Old callers get a list, callers with a recent api-version Azure's single document."""
+    with sandbox.http() as client:
+        listed = client.get("/metadata/endpoints").json()
+        single = client.get("/metadata/endpoints", params={"api-version": "2022-09-01"}).json()
+    assert listed == [single]
+    assert single["resourceManager"] == sandbox.url + "/"
+    assert single["resourceManager"] in sandbox.note["environment"]["ARM_CLOUD_METADATA_URL"]
+    assert single["authentication"]["audiences"]
+
+
+def test_what_is_not_built_says_so(arm: httpx.Client, sandbox: RunningSandbox):
+    """A known operation without a handler is 501 and named; an unknown provider is 404."""
+    group = sandbox.workspace_id.split("/providers/", maxsplit=1)[0]
+    answer = arm.put(f"{group}/providers/Microsoft.Insights/autoscaleSettings/x", json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotImplemented")
+    assert "Autoscale_CreateOrUpdate" in answer.json()["error"]["message"]
+    assert arm.get(f"{sandbox.workspace_id}/batchEndpoints").status_code == 501
+    assert arm.get(f"{group}/providers/Microsoft.Compute/disks").status_code == 404
+
+
+def test_permissions_and_locks_are_answered(arm: httpx.Client, fraud: Served):
+    """The one built-in principal is an Owner; nothing is locked."""
+    scope = f"{fraud.sandbox.endpoint_id(fraud.name)}/providers/Microsoft.Authorization"
+    assert arm.get(f"{scope}/permissions").json()["value"][0]["actions"] == ["*"]
+    assert arm.get(f"{scope}/locks").json() == {"value": []}
+
+
+def test_blob_names_cannot_leave_the_store(arm: httpx.Client, sandbox: RunningSandbox):
+    """`..` in a blob's name is refused, and the container's signature is asked for."""
+    path = f"{sandbox.workspace_id}/codes/escape/versions/1/startPendingUpload"
+    place = arm.post(path, json={}).json()["blobReferenceForConsumption"]
+    base, signature = place["credential"]["sasUri"].split("?")
+    with sandbox.http() as client:
+        for name in ("..%2f..%2fevil", "a/..%2Fb", "%2e%2e/x"):
+            assert client.put(f"{base}/{name}?{signature}", content=b"x").status_code in (400, 403, 404)
+        assert client.put(f"{base}/good/file.txt?{signature}", content=b"x").status_code == 201
+        assert client.put(f"{base}/good/file.txt", content=b"x").status_code == 403
+        assert client.get(f"{base}/good/file.txt?{signature}").content == b"x"
+
+
+def test_large_blobs_come_in_blocks(arm: httpx.Client, sandbox: RunningSandbox):
+    """Put Block, Put Block List, ranged read and list, as azure-storage-blob uses them for large files."""
+    path = f"{sandbox.workspace_id}/codes/blocks/versions/1/startPendingUpload"
+    place = arm.post(path, json={}).json()["blobReferenceForConsumption"]
+    base, signature = place["credential"]["sasUri"].split("?")
+    with sandbox.http() as client:
+        for block in ("QQ==", "Qg=="):
+            client.put(f"{base}/big?comp=block&blockid={block}&{signature}", content=block.encode() * 10)
+        order = "<BlockList><Latest>Qg==</Latest><Latest>QQ==</Latest></BlockList>"
+        assert client.put(f"{base}/big?comp=blocklist&{signature}", content=order).status_code == 201
+        part = client.get(f"{base}/big?{signature}", headers={"x-ms-range": "bytes=38-41"})
+        assert (part.status_code, part.content) == (206, b"==QQ")
+        assert b"<Name>big</Name>" in client.get(f"{base}?restype=container&comp=list&{signature}").content
+
+
+def test_too_large_bodies_are_refused(arm: httpx.Client, sandbox: RunningSandbox):
+    """ARM's limit of 4 MB holds."""
+    answer = arm.put(sandbox.endpoint_id("large"), content=b"x" * (4 * 1024 * 1024 + 1))
+    assert answer.status_code == 413

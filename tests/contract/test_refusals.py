@@ -1,0 +1,140 @@
+import json
+import re
+
+import httpx
+import pytest
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineRequestSettings
+from azure.core.exceptions import HttpResponseError
+from conftest import Served, deployment, wait_until
+from sandbox_fixture import RunningSandbox
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"traffic": {"blue": 95}}, "sum of traffic percentages must be 0 or 100, got 95"),
+        ({"traffic": {"blue": 60, "green": 60}}, "must be 0 or 100, got 120"),
+        ({"traffic": {"blue": 99.5, "green": 0.5}}, "must be an integer from 0 to 100"),
+        ({"traffic": {"blue": 120, "green": -20}}, "must be an integer from 0 to 100"),
+        ({"traffic": {"purple": 100}}, "'purple', which does not exist"),
+        ({"mirrorTraffic": {"green": 60}}, "at most 50 percent"),
+        ({"mirrorTraffic": {"blue": 10}}, "live and mirror traffic at the same time"),
+        ({"traffic": {}, "mirrorTraffic": {"blue": 10, "green": 10}}, "one deployment only"),
+        ({"mirrorTraffic": {"purple": 10}}, "does not exist"),
+        ({"authMode": "AMLToken"}, "AuthMode cannot be changed"),
+        ({"authMode": "Open"}, "AuthMode must be one of"),
+    ],
+)
+def test_bad_endpoint_updates_change_nothing(fraud: Served, arm: httpx.Client, change, words):
+    """A refused endpoint update is a 400 that says why, and leaves the endpoint as it was."""
+    path = fraud.sandbox.endpoint_id(fraud.name)
+    before = arm.get(path).json()
+    body = {**before, "properties": {**before["properties"], **change}}
+    answer = arm.put(path, json=body)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+    inner = json.loads(answer.json()["error"]["details"][0]["message"])
+    assert inner["title"] == "One or more validation errors occurred."
+    assert arm.get(path).json() == before
+
+
+@pytest.mark.parametrize("name", ["ab", "1abc", "abc-", "a" * 33, "a_b", "a--b"])
+def test_bad_names_are_refused(arm: httpx.Client, sandbox: RunningSandbox, name: str):
+    """Names outside Azure's rule are refused."""
+    body = {"location": "eastus", "properties": {"authMode": "Key"}}
+    assert arm.put(sandbox.endpoint_id(name), json=body).status_code == 400
+
+
+def test_an_endpoint_name_is_unique_in_its_region(fraud: Served, arm: httpx.Client):
+    """Another workspace cannot take the name, in Azure's words."""
+    path = fraud.sandbox.endpoint_id(fraud.name).replace("/workspaces/sandbox/", "/workspaces/other/")
+    answer = arm.put(path, json={"location": "eastus", "properties": {"authMode": "Key"}})
+    assert answer.status_code == 400
+    assert "There is already an endpoint with this name" in answer.json()["error"]["message"]
+
+
+def test_a_deployment_with_traffic_cannot_be_deleted(blue_only: Served, ml: MLClient):
+    """Live or mirror traffic holds a deployment."""
+    with pytest.raises(HttpResponseError, match="100 percent of live traffic"):
+        ml.online_deployments.begin_delete("blue", blue_only.name)
+    blue_only.set_traffic({"blue": 100}, {"green": 10})
+    with pytest.raises(HttpResponseError, match="10 percent of mirror traffic"):
+        ml.online_deployments.begin_delete("green", blue_only.name)
+
+
+def test_writes_meanwhile_are_conflicts(fraud: Served, ml: MLClient, arm: httpx.Client):
+    """While a deployment is being made, a second write to it is refused and reads show its state."""
+    poller = ml.online_deployments.begin_create_or_update(deployment("busy", fraud.name))
+    path = f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments/busy"
+    seen = arm.get(path).json()
+    assert seen["properties"]["provisioningState"] == "Creating"
+    resumed = arm.get(seen["properties"]["properties"]["AzureAsyncOperationUri"]).json()
+    assert resumed["status"] == "InProgress"
+    answer = arm.patch(path, json={"sku": {"capacity": 2}})
+    assert answer.status_code == 409
+    assert "because it is in Creating provisioning state" in answer.json()["error"]["message"]
+    assert arm.delete(fraud.sandbox.endpoint_id(fraud.name)).status_code == 409
+    poller.result(60)
+    ml.online_deployments.begin_delete("busy", fraud.name).result(30)
+
+
+def test_a_deployment_in_an_updating_endpoint_is_a_conflict(fraud: Served, arm: httpx.Client):
+    """While the endpoint is Updating its deployments cannot be written."""
+    path = fraud.sandbox.endpoint_id(fraud.name)
+    body = arm.get(path).json()
+    blue = arm.get(f"{path}/deployments/blue").json()
+    started = arm.put(path, json=body)
+    assert started.json()["properties"]["provisioningState"] == "Updating"
+    answer = arm.put(f"{path}/deployments/blue", json=blue)
+    assert answer.status_code == 409
+    assert "because it is in Updating provisioning state" in answer.json()["error"]["message"]
+    wait_until(lambda: arm.get(started.headers["Azure-AsyncOperation"]).json()["status"] == "Succeeded")
+
+
+def test_quota_is_refused_in_azures_words(fraud: Served, ml: MLClient):
+    """Twenty F4s_v2 need 24 x 4 cores with the reserve; 26 need more than the family has."""
+    big = deployment("toobig", fraud.name, instance_type="Standard_F4s_v2", instance_count=26)
+    with pytest.raises(HttpResponseError) as caught:
+        ml.online_deployments.begin_create_or_update(big)
+    found = re.search(r"Current usage/limit: (\d+)/(\d+)\. Additional needed: (\d+)", caught.value.message)
+    assert found is not None
+    assert found.groups() == ("0", "100", "128")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"instance_count": 51}, "1 to 50"),
+        ({"instance_type": "Standard_Nonsense"}, "is not supported"),
+        ({"request_settings": OnlineRequestSettings(request_timeout_ms=180_001)}, "at most 180 s"),
+        ({"model": "azureml:nowhere:1"}, "was not found"),
+    ],
+)
+def test_bad_deployments_are_refused(fraud: Served, ml: MLClient, change, words: str):
+    """What Azure would not deploy is refused before anything starts."""
+    with pytest.raises(HttpResponseError, match=words):
+        ml.online_deployments.begin_create_or_update(deployment("refused", fraud.name, **change))
+
+
+def test_instance_type_is_fixed(fraud: Served, ml: MLClient):
+    """Another VM size needs another deployment."""
+    with pytest.raises(HttpResponseError, match="InstanceType cannot be changed"):
+        ml.online_deployments.begin_create_or_update(
+            deployment("blue", fraud.name, instance_type="Standard_F4s_v2")
+        )
+
+
+def test_a_deployment_needs_its_endpoint(ml: MLClient):
+    """The SDK's own check finds no endpoint."""
+    with pytest.raises(HttpResponseError) as caught:
+        ml.online_deployments.begin_create_or_update(deployment("blue", "nowhere"))
+    assert caught.value.status_code == 404
+
+
+def test_keys_of_an_entra_endpoint_are_refused(ml: MLClient, arm: httpx.Client, sandbox: RunningSandbox):
+    """An endpoint without keys lists none."""
+    ml.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name="keyless", auth_mode="aad_token")).result(
+        30
+    )
+    assert arm.post(f"{sandbox.endpoint_id('keyless')}/listKeys").status_code == 400

@@ -1,0 +1,189 @@
+import math
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import OnlineRequestSettings
+from azure.identity import DefaultAzureCredential
+from conftest import ASK, Served, deployment, wait_until
+
+FALSE_ALARM = 1e-6  # of a split's test, when the split is what it should be
+
+
+@pytest.fixture(scope="module")
+def narrow(make_endpoint: Callable[..., Served]) -> Served:
+    """An endpoint whose one deployment works on one request at a time, for half a second at most."""
+    settings = OnlineRequestSettings(request_timeout_ms=500, max_concurrent_requests_per_instance=1)
+    return make_endpoint("narrow", "blue", request_settings=settings)
+
+
+def test_traffic_is_split_as_asked(blue_only: Served):
+    """Of 3,000 requests each deployment gets its binomial share."""
+    blue_only.set_traffic({"blue": 90, "green": 10})
+    with ThreadPoolExecutor(4) as pool:
+        seen = sum(pool.map(blue_only.colors, [750] * 4), Counter())
+    low, high = acceptance(3000, 0.10)
+    assert low <= seen["green"] <= high
+    assert seen["blue"] + seen["green"] == 3000
+
+
+def test_traffic_updates_lose_no_request(blue_only: Served):
+    """While weights go back and forth, every request is answered."""
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(blue_only.colors, 150) for _ in range(2)]
+        while not all(one.done() for one in asked):
+            blue_only.set_traffic({"blue": 50, "green": 50})
+            blue_only.set_traffic({"green": 100})
+    assert sum((one.result() for one in asked), Counter()).total() == 300
+
+
+def test_header_forces_a_deployment_without_weight(blue_only: Served):
+    """`azureml-model-deployment` reaches a deployment at 0 percent, and the answer names who served."""
+    answer = blue_only.score(azureml_model_deployment="green")
+    assert answer.json()["color"] == "green"
+    assert answer.headers["azureml-model-deployment"] == "green"
+
+
+def test_unknown_forced_deployment_is_not_found(blue_only: Served):
+    """A forced deployment that does not exist is a 404."""
+    assert blue_only.score(azureml_model_deployment="purple").status_code == 404
+
+
+def test_mirror_copies_its_share_and_discards_answers(make_endpoint: Callable[..., Served]):
+    """Half of the live requests are copied to the mirror, forced ones never, and callers see only blue."""
+    served = make_endpoint("mirrored", "blue", "green")
+    served.sandbox.keep_logs("mirrored")
+    served.set_traffic({"blue": 100}, {"green": 50})
+    assert served.colors(400) == {"blue": 400}
+    for _ in range(20):
+        served.score(azureml_model_deployment="blue")
+    low, high = acceptance(400, 0.50)
+    assert wait_until(lambda: low <= _log_count(served, "green") <= high)
+    assert _log_count(served, "blue") == 420
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic eHg6eA=="])
+def test_bad_credentials_are_refused(blue_only: Served, authorization: str):
+    """Without the endpoint's key nothing is scored."""
+    headers = {"authorization": authorization}
+    assert blue_only.http.post(blue_only.url, json=ASK, headers=headers).status_code == 401
+
+
+def test_secondary_key_is_as_good(blue_only: Served, ml: MLClient):
+    """Both keys open the endpoint."""
+    key = ml.online_endpoints.get_keys(blue_only.name).secondary_key
+    answer = blue_only.http.post(blue_only.url, json=ASK, headers={"authorization": f"Bearer {key}"})
+    assert answer.status_code == 200
+
+
+def test_aml_token_opens_its_own_endpoint_only(make_endpoint: Callable[..., Served], ml: MLClient):
+    """An AMLToken endpoint's token is issued, checked, and worthless elsewhere."""
+    served = make_endpoint("tokened", "blue", auth_mode="aml_token")
+    other = make_endpoint("tokened-too", auth_mode="aml_token")
+    token = ml.online_endpoints.get_keys(served.name)
+    assert token.expiry_time_utc > token.refresh_after_time_utc
+    headers = {"authorization": f"Bearer {token.access_token}"}
+    assert served.http.post(served.url, json=ASK, headers=headers).status_code == 200
+    assert served.http.post(other.url, json=ASK, headers=headers).status_code == 401
+
+
+def test_aad_token_needs_the_right_audience(
+    make_endpoint: Callable[..., Served], credential: DefaultAzureCredential, sandbox
+):
+    """An AADToken endpoint takes a token for https://ml.azure.com, and no other."""
+    served = make_endpoint("entra-scored", "blue", auth_mode="aad_token")
+    good = credential.get_token("https://ml.azure.com/.default").token
+    for token, status in ((good, 200), (sandbox.token(), 401)):
+        headers = {"authorization": f"Bearer {token}"}
+        assert served.http.post(served.url, json=ASK, headers=headers).status_code == status
+
+
+def test_without_traffic_the_endpoint_is_not_found(make_endpoint: Callable[..., Served]):
+    """An endpoint whose weights sum to 0 answers 404."""
+    assert make_endpoint("idle").score().status_code == 404
+
+
+def test_slow_model_times_out(narrow: Served):
+    """A model slower than request_timeout_ms is answered for with 408 and Envoy's words."""
+    answer = narrow.score({"sleep_s": 0.8})
+    assert (answer.status_code, answer.text) == (408, "upstream request timeout")
+    assert wait_until(lambda: narrow.score().status_code == 200)
+
+
+def test_model_error_becomes_424(blue_only: Served):
+    """A failing run() is a 424 that keeps the model's status, reason and body."""
+    answer = blue_only.score({"fail": True})
+    assert answer.status_code == 424
+    assert answer.headers["ms-azureml-model-error-statuscode"] == "500"
+    assert answer.headers["ms-azureml-model-error-reason"] == "model_error"
+    assert "message" in answer.json()
+
+
+def test_too_many_pending_requests_are_refused(narrow: Served):
+    """Beyond 2 x concurrency x instances pending, requests get 429; those in the queue are served."""
+
+    def ask(_number: int) -> httpx.Response:
+        return narrow.score({"sleep_s": 0.15})
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(ask, range(6)))
+    counts = Counter(answer.status_code for answer in answers)
+    assert counts == {200: 2, 429: 4}
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert refused.headers["ms-azureml-model-error-reason"] == "too_many_pending_request"
+
+
+def test_request_ids_follow_azures_rules(blue_only: Served):
+    """x-request-id is the service's guid; x-ms-client-request-id comes back if it keeps the rules."""
+    answer = blue_only.score(x_request_id="mine", x_ms_client_request_id="run-7_1")
+    assert len(answer.headers["x-request-id"]) == 36
+    assert answer.headers["x-ms-client-request-id"] == "run-7_1"
+    for bad in ("x" * 41, "with blank", "dot.ted"):
+        assert "x-ms-client-request-id" not in blue_only.score(x_ms_client_request_id=bad).headers
+
+
+def test_swagger_is_the_models_own(blue_only: Served, ml: MLClient):
+    """The swagger address gives the inference server's document."""
+    answer = blue_only.http.get(ml.online_endpoints.get(blue_only.name).openapi_uri)
+    assert answer.json()["swagger"] == "2.0"
+
+
+def test_deployments_come_and_go_unnoticed(blue_only: Served, ml: MLClient):
+    """Creating and deleting a deployment at 0 percent costs no live request."""
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(blue_only.colors, 300)
+        ml.online_deployments.begin_create_or_update(deployment("guest", blue_only.name)).result(60)
+        ml.online_deployments.begin_delete("guest", blue_only.name).result(30)
+        assert asked.result() == {"blue": 300}
+
+
+def acceptance(trials: int, chance: float) -> tuple[int, int]:
+    """The counts that a fair binomial leaves with probability FALSE_ALARM at most."""
+    mass = [
+        math.exp(
+            math.lgamma(trials + 1)
+            - math.lgamma(hits + 1)
+            - math.lgamma(trials - hits + 1)
+            + hits * math.log(chance)
+            + (trials - hits) * math.log1p(-chance)
+        )
+        for hits in range(trials + 1)
+    ]
+    low, tail = 0, mass[0]
+    while tail <= FALSE_ALARM / 2:
+        low, tail = low + 1, tail + mass[low + 1]
+    high, tail = trials, mass[trials]
+    while tail <= FALSE_ALARM / 2:
+        high, tail = high - 1, tail + mass[high - 1]
+    return low, high
+
+
+def _log_count(served: Served, color: str) -> int:
+    query = f"AmlOnlineEndpointTrafficLog | where DeploymentName == '{color}' | count"
+    headers = {"Authorization": f"Bearer {served.sandbox.token()}"}
+    with served.sandbox.http(headers=headers) as client:
+        answer = client.post(f"/v1{served.sandbox.endpoint_id(served.name)}/query", json={"query": query})
+    return int(answer.json()["tables"][0]["rows"][0][0])
