@@ -198,7 +198,7 @@ def _socket_inodes(pids: list[int]) -> set[str]:
     found = set()
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").iterdir():
-            target = os.readlink(link) if link.is_symlink() else ""
+            target = str(link.readlink()) if link.is_symlink() else ""
             if target.startswith("socket:["):
                 found.add(target[8:-1])
     return found
