@@ -198,6 +198,7 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: _Watch) -> 
     """Run papermill with an engine that tells the truth about cells that did not end."""
     skip_iri_checks()
     import papermill  # noqa: PLC0415 - takes a second
+    from jupyter_core.utils import ensure_event_loop  # noqa: PLC0415
     from papermill.clientwrap import PapermillNotebookClient  # noqa: PLC0415
     from papermill.engines import Engine, papermill_engines  # noqa: PLC0415
     from traitlets.config import Config  # noqa: PLC0415
@@ -222,13 +223,16 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: _Watch) -> 
                     raise
 
     papermill_engines.register("opslib", WatchedEngine)
-    papermill.execute_notebook(
-        str(notebook),
-        str(watch.folder / NOTEBOOK),
-        parameters=dict(parameters),
-        engine_name="opslib",
-        progress_bar=False,
-    )
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(watch.folder / NOTEBOOK),
+            parameters=dict(parameters),
+            engine_name="opslib",
+            progress_bar=False,
+        )
+    finally:
+        ensure_event_loop().close()  # nbclient makes one for this thread and leaves it open
 
 
 def _environment(watch: _Watch) -> dict[str, str]:

@@ -17,7 +17,7 @@ from azure.monitor.query import LogsQueryClient, LogsQueryPartialResult
 from opslib.azure.arm import describe
 from opslib.azure.connect import Workspace
 from opslib.azure.scoring import PROBE_PREFIX
-from opslib.errors import ObserveError
+from opslib.errors import AzureError, ObserveError
 from opslib.model import FAILURE_CODES, Endpoint, Interval, Observation, Served, is_failure
 
 METRICS_API_VERSION = "2023-10-01"
@@ -38,6 +38,10 @@ class Source(Protocol):
     @property
     def grain_s(self) -> float:
         """Length of its intervals [seconds]."""
+
+    @property
+    def shortest_bake_s(self) -> float:
+        """Shortest time of which it is sure to show something [seconds]."""
 
     def observe(self, since: datetime, until: datetime) -> Observation:
         """Say what every deployment of the endpoint served between two times."""
@@ -62,9 +66,13 @@ def find_source(workspace: Workspace, endpoint: Endpoint, wanted: str = "auto") 
 
 def _keeps_request_log(workspace: Workspace, endpoint: Endpoint) -> bool:
     path = f"{endpoint.id}/providers/Microsoft.Insights/diagnosticSettings"
+    try:
+        settings = workspace.arm.list(path, DIAGNOSTICS_API_VERSION)
+    except AzureError as error:
+        raise ObserveError(f"the endpoint's diagnostic settings cannot be read: {error}") from error
     return any(
         log.get("enabled") and (log.get("category") == TRAFFIC_LOG or log.get("categoryGroup") == "allLogs")
-        for setting in workspace.arm.list(path, DIAGNOSTICS_API_VERSION)
+        for setting in settings
         if setting["properties"].get("workspaceId")
         for log in setting["properties"].get("logs") or []
     )
@@ -78,6 +86,7 @@ class RequestLog:
     endpoint_id: str
     name: str = "request log"
     grain_s: float = 5.0
+    shortest_bake_s: float = 1.0
 
     def observe(self, since: datetime, until: datetime) -> Observation:
         """Count users' requests between two times; the runbooks' own probes are left out."""
@@ -146,6 +155,7 @@ class Metrics:
     endpoint_id: str
     name: str = "metrics"
     grain_s: float = 60.0
+    shortest_bake_s: float = 120.0
 
     def observe(self, since: datetime, until: datetime) -> Observation:
         """Sum the whole minutes between two times.
@@ -178,15 +188,18 @@ class Metrics:
         """Read a metric's minutes by its dimensions; a minute without data is left out, not zero."""
         if since >= until:
             return {}
-        answer = self.workspace.arm.get(
-            f"{self.endpoint_id}/providers/Microsoft.Insights/metrics",
-            METRICS_API_VERSION,
-            metricnames=metric,
-            interval="PT1M",
-            aggregation="Average",
-            timespan=f"{_iso(since)}/{_iso(until)}",
-            **{"$filter": " and ".join(f"{dimension} eq '*'" for dimension in dimensions)},
-        )
+        query = {
+            "metricnames": metric,
+            "interval": "PT1M",
+            "aggregation": "Average",
+            "timespan": f"{_iso(since)}/{_iso(until)}",
+            "$filter": " and ".join(f"{dimension} eq '*'" for dimension in dimensions),
+        }
+        try:
+            path = f"{self.endpoint_id}/providers/Microsoft.Insights/metrics"
+            answer = self.workspace.arm.get(path, METRICS_API_VERSION, **query)
+        except AzureError as error:
+            raise ObserveError(f"the metrics cannot be read: {error}") from error
         series = {}
         for one in answer["value"][0]["timeseries"]:
             values = {v["name"]["value"].lower(): v["value"] for v in one.get("metadatavalues", [])}

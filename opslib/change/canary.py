@@ -12,7 +12,7 @@ from opslib.azure.scoring import read_probes, scoring_client
 from opslib.change import plan as planning
 from opslib.change import preflight
 from opslib.change.apply import apply
-from opslib.change.observe import look
+from opslib.change.observe import look, pause_s
 from opslib.change.run import Run
 from opslib.errors import ObserveError
 from opslib.judge.rule import Limits, judge
@@ -27,7 +27,6 @@ from opslib.model import (
     SetTraffic,
     Stage,
     Traffic,
-    Verdict,
 )
 from opslib.parameters import CanaryParameters
 
@@ -105,29 +104,26 @@ def _bake(run: Run[CanaryParameters], step: SetTraffic, stable: str, canary: str
     bake_s = step.bake_s
     run.say(f"baking {planning.describe_traffic(step.after)} for {bake_s:g} s, watched by {source.name}")
     while True:
-        now = datetime.now(UTC)
-        end = started_at + timedelta(seconds=bake_s)
-        observation, silence = look(source, started_at, min(now, end))
-        if silence:
-            run.say(f"the {source.name} is silent: {silence}")
-        waited_out = now >= end + timedelta(seconds=p.late_data_s)
-        over = now >= end and (observation.complete or waited_out)
+        seen = look(source, started_at, started_at + timedelta(seconds=bake_s), p.late_data_s)
+        if seen.silence:
+            run.say(f"the {source.name} is silent: {seen.silence}")
         verdict = judge(
-            observation,
+            seen.observation,
             canary=canary,
             stable=stable if step.after.get(stable) else None,
-            limits=_limits(p),
-            bake_over=over,
+            limits=Limits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio),
+            bake_over=seen.over,
         )
-        run.journal.write("look", {"observation": observation, "verdict": verdict})
-        if verdict.decision is Decision.HOLD and bake_s < p.max_bake_s and not waited_out:
+        run.journal.write("look", {"observation": seen.observation, "verdict": verdict})
+        if verdict.decision is Decision.HOLD and bake_s < p.max_bake_s and not seen.waited_out:
             bake_s = min(bake_s + step.bake_s, p.max_bake_s)
             run.say(f"not decided ({verdict.reason}): watched for {bake_s:g} s in all")
         elif verdict.decision is not Decision.CONTINUE:
             run.say(f"{verdict.decision} at {step.after.get(canary)} %: {verdict.reason}")
-            return Stage(step.after, started_at, bake_s, observation, verdict)
-        run.say(_progress(observation.total.get(canary), verdict))
-        sleep(min(source.grain_s, 15.0, max(1.0, step.bake_s / 10)))
+            return Stage(step.after, started_at, bake_s, seen.observation, verdict)
+        else:
+            run.say(f"{verdict.decision}: {verdict.reason}")
+        sleep(pause_s(source, step.bake_s))
 
 
 def _give_back(run: Run[CanaryParameters], plan: Plan, current: Traffic) -> None:
@@ -140,16 +136,12 @@ def _give_back(run: Run[CanaryParameters], plan: Plan, current: Traffic) -> None
         run.note("undone", apply(undo, run.workspace, run.parameters.operation_timeout_s, run.say))
 
 
-def _limits(p: CanaryParameters) -> Limits:
-    return Limits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio)
-
-
 def _check_monitoring(run: Run[CanaryParameters], before: Endpoint) -> Finding:
     try:
         source: Source = find_source(run.workspace, before, run.parameters.source)
     except ObserveError as error:
         return preflight.check_monitoring("", 0.0, 0.0, str(error))
-    return preflight.check_monitoring(source.name, source.grain_s, run.parameters.bake_s, "")
+    return preflight.check_monitoring(source.name, source.shortest_bake_s, run.parameters.bake_s, "")
 
 
 def _ask(run: Run[CanaryParameters], before: Endpoint) -> tuple[ProbeResult, ...]:
@@ -159,10 +151,6 @@ def _ask(run: Run[CanaryParameters], before: Endpoint) -> tuple[ProbeResult, ...
     probes = read_probes(run.parameters.probes)
     with scoring_client(run.workspace, before) as client:
         return run.note("probes", tuple(client.send_all(probes, len(probes), run.parameters.canary)))
-
-
-def _progress(served: object, verdict: Verdict) -> str:
-    return f"{verdict.decision}: {verdict.reason}" if served else "nothing served yet"
 
 
 def _reason(stage: Stage, canary: str) -> str:

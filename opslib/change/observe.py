@@ -1,19 +1,53 @@
-"""Watch what is served, without trusting a source that is silent."""
+"""Watch what is served, without trusting a source that is silent or late."""
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from opslib.azure.monitor import Source
 from opslib.errors import ObserveError
 from opslib.model import Observation
 
 
-def look(source: Source, since: datetime, until: datetime) -> tuple[Observation, str]:
-    """Read a source once; where it cannot be read, return an observation of nothing and why.
+@dataclass(frozen=True)
+class Look:
+    """One look at a source.
+
+    `over` says that the time to be watched has passed and the source has shown all of it, or was waited for in vain
+    (`waited_out`). `silence` says why the source could not be read; empty where it could.
+    """
+
+    observation: Observation
+    over: bool
+    waited_out: bool
+    silence: str = ""
+
+
+def look(source: Source, since: datetime, end: datetime, late_data_s: float) -> Look:
+    """Read a source once.
 
     One failed read must neither end a canary nor count as a look at a quiet endpoint: the watermark stays unknown,
     so that the stage goes on, and ends in a hold if the source stays silent.
+
+    Parameters
+    ----------
+    source
+        Who says what was served.
+    since, end
+        The time to be watched; it may not have passed yet [UTC].
+    late_data_s
+        Longest wait for data after `end` [seconds].
     """
+    now = datetime.now(UTC)
+    silence = ""
     try:
-        return source.observe(since, until), ""
+        observation = source.observe(since, min(now, end))
     except ObserveError as error:
-        return Observation(source.name, since, until, watermark=None, total={}), str(error)
+        observation = Observation(source.name, since, min(now, end), watermark=None, total={})
+        silence = str(error)
+    waited_out = now >= end + timedelta(seconds=late_data_s)
+    return Look(observation, now >= end and (observation.complete or waited_out), waited_out, silence)
+
+
+def pause_s(source: Source, length_s: float) -> float:
+    """Time between two looks: the source's grain, or a tenth of what is watched; 1 to 15 [seconds]."""
+    return min(source.grain_s, 15.0, max(1.0, length_s / 10))

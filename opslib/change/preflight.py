@@ -111,17 +111,17 @@ def check_rollback_target(endpoint: Endpoint) -> Finding:
     return _ok("rollback target", f"{', '.join(serving)} can take all traffic back")
 
 
-def check_monitoring(source: str, grain_s: float, bake_s: float, problem: str) -> Finding:
+def check_monitoring(source: str, shortest_bake_s: float, bake_s: float, problem: str) -> Finding:
     """Something will show what is served, in a grain that fits the bake."""
     if problem:
         return _blocker("monitoring", problem, "A change that nobody can watch is not started.")
-    if bake_s < 2 * grain_s:
+    if bake_s < shortest_bake_s:
         return _blocker(
             "monitoring",
-            f"the {source} has a point every {grain_s:.0f} s, a bake of {bake_s:.0f} s shows none or one of them",
-            f"Bake for at least {2 * grain_s:.0f} s, or keep the request log by a diagnostic setting.",
+            f"a bake of {bake_s:g} s is shorter than the {source} can be sure to show anything of",
+            f"Bake for at least {shortest_bake_s:g} s, or keep the request log by a diagnostic setting.",
         )
-    return _ok("monitoring", f"{source}, a point every {grain_s:.0f} s")
+    return _ok("monitoring", f"the {source} shows what is served")
 
 
 def check_probes(results: Sequence[ProbeResult], deployment: str) -> Finding:

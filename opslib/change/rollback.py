@@ -4,7 +4,7 @@ It needs no metrics and no policy: it works when everything else is broken.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 
@@ -16,7 +16,7 @@ from opslib.change import preflight
 from opslib.change.apply import apply
 from opslib.change.observe import look
 from opslib.change.run import Run
-from opslib.errors import ObserveError, PlanError
+from opslib.errors import AzureError, ObserveError, PlanError
 from opslib.evidence.archive import find_archive, read_archive
 from opslib.evidence.record import Record
 from opslib.model import Endpoint, Finding, Level, Outcome, Plan, ProbeResult, SetTraffic
@@ -106,6 +106,15 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> t
     return run.note("preflight", findings)
 
 
+def _check_permissions(run: Run[RollbackParameters], before: Endpoint) -> Finding:
+    """Like any runbook's, but where nobody can say, the rollback is tried all the same."""
+    try:
+        missing = missing_actions(run.workspace, before, "rollback")
+    except AzureError as error:
+        return Finding("permissions", Level.WARNING, f"not known: {error}", "The rollback is tried all the same.")
+    return preflight.check_permissions(missing, run.workspace.scope.principal)
+
+
 def plan_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> Plan:
     """Plan the one step and the requests that verify it."""
     return run.note("plan", planning.plan_return(before, to, run.parameters.verify_requests))
@@ -168,7 +177,7 @@ def _send(
     unnamed = [result for result in results if result.ok and not result.deployment]
     if unnamed:
         named = _ask_log(run, endpoint, unnamed)
-        results = [_named(result, named) for result in results]
+        results = [replace(r, deployment=named.get(r.client_request_id, r.deployment)) for r in results]
     return results
 
 
@@ -183,21 +192,6 @@ def _ask_log(run: Run[RollbackParameters], endpoint: Endpoint, results: Sequence
         return {}
 
 
-def _named(result: ProbeResult, named: dict[str, str]) -> ProbeResult:
-    return (
-        ProbeResult(
-            result.sent_at,
-            result.status,
-            result.latency_ms,
-            named.get(result.client_request_id, ""),
-            result.client_request_id,
-            result.problem,
-        )
-        if not result.deployment
-        else result
-    )
-
-
 def _verify_by_users(run: Run[RollbackParameters], endpoint: Endpoint, to: str) -> RolledBack:
     """Without probes, wait until users' requests are seen to be answered by the deployment, and by it alone."""
     since, begun_s = datetime.now(UTC), monotonic()
@@ -208,7 +202,7 @@ def _verify_by_users(run: Run[RollbackParameters], endpoint: Endpoint, to: str) 
         return RolledBack(Outcome.HELD, f"traffic is set to {to}; nothing can verify it: {error}", to)
     while monotonic() - begun_s < run.parameters.verify_s:
         now = datetime.now(UTC)
-        observation, _ = look(source, since, now)
+        observation = look(source, since, now, late_data_s=0.0).observation
         served = observation.total
         seen = served[to].requests if to in served else 0
         if served.keys() - {to}:

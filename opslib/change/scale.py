@@ -9,7 +9,7 @@ from opslib.azure.monitor import Source, find_source
 from opslib.change import plan as planning
 from opslib.change import preflight
 from opslib.change.apply import apply
-from opslib.change.observe import look
+from opslib.change.observe import look, pause_s
 from opslib.change.run import Run
 from opslib.judge.rule import Limits, judge
 from opslib.model import (
@@ -70,7 +70,7 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
         return Scaled(Outcome.PLANNED, "dry run: nothing was scaled", step.deployment, step.before, step.before)
     source = find_source(run.workspace, plan.before, p.source)
     began = datetime.now(UTC)
-    earlier, _ = look(source, began - timedelta(seconds=p.observe_s), began)
+    earlier = look(source, began - timedelta(seconds=p.observe_s), began, p.late_data_s).observation
     run.journal.write("applying", step)
     receipt = run.note("applied", apply(step, run.workspace, p.operation_timeout_s, run.say))
     run.say(
@@ -100,16 +100,13 @@ def _watch(run: Run[ScaleParameters], source: Source) -> Observation:
     """Observe for `observe_s`, and wait for late data."""
     p = run.parameters
     since = datetime.now(UTC)
-    until = since + timedelta(seconds=p.observe_s)
-    latest = until + timedelta(seconds=p.late_data_s)
     while True:
-        now = datetime.now(UTC)
-        observation, silence = look(source, since, min(now, until))
-        if silence:
-            run.say(f"the {source.name} is silent: {silence}")
-        if now >= latest or (now >= until and observation.complete):
-            return observation
-        sleep(min(source.grain_s, 15.0, max(1.0, p.observe_s / 10)))
+        seen = look(source, since, since + timedelta(seconds=p.observe_s), p.late_data_s)
+        if seen.silence:
+            run.say(f"the {source.name} is silent: {seen.silence}")
+        if seen.over:
+            return seen.observation
+        sleep(pause_s(source, p.observe_s))
 
 
 _BEFORE, _AFTER = "before the scale it", "after it, it"

@@ -63,9 +63,10 @@ def judge(observation: Observation, *, canary: str, stable: str | None, limits: 
         decision = Decision.PROMOTE
     else:
         decision = Decision.HOLD
-    binding = [m.reason for m in measurements if m.result is worst and worst is not Result.PASS]
-    reason = "; ".join(binding) or _all_passed(trial, control, canary, stable)
-    return Verdict(decision, f"{canary} {reason}" if binding else reason, measurements)
+    if worst is Result.PASS:
+        return Verdict(decision, _all_passed(trial, control, canary, stable), measurements)
+    binding = next(m for m in measurements if m.result is worst)
+    return Verdict(decision, f"{canary} {binding.reason}", measurements)
 
 
 def wilson_interval(failures: int, requests: int, confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -26,7 +26,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         (preflight.check_off_traffic(endpoint({"blue": 100}, mirror={"green": 10}), "green"), "mirrored"),
         (preflight.check_rollback_target(endpoint()), "no deployment takes traffic"),
         (preflight.check_rollback_target(endpoint({"blue": 100}, deployment("blue", "Failed"))), "not ready"),
-        (preflight.check_monitoring("metrics", 60, 90, ""), "none or one of them"),
+        (preflight.check_monitoring("metrics", 120, 90, ""), "a bake of 90 s is shorter"),
         (preflight.check_monitoring("", 0, 0, "no diagnostic setting"), "no diagnostic setting"),
         (preflight.check_probes([ProbeResult(NOW, 424, 1, "", "x", "status 424")], "green"), "1 of 1"),
         (preflight.check_autoscale(["cpu"], "blue"), "cpu targets blue"),

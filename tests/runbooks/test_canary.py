@@ -1,0 +1,121 @@
+"""The canary runbook, executed by papermill against the sandbox, under real client traffic."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import scrapbook
+from conftest import answers, journal
+
+from opslib.model import Outcome
+
+QUICK = {"bake_s": 4, "max_bake_s": 12, "min_requests": 20, "late_data_s": 10, "max_p95_ratio": 20}
+ROOT = Path(__file__).parents[2]
+
+
+def test_promotes_a_good_version_and_no_client_notices(make_world):
+    """All traffic ends on the canary; every client request was answered well by one of the two."""
+    world = make_world(green={})
+    with world.clients() as report:
+        folder, record = world.run(
+            "canary", canary="green", stages=[20, 100], probes=world.probes("green"), **QUICK
+        )
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    assert world.read().traffic == {"green": 100}
+    assert (record.traffic_before, record.traffic_after) == ({"blue": 100}, {"green": 100})
+    got = answers(report)
+    assert {a["status"] for a in got} == {200}
+    assert {a["deployment"] for a in got} == {"blue", "green"}
+    looks = [
+        json.loads(line)["data"] for line in (folder / "journal.jsonl").read_text().splitlines() if '"look"' in line
+    ]
+    assert looks[-1]["verdict"]["decision"] == "promote"
+    assert looks[-1]["observation"]["total"]["green"]["requests"] >= 20
+    scraps = scrapbook.read_notebook(str(folder / "notebook.ipynb")).scraps.data_dict
+    assert scraps["outcome"] == "succeeded"
+    assert scraps["canary"] == "green"
+    assert '"image/png"' in (folder / "notebook.ipynb").read_text()
+
+
+def test_rolls_back_a_version_that_only_live_traffic_breaks(make_world):
+    """Its probes pass, its users' rare requests fail: the traffic is back on blue, by itself."""
+    world = make_world(green={"FRAGILE": "1"})
+    with world.clients() as report:
+        _, record = world.run("canary", canary="green", stages=[50, 100], probes=world.probes("green"), **QUICK)
+    assert record.outcome is Outcome.ROLLED_BACK, record.reason
+    assert record.outcome.exit_code == 3
+    assert "failed" in record.reason
+    assert world.read().traffic == {"blue": 100}
+    assert {a["deployment"] for a in answers(report) if a["status"] != 200} == {"green"}
+
+
+def test_rolls_back_a_slow_version(make_world):
+    """Latency is judged against stable's own."""
+    world = make_world(green={"DELAY_S": "0.2"})
+    with world.clients(rps=20):
+        _, record = world.run("canary", canary="green", stages=[50, 100], **(QUICK | {"max_p95_ratio": 2}))
+    assert record.outcome is Outcome.ROLLED_BACK, record.reason
+    assert "p95" in record.reason
+    assert world.read().traffic == {"blue": 100}
+
+
+def test_holds_where_nobody_asks(make_world):
+    """No data is a hold, never a pass: the traffic goes back, and the exit code says so."""
+    world = make_world(green={})
+    _, record = world.run("canary", canary="green", **(QUICK | {"bake_s": 1, "max_bake_s": 2, "late_data_s": 1}))
+    assert record.outcome is Outcome.HELD, record.reason
+    assert record.outcome.exit_code == 4
+    assert "served 0 requests, 20 are needed" in record.reason
+    assert world.read().traffic == {"blue": 100}
+
+
+def test_refuses_with_every_reason_and_an_unchanged_endpoint(make_world):
+    """A canary that does not exist, or takes traffic already, is refused before anything moves."""
+    world = make_world(green={})
+    before = world.read()
+    _, record = world.run("canary", canary="violet", **QUICK)
+    assert record.outcome is Outcome.REFUSED
+    assert "deployment 'violet' does not exist" in record.reason
+    assert world.read() == before
+    world.route(blue=90, green=10)
+    _, record = world.run("canary", canary="green", **QUICK)
+    assert record.outcome is Outcome.REFUSED
+    assert "already takes 10 %" in record.reason
+    assert world.read().traffic == {"blue": 90, "green": 10}
+
+
+def test_refuses_a_canary_that_answers_wrongly(make_world):
+    """It is asked directly before any user is exposed."""
+    world = make_world(green={})
+    _, record = world.run("canary", canary="green", probes=world.probes("red"), **QUICK)
+    assert record.outcome is Outcome.REFUSED
+    assert "1 of 1 requests to green went wrong" in record.reason
+    assert world.read().traffic == {"blue": 100}
+
+
+def test_a_dry_run_moves_no_traffic(make_world):
+    """The plan shows the stages, the undo and the commands."""
+    world = make_world(green={})
+    folder, record = world.run("canary", canary="green", dry_run=True)
+    assert record.outcome is Outcome.PLANNED
+    assert world.read().traffic == {"blue": 100}
+    (plan,) = journal(folder, "plan")
+    assert plan["steps"][0]["after"] == {"blue": 90, "green": 10}
+    assert plan["undo"][0]["after"] == {"blue": 100}
+
+
+@pytest.mark.parametrize(("parameter", "code"), [(["-p", "dry_run", "True"], 0), (["-p", "dryrun", "True"], 1)])
+def test_papermill_itself_runs_it_and_is_as_strict(make_world, parameter, code):
+    """Without the runner the notebook makes its own folder; a misspelt parameter fails it."""
+    world = make_world(green={})
+    command = [sys.executable, "-W", "ignore", "-m", "papermill", str(ROOT / "notebooks/canary.ipynb")]
+    command += [str(world.runs / "x.ipynb"), "-p", "endpoint", world.name, "-p", "canary", "green", *parameter]
+    done = subprocess.run(command, cwd=world.folder, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == code, done.stderr
+    records = list(world.runs.glob("*/*/run.json"))
+    if code == 0:
+        assert json.loads(records[0].read_text())["outcome"] == "planned"
+    else:
+        assert "dryrun: unknown" in done.stderr

@@ -1,0 +1,56 @@
+"""The rollback runbook, executed by papermill against the sandbox."""
+
+from opslib.model import Outcome
+
+QUICK = {"bake_s": 3, "max_bake_s": 9, "min_requests": 10, "late_data_s": 10, "max_p95_ratio": 20, "stages": [100]}
+
+
+def test_passes_back_to_the_last_known_good_that_the_archive_tells(make_world):
+    """After a promotion the records name what served before; live requests verify that it serves again."""
+    world = make_world(green={})
+    with world.clients():
+        _, canary = world.run("canary", canary="green", **QUICK)
+    assert canary.outcome is Outcome.SUCCEEDED, canary.reason
+    _, record = world.run("rollback", probes=world.probes("blue"), verify_requests=10)
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    assert record.results["to"] == "blue"
+    assert 0 < record.results["recovery_s"] < record.duration_s
+    assert world.read().traffic == {"blue": 100}
+
+
+def test_verifies_by_users_where_no_probes_are_given(make_world):
+    """Users' own requests prove the arrival, by the request log."""
+    world = make_world(green={})
+    world.route(green=100)
+    with world.clients():
+        _, record = world.run("rollback", to="blue", verify_requests=10, verify_s=30)
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    assert "users' requests seen" in record.reason
+
+
+def test_holds_where_nothing_can_verify_it(make_world):
+    """The traffic is set; without an answer it is not called a success."""
+    world = make_world(green={})
+    world.route(green=100)
+    _, record = world.run("rollback", to="blue", verify_requests=5, verify_s=2)
+    assert record.outcome is Outcome.HELD
+    assert world.read().traffic == {"blue": 100}
+
+
+def test_holds_where_the_old_version_answers_wrongly(make_world):
+    """Arriving is not enough: the answers must be the old version's."""
+    world = make_world(green={})
+    world.route(green=100)
+    _, record = world.run("rollback", to="blue", probes=world.probes("blue", total=7), verify_s=2)
+    assert record.outcome is Outcome.HELD
+    assert '"sum": 7' in record.reason
+
+
+def test_refuses_without_records_or_name_and_with_an_unknown_one(world):
+    """Whoever does not say where to, on a machine without the archive, is told what there is."""
+    _, record = world.run("rollback")
+    assert record.outcome is Outcome.REFUSED
+    assert "Name one: -p to=NAME" in record.reason
+    _, record = world.run("rollback", to="violet")
+    assert record.outcome is Outcome.REFUSED
+    assert "deployment 'violet' does not exist" in record.reason
