@@ -129,8 +129,8 @@ def _store(request: Request, sandbox: Sandbox, parts: list[bytes]) -> Response:
 
 
 def _refuse(request: Request, sandbox: Sandbox) -> Response | None:
-    """Ask for the container's signature; and for a name that can be written out as a path."""
-    if "name" in request.parameters:
+    """Ask for the container's signature; and, to write, for a name that can be written out as a path."""
+    if "name" in request.parameters and request.method == "PUT":
         check_name(request.parameters["name"])
     if check_sas(sandbox, request.parameters["container"], urlencode(request.query)):
         return None

@@ -87,10 +87,13 @@ def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[s
             process.returncode = 0  # it is a daemon now: nobody waits for it
             return note
         time.sleep(0.01)
+    how = f"did not answer within {START_WITHIN_S:g} s"
     if process.poll() is None:
         process.kill()
+    else:
+        how = f"ended with code {process.returncode} while starting"
     tail = home.log.read_text(encoding="utf-8", errors="replace")[-2000:]
-    raise SandboxError(f"the sandbox did not start within {START_WITHIN_S:g} s: see {home.log}\n{tail}")
+    raise SandboxError(f"the sandbox {how}: see {home.log}\n{tail}")
 
 
 def stop(home: Home) -> bool:

@@ -6,7 +6,10 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,8 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
     port = listener.getsockname()[1]
     sandbox = build(home, f"https://127.0.0.1:{port}", settings)
     server = _server(home, sandbox)
+    for word in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(word, _ask_to_exit, server)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     chores = [asyncio.create_task(_flush(sandbox)), asyncio.create_task(sandbox.fleet.sample_for_ever())]
     try:
@@ -145,15 +150,27 @@ def _server(home: Home, sandbox: Sandbox) -> uvicorn.Server:
         timeout_keep_alive=65,
         timeout_graceful_shutdown=1,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its signal handling: it would end the process before instances are ended."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `serve`."""
+        yield
+
+
+def _ask_to_exit(server: uvicorn.Server) -> None:
+    server.should_exit = True
 
 
 async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server) -> None:
     """Restore what was served before, then publish the note: from now on it answers."""
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
         await asyncio.sleep(0.005)
-    async with asyncio.timeout(_RESTORE_WITHIN_S):
-        await sandbox.lifecycle.recover()
+    await asyncio.wait({asyncio.create_task(sandbox.lifecycle.recover())}, timeout=_RESTORE_WITHIN_S)
     settings = sandbox.settings
     workspace = {
         "subscription_id": settings.subscription_id,

@@ -6,6 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Coroutine
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ CRASHED = (
 _STARTING_AT_ONCE = 4
 _BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 _SAMPLE_EVERY_S = 10.0
+_KEEP_LOGS = 120  # files of one deployment: more than its instances can be
 
 
 class Fleet:
@@ -152,7 +154,10 @@ class Fleet:
 
     def _new(self, payload: Payload) -> Instance:
         instance_id = f"instance-{uuid.uuid4().hex[:12]}"
-        log = InstanceLog(self._log_folder(payload.deployment) / f"{instance_id}.log")
+        folder = self._log_folder(payload.deployment)
+        for old in sorted(folder.glob("instance-*"), key=lambda path: path.stat().st_mtime)[:-_KEEP_LOGS]:
+            old.unlink(missing_ok=True)
+        log = InstanceLog(folder / f"{instance_id}.log")
         return Instance(instance_id, payload, self._roots / instance_id, log)
 
     async def _start(self, instance: Instance) -> bool:
@@ -182,7 +187,7 @@ class Fleet:
         pool.remove(instance)
         self._forget(instance)
         self._event(instance, "BackOff", f"Container inference-server ended with code {code}; replacing it")
-        for delay_s in (*_BACK_OFF_S, *([_BACK_OFF_S[-1]] * 100)):
+        for delay_s in chain(_BACK_OFF_S, repeat(_BACK_OFF_S[-1])):
             await asyncio.sleep(delay_s)
             async with pool.lock:
                 if pool.payload is None or self._pools.get(ids.key(pool.payload.deployment)) is not pool:

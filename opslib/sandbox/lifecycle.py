@@ -5,6 +5,7 @@ simply run again when the sandbox comes up, as a cloud's control plane would.
 """
 
 import asyncio
+import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ from .store import Operation, Resource, Store
 
 logger = logging.getLogger("opslib.sandbox")
 SETTLED = ("Succeeded", "Failed", "Canceled")
+_SERVING = "serving"  # the body that a deployment's instances were last made from
 
 
 class Kind(StrEnum):
@@ -77,8 +79,8 @@ class Lifecycle:
         self._fleet.end_orphans()
         for operation in self._store.unfinished_operations():
             self._run(operation)
-        serving = [one for one in self._store.all("deployments") if one.state == "Succeeded"]
-        await asyncio.gather(*(self._restore(deployment) for deployment in serving))
+        settled = [one for one in self._store.all("deployments") if one.state in SETTLED]
+        await asyncio.gather(*(self._restore(one) for one in settled if _SERVING in one.secrets))
 
     async def close(self) -> None:
         """Stop working; unfinished operations stay on record."""
@@ -87,10 +89,11 @@ class Lifecycle:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _restore(self, deployment: Resource) -> None:
+        """Start what served last: after a failed update that is the body before it."""
         try:
-            await self._fleet.converge(deployment)
-        except (OperationFailed, ArmError) as error:
-            logger.warning("deployment %s does not come up again: %s", deployment.id, error)
+            await self._fleet.converge(replace(deployment, body=json.loads(deployment.secrets[_SERVING])))
+        except Exception:
+            logger.exception("deployment %s does not come up again", deployment.id)
             self._store.put(deployment.with_properties(provisioningState="Failed"))
 
     def _run(self, operation: Operation) -> None:
@@ -143,7 +146,15 @@ class Lifecycle:
             self._store.put_operation(replace(operation, status=status, error=body, ended_us=now_us()))
             resource = self._store.get(operation.resource)
             if resource is not None:
-                self._store.put(resource.with_properties(provisioningState=status))
+                self._store.put(_ended(resource, status))
+
+
+def _ended(resource: Resource, status: str) -> Resource:
+    """Return the resource in its final state; a deployment that succeeded remembers what it serves."""
+    ended = resource.with_properties(provisioningState=status)
+    if resource.kind != "deployments" or status != "Succeeded":
+        return ended
+    return replace(ended, secrets={**ended.secrets, _SERVING: json.dumps(ended.body)})
 
 
 def _without(endpoint: Resource, deployment: str) -> Resource:

@@ -186,21 +186,23 @@ def _series(
     """Group rows by the dimensions named in $filter; each group's points in time."""
     proper = {name.lower(): name for name in metric.dimensions}
     names = list(dict.fromkeys(proper[name.lower()] for name, _, _ in split))
-    allowed = {
-        name: {value.lower() for field, sign, value in split if proper[field.lower()] == name and sign == "eq"}
-        for name in names
-    }
+    conditions = [(proper[field.lower()], sign.lower(), value.lower()) for field, sign, value in split]
     groups: dict[tuple[str, ...], list[Row]] = {} if names else {(): []}
     for row in rows:
         key = tuple(str(row[name]) for name in names)
-        if all(
-            "*" in allowed[name] or value.lower() in allowed[name] for name, value in zip(names, key, strict=True)
-        ):
+        if all(_wanted(name, value.lower(), conditions) for name, value in zip(names, key, strict=True)):
             groups.setdefault(key, []).append(row)
     return [
         (dict(zip(names, key, strict=True)), _points(metric, found, window))
         for key, found in sorted(groups.items())
     ]
+
+
+def _wanted(name: str, value: str, conditions: list[tuple[str, str, str]]) -> bool:
+    """Answer whether a dimension's value passes $filter: any `eq` of it (or `*`), and every `ne`."""
+    equal = [given for field, sign, given in conditions if field == name and sign == "eq"]
+    unequal = [given for field, sign, given in conditions if field == name and sign == "ne"]
+    return value not in unequal and (not equal or "*" in equal or value in equal)
 
 
 def _points(metric: Metric, rows: list[Row], window: tuple[int, int, int]) -> list[Row]:

@@ -12,6 +12,7 @@ from . import ids
 from .arm_errors import ArmError
 from .blob_files import content_path, locate
 from .clock import parse_duration_s
+from .requirements import differences
 from .store import Resource, Store
 
 APP = "var/azureml-app"
@@ -177,13 +178,11 @@ def _safe(path: str) -> str:
 
 def _environment_notes(store: Store, environment_id: str | None) -> list[str]:
     """Say honestly that the environment's image and packages are not what really runs."""
-    environment = store.get(environment_id) if environment_id else None
-    if environment is None:
-        return ["No environment of this workspace is named: the sandbox runs its own Python."]
-    said = [f"Image {environment.properties.get('image')} is not pulled: the sandbox runs its own Python."]
-    if environment.properties.get("condaFile"):
-        said.append("The conda file is not installed: packages are those of the sandbox's own environment.")
-    return said
+    if environment_id is None or environment_id.startswith("azureml://registries/"):
+        return [f"Environment {environment_id} is not fetched: the sandbox runs its own Python."]
+    environment = _asset(store, environment_id, "environments")
+    image = f"Image {environment.properties.get('image')} is not pulled: the sandbox runs its own Python."
+    return [image, *differences(environment.properties.get("condaFile") or "")]
 
 
 def _ready_within_s(probe: dict[str, Any]) -> float:

@@ -51,6 +51,8 @@ class Route:
 
 
 ROUTES = (
+    Route("GET", SUB, "Subscriptions_Get", workspaces.get_subscription),
+    Route("GET", GROUP, "ResourceGroups_Get", workspaces.get_group),
     Route("GET", GROUP + ML + "/workspaces", "Workspaces_ListByResourceGroup", workspaces.list_workspaces),
     Route("GET", SUB + ML + "/workspaces", "Workspaces_ListBySubscription", workspaces.list_workspaces),
     Route("GET", W, "Workspaces_Get", workspaces.get_workspace),

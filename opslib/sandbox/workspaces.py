@@ -33,6 +33,27 @@ def list_workspaces(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": [_workspace(value, settings.location) for value in chosen]})
 
 
+def get_subscription(request: Request, sandbox: Sandbox) -> Response:
+    """`GET /subscriptions/{subscription}`: every subscription exists."""
+    del sandbox
+    name = request.parameters["subscription"]
+    state = {"id": f"/subscriptions/{name}", "subscriptionId": name, "displayName": "sandbox", "state": "Enabled"}
+    return Response(200, {**state, "tenantId": TENANT_ID})
+
+
+def get_group(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../resourceGroups/{group}`: every resource group exists."""
+    names = request.parameters
+    body = {
+        "id": f"/subscriptions/{names['subscription']}/resourceGroups/{names['group']}",
+        "name": names["group"],
+        "type": "Microsoft.Resources/resourceGroups",
+        "location": sandbox.settings.location,
+        "properties": {"provisioningState": "Succeeded"},
+    }
+    return Response(200, body)
+
+
 def list_vm_sizes(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../locations/{location}/vmSizes`."""
     del request, sandbox

@@ -45,6 +45,14 @@ def test_registered_assets_deploy_by_name_and_label(ml: MLClient, fraud: Served)
     ml.online_deployments.begin_delete("named", fraud.name).result(30)
 
 
+def test_a_model_comes_back_as_it_went(ml: MLClient, sandbox: RunningSandbox, tmp_path: Path):
+    """A registered model can be downloaded, file by file."""
+    ml.models.create_or_update(Model(name="returned", version="1", path=_model(sandbox, 9)))
+    ml.models.download("returned", "1", download_path=tmp_path)
+    (found,) = tmp_path.rglob("weights.json")
+    assert found.read_text() == '{"weight": 9}'
+
+
 def test_a_version_is_never_changed(ml: MLClient, sandbox: RunningSandbox):
     """Registering other files under an existing model version is refused."""
     ml.models.create_or_update(Model(name="fixed", version="1", path=_model(sandbox, 1)))
@@ -67,6 +75,7 @@ def test_failed_init_is_told_and_harms_nobody(blue_only: Served, ml: MLClient):
     assert "RuntimeError: the model file is from another planet" in log
     storage = ml.online_deployments.get_logs("broken", blue_only.name, 200, container_type="storage-initializer")
     assert "weights.json" in storage
+    assert "Python 3.9 is asked for" in storage
     ml.online_deployments.begin_delete("broken", blue_only.name).result(30)
 
 

@@ -62,6 +62,25 @@ def test_a_half_done_operation_is_brought_to_its_end(mortal: RunningSandbox):
         assert arm.get(path).json()["properties"]["provisioningState"] == "Succeeded"
 
 
+def test_a_failed_update_is_survived(mortal: RunningSandbox):
+    """After an update that failed, blue still serves its old version: at once, and after another kill."""
+    endpoint = mortal.endpoint_id("lasting")
+    with reread(mortal).arm() as arm:
+        key = arm.post(f"{endpoint}/listKeys").json()["primaryKey"]
+        uri = arm.get(endpoint).json()["properties"]["scoringUri"]
+        body = arm.get(f"{endpoint}/deployments/blue").json()
+        body["properties"]["environmentVariables"] = {"BREAK_INIT": "1"}
+        where = arm.put(f"{endpoint}/deployments/blue", json=body).headers["Azure-AsyncOperation"]
+        ended = wait_until(lambda: (now := arm.get(where).json())["status"] != "InProgress" and now)
+        assert ended["error"]["code"] == "ResourceNotReady"
+        assert arm.post(uri, json=ASK, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    os.kill(reread(mortal).note["pid"], signal.SIGKILL)
+    wait_until(lambda: mortal.home.read_note() is None)
+    start(mortal.home)
+    with reread(mortal).http() as client:
+        assert client.post(uri, json=ASK, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+
+
 def test_up_is_idempotent_and_env_says_where(mortal: RunningSandbox):
     """A second `up` finds the first, `env` and the note say the same."""
     assert "is already up" in _opslib(mortal, "up")
