@@ -96,7 +96,7 @@ def execute(
     if outcome in {Outcome.ABORTED, Outcome.FAILED}:
         reason = f"{reason}. {_recover(folder)}".removesuffix(". ")
     record = read_record(folder)
-    if record.outcome is not outcome or record.finished_at is None:
+    if (record.outcome, record.reason) != (outcome, reason) or record.finished_at is None:
         record = record.ended(outcome, reason)
         write_record(folder, record)
     return folder, record
@@ -273,7 +273,8 @@ def _how_it_ended(folder: Path, watch: _Watch, error: BaseException | None) -> t
         return _outcome_of(name), f"{name}: {getattr(error, 'evalue', error)}"
     unrun = _cells_not_run(folder / NOTEBOOK)
     if unrun:
-        return Outcome.FAILED, f"the notebook stopped early: {unrun} of its cells did not run"
+        why = f" ({record.reason})" if record.reason else ""
+        return Outcome.FAILED, f"the notebook stopped early: {unrun} of its cells did not run{why}"
     if record.outcome is None or record.finished_at is None:
         return Outcome.FAILED, "the notebook ended without recording an outcome"
     return record.outcome, record.reason

@@ -1,112 +1,14 @@
-"""Endpoints, client traffic and runs for the runbook suite: all of it real, on one sandbox."""
+"""Endpoints for the runbook suite, all on one sandbox."""
 
-import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-import yaml
-from azure.ai.ml import MLClient, load_online_deployment
+from awaiting import wait_until
+from runbook_world import SCORE, World, put
 from sandbox_fixture import RunningSandbox
 
-from opslib.azure import endpoints
 from opslib.azure.connect import Workspace, connect
-from opslib.azure.endpoints import read_endpoint
-from opslib.evidence.journal import read_journal
-from opslib.evidence.record import Record
-from opslib.model import Endpoint
-from opslib.runbook import execute
-
-SCORE = """
-import json, os, time
-
-def init():
-    if os.environ.get("BROKEN"):
-        raise RuntimeError("no such feature: haste")
-
-def run(body):
-    request = json.loads(body)
-    if request.get("rare") and os.environ.get("FRAGILE"):
-        raise ValueError("nobody tested a rare request")
-    time.sleep(float(os.environ.get("DELAY_S", "0")))
-    return {"version": os.environ["VERSION"], "sum": sum(request["data"])}
-"""
-
-
-@dataclass(frozen=True)
-class World:
-    """One endpoint with a stable deployment `blue`, and what is needed to change it."""
-
-    name: str
-    folder: Path
-    runs: Path
-    workspace: Workspace
-
-    def read(self) -> Endpoint:
-        return read_endpoint(self.workspace, self.name)
-
-    def definition(self, name: str, **variables: str) -> str:
-        """Write a deployment.yml; `variables` decide how its script behaves."""
-        path = self.folder / f"{name}.yml"
-        content = {
-            "name": name,
-            "endpoint_name": self.name,
-            "model": {"path": "model"},
-            "code_configuration": {"code": "code", "scoring_script": "score.py"},
-            "environment": {"image": "mcr.microsoft.com/azureml/minimal:1", "conda_file": "conda.yml"},
-            "environment_variables": {"VERSION": name, **variables},
-            "instance_type": "Standard_F2s_v2",
-            "instance_count": 1,
-            "request_settings": {"max_concurrent_requests_per_instance": 20},
-        }
-        path.write_text(yaml.safe_dump(content))
-        return str(path)
-
-    def probes(self, version: str, total: int = 6) -> str:
-        path = self.folder / f"probes-{version}-{total}.jsonl"
-        path.write_text(json.dumps({"request": {"data": [1, 2, 3]}, "answer": {"version": version, "sum": total}}))
-        return str(path)
-
-    def create(self, name: str, **variables: str) -> None:
-        """Deploy by the SDK, without a runbook."""
-        scope = self.workspace.scope
-        client = MLClient(
-            self.workspace.credential, scope.subscription_id, scope.resource_group, scope.workspace_name
-        )
-        deployment = load_online_deployment(self.definition(name, **variables))
-        client.online_deployments.begin_create_or_update(deployment).result(timeout=60)
-
-    def route(self, **traffic: int) -> None:
-        """Set traffic as somebody else would: by a PUT of their own."""
-        before = self.read().traffic
-        endpoints.set_traffic(self.workspace, self.name, before, traffic, deadline_s=30.0, progress=lambda _: None)
-
-    def run(self, runbook: str, *, timeout_s: float = 120.0, **given: object) -> tuple[Path, Record]:
-        return execute(runbook, {"endpoint": self.name, **given}, self.runs, timeout_s)
-
-    @contextmanager
-    def clients(self, rps: int = 40) -> Iterator[Path]:
-        """Keep clients asking, one rare request among eight; yields the file of what they got."""
-        bodies, report = self.folder / "bodies.jsonl", self.folder / f"report-{time.monotonic_ns()}.jsonl"
-        lines = [{"data": [1, 2, n], **({"rare": True} if n % 8 == 0 else {})} for n in range(64)]
-        bodies.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        command = [sys.executable, "-m", "opslib", "sandbox", "traffic", self.name, "--rps", str(rps)]
-        command += ["--seconds", "300", "--body-file", str(bodies), "--report", str(report)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        try:
-            wait_until(lambda: (report.exists() and report.stat().st_size) or process.poll() is not None)
-            assert process.poll() is None, process.communicate()[1]
-            yield report
-        finally:
-            process.terminate()
-            process.communicate(timeout=30)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -156,26 +58,3 @@ def make_world(
 def world(make_world: Callable[..., World]) -> World:
     """An endpoint on which blue serves everything."""
     return make_world()
-
-
-def put(arm: httpx.Client, path: str, body: dict[str, object]) -> None:
-    arm.put(path, json=body).raise_for_status()
-    wait_until(lambda: arm.get(path).json()["properties"]["provisioningState"] == "Succeeded")
-
-
-def wait_until(condition: Callable[[], object], within_s: float = 30.0) -> None:
-    """Await a condition."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_s} s"
-        time.sleep(0.05)
-
-
-def journal(folder: Path, event: str) -> list[dict[str, Any]]:
-    """The values of one kind of event, in order."""
-    return [line["data"] for line in read_journal(folder / "journal.jsonl") if line["event"] == event]
-
-
-def answers(report: Path) -> list[dict[str, object]]:
-    """What the clients got."""
-    return [json.loads(line) for line in report.read_text().splitlines()]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import scrapbook
-from conftest import answers, journal
+from runbook_world import answers, journal
 
 from opslib.model import Outcome
 

@@ -1,6 +1,6 @@
 """The scale runbook, executed by papermill against the sandbox."""
 
-from conftest import answers, journal
+from runbook_world import answers, journal
 
 from opslib.model import Outcome
 

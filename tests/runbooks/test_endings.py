@@ -1,0 +1,136 @@
+"""However a run ends, it is never taken for one that reached its end, and no canary is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import nbformat
+import pytest
+from awaiting import wait_until
+from runbook_world import World, journal
+
+from opslib.evidence.record import read_record
+from opslib.model import Outcome
+from opslib.runbook import find_notebook
+
+LONG = {"bake_s": 60, "max_bake_s": 60, "min_requests": 20, "stages": [50, 100]}
+
+
+def kernel_of(folder):
+    """Process id of the kernel that writes into a run's folder."""
+    marker = f"OPSLIB_RUN_FOLDER={folder}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if marker in (process / "environ").read_bytes().split(b"\0"):
+                return int(process.name)
+        except OSError:
+            continue
+    raise AssertionError(f"no kernel works in {folder}")
+
+
+class Background:
+    """A canary that runs in a thread until something ends it."""
+
+    def __init__(self, world: World, **given: object) -> None:
+        self.world = world
+        self._result = None
+        self._thread = threading.Thread(target=self._run, kwargs=given)
+        self._thread.start()
+
+    def _run(self, **given: object) -> None:
+        self._result = self.world.run("canary", canary="green", **(LONG | given))
+
+    def await_canary(self) -> None:
+        wait_until(lambda: self.world.read().traffic == {"blue": 50, "green": 50})
+        wait_until(lambda: any("baking" in text for text in journal(self.folder, "progress")))
+
+    @property
+    def folder(self):
+        return next(self.world.runs.glob("*/*"))
+
+    def result(self):
+        self._thread.join(60)
+        assert self._result is not None
+        return self._result
+
+
+@pytest.fixture
+def canary(make_world):
+    return Background(make_world(green={}))
+
+
+def test_a_kernel_that_is_killed_aborts_and_the_runner_gives_the_traffic_back(canary):
+    """papermill alone would call this notebook completed."""
+    canary.await_canary()
+    os.kill(kernel_of(canary.folder), signal.SIGKILL)
+    folder, record = canary.result()
+    assert record.outcome is Outcome.ABORTED
+    assert "traffic was given back: {'blue': 100}" in record.reason
+    assert canary.world.read().traffic == {"blue": 100}
+    assert len(journal(folder, "undone")) == 1
+
+
+def test_a_run_that_takes_too_long_is_interrupted_and_undoes_itself(make_world):
+    """The whole run has a deadline; the kernel's own undo runs before it ends."""
+    world = make_world(green={})
+    folder, record = world.run("canary", timeout_s=8.0, canary="green", **LONG)
+    assert record.outcome is Outcome.ABORTED
+    assert "did not end within 8 s" in record.reason
+    assert world.read().traffic == {"blue": 100}
+    assert len(journal(folder, "undone")) == 1
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_runner_ends_the_run_in_order(make_world, signum):
+    """A cancelled pipeline and Ctrl-C: traffic back, exit code 5, record aborted."""
+    world = make_world(green={})
+    parameters = {"endpoint": world.name, "canary": "green", **LONG}
+    command = [sys.executable, "-m", "opslib", "run", "canary", "--runs", str(world.runs)]
+    command += [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
+    process = subprocess.Popen(
+        command, cwd=world.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    wait_until(lambda: world.read().traffic == {"blue": 50, "green": 50})
+    process.send_signal(signum)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 5, output
+    assert signum.name in output
+    record = read_record(next(world.runs.glob("*/*")))
+    assert record.outcome is Outcome.ABORTED
+    assert world.read().traffic == {"blue": 100}
+
+
+def test_traffic_that_somebody_changed_meanwhile_is_left_alone(canary):
+    """The undo never overwrites a state that the run did not make; it says so."""
+    canary.await_canary()
+    canary.world.route(blue=30, green=70)
+    os.kill(kernel_of(canary.folder), signal.SIGKILL)
+    _, record = canary.result()
+    assert record.outcome is Outcome.ABORTED
+    assert "IT COULD NOT BE UNDONE" in record.reason
+    assert canary.world.read().traffic == {"blue": 30, "green": 70}
+
+
+@pytest.mark.parametrize(
+    ("cell", "outcome", "said"),
+    [
+        ("import sys; sys.exit(0)", Outcome.FAILED, "SystemExit"),
+        ("1 / 0", Outcome.FAILED, "ZeroDivisionError"),
+        ("raise KeyboardInterrupt", Outcome.ABORTED, "KeyboardInterrupt"),
+    ],
+)
+def test_a_cell_that_ends_the_notebook_early_is_no_success(world, monkeypatch, cell, outcome, said):
+    """papermill takes sys.exit(0) for a success; here every cell must run and the record must say so."""
+    notebook = nbformat.read(find_notebook("deploy"), as_version=4)
+    place = next(n for n, c in enumerate(notebook.cells) if "plan" in c.metadata.get("tags", []))
+    notebook.cells.insert(place, nbformat.v4.new_code_cell(cell))
+    (world.folder / "notebooks").mkdir()
+    nbformat.write(notebook, world.folder / "notebooks" / "deploy.ipynb")
+    monkeypatch.chdir(world.folder)
+    _, record = world.run("deploy", definition=world.definition("green"))
+    assert record.outcome is outcome, record.reason
+    assert said in record.reason
+    assert world.read().find("green") is None
