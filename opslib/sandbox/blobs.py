@@ -4,9 +4,12 @@ Source: Microsoft Learn, Blob service REST API (Put Blob, Put Block, Put Block L
 Set Blob Metadata, List Blobs).
 """
 
+import asyncio
 import base64
 import hashlib
+import uuid
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import urlencode
@@ -39,7 +42,7 @@ def get_blob(request: Request, sandbox: Sandbox) -> Response:
     return _range(path, blob, span, headers) if span else Response(200, path, headers)
 
 
-def put_blob(request: Request, sandbox: Sandbox) -> Response:
+async def put_blob(request: Request, sandbox: Sandbox) -> Response:
     """`PUT` a blob, a block (`comp=block`), a block list (`comp=blocklist`) or metadata (`comp=metadata`)."""
     refusal = _refuse(request, sandbox)
     if refusal is not None:
@@ -48,12 +51,12 @@ def put_blob(request: Request, sandbox: Sandbox) -> Response:
     if component == "block":
         return _put_block(request, sandbox)
     if component == "blocklist":
-        return _put_block_list(request, sandbox)
+        return await _put_block_list(request, sandbox)
     if component == "metadata":
         return _put_metadata(request, sandbox)
     if component is not None or request.headers.get("x-ms-blob-type", "BlockBlob") != "BlockBlob":
         return _error(501, "NotImplemented", f"The sandbox does not implement PUT comp={component}.")
-    return _store(request, sandbox, [request.body])
+    return await _store(request, sandbox, [request.body])
 
 
 def delete_blob(request: Request, sandbox: Sandbox) -> Response:
@@ -83,7 +86,7 @@ def _put_block(request: Request, sandbox: Sandbox) -> Response:
     return Response(201, None, _VERSION)
 
 
-def _put_block_list(request: Request, sandbox: Sandbox) -> Response:
+async def _put_block_list(request: Request, sandbox: Sandbox) -> Response:
     try:
         names = [element.text or "" for element in ET.fromstring(request.body)]  # noqa: S314 - see below
     except ET.ParseError as error:
@@ -91,7 +94,7 @@ def _put_block_list(request: Request, sandbox: Sandbox) -> Response:
     paths = [_block(sandbox, _name(request), name) for name in names]
     if not all(path.exists() for path in paths):
         return _error(400, "InvalidBlockList", "The specified block list is invalid: a block was not uploaded.")
-    answer = _store(request, sandbox, [path.read_bytes() for path in paths])
+    answer = await _store(request, sandbox, paths)
     for path in paths:
         path.unlink(missing_ok=True)
     return answer
@@ -106,26 +109,31 @@ def _put_metadata(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, None, _headers(changed))
 
 
-def _store(request: Request, sandbox: Sandbox, parts: list[bytes]) -> Response:
+async def _store(request: Request, sandbox: Sandbox, parts: Sequence[bytes | Path]) -> Response:
     name = _name(request)
     before = sandbox.store.get_blob(name)
     if before is not None and request.headers.get("if-none-match") == "*":
         return _error(409, "BlobAlreadyExists", "The specified blob already exists.")
-    path = content_path(_root(sandbox), name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    digest, size = hashlib.md5(usedforsecurity=False), 0
-    with temporary.open("wb") as file:
-        for part in parts:
-            file.write(part)
-            digest.update(part)
-            size += len(part)
-    temporary.replace(path)
+    size, md5 = await asyncio.to_thread(_write, content_path(_root(sandbox), name), parts)
     kind = request.headers.get("x-ms-blob-content-type") or "application/octet-stream"
-    md5 = base64.b64encode(digest.digest()).decode()
     blob = Blob(name, size, kind, md5, _metadata(request), now_us())
     sandbox.store.put_blob(blob)
     return Response(201, None, {**_headers(blob), "Content-MD5": md5})
+
+
+def _write(path: Path, parts: Sequence[bytes | Path]) -> tuple[int, str]:
+    """Write a blob's content, whole or not at all; return its size and MD5. Runs in a thread."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{uuid.uuid4().hex}.part")
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    with temporary.open("wb") as file:
+        for part in parts:
+            content = part if isinstance(part, bytes) else part.read_bytes()
+            file.write(content)
+            digest.update(content)
+            size += len(content)
+    temporary.replace(path)
+    return size, base64.b64encode(digest.digest()).decode()
 
 
 def _refuse(request: Request, sandbox: Sandbox) -> Response | None:

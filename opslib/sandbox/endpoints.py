@@ -107,6 +107,7 @@ def patch_endpoint(request: Request, sandbox: Sandbox) -> Response:
         raise ArmError.bad_request(
             f"An endpoint's PATCH takes tags and identity only, got {sorted(unknown)}: use PUT."
         )
+    rules.check_shapes(body)
     sandbox.lifecycle.require_settled(endpoint, "update endpoint")
     changed = {**endpoint.body, "systemData": system_data(request, endpoint)}
     changed["tags"] = {**endpoint.body["tags"], **(body.get("tags") or {})}

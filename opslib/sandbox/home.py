@@ -85,4 +85,5 @@ class Home:
         """Make the folders."""
         for folder in (self.root, self.state, self.private, self.state / "blobs", self.state / "instances"):
             folder.mkdir(parents=True, exist_ok=True)
-        self.private.chmod(0o700)
+        for folder in (self.state, self.private):  # endpoint keys stand in one, the sandbox's own in the other
+            folder.chmod(0o700)

@@ -122,9 +122,11 @@ async def _query(request: Request, sandbox: Sandbox, endpoints: list[Resource]) 
         rows = await asyncio.to_thread(_run, sandbox, compiled)
     except SemanticError as error:
         return _refused(request, str(error))
+    except RecursionError:
+        return _refused(request, "the query is too long a chain of operators")
     except sqlite3.OperationalError as error:
         if "interrupted" not in str(error):
-            raise
+            return _refused(request, f"the query is too much for the sandbox: {error}")
         raise ArmError(504, "GatewayTimeout", f"The query did not end within {_QUERY_S:g} s: narrow it.") from error
     return Response(200, _answer(compiled, rows))
 

@@ -4,99 +4,91 @@ Source: Microsoft Learn, supported metrics for Microsoft.MachineLearningServices
 .../onlineEndpoints/deployments.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from .kql import percentile
-
-Row = dict[str, Any]
-Point = dict[str, float]
+AVERAGE = ("Average",)
+SPREAD = ("Average", "Minimum", "Maximum")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: what it is called, and how a minute's rows make a point."""
+    """One metric.
+
+    Attributes
+    ----------
+    source
+        Table of `telemetry` that it is made of; empty when the sandbox cannot measure it, which then has no
+        points, as on Azure where nothing was measured.
+    value
+        SQL over a minute's rows: the average itself, or the column whose average and extremes are offered.
+    """
 
     name: str
     unit: str
     aggregations: tuple[str, ...]
-    dimensions: tuple[str, ...]
-    source: str  # table of `telemetry`, or "" when the sandbox cannot measure it
-    reduce: Callable[[list[Row]], Point]
+    dimensions: tuple[str, ...] = ()
+    source: str = ""
+    value: str = ""
+
+    def points(self) -> tuple[str, str, str]:
+        """Return SQL of average, minimum and maximum."""
+        if self.aggregations == AVERAGE:
+            return self.value, "NULL", "NULL"
+        return f"avg({self.value})", f"min({self.value})", f"max({self.value})"
 
 
-def _average(value: Callable[[list[Row]], float]) -> Callable[[list[Row]], Point]:
-    return lambda rows: {"average": value(rows)}
+# SQL of each dimension's value
+DIMENSIONS = {
+    "deployment": "deployment",
+    "statusCode": "CAST(code AS TEXT)",
+    "statusCodeClass": "substr(code, 1, 1) || 'xx'",
+    "modelStatusCode": "coalesce(CAST(model_code AS TEXT), '')",
+    "envoy_response_code": "CAST(code AS TEXT)",
+    "instanceId": "instance",
+    "disk": "'/'",
+    "State": "'Healthy'",
+}
+_COUNT, _MEAN = "1.0 * count(*)", "avg(total_ms)"
+_BYTES = "sum(request_bytes + response_bytes) / 60.0"
+_SPLIT = ("deployment", "statusCode", "statusCodeClass", "modelStatusCode")
+_PERCENTS = (50, 90, 95, 99)
 
 
-def _latency(percent: float | None) -> Callable[[list[Row]], Point]:
-    if percent is None:
-        return _average(lambda rows: sum(row["total_ms"] for row in rows) / len(rows))
-    return _average(lambda rows: float(percentile([row["total_ms"] for row in rows], percent) or 0.0))
+def _percentiles(dimensions: tuple[str, ...]) -> tuple[Metric, ...]:
+    return tuple(
+        Metric(
+            f"RequestLatency_P{percent}",
+            "MilliSeconds",
+            AVERAGE,
+            dimensions,
+            "requests",
+            f"kql_percentile(total_ms, {percent})",
+        )
+        for percent in _PERCENTS
+    )
 
 
-def _spread(field: str) -> Callable[[list[Row]], Point]:
-    def reduce(rows: list[Row]) -> Point:
-        values = [row[field] for row in rows]
-        return {"average": sum(values) / len(values), "minimum": min(values), "maximum": max(values)}
-
-    return reduce
-
-
-_AVERAGE = ("Average",)
-_ALL = ("Average", "Minimum", "Maximum")
-_PERCENTILES: tuple[tuple[str, float | None], ...] = (("P50", 50), ("P90", 90), ("P95", 95), ("P99", 99))
 ENDPOINT_METRICS = (
-    Metric(
-        "RequestsPerMinute",
-        "Count",
-        _AVERAGE,
-        ("deployment", "statusCode", "statusCodeClass", "modelStatusCode"),
-        "requests",
-        _average(lambda rows: float(len(rows))),
-    ),
-    Metric("RequestLatency", "MilliSeconds", _AVERAGE, ("deployment",), "requests", _latency(None)),
-    *(
-        Metric(f"RequestLatency_{name}", "MilliSeconds", _AVERAGE, ("deployment",), "requests", _latency(percent))
-        for name, percent in _PERCENTILES
-    ),
-    Metric(
-        "NetworkBytes",
-        "BytesPerSecond",
-        _AVERAGE,
-        (),
-        "requests",
-        _average(lambda rows: sum(row["request_bytes"] + row["response_bytes"] for row in rows) / 60),
-    ),
-    Metric("ConnectionsActive", "Count", _AVERAGE, (), "", _average(lambda _rows: 0.0)),
-    Metric("NewConnectionsPerSecond", "CountPerSecond", _AVERAGE, (), "", _average(lambda _rows: 0.0)),
-    Metric("DataCollectionErrorsPerMinute", "Count", _ALL, ("deployment", "reason", "type"), "", _spread("")),
-    Metric("DataCollectionEventsPerMinute", "Count", _ALL, ("deployment", "type"), "", _spread("")),
+    Metric("RequestsPerMinute", "Count", AVERAGE, _SPLIT, "requests", _COUNT),
+    Metric("RequestLatency", "MilliSeconds", AVERAGE, ("deployment",), "requests", _MEAN),
+    *_percentiles(("deployment",)),
+    Metric("NetworkBytes", "BytesPerSecond", AVERAGE, (), "requests", _BYTES),
+    Metric("ConnectionsActive", "Count", AVERAGE),
+    Metric("NewConnectionsPerSecond", "CountPerSecond", AVERAGE),
+    Metric("DataCollectionErrorsPerMinute", "Count", SPREAD, ("deployment", "reason", "type")),
+    Metric("DataCollectionEventsPerMinute", "Count", SPREAD, ("deployment", "type")),
 )
 DEPLOYMENT_METRICS = (
-    Metric(
-        "RequestsPerMinute",
-        "Count",
-        _AVERAGE,
-        ("envoy_response_code",),
-        "requests",
-        _average(lambda rows: float(len(rows))),
-    ),
-    *(
-        Metric(f"RequestLatency_{name}", "MilliSeconds", _AVERAGE, (), "requests", _latency(percent))
-        for name, percent in _PERCENTILES
-    ),
-    Metric("CpuUtilizationPercentage", "Percent", _ALL, ("instanceId",), "samples", _spread("cpu_percent")),
-    Metric(
-        "CpuMemoryUtilizationPercentage", "Percent", _ALL, ("instanceId",), "samples", _spread("memory_percent")
-    ),
-    Metric("DiskUtilization", "Percent", _ALL, ("instanceId", "disk"), "samples", _spread("disk_percent")),
-    Metric("DeploymentCapacity", "Count", _ALL, ("instanceId", "State"), "samples", _spread("capacity")),
-    Metric("GpuUtilizationPercentage", "Percent", _ALL, ("instanceId",), "", _spread("")),
-    Metric("GpuMemoryUtilizationPercentage", "Percent", _ALL, ("instanceId",), "", _spread("")),
-    Metric("GpuEnergyJoules", "Count", _ALL, ("instanceId",), "", _spread("")),
-    Metric("DataCollectionErrorsPerMinute", "Count", _ALL, ("instanceId", "reason", "type"), "", _spread("")),
-    Metric("DataCollectionEventsPerMinute", "Count", _ALL, ("instanceId", "type"), "", _spread("")),
+    Metric("RequestsPerMinute", "Count", AVERAGE, ("envoy_response_code",), "requests", _COUNT),
+    *_percentiles(()),
+    Metric("CpuUtilizationPercentage", "Percent", SPREAD, ("instanceId",), "samples", "cpu_percent"),
+    Metric("CpuMemoryUtilizationPercentage", "Percent", SPREAD, ("instanceId",), "samples", "memory_percent"),
+    Metric("DiskUtilization", "Percent", SPREAD, ("instanceId", "disk"), "samples", "disk_percent"),
+    Metric("DeploymentCapacity", "Count", SPREAD, ("instanceId", "State"), "samples", "capacity"),
+    Metric("GpuUtilizationPercentage", "Percent", SPREAD, ("instanceId",)),
+    Metric("GpuMemoryUtilizationPercentage", "Percent", SPREAD, ("instanceId",)),
+    Metric("GpuEnergyJoules", "Count", SPREAD, ("instanceId",)),
+    Metric("DataCollectionErrorsPerMinute", "Count", SPREAD, ("instanceId", "reason", "type")),
+    Metric("DataCollectionEventsPerMinute", "Count", SPREAD, ("instanceId", "type")),
 )
 OFFERED = {"onlineEndpoints": ENDPOINT_METRICS, "deployments": DEPLOYMENT_METRICS}

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - SQL is made of metric_table's own words
 """Handlers: Azure Monitor metrics of endpoints and deployments, computed from what was served.
 
 Shape: azure-rest-api-specs, monitor stable/2023-10-01/examples/GetMetric.json.
@@ -12,13 +13,19 @@ from . import ids
 from .arm_errors import ArmError
 from .clock import MICROSECONDS, iso, now_us, parse_duration_s, parse_iso_us
 from .context import Sandbox
+from .kql import add_functions
 from .messages import Request, Response
-from .metric_table import OFFERED, Metric, Point, Row
+from .metric_table import DIMENSIONS, OFFERED, Metric
 from .store import Resource
 
 MINUTE = 60 * MICROSECONDS
 _MAX_MINUTES = 93 * 24 * 60
 _FILTER = re.compile(r"(?P<name>[\w]+)\s+(?P<sign>eq|ne)\s+'(?P<value>[^']*)'", re.IGNORECASE)
+
+Row = dict[str, Any]
+Point = dict[str, float | None]
+Condition = tuple[str, str, str]  # dimension, eq or ne, value
+Window = tuple[int, int, int]  # start, end, grain [microseconds]
 
 
 async def list_metrics(request: Request, sandbox: Sandbox) -> Response:
@@ -28,14 +35,15 @@ async def list_metrics(request: Request, sandbox: Sandbox) -> Response:
     """
     resource = _resource(request, sandbox)
     chosen = [_metric(resource, name) for name in _names(request, resource)]
-    start, end, grain = _window(request, sandbox)
+    window = _window(request, sandbox)
     split = _FILTER.findall(request.query.get("$filter", ""))
     sandbox.telemetry.flush()
     values = []
     for metric in chosen:
         _check(metric, request, split)
-        rows = await asyncio.to_thread(_rows, sandbox, metric, resource, start, end)
-        values.append(_value(metric, resource, request, _series(metric, rows, split, (start, end, grain))))
+        series = await asyncio.to_thread(_read, sandbox, metric, resource, split, window)
+        values.append(_value(metric, resource, request, series))
+    start, end, grain = window
     body = {
         "cost": 59 * len(values),
         "timespan": f"{_short(start)}/{_short(end)}",
@@ -105,7 +113,7 @@ def _metric(resource: Resource, name: str) -> Metric:
     return offered[name.lower()]
 
 
-def _check(metric: Metric, request: Request, split: list[tuple[str, str, str]]) -> None:
+def _check(metric: Metric, request: Request, split: list[Condition]) -> None:
     for wanted in _aggregations(request):
         if wanted.capitalize() not in metric.aggregations:
             raise ArmError.bad_request(
@@ -125,7 +133,7 @@ def _aggregations(request: Request) -> list[str]:
     return [one.strip() for one in request.query.get("aggregation", "Average").split(",") if one.strip()]
 
 
-def _window(request: Request, sandbox: Sandbox) -> tuple[int, int, int]:
+def _window(request: Request, sandbox: Sandbox) -> Window:
     """Return start, end and grain; the end is that of the last complete, ingested minute."""
     latest = now_us() - round(sandbox.settings.metrics_delay_s * MICROSECONDS)
     try:
@@ -146,86 +154,68 @@ def _window(request: Request, sandbox: Sandbox) -> tuple[int, int, int]:
     return start, max(start, end), grain
 
 
-def _rows(sandbox: Sandbox, metric: Metric, resource: Resource, start: int, end: int) -> list[Row]:
-    """Read the rows that a metric is made of; runs in a thread."""
-    if not metric.source or end <= start:
-        return []
-    if metric.source == "samples":
-        sql = (
-            "SELECT at_us, instance, cpu_percent, memory_percent, disk_percent, capacity FROM samples "
-            "WHERE deployment=?"
-        )
-        arguments: tuple[Any, ...] = (resource.key,)
-    else:
-        sql = (
-            "SELECT at_us, deployment, code, model_code, total_ms, request_bytes, response_bytes FROM requests "
-            "WHERE endpoint=?"
-        )
-        arguments = (resource.key,)
-        if resource.kind == "deployments":
-            sql, arguments = sql + " AND deployment=?", (ids.key(ids.parent(resource.id)), resource.name.lower())
-    with closing(sandbox.telemetry.reader()) as connection:
-        cursor = connection.execute(sql + " AND at_us >= ? AND at_us < ? ORDER BY at_us", (*arguments, start, end))
-        names = [column[0] for column in cursor.description]
-        return [_dimensions(dict(zip(names, row, strict=True))) for row in cursor]
-
-
-def _dimensions(row: Row) -> Row:
-    if "code" in row:
-        code = str(row["code"])
-        row |= {"statusCode": code, "envoy_response_code": code, "statusCodeClass": f"{code[0]}xx"}
-        row["modelStatusCode"] = "" if row["model_code"] is None else str(row["model_code"])
-    else:
-        row |= {"instanceId": row["instance"], "disk": "/", "State": "Healthy"}
-    return row
-
-
-def _series(
-    metric: Metric, rows: list[Row], split: list[tuple[str, str, str]], window: tuple[int, int, int]
+def _read(
+    sandbox: Sandbox, metric: Metric, resource: Resource, split: list[Condition], window: Window
 ) -> list[tuple[dict[str, str], list[Row]]]:
-    """Group rows by the dimensions named in $filter; each group's points in time."""
+    """Read a metric's series, one for each value of the dimensions named in $filter. Runs in a thread."""
     proper = {name.lower(): name for name in metric.dimensions}
-    names = list(dict.fromkeys(proper[name.lower()] for name, _, _ in split))
-    conditions = [(proper[field.lower()], sign.lower(), value.lower()) for field, sign, value in split]
-    groups: dict[tuple[str, ...], list[Row]] = {} if names else {(): []}
-    for row in rows:
-        key = tuple(str(row[name]) for name in names)
+    conditions = [(proper[name.lower()], sign.lower(), value.lower()) for name, sign, value in split]
+    names = list(dict.fromkeys(name for name, _, _ in conditions))
+    groups: dict[tuple[str, ...], dict[int, Point]] = {} if names else {(): {}}
+    for minute, average, minimum, maximum, *labels in _query(sandbox, metric, resource, names, window):
+        key = tuple(labels)
         if all(_wanted(name, value.lower(), conditions) for name, value in zip(names, key, strict=True)):
-            groups.setdefault(key, []).append(row)
-    return [
-        (dict(zip(names, key, strict=True)), _points(metric, found, window))
-        for key, found in sorted(groups.items())
-    ]
+            point = {"average": average, "minimum": minimum, "maximum": maximum}
+            groups.setdefault(key, {})[minute * MINUTE] = point
+    return [(dict(zip(names, key, strict=True)), _points(found, window)) for key, found in sorted(groups.items())]
 
 
-def _wanted(name: str, value: str, conditions: list[tuple[str, str, str]]) -> bool:
+def _query(
+    sandbox: Sandbox, metric: Metric, resource: Resource, names: list[str], window: Window
+) -> list[tuple[Any, ...]]:
+    """Return (minute, average, minimum, maximum, dimension values...) of each minute that has rows."""
+    if not metric.source:
+        return []
+    where, arguments = "deployment = ?", [resource.key]
+    if metric.source == "requests":
+        where, arguments = "endpoint = ?", [resource.key]
+        if resource.kind == "deployments":
+            where, arguments = (
+                where + " AND deployment = ?",
+                [ids.key(ids.parent(resource.id)), resource.name.lower()],
+            )
+    columns = ", ".join([f"at_us / {MINUTE}", *metric.points(), *(DIMENSIONS[name] for name in names)])
+    grouping = ", ".join(["1", *(str(index + 5) for index in range(len(names)))])
+    sql = f"SELECT {columns} FROM {metric.source} WHERE {where} AND at_us >= ? AND at_us < ? GROUP BY {grouping}"
+    with closing(sandbox.telemetry.reader()) as connection:
+        add_functions(connection)
+        return connection.execute(sql, (*arguments, window[0], window[1])).fetchall()
+
+
+def _wanted(name: str, value: str, conditions: list[Condition]) -> bool:
     """Answer whether a dimension's value passes $filter: any `eq` of it (or `*`), and every `ne`."""
     equal = [given for field, sign, given in conditions if field == name and sign == "eq"]
     unequal = [given for field, sign, given in conditions if field == name and sign == "ne"]
     return value not in unequal and (not equal or "*" in equal or value in equal)
 
 
-def _points(metric: Metric, rows: list[Row], window: tuple[int, int, int]) -> list[Row]:
+def _points(minutes: dict[int, Point], window: Window) -> list[Row]:
     start, end, grain = window
-    minutes: dict[int, list[Row]] = {}
-    for row in rows:
-        minutes.setdefault(row["at_us"] - row["at_us"] % MINUTE, []).append(row)
-    reduced = {at: metric.reduce(found) for at, found in minutes.items()}
     points = []
     for at in range(start, end, grain):
-        inside = [reduced[minute] for minute in range(at, min(at + grain, end), MINUTE) if minute in reduced]
+        inside = [minutes[minute] for minute in range(at, min(at + grain, end), MINUTE) if minute in minutes]
         points.append({"timeStamp": _short(at), **_merge(inside)})
     return points
 
 
-def _merge(points: list[Point]) -> Point:
+def _merge(points: list[Point]) -> dict[str, float]:
     """Join the minutes of one longer interval; of none, nothing."""
     if not points:
         return {}
-    merged = {"average": sum(point["average"] for point in points) / len(points)}
-    if "minimum" in points[0]:
-        merged["minimum"] = min(point["minimum"] for point in points)
-        merged["maximum"] = max(point["maximum"] for point in points)
+    merged = {"average": sum(point["average"] or 0.0 for point in points) / len(points)}
+    if points[0]["minimum"] is not None:
+        merged["minimum"] = min(point["minimum"] or 0.0 for point in points)
+        merged["maximum"] = max(point["maximum"] or 0.0 for point in points)
     return merged
 
 

@@ -15,6 +15,18 @@ from .clock import parse_duration_s
 from .settings import LIMITS
 
 _NAME = re.compile(r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")
+_OBJECTS = ("tags", "identity", "sku", "properties")
+_OBJECTS_OF_PROPERTIES = (
+    "properties",
+    "keys",
+    "codeConfiguration",
+    "requestSettings",
+    "scaleSettings",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "environmentVariables",
+)
 AUTH_MODES = ("Key", "AMLToken", "AADToken")
 
 
@@ -29,6 +41,22 @@ def check_name(kind: str, name: str) -> None:
         )
 
 
+def check_shapes(body: Mapping[str, Any]) -> None:
+    """Refuse a body whose objects are something else, before anybody looks into them."""
+    nested = body.get("properties") if isinstance(body.get("properties"), dict) else {}
+    for values, fields in ((body, _OBJECTS), (nested or {}, _OBJECTS_OF_PROPERTIES)):
+        for field in fields:
+            if values.get(field) is not None and not isinstance(values[field], dict):
+                raise ArmError.invalid_request(
+                    f"Could not convert '{field}': expected an object, got {type(values[field]).__name__}."
+                )
+    for field, value in (body.get("tags") or {}).items():
+        if not isinstance(value, str):
+            raise ArmError.invalid_request(
+                f"The tag '{field}' must be a string, got {type(value).__name__}: quote it."
+            )
+
+
 def check_endpoint(body: Mapping[str, Any], before: Mapping[str, Any] | None, deployments: Collection[str]) -> None:
     """Refuse an endpoint body that Azure refuses.
 
@@ -41,6 +69,7 @@ def check_endpoint(body: Mapping[str, Any], before: Mapping[str, Any] | None, de
     deployments
         Names of the endpoint's deployments, lower case.
     """
+    check_shapes(body)
     if not isinstance(body.get("location"), str):
         raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
     properties = _mapping(body, "properties")
@@ -105,6 +134,7 @@ def _percentages(field: str, value: Any, deployments: Collection[str]) -> dict[s
 
 def check_deployment(body: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
     """Refuse a deployment body that Azure refuses; what it refers to is checked by the handler."""
+    check_shapes(body)
     if not isinstance(body.get("location"), str):
         raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
     properties = _mapping(body, "properties")

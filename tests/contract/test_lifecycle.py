@@ -45,6 +45,8 @@ def test_registered_assets_deploy_by_name_and_label(ml: MLClient, fraud: Served)
     ml.online_deployments.begin_delete("named", fraud.name).result(30)
 
 
+@pytest.mark.filterwarnings("ignore:The use of a 'BlobProperties' instance")  # azure-ai-ml 1.35 does both
+@pytest.mark.filterwarnings("ignore:content_as_bytes is deprecated")
 def test_a_model_comes_back_as_it_went(ml: MLClient, sandbox: RunningSandbox, tmp_path: Path):
     """A registered model can be downloaded, file by file."""
     ml.models.create_or_update(Model(name="returned", version="1", path=_model(sandbox, 9)))

@@ -39,6 +39,58 @@ def test_bad_endpoint_updates_change_nothing(fraud: Served, arm: httpx.Client, c
     assert arm.get(path).json() == before
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("tags",), "text"),
+        (("tags",), {"a": 1}),
+        (("identity",), []),
+        (("properties",), None),
+        (("properties", "traffic"), [100]),
+        (("properties", "properties"), 7),
+        (("properties", "authMode"), {}),
+        (("location",), None),
+    ],
+)
+def test_misshapen_bodies_are_the_callers_error(fraud: Served, arm: httpx.Client, path: tuple[str, ...], value):
+    """A body of the wrong shape is a 400, never a failure of the service."""
+    body = arm.get(fraud.sandbox.endpoint_id(fraud.name)).json()
+    inside = body
+    for part in path[:-1]:
+        inside = inside[part]
+    inside[path[-1]] = value
+    assert arm.put(fraud.sandbox.endpoint_id(fraud.name), json=body).status_code == 400
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"null", b"\xff"])
+def test_what_is_no_json_object_is_refused(fraud: Served, arm: httpx.Client, content: bytes):
+    """A body that is no JSON object is a 400."""
+    assert arm.put(fraud.sandbox.endpoint_id(fraud.name), content=content).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("requestSettings", "PT5S"),
+        ("requestSettings", {"requestTimeout": "five"}),
+        ("requestSettings", {"maxConcurrentRequestsPerInstance": 0}),
+        ("livenessProbe", {"initialDelay": "PT0.5S"}),
+        ("readinessProbe", {"failureThreshold": "many"}),
+        ("scaleSettings", {"scaleType": "TargetUtilization"}),
+        ("environmentVariables", {"A": 1}),
+        ("codeConfiguration", {"codeId": "nowhere", "scoringScript": "score.py"}),
+        ("modelMountPath", "/../../etc"),
+        ("environmentId", "/subscriptions/s/nowhere"),
+    ],
+)
+def test_misshapen_deployments_are_the_callers_error(fraud: Served, arm: httpx.Client, field: str, value):
+    """A deployment's body of the wrong shape, or leaving its folder, is a 400."""
+    path = f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments/blue"
+    body = arm.get(path).json()
+    body["properties"][field] = value
+    assert arm.put(path, json=body).status_code == 400
+
+
 @pytest.mark.parametrize("name", ["ab", "1abc", "abc-", "a" * 33, "a_b", "a--b"])
 def test_bad_names_are_refused(arm: httpx.Client, sandbox: RunningSandbox, name: str):
     """Names outside Azure's rule are refused."""

@@ -134,6 +134,8 @@ def test_kql_means_what_it_says(logs: LogsQueryClient, sandbox: RunningSandbox, 
         "AmlOnlineEndpointTrafficLog | where (ResponseCode == 200",
         "AmlOnlineEndpointTrafficLog | where count() > 1",
         "AmlOnlineEndpointTrafficLog; drop table requests",
+        "AmlOnlineEndpointTrafficLog | where " + " or ".join(["ResponseCode == 1"] * 900),
+        "AmlOnlineEndpointTrafficLog" + " | take 5" * 900,
         "",
     ],
 )
