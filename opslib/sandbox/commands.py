@@ -19,6 +19,7 @@ from .process import ProcessId
 from .settings import Settings
 
 START_WITHIN_S = 90.0
+_LOG_BYTES = 5_000_000
 _PACKAGE = Path(__file__).parent
 # Starts this package by itself, under its own name: what the rest of opslib imports costs the daemon nothing.
 _BOOTSTRAP = """
@@ -71,6 +72,8 @@ def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[s
     home.prepare()
     home.note.unlink(missing_ok=True)
     command = [sys.executable, "-P", "-c", _BOOTSTRAP, str(_PACKAGE), str(home.root), str(port)]
+    if home.log.exists() and home.log.stat().st_size > _LOG_BYTES:
+        home.log.replace(home.log.with_suffix(".log.1"))
     with home.log.open("ab") as log:
         process = subprocess.Popen(
             [*command, json.dumps(asdict(settings or Settings()))],

@@ -124,7 +124,11 @@ class Gateway:
             for name, weight in endpoint.properties["traffic"].items()
             if weight > 0 and name.lower() in deployments
         }
-        mirrored = [(n.lower(), w) for n, w in endpoint.properties["mirrorTraffic"].items() if w > 0]
+        mirrored = [
+            (name.lower(), percent)
+            for name, percent in endpoint.properties["mirrorTraffic"].items()
+            if percent > 0 and name.lower() in deployments
+        ]
         return Route(
             endpoint,
             deployments,

@@ -120,7 +120,9 @@ class Store:
         self._db.executescript(SCHEMA)
         self._depth = 0
         self.version = 0  # changes with every change of a resource
-        self._resources = {resource.key: resource for resource in self._load()}
+        self._resources: dict[str, Resource] = {}
+        self._children: dict[tuple[str, str], dict[str, Resource]] = {}
+        self._load()
         self._sequence = max((resource.sequence for resource in self._resources.values()), default=0)
 
     def close(self) -> None:
@@ -139,13 +141,11 @@ class Store:
             self._depth -= 1
             if self._depth == 0:
                 self._db.execute("ROLLBACK")
-                self._resources = {resource.key: resource for resource in self._load()}
+                self._load()
             raise
         self._depth -= 1
         if self._depth == 0:
             self._db.execute("COMMIT")
-
-    # resources
 
     def get(self, resource_id: str) -> Resource | None:
         """Return a resource by id, in whatever case it is asked for."""
@@ -169,7 +169,7 @@ class Store:
                     resource.sequence,
                 ),
             )
-            self._resources[resource.key] = resource
+            self._keep(resource)
             self.version += 1
         return resource
 
@@ -181,20 +181,18 @@ class Store:
         with self.transaction():
             for key in gone:
                 self._db.execute("DELETE FROM resources WHERE key=?", (key,))
-                del self._resources[key]
+                resource = self._resources.pop(key)
+                del self._children[resource.kind, ids.parent(key)][key]
 
     def children(self, parent_id: str, kind: str) -> list[Resource]:
         """Return a resource's children of one kind, in the order of their creation."""
-        parent = ids.key(parent_id)
-        found = [r for r in self._resources.values() if r.kind == kind and ids.parent(r.key) == parent]
-        return sorted(found, key=lambda resource: resource.sequence)
+        found = self._children.get((kind, ids.key(parent_id)), {})
+        return sorted(found.values(), key=lambda resource: resource.sequence)
 
     def all(self, kind: str) -> list[Resource]:
         """Return every resource of one kind, in the order of their creation."""
         found = [resource for resource in self._resources.values() if resource.kind == kind]
         return sorted(found, key=lambda resource: resource.sequence)
-
-    # operations
 
     def put_operation(self, operation: Operation) -> Operation:
         """Record where an operation stands; forget the oldest ended ones."""
@@ -229,8 +227,6 @@ class Store:
         rows = self._db.execute("SELECT * FROM operations WHERE ended_us IS NULL ORDER BY started_us")
         return [_operation(row) for row in rows]
 
-    # instances
-
     def put_instance(self, record: InstanceRecord) -> None:
         """Remember a process before it is let loose."""
         row = (record.id, record.deployment, record.process.pid, record.process.started_ticks, record.port)
@@ -244,8 +240,6 @@ class Store:
         """Return every process on record."""
         rows = self._db.execute("SELECT * FROM instances")
         return [InstanceRecord(row[0], row[1], ProcessId(row[2], row[3]), row[4]) for row in rows]
-
-    # activity log
 
     def append_activity(self, at_us: int, resource_id: str, body: dict[str, Any]) -> None:
         """Append one event of the activity log."""
@@ -261,8 +255,6 @@ class Store:
             "SELECT body FROM activity WHERE at_us BETWEEN ? AND ? ORDER BY sequence DESC", (since_us, until_us)
         )
         return [json.loads(body) for (body,) in rows]
-
-    # blobs
 
     def put_blob(self, blob: Blob) -> None:
         """Record a blob whose content has been written."""
@@ -281,9 +273,15 @@ class Store:
         )
         return [_blob(row) for row in rows]
 
-    def _load(self) -> list[Resource]:
-        rows = self._db.execute("SELECT id, kind, body, secrets, sequence FROM resources")
-        return [Resource(row[0], row[1], json.loads(row[2]), json.loads(row[3]), row[4]) for row in rows]
+    def _keep(self, resource: Resource) -> None:
+        self._resources[resource.key] = resource
+        self._children.setdefault((resource.kind, ids.parent(resource.key)), {})[resource.key] = resource
+
+    def _load(self) -> None:
+        self._resources.clear()
+        self._children.clear()
+        for row in self._db.execute("SELECT id, kind, body, secrets, sequence FROM resources"):
+            self._keep(Resource(row[0], row[1], json.loads(row[2]), json.loads(row[3]), row[4]))
 
 
 def _operation(row: tuple[Any, ...]) -> Operation:

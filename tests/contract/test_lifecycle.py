@@ -11,8 +11,8 @@ import pytest
 from azure.ai.ml import MLClient, load_online_deployment, load_online_endpoint
 from azure.ai.ml.entities import CodeConfiguration, Environment, ManagedOnlineEndpoint, Model
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from conftest import APP, IMAGE, Served, deployment, wait_until
 from sandbox_fixture import RunningSandbox
+from served import APP, IMAGE, Served, deployment, wait_until
 
 
 def test_yaml_definitions_deploy_and_score(ml: MLClient, sandbox: RunningSandbox):

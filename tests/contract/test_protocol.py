@@ -10,8 +10,8 @@ import time
 import httpx
 import jwt
 import pytest
-from conftest import Served, wait_until
 from sandbox_fixture import RunningSandbox
+from served import Served, wait_until
 
 OPERATION = re.compile(r".*/mfeOperationsStatus/o[ed]idp:[0-9a-f-]{36}:[0-9a-f-]{36}\?api-version=.*")
 

@@ -6,8 +6,8 @@ import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineRequestSettings
 from azure.core.exceptions import HttpResponseError
-from conftest import Served, deployment, wait_until
 from sandbox_fixture import RunningSandbox
+from served import Served, deployment, wait_until
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import OnlineRequestSettings
 from azure.identity import DefaultAzureCredential
-from conftest import ASK, Served, deployment, wait_until
+from served import ASK, Served, deployment, wait_until
 
 FALSE_ALARM = 1e-6  # of a split's test, when the split is what it should be
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ASK, wait_until
 from sandbox_fixture import RunningSandbox, reread, running_sandbox
+from served import ASK, wait_until
 
 from opslib.sandbox.commands import start
 from opslib.sandbox.process import ProcessId

@@ -7,8 +7,8 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.monitor import MonitorManagementClient
 from azure.monitor.query import LogsQueryClient
-from conftest import Counted, Served, wait_until
 from sandbox_fixture import RunningSandbox
+from served import Counted, Served, wait_until
 
 
 @pytest.fixture(scope="module")
