@@ -13,6 +13,8 @@ import pytest
 from sandbox_fixture import RunningSandbox
 from served import Served, wait_until
 
+from opslib.sandbox.routes import ROUTES, Route
+
 OPERATION = re.compile(r".*/mfeOperationsStatus/o[ed]idp:[0-9a-f-]{36}:[0-9a-f-]{36}\?api-version=.*")
 
 
@@ -183,3 +185,26 @@ def test_too_large_bodies_are_refused(arm: httpx.Client, sandbox: RunningSandbox
     """ARM's limit of 4 MB holds."""
     answer = arm.put(sandbox.endpoint_id("large"), content=b"x" * (4 * 1024 * 1024 + 1))
     assert answer.status_code == 413
+
+
+JUNK = (
+    b"",
+    b"{}",
+    b'{"properties": {}}',
+    b'{"properties": {"a": [1]}, "location": 7, "tags": []}',
+    b'{"query": {}}',
+)
+OWN_DOORS = ("Open", "Blob", "Scoring")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.operation}")
+def test_junk_never_breaks_the_service(sandbox: RunningSandbox, route: Route):
+    """Whatever is sent to an operation, the answer is a refusal or a result, never a 500; without a token a 401."""
+    address = re.sub(r"\{kind:[^}]*\}", "models", route.template).replace("{scope*}", "subscriptions/s/x/y")
+    address = re.sub(r"\{[^}]*\}", "junk", address)
+    with sandbox.arm() as arm, sandbox.http() as stranger:
+        for body in JUNK:
+            answer = arm.request(route.method, address, content=body, params={"$filter": "(((", "$top": "-1"})
+            assert answer.status_code < 500 or answer.status_code == 501
+        if route.operation.split("_", maxsplit=1)[0] not in OWN_DOORS:
+            assert stranger.request(route.method, address).status_code == 401

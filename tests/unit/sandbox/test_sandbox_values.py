@@ -1,12 +1,15 @@
 import doctest
 import importlib
+from pathlib import Path
 
 import pytest
 
+from opslib.sandbox.certificates import ensure_signing_key
 from opslib.sandbox.kql_parser import SemanticError, parse
-from opslib.sandbox.principals import Role
+from opslib.sandbox.principals import OPERATOR, Role
 from opslib.sandbox.requirements import differences
 from opslib.sandbox.routes import ROUTES
+from opslib.sandbox.tokens import TokenRefused, Tokens
 
 
 @pytest.mark.parametrize("name", ["clock", "ids", "kql", "skus"])
@@ -51,3 +54,15 @@ def test_differing_environments_are_named():
     assert said[0].startswith("Python 2.7 is asked for")
     assert "not there" in said[1]
     assert "pytest==0.1" in said[2]
+
+
+@pytest.mark.parametrize(("audience", "lifetime_s", "good"), [("a", 60, True), ("a", -60, False), ("b", 60, False)])
+def test_tokens_expire_and_have_one_audience(tmp_path: Path, audience: str, lifetime_s: float, good: bool):
+    """An expired token, and one for somebody else, name nobody."""
+    tokens = Tokens(ensure_signing_key(tmp_path / "key.pem"), "https://issuer.invalid/")
+    header = f"Bearer {tokens.issue_for(OPERATOR, audience, lifetime_s).token}"
+    if good:
+        assert tokens.principal(header, {"a"}) == OPERATOR
+        return
+    with pytest.raises(TokenRefused):
+        tokens.principal(header, {"a"})
