@@ -11,6 +11,7 @@ from .context import Sandbox
 from .datastores import blob_url, sas
 from .messages import Request, Response
 from .resources import page, system_data
+from .rules import check_asset
 from .store import Resource
 
 
@@ -47,6 +48,7 @@ def get_container(request: Request, sandbox: Sandbox) -> Response:
 
 def put_container(request: Request, sandbox: Sandbox) -> Response:
     """`PUT W/{kind}/{name}`."""
+    check_asset(_kind(request).name, request.parameters["name"], "1")
     before = sandbox.store.get(_container_id(request))
     stored = sandbox.store.put(_new_container(request, before, request.json().get("properties") or {}))
     return Response(201 if before is None else 200, _render_container(stored, sandbox))
@@ -77,6 +79,7 @@ def get_version(request: Request, sandbox: Sandbox) -> Response:
 def put_version(request: Request, sandbox: Sandbox) -> Response:
     """`PUT W/{kind}/{name}/versions/{version}`: a version's content is fixed for ever, its tags are not."""
     kind, sent = _kind(request), request.json().get("properties")
+    check_asset(kind.name, request.parameters["name"], request.parameters["version"])
     if not isinstance(sent, dict):
         raise ArmError.invalid_request("The required object 'properties' is missing from the body.")
     before = sandbox.store.get(_version_id(request))
@@ -108,6 +111,7 @@ def delete_version(request: Request, sandbox: Sandbox) -> Response:
 def start_pending_upload(request: Request, sandbox: Sandbox) -> Response:
     """`POST .../versions/{version}/startPendingUpload`: a place to put files, and leave to do so."""
     kind = _kind(request).name
+    check_asset(kind, request.parameters["name"], request.parameters["version"])
     workspace = ids.workspace_id(request.parameters)
     folder = f"{container(workspace)}-{kind}-{request.parameters['name']}-{request.parameters['version']}".lower()
     uri = blob_url(sandbox.base_url, folder)

@@ -15,6 +15,7 @@ from .clock import parse_duration_s
 from .settings import LIMITS
 
 _NAME = re.compile(r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")
+_ASSET = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$")
 _OBJECTS = ("tags", "identity", "sku", "properties")
 _OBJECTS_OF_PROPERTIES = (
     "properties",
@@ -38,6 +39,15 @@ def check_name(kind: str, name: str) -> None:
             "Name",
             f"{kind} name '{name}' is invalid: it must be {LIMITS.name_min} to {LIMITS.name_max} characters of "
             "letters, digits and single '-', start with a letter and not end with '-'.",
+        )
+
+
+def check_asset(kind: str, name: str, version: str) -> None:
+    """Refuse an asset's name or version that Azure refuses."""
+    if not _ASSET.match(name) or not _ASSET.match(version):
+        raise ArmError.bad_request(
+            f"The {kind} name '{name}' or version '{version}' is invalid: use letters, digits, '-', '_', '.', "
+            "at most 255 of them, starting with a letter or digit."
         )
 
 

@@ -49,8 +49,16 @@ async def dispatch(exchange: Exchange, _sandbox: Sandbox) -> Exchange:
         match = pattern.fullmatch(path) if route.method == method else None
         if match is not None:
             parameters = {name: unquote(value) for name, value in match.groupdict().items()}
+            _check_segments(route, parameters)
             return replace(exchange, route=route, request=replace(exchange.request, parameters=parameters))
     return exchange
+
+
+def _check_segments(route: Route, parameters: dict[str, str]) -> None:
+    """Refuse an escaped `/` where one segment is meant: names become parts of ids."""
+    for name, value in parameters.items():
+        if "/" in value and f"{{{name}*}}" not in route.template:
+            raise ArmError.bad_request(f"The {name} '{value}' is invalid: a name must not contain '/'.")
 
 
 async def authenticate(exchange: Exchange, sandbox: Sandbox) -> Exchange:

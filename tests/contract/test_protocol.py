@@ -166,6 +166,13 @@ def test_blob_names_cannot_leave_the_store(arm: httpx.Client, sandbox: RunningSa
         assert client.get(f"{base}/good/file.txt?{signature}").content == b"x"
 
 
+@pytest.mark.parametrize("name", ["..", "a%2Fb", "..%2F..%2Fetc", ".hidden", "a" * 256, "%00"])
+def test_asset_names_cannot_become_paths(arm: httpx.Client, sandbox: RunningSandbox, name: str):
+    """A name that would be more than a name is refused."""
+    path = f"{sandbox.workspace_id}/models/{name}/versions/1"
+    assert arm.put(path, json={"properties": {"modelUri": "x"}}).status_code in (400, 404, 501)
+
+
 def test_large_blobs_come_in_blocks(arm: httpx.Client, sandbox: RunningSandbox):
     """Put Block, Put Block List, ranged read and list, as azure-storage-blob uses them for large files."""
     path = f"{sandbox.workspace_id}/codes/blocks/versions/1/startPendingUpload"
