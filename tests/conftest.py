@@ -1,9 +1,12 @@
 from collections.abc import Iterator
 
 import pytest
+from runbook_fixtures import make_world, sandbox_home, workspace, world
 from sandbox_fixture import RunningSandbox, pointed_at, running_sandbox
 
 from opslib.sandbox.settings import Settings
+
+__all__ = ["make_world", "sandbox", "sandbox_home", "workspace", "world"]
 
 
 @pytest.fixture(scope="session")

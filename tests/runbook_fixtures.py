@@ -11,15 +11,15 @@ from sandbox_fixture import RunningSandbox
 from opslib.azure.connect import Workspace, connect
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _home(sandbox: RunningSandbox) -> Iterator[None]:
+@pytest.fixture(scope="session")
+def sandbox_home(sandbox: RunningSandbox) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPSLIB_SANDBOX_HOME", str(sandbox.home.root))
         yield
 
 
 @pytest.fixture(scope="session")
-def workspace(_home: None) -> Workspace:
+def workspace(sandbox_home: None) -> Workspace:
     return connect("sandbox")
 
 
