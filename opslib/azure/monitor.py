@@ -112,7 +112,9 @@ class RequestLog:
             until=until,
             watermark=next((_time(row["newest"]) for row in newest if row["newest"]), None),
             total={row["DeploymentName"]: _served(row) for row in total},
-            intervals=tuple(Interval(start, self.grain_s, intervals[start]) for start in sorted(intervals)),
+            intervals=tuple(
+                _clipped(start, self.grain_s, since, until, intervals[start]) for start in sorted(intervals)
+            ),
         )
 
     def answered_by(self, client_request_ids: Iterable[str], since: datetime) -> dict[str, str]:
@@ -136,6 +138,14 @@ class RequestLog:
         if isinstance(answer, LogsQueryPartialResult):
             raise ObserveError(f"the request log answered in part only: {answer.partial_error}\n{kql}")
         return [dict(zip(table.columns, row, strict=True)) for table in answer.tables for row in table.rows]
+
+
+def _clipped(
+    start: datetime, grain_s: float, since: datetime, until: datetime, served: Mapping[str, Served]
+) -> Interval:
+    """The part of a grain that was observed: the first and the last one are cut."""
+    first, last = max(start, since), min(start + timedelta(seconds=grain_s), until)
+    return Interval(first, (last - first).total_seconds(), served)
 
 
 _SUMMARIZE = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -39,20 +39,24 @@ def plot(rollout: Rollout) -> Picture:
 
     figure = Figure(figsize=(9, 6), layout="constrained", facecolor="white")
     axes = figure.subplots(3, 1, sharex=True)
-    intervals = [i for s in rollout.stages if s.observation for i in s.observation.intervals]
+    stages = [s.observation.intervals for s in rollout.stages if s.observation]
     rows: Sequence[tuple[Axes, str, Callable[[Interval, Served], float | None]]] = (
-        (axes[0], "requests per second", lambda i, s: s.requests / i.length_s),
+        (axes[0], "requests per second", lambda i, s: s.requests / i.length_s if i.length_s else None),
         (axes[1], "failures [%]", lambda _, s: 100 * s.failures / s.requests if s.requests else None),
         (axes[2], "p95 [ms]", lambda _, s: s.p95_ms),
     )
     for axis, label, value in rows:
         for number, name in enumerate((rollout.stable, rollout.canary)):
-            _draw(axis, intervals, name, number, value)
+            for intervals in stages:
+                _draw(axis, intervals, name, number, value)
         axis.set_ylabel(label)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
         _mark_stages(axis, rollout)
-    axes[0].legend(loc="upper left")
+    lines = {str(line.get_label()): line for line in axes[0].get_lines() if len(line.get_xdata()) > 0}
+    named = {label: line for label, line in lines.items() if not label.startswith("_")}
+    axes[0].legend(named.values(), named.keys(), loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes[1].set_ylim(top=max(1.0, axes[1].get_ylim()[1]))
     axes[0].set_title(f"Canary {rollout.canary} against {rollout.stable}: {rollout.outcome}")
     axes[2].set_xlabel("time [UTC]")
     axes[2].tick_params(axis="x", rotation=30)
@@ -95,7 +99,7 @@ def _draw(
     value: Callable[[Interval, Served], float | None],
 ) -> None:
     points: list[tuple[datetime, float]] = [
-        (interval.start, height)
+        (interval.start + timedelta(seconds=interval.length_s / 2), height)
         for interval in intervals
         if name in interval.served and (height := value(interval, interval.served[name])) is not None
     ]
