@@ -14,6 +14,7 @@ Our error tree::
     |   +-- OperationFailed  a long-running operation ended in Failed; carries Azure's code and the logs
     |   +-- OperationTimeout a long-running operation did not end in time
     |   +-- Drift            somebody else changed what was about to be changed
+    |   |   +-- LeaseHeld    another change holds the endpoint, or took it over
     |   +-- ProbeFailed      a deployment was asked directly and did not answer as it must
     +-- ObserveError         what was served cannot be read
     +-- RecordError          the evidence of a run cannot be written or read
@@ -113,6 +114,10 @@ class OperationTimeout(ApplyError):  # noqa: N818 - the field's word
 
 class Drift(ApplyError):  # noqa: N818 - the field's word
     """Somebody else changed what was about to be changed; nothing was overwritten."""
+
+
+class LeaseHeld(Drift):
+    """Another change holds the endpoint, or took it over; nothing was overwritten."""
 
 
 class ProbeFailed(ApplyError):  # noqa: N818 - the field's word

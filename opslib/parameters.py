@@ -119,6 +119,9 @@ class CanaryParameters(WatchedParameters):
     stages: list[Annotated[int, Field(ge=1, le=100)]] = Field(
         default=[10, 50, 100], min_length=1, max_length=20, description="live traffic at each stage [percent]"
     )
+    lease_s: Seconds = Field(
+        default=900.0, ge=5, description="traffic that nobody watches is given back after this long [seconds]"
+    )
     bake_s: Seconds = Field(default=600.0, gt=0, description="observation at each stage [seconds]")
     max_bake_s: Seconds = Field(
         default=1800.0, description="an undecided stage is watched up to this long [seconds]"

@@ -4,7 +4,7 @@ Every write re-reads first and stops on drift, and every write is idempotent: wh
 alone. A field that opslib does not know is put back as it was read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import Any
@@ -13,13 +13,16 @@ from opslib.azure.arm import Json, Progress
 from opslib.azure.connect import Workspace
 from opslib.errors import ApplyError, Drift, NotFound, OperationTimeout
 from opslib.evidence.redact import register
-from opslib.model import Deployment, Endpoint, Receipt, Traffic
+from opslib.model import Deployment, Endpoint, Receipt, SetTraffic, Traffic
 
 API_VERSION = "2024-10-01"
 """Newest stable version of the specification that has online endpoints as they are read here."""
 
 READ_BACK_S = 60.0
 """A traffic update is eventually consistent (azure-dev PR 3881): reads may lag behind a succeeded write."""
+
+EditTags = Callable[[Mapping[str, str]], Mapping[str, str]]
+"""Says what an endpoint's tags become; raises to refuse the write."""
 
 TERMINAL_STATES = frozenset({"Succeeded", "Failed", "Canceled"})
 
@@ -52,27 +55,30 @@ def list_endpoints(workspace: Workspace) -> list[Json]:
 
 
 def set_traffic(
-    workspace: Workspace, name: str, before: Traffic, after: Traffic, deadline_s: float, progress: Progress
+    workspace: Workspace, step: SetTraffic, deadline_s: float, progress: Progress, tags: EditTags = dict
 ) -> Receipt:
-    """Route live traffic from `before` to `after`, and read back until it shows.
+    """Route live traffic, edit the tags in the same request, and read back until it shows.
 
     Raises
     ------
     Drift
-        If the endpoint's traffic is neither `before` nor `after`: somebody else changed it meanwhile.
+        If the endpoint's traffic is neither the step's `before` nor its `after`: somebody else changed it meanwhile.
     """
+    name, before, after = step.endpoint, step.before, step.after
     begun_s = monotonic()
     arm = settle(workspace, name, deadline_s, progress)
     seen = _positive(arm["properties"].get("traffic"))
-    if seen == _positive(after):
+    edited = dict(tags(arm.get("tags") or {}))
+    if seen == _positive(after) and edited == (arm.get("tags") or {}):
         return _unchanged("PUT", _path(workspace, name))
-    if seen != _positive(before):
+    if seen not in (_positive(before), _positive(after)):
         raise Drift(
             f"traffic of {name} is {dict(seen)}, expected {dict(_positive(before))}: somebody changed it since it "
             "was read. Nothing was overwritten; look who did, then plan again"
         )
     body = _writable(arm)
     body["properties"]["traffic"] = dict(_positive(after))
+    body["tags"] = edited
     receipt = workspace.arm.write(
         "PUT",
         _path(workspace, name),
@@ -83,6 +89,23 @@ def set_traffic(
     )
     _read_back(workspace, name, after)
     return receipt
+
+
+def edit_tags(workspace: Workspace, name: str, tags: EditTags, deadline_s: float, progress: Progress) -> Receipt:
+    """Edit an endpoint's tags: by PATCH, which leaves every other field alone, unless a tag is to go.
+
+    Whether a PATCH removes the tags that it does not name is not documented, so removal takes a PUT.
+    """
+    arm = settle(workspace, name, deadline_s, progress)
+    before = arm.get("tags") or {}
+    edited = dict(tags(before))
+    if edited == before:
+        return _unchanged("PATCH", _path(workspace, name))
+    adds = edited.keys() >= before.keys()
+    method, body = ("PATCH", {"tags": edited}) if adds else ("PUT", _writable(arm) | {"tags": edited})
+    return workspace.arm.write(
+        method, _path(workspace, name), API_VERSION, body=body, deadline_s=deadline_s, progress=progress
+    )
 
 
 def scale(

@@ -20,8 +20,14 @@ from opslib.model import (
 )
 
 
-def apply(step: Step, workspace: Workspace, deadline_s: float, progress: Progress) -> Receipt:
-    """Carry out one step and return its receipt.
+def apply(
+    step: Step,
+    workspace: Workspace,
+    deadline_s: float,
+    progress: Progress,
+    tags: endpoints.EditTags = dict,
+) -> Receipt:
+    """Carry out one step and return its receipt; a traffic step edits the endpoint's tags in the same request.
 
     Raises
     ------
@@ -32,9 +38,7 @@ def apply(step: Step, workspace: Workspace, deadline_s: float, progress: Progres
     """
     match step:
         case SetTraffic():
-            return endpoints.set_traffic(
-                workspace, step.endpoint, step.before, step.after, deadline_s=deadline_s, progress=progress
-            )
+            return endpoints.set_traffic(workspace, step, deadline_s, progress, tags)
         case SetInstanceCount():
             return endpoints.scale(
                 workspace, step.endpoint, step.deployment, step.after, deadline_s=deadline_s, progress=progress

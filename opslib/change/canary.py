@@ -11,7 +11,7 @@ from opslib.azure.monitor import Source, find_source
 from opslib.azure.scoring import read_probes, scoring_client
 from opslib.change import plan as planning
 from opslib.change import preflight
-from opslib.change.apply import apply
+from opslib.change.leasehold import Leasehold
 from opslib.change.observe import look, pause_s
 from opslib.change.run import Run
 from opslib.errors import ObserveError
@@ -26,7 +26,6 @@ from opslib.model import (
     Rollout,
     SetTraffic,
     Stage,
-    Traffic,
 )
 from opslib.parameters import CanaryParameters
 
@@ -37,6 +36,7 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> tuple[Finding,
     ready = preflight.check_ready(before, p.canary, "canary")
     findings = (
         preflight.check_state(before),
+        preflight.check_lease(before, datetime.now(UTC)),
         preflight.check_permissions(
             missing_actions(run.workspace, before, "canary"), run.workspace.scope.principal
         ),
@@ -59,6 +59,9 @@ def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:
 def walk(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     """Walk the stages; whatever ends the walk before its good end gives the traffic back.
 
+    The request that moves the first traffic takes a lease on the endpoint; it is renewed while the canary is watched,
+    and removed by the request that gives the traffic back, or at the good end.
+
     Returns
     -------
     Rollout
@@ -69,24 +72,25 @@ def walk(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     if run.parameters.dry_run:
         return Rollout(Outcome.PLANNED, "dry run: no traffic was moved", stable, canary, ())
     stages: list[Stage] = []
-    current = plan.before.traffic
+    leasehold = Leasehold(run, plan)
     try:
         for step in plan.steps:
             assert isinstance(step, SetTraffic)
-            run.journal.write("applying", step)
-            current = step.after
-            run.note("applied", apply(step, run.workspace, run.parameters.operation_timeout_s, run.say))
-            stages.append(_bake(run, step, stable, canary))
+            leasehold.move(step)
+            stages.append(_bake(run, leasehold, step, stable, canary))
             if stages[-1].verdict.decision is not Decision.PROMOTE:
                 break
     except BaseException:
-        _give_back(run, plan, current)
+        leasehold.give_back()
         raise
-    verdict = stages[-1].verdict
-    outcome = _OUTCOMES[verdict.decision]
-    if outcome is not Outcome.SUCCEEDED:
-        _give_back(run, plan, current)
-    return run.note("rollout", Rollout(outcome, _reason(stages[-1], canary), stable, canary, tuple(stages)))
+    outcome = _OUTCOMES[stages[-1].verdict.decision]
+    rollout = Rollout(outcome, _reason(stages[-1], canary), stable, canary, tuple(stages))
+    if outcome is Outcome.SUCCEEDED:
+        run.journal.write("rollout", rollout)
+        leasehold.give_up()
+        return rollout
+    leasehold.give_back()
+    return run.note("rollout", rollout)
 
 
 _OUTCOMES = {
@@ -96,7 +100,7 @@ _OUTCOMES = {
 }
 
 
-def _bake(run: Run[CanaryParameters], step: SetTraffic, stable: str, canary: str) -> Stage:
+def _bake(run: Run[CanaryParameters], leasehold: Leasehold, step: SetTraffic, stable: str, canary: str) -> Stage:
     """Watch one stage until it is decided; an undecided one is extended up to `max_bake_s`."""
     p = run.parameters
     source = find_source(run.workspace, run.read_endpoint(), p.source)
@@ -104,6 +108,7 @@ def _bake(run: Run[CanaryParameters], step: SetTraffic, stable: str, canary: str
     bake_s = step.bake_s
     run.say(f"baking {planning.describe_traffic(step.after)} for {bake_s:g} s, watched by {source.name}")
     while True:
+        leasehold.stay(step)
         seen = look(source, started_at, started_at + timedelta(seconds=bake_s), p.late_data_s)
         if seen.silence:
             run.say(f"the {source.name} is silent: {seen.silence}")
@@ -124,16 +129,6 @@ def _bake(run: Run[CanaryParameters], step: SetTraffic, stable: str, canary: str
         else:
             run.say(f"{verdict.decision}: {verdict.reason}")
         sleep(pause_s(source, step.bake_s))
-
-
-def _give_back(run: Run[CanaryParameters], plan: Plan, current: Traffic) -> None:
-    """Undo: return the traffic that was there before, from wherever the walk has got to."""
-    for step in plan.undo:
-        assert isinstance(step, SetTraffic)
-        undo = SetTraffic(step.endpoint, current, step.after)
-        run.journal.write("undoing", undo)
-        run.say(f"giving traffic back: {planning.describe_traffic(step.after)}")
-        run.note("undone", apply(undo, run.workspace, run.parameters.operation_timeout_s, run.say))
 
 
 def _check_monitoring(run: Run[CanaryParameters], before: Endpoint) -> Finding:

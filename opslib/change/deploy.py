@@ -1,6 +1,7 @@
 """The deploy runbook: a new deployment at zero traffic, asked directly before anybody calls it ready."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from opslib.azure.access import missing_actions
 from opslib.azure.assets import Definition, read_definition
@@ -32,6 +33,7 @@ def check_deploy(run: Run[DeployParameters], before: Endpoint) -> tuple[Finding,
         read_probes(run.parameters.probes)
     findings = (
         preflight.check_state(before),
+        preflight.check_lease(before, datetime.now(UTC)),
         preflight.check_permissions(
             missing_actions(run.workspace, before, "deploy"), run.workspace.scope.principal
         ),

@@ -1,7 +1,9 @@
 """Findings before a change, each with its evidence and a way to mend it. Pure: what was read comes in."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
+from opslib.change.lease import describe, read_lease
 from opslib.errors import PreflightError
 from opslib.model import Endpoint, Finding, Level, ProbeResult
 
@@ -28,6 +30,24 @@ def check_state(endpoint: Endpoint) -> Finding:
         "endpoint state",
         f"{endpoint.name} is {endpoint.provisioning_state}, expected Succeeded",
         "Wait for the operation under way, or look at the activity log for why it failed.",
+    )
+
+
+def check_lease(endpoint: Endpoint, now: datetime) -> Finding:
+    """No other change is under way on the endpoint."""
+    lease = read_lease(endpoint.tags)
+    if lease is None:
+        return _ok("lease", "no other change is under way")
+    if lease.expired(now):
+        return _blocker(
+            "lease",
+            f"a change that nobody watches any more left its traffic: {describe(lease)}",
+            f"Give it back first: opslib sweep --endpoint {endpoint.name}",
+        )
+    return _blocker(
+        "lease",
+        f"another change is under way: {describe(lease)}",
+        f"Wait for it, stop it, or end it deliberately: opslib sweep --endpoint {endpoint.name} --take-over",
     )
 
 

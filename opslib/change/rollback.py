@@ -98,6 +98,7 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> t
         read_probes(run.parameters.probes)
     findings = (
         state,
+        preflight.check_lease(before, datetime.now(UTC)),
         preflight.check_permissions(
             missing_actions(run.workspace, before, "rollback"), run.workspace.scope.principal
         ),

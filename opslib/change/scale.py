@@ -49,6 +49,7 @@ def check_scale(run: Run[ScaleParameters], before: Endpoint) -> tuple[Finding, .
     settings = autoscale_settings(run.workspace, found.id) if found else ()
     findings = (
         preflight.check_state(before),
+        preflight.check_lease(before, datetime.now(UTC)),
         preflight.check_permissions(missing_actions(run.workspace, before, "scale"), run.workspace.scope.principal),
         ready,
         preflight.check_autoscale(settings, name),

@@ -1,0 +1,122 @@
+"""The lease that a canary holds on its endpoint: who moves the traffic, where it returns to, and until when.
+
+It stands in the endpoint's tags and is written by the very request that moves the traffic, so that from the first
+changed byte anybody can give the traffic back, whoever died. Pure: tags in, tags out.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from opslib.errors import LeaseHeld
+from opslib.model import Traffic
+
+Tags = Mapping[str, str]
+EditTags = Callable[[Tags], Tags]
+
+PREFIX = "opslib-lease-"
+"""Azure takes 50 tags of a resource, names up to 512 and values up to 256 characters. Source: "Use tags to organize
+your Azure resources"."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A change under way.
+
+    `change` is the run's id, `owner` who runs it and where; `returns_to` is the traffic before, `holds` the traffic
+    that the change has set, `deadline` the time from which anybody may give it back [UTC].
+    """
+
+    change: str
+    owner: str
+    returns_to: Traffic
+    holds: Traffic
+    deadline: datetime
+
+    def expired(self, now: datetime) -> bool:
+        """Whether nobody watches any more."""
+        return now >= self.deadline
+
+    def tags(self) -> dict[str, str]:
+        """The lease as tags."""
+        return {
+            f"{PREFIX}change": self.change,
+            f"{PREFIX}owner": self.owner[:256],
+            f"{PREFIX}returns-to": _write_traffic(self.returns_to),
+            f"{PREFIX}holds": _write_traffic(self.holds),
+            f"{PREFIX}deadline": self.deadline.astimezone(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def read_lease(tags: Tags) -> Lease | None:
+    """Read the lease from an endpoint's tags; None where there is none.
+
+    A lease that somebody damaged by hand is none: nothing can be given back by it.
+    """
+    try:
+        return Lease(
+            change=tags[f"{PREFIX}change"],
+            owner=tags[f"{PREFIX}owner"],
+            returns_to=_read_traffic(tags[f"{PREFIX}returns-to"]),
+            holds=_read_traffic(tags[f"{PREFIX}holds"]),
+            deadline=datetime.fromisoformat(tags[f"{PREFIX}deadline"]),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def take(lease: Lease) -> EditTags:
+    """Write a lease, or renew one's own.
+
+    The edit raises `LeaseHeld` if another change holds one, expired or not: an expired one is swept first.
+    """
+
+    def edit(tags: Tags) -> Tags:
+        held = read_lease(tags)
+        if held is not None and held.change != lease.change:
+            raise LeaseHeld(describe(held))
+        return {**tags, **lease.tags()}
+
+    return edit
+
+
+def renew(lease: Lease) -> EditTags:
+    """Put off the deadline of a lease that is still one's own; raises `LeaseHeld` if it is gone."""
+
+    def edit(tags: Tags) -> Tags:
+        held = read_lease(tags)
+        if held is None or held.change != lease.change:
+            seen = "there is none" if held is None else describe(held)
+            raise LeaseHeld(f"the lease of {lease.change} was lost: {seen}. Its traffic is no longer its own")
+        return {**tags, **lease.tags()}
+
+    return edit
+
+
+def drop(change: str) -> EditTags:
+    """Remove a change's lease; another's is left alone."""
+
+    def edit(tags: Tags) -> Tags:
+        held = read_lease(tags)
+        if held is not None and held.change != change:
+            return tags
+        return {name: value for name, value in tags.items() if not name.startswith(PREFIX)}
+
+    return edit
+
+
+def describe(lease: Lease) -> str:
+    """Say a lease in words."""
+    return (
+        f"{lease.owner} holds it for {lease.change} until {lease.deadline.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; "
+        f"traffic returns to {_write_traffic(lease.returns_to) or 'none'}"
+    )
+
+
+def _write_traffic(traffic: Traffic) -> str:
+    return " ".join(f"{name}={weight}" for name, weight in traffic.items() if weight)
+
+
+def _read_traffic(text: str) -> dict[str, int]:
+    pairs = (pair.split("=") for pair in text.split())
+    return {name: int(weight) for name, weight in pairs}

@@ -1,0 +1,105 @@
+"""A canary's hold on its endpoint: taken with the first traffic, renewed while it is watched, given up at the end."""
+
+from datetime import UTC, datetime, timedelta
+
+from opslib.azure.endpoints import edit_tags, read_endpoint
+from opslib.azure.scoring import read_probes
+from opslib.change.apply import apply
+from opslib.change.lease import Lease, drop, read_lease, renew, take
+from opslib.change.plan import describe_traffic
+from opslib.change.run import Run
+from opslib.change.undo import Undo, describe_arrival, give_back, same, verify_arrival
+from opslib.errors import ApplyError, AzureError, Drift, OperationTimeout
+from opslib.model import Endpoint, Plan, SetTraffic
+from opslib.parameters import CanaryParameters
+
+
+class Leasehold:
+    """What one canary run may do with its endpoint's traffic while it holds the lease."""
+
+    def __init__(self, run: Run[CanaryParameters], plan: Plan) -> None:
+        self._run = run
+        self._plan = plan
+        self._deadline = datetime.now(UTC)
+
+    def move(self, step: SetTraffic) -> None:
+        """Move traffic, and take or renew the lease in the same request.
+
+        Raises
+        ------
+        LeaseHeld
+            If another change holds the endpoint.
+        """
+        run = self._run
+        run.journal.write("applying", step)
+        lease = self._lease(step)
+        run.note("applied", apply(step, run.workspace, run.parameters.operation_timeout_s, run.say, take(lease)))
+        self._deadline = lease.deadline
+
+    def stay(self, step: SetTraffic) -> None:
+        """Stop if somebody else moved the traffic; renew the lease when a third of it has passed.
+
+        A service that does not answer ends nothing until the lease has run out.
+
+        Raises
+        ------
+        Drift
+            If the traffic or the lease is no longer this run's.
+        ApplyError
+            If the lease ran out while Azure did not answer.
+        """
+        run = self._run
+        run.journal.touch()
+        try:
+            endpoint = read_endpoint(run.workspace, run.parameters.endpoint)
+            self._insist(endpoint, step)
+            left_s = (self._deadline - datetime.now(UTC)).total_seconds()
+            if left_s < run.parameters.lease_s * 2 / 3:
+                lease = self._lease(step)
+                edit_tags(run.workspace, endpoint.name, renew(lease), self._patience_s(), run.say)
+                self._deadline = lease.deadline
+        except (AzureError, OperationTimeout) as error:
+            run.say(f"the endpoint cannot be read: {error}")
+            if datetime.now(UTC) >= self._deadline:
+                raise ApplyError("the lease ran out while Azure did not answer: the canary is ended") from error
+
+    def give_up(self) -> None:
+        """Remove the lease at the good end; the traffic stays."""
+        change = self._run.record.run_id
+        edit_tags(self._run.workspace, self._plan.endpoint, drop(change), self._patience_s(), self._run.say)
+
+    def give_back(self) -> None:
+        """Undo: return the traffic that was there before, from wherever the walk has got to, and see it arrive."""
+        run, plan = self._run, self._plan
+        made = tuple(step.after for step in plan.steps if isinstance(step, SetTraffic))
+        undo = Undo(plan.endpoint, run.record.run_id, plan.before.traffic, made)
+        run.journal.write("undoing", undo)
+        run.say(f"giving traffic back: {describe_traffic(undo.returns_to)}")
+        run.note("undone", give_back(run.workspace, undo, run.say))
+        probes = read_probes(run.parameters.probes) if run.parameters.probes else ()
+        arrived = run.note("arrived", verify_arrival(run.workspace, plan.before, probes))
+        if arrived:
+            run.say(describe_arrival(arrived, undo.returns_to))
+
+    def _insist(self, endpoint: Endpoint, step: SetTraffic) -> None:
+        held = read_lease(endpoint.tags)
+        holder = held.change if held else "nobody"
+        if holder != self._run.record.run_id or not same(endpoint.traffic, step.after):
+            raise Drift(
+                f"traffic of {endpoint.name} is {dict(endpoint.traffic)}, held by {holder}; expected "
+                f"{dict(step.after)}, held by this run: somebody else took over"
+            )
+
+    def _lease(self, step: SetTraffic) -> Lease:
+        run = self._run
+        return Lease(
+            change=run.record.run_id,
+            owner=f"{run.workspace.scope.principal}@{run.record.host}",
+            returns_to=self._plan.before.traffic,
+            holds=step.after,
+            deadline=datetime.now(UTC) + timedelta(seconds=run.parameters.lease_s),
+        )
+
+    def _patience_s(self) -> float:
+        """Longest wait for an edit of the lease [seconds]."""
+        return min(self._run.parameters.lease_s, self._run.parameters.operation_timeout_s)
