@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     from opslib.evidence import commands as evidence  # noqa: PLC0415 - each word loads what it needs
 
     evidence.register(words)
+    _add_sweep(words)
     _add_demo(words)
     from opslib.sandbox import commands as sandbox  # noqa: PLC0415 - only here is the sandbox imported
 
@@ -69,6 +70,15 @@ def _add_run(words: Any) -> None:
     word.set_defaults(run=_run)
 
 
+def _add_sweep(words: Any) -> None:
+    word = words.add_parser("sweep", help="give back the traffic of canaries that nobody watches any more")
+    word.add_argument("--target", default="sandbox", help='"sandbox", "azure", or a config.json')
+    word.add_argument("--endpoint", default="", help="only this endpoint")
+    word.add_argument("--take-over", action="store_true", help="end leases too that have not expired")
+    word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
+    word.set_defaults(run=_sweep)
+
+
 def _add_demo(words: Any) -> None:
     word = words.add_parser("demo", help="a whole release on the sandbox, under live traffic")
     word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
@@ -83,6 +93,20 @@ def _run(arguments: argparse.Namespace) -> int:
     folder, record = execute(arguments.runbook, given, archive, arguments.timeout_s, print_event, request)
     print(f"{record.outcome}: {record.reason}\n{_shown(folder / 'notebook.ipynb')}")
     return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from opslib.azure.connect import connect  # noqa: PLC0415
+    from opslib.change.sweep import close_left_open, sweep  # noqa: PLC0415
+
+    workspace = connect(arguments.target)
+    swept = list(sweep(workspace, _archive(arguments), print, arguments.endpoint, take_over=arguments.take_over))
+    for one in swept:
+        print(f"{one.endpoint}: {one.outcome or 'held'}: {one.reason}")
+    for run in close_left_open(_archive(arguments)):
+        print(f"{run}: aborted: its process died; sealed as it was left")
+    outcomes = [one.outcome.exit_code for one in swept if one.outcome is not None]
+    return max(outcomes, default=0)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

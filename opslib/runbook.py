@@ -13,17 +13,19 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from types import FrameType
 from typing import Any
 
 from opslib import errors
+from opslib.azure.connect import connect
 from opslib.change.recover import recover
 from opslib.change.run import FOLDER_VARIABLE, new_record
+from opslib.change.sweep import sweep
 from opslib.errors import ParameterError
 from opslib.evidence.archive import new_folder
 from opslib.evidence.channel import SecretsPipe, masked_log, secrets_pipe
@@ -36,8 +38,9 @@ from opslib.evidence.notebook import SCHEME, NotebookFile, failing_cell
 from opslib.evidence.provenance import find_commit
 from opslib.evidence.record import Record, Request, read_record
 from opslib.evidence.redact import PIPE_VARIABLE
+from opslib.guardian import guarded
 from opslib.model import Outcome
-from opslib.parameters import RUNBOOKS, RunbookParameters
+from opslib.parameters import RUNBOOKS, CanaryParameters, RunbookParameters
 from opslib.quicken import skip_iri_checks
 
 KERNEL_LOG = "kernel.log"
@@ -101,16 +104,32 @@ def execute(
         raise ParameterError(f"there is no runbook {runbook!r}: expected one of {', '.join(sorted(RUNBOOKS))}")
     parameters = RUNBOOKS[runbook].check(given)
     notebook = find_notebook(runbook)
+    _sweep_first(parameters, archive, on_event)
     folder = new_folder(archive, runbook, parameters.endpoint)
     begin_run(folder, _first_record(parameters, folder, notebook, request or Request()))
-    with secrets_pipe() as secrets:
-        watch = _Watch(folder, archive, timeout_s, on_event, secrets)
+    moves_traffic = runbook == "canary" and not parameters.dry_run
+    with guarded(folder) if moves_traffic else nullcontext(), secrets_pipe() as secrets:
+        watch = _Watch(folder, archive, timeout_s, _hang_s(parameters), on_event, secrets)
         error = _execute(notebook, _wanted(parameters, given), watch)
-    record = _last_record(folder, watch, error)
-    sealed = end_run(folder, record)
+        sealed = end_run(folder, _last_record(folder, watch, error))
     if sealed.notice:
         on_event({"event": "progress", "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
     return folder, sealed.record
+
+
+def _sweep_first(parameters: RunbookParameters, archive: Path, on_event: Callable[[Event], None]) -> None:
+    """Give back what an expired lease left on the endpoint, before anything new begins."""
+    if parameters.dry_run:
+        return
+
+    def say(text: str) -> None:
+        on_event({"event": "progress", "at": datetime.now(UTC).isoformat(), "data": text})
+
+    try:
+        for swept in sweep(connect(parameters.target), archive, say, parameters.endpoint):
+            say(f"swept first: {swept.reason}" if swept.outcome else swept.reason)
+    except errors.OpsError:
+        return  # the run itself will say what is wrong
 
 
 def _previous_run(archive: Path, endpoint: str) -> str:
@@ -153,6 +172,7 @@ class _Watch:
     folder: Path
     archive: Path
     timeout_s: float | None
+    hang_s: float | None
     on_event: Callable[[Event], None]
     secrets: SecretsPipe
     kernel: str = ""
@@ -167,6 +187,11 @@ class _Watch:
             return
         self.stop_reason = reason
         self.signal_kernel(signal.SIGINT)
+
+    def hangs(self) -> bool:
+        """Whether the kernel has given no sign for longer than its canary may go unwatched."""
+        path = self.folder / JOURNAL
+        return self.hang_s is not None and path.exists() and time() - path.stat().st_mtime > self.hang_s
 
     def signal_kernel(self, signum: signal.Signals) -> None:
         provisioner = getattr(getattr(self.client, "km", None), "provisioner", None)
@@ -186,6 +211,11 @@ class _Watch:
                     break
                 self._read += len(line)
                 self.on_event(json.loads(line))
+
+
+def _hang_s(parameters: RunbookParameters) -> float | None:
+    """How long a kernel may give no sign: as long as the lease of the runbook that holds one [seconds]."""
+    return max(60.0, parameters.lease_s) if isinstance(parameters, CanaryParameters) else None
 
 
 def _wanted(parameters: RunbookParameters, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,6 +242,8 @@ def _execute(notebook: Path, parameters: Mapping[str, Any], watch: _Watch) -> Ba
             worker.join(0.2)
             watch.read_events()
             now_s = monotonic()
+            if watch.hangs():
+                watch.stop(f"the kernel hung: no sign of it for {watch.hang_s:g} s")
             if watch.timeout_s is not None and now_s - watch.begun_s > watch.timeout_s:
                 watch.stop(f"it did not end within {watch.timeout_s:g} s")
             if watch.stop_reason:

@@ -20,7 +20,7 @@ from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import read_endpoint
 from opslib.evidence.journal import read_journal
 from opslib.evidence.record import Record
-from opslib.model import Endpoint
+from opslib.model import Endpoint, SetTraffic
 from opslib.runbook import execute
 
 SCORE = """
@@ -84,8 +84,8 @@ class World:
 
     def route(self, **traffic: int) -> None:
         """Set traffic as somebody else would: by a PUT of their own."""
-        before = self.read().traffic
-        endpoints.set_traffic(self.workspace, self.name, before, traffic, deadline_s=30.0, progress=lambda _: None)
+        step = SetTraffic(self.name, self.read().traffic, traffic)
+        endpoints.set_traffic(self.workspace, step, deadline_s=30.0, progress=lambda _: None)
 
     def run(self, runbook: str, *, timeout_s: float = 120.0, **given: object) -> tuple[Path, Record]:
         return execute(runbook, {"endpoint": self.name, **given}, self.runs, timeout_s)

@@ -57,12 +57,12 @@ def list_endpoints(workspace: Workspace) -> list[Json]:
 def set_traffic(
     workspace: Workspace, step: SetTraffic, deadline_s: float, progress: Progress, tags: EditTags = dict
 ) -> Receipt:
-    """Route live traffic, edit the tags in the same request, and read back until it shows.
+    """Route live traffic and edit the tags in one request, and read back until it shows.
 
     Raises
     ------
     Drift
-        If the endpoint's traffic is neither the step's `before` nor its `after`: somebody else changed it meanwhile.
+        If the endpoint's traffic is neither the step's `before` nor its `after`: somebody else changed it.
     """
     name, before, after = step.endpoint, step.before, step.after
     begun_s = monotonic()

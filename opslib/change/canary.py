@@ -59,8 +59,8 @@ def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:
 def walk(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     """Walk the stages; whatever ends the walk before its good end gives the traffic back.
 
-    The request that moves the first traffic takes a lease on the endpoint; it is renewed while the canary is watched,
-    and removed by the request that gives the traffic back, or at the good end.
+    The request that moves the first traffic takes a lease on the endpoint; it is renewed while the canary is
+    watched, and removed by the request that gives the traffic back, or at the good end.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""A canary's hold on its endpoint: taken with the first traffic, renewed while it is watched, given up at the end."""
+"""A canary's hold on its endpoint: taken with the first traffic, renewed while watched, given up at the end."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -102,6 +102,7 @@ class Run(Generic[P]):
 
     def say(self, text: str) -> None:
         """Show progress, once per change of it."""
+        self.journal.touch()
         if text != self._said:
             self._said = text
             print(f"{datetime.now(UTC):%H:%M:%S}  {text}", flush=True)
