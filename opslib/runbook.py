@@ -309,14 +309,16 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: _Watch) -> 
                     _mark_unfinished(nb_man)
                     raise
 
-    papermill_engines.register("opslib", WatchedEngine)
-    papermill_io.register(SCHEME, NotebookFile(watch.secrets.drain))
+    # papermill's registries are global: another run in this process must not get this one's engine or writer
+    engine = watch.folder.name
+    papermill_engines.register(engine, WatchedEngine)
+    papermill_io.register(f"{SCHEME}{watch.folder}", NotebookFile(watch.secrets.drain))
     try:
         papermill.execute_notebook(
             str(notebook),
             f"{SCHEME}{watch.folder / NOTEBOOK}",
             parameters=dict(parameters),
-            engine_name="opslib",
+            engine_name=engine,
             progress_bar=False,
         )
     finally:

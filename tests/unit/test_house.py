@@ -46,7 +46,9 @@ def test_errors_and_model_stand_below_everything():
 
 
 @pytest.mark.parametrize(
-    "path", [*below("judge"), *(PACKAGE / "change" / f"{name}.py" for name in ("preflight", "plan", "lease"))], ids=str
+    "path",
+    [*below("judge"), *(PACKAGE / "change" / f"{name}.py" for name in ("preflight", "plan", "lease"))],
+    ids=str,
 )
 def test_pure_modules_know_no_world(path):
     """The judge, preflight and plans import values only: no Azure, no clock, no files, no randomness."""

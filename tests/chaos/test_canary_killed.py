@@ -1,0 +1,169 @@
+"""A canary under live traffic, killed: whoever dies, the traffic goes back and the evidence tells the truth.
+
+The suite kills a seeded dozen; the full run takes OPSLIB_CHAOS_KILLS=200 and prints a table::
+
+    OPSLIB_CHAOS_KILLS=200 pytest tests/chaos/test_canary_killed.py -s
+"""
+
+import itertools
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from awaiting import wait_until
+
+from opslib.change.lease import read_lease
+from opslib.change.sweep import close_left_open, sweep
+from opslib.evidence.record import read_record
+from opslib.model import Outcome
+
+KILLS = int(os.environ.get("OPSLIB_CHAOS_KILLS", "12"))
+SEED = 20260101
+WHOM = ("kernel", "runner", "both", "both and guardian")
+WHEN = ("opened", "preflight", "plan", "applying", "applied", "look", "finished")
+QUICK = {"bake_s": 2, "max_bake_s": 4, "min_requests": 5, "late_data_s": 5, "max_p95_ratio": 50, "lease_s": 6}
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Whom to kill, at which event of the journal, and how long after it [seconds]."""
+
+    whom: str
+    when: str
+    after_s: float
+
+    def __str__(self) -> str:
+        return f"{self.whom} at {self.when}+{self.after_s:.2f}s"
+
+
+def kills(count: int) -> list[Kill]:
+    """Every pair of whom and when in turn, each at the event itself or a seeded moment after it."""
+    rng = random.Random(SEED)  # noqa: S311 - seeded on purpose
+    pairs = list(itertools.product(WHOM, WHEN))
+    rng.shuffle(pairs)
+    return [Kill(*pairs[n % len(pairs)], rng.choice([0.0, rng.uniform(0, 2)])) for n in range(count)]
+
+
+@dataclass
+class Ending:
+    """What became of one kill."""
+
+    kill: Kill
+    unwatched_s: float
+    outcome: Outcome | None
+    safe: bool
+
+
+ENDINGS: list[Ending] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _table():
+    yield
+    spans = [e.unwatched_s for e in ENDINGS if e.unwatched_s > 0]
+    print(f"\n{len(ENDINGS)} kills, {sum(e.safe for e in ENDINGS)} safe endings")
+    if spans:
+        print(f"unwatched canary: median {statistics.median(spans):.1f} s, max {max(spans):.1f} s")
+
+
+@pytest.mark.parametrize("kill", kills(KILLS), ids=str)
+def test_traffic_is_safe_and_the_record_true(make_world, kill):
+    """After recovery traffic is on stable or the finished target, no lease is left, the record says which."""
+    world = make_world(green={})
+    with world.clients(rps=20) as report:
+        run = start_canary(world)
+        folder = await_event(world, kill.when, run)
+        time.sleep(kill.after_s)
+        killed_s = time.monotonic()
+        execute_kill(kill, folder, run)
+        unwatched_s = recover(world, folder, killed_s)
+        run.wait(60)
+    endpoint = world.read()
+    record = read_record(folder)
+    finished = endpoint.traffic == {"green": 100}
+    safe = read_lease(endpoint.tags) is None and (finished or endpoint.traffic == {"blue": 100})
+    ENDINGS.append(Ending(kill, unwatched_s, record.outcome, safe))
+    assert safe, (endpoint.traffic, endpoint.tags, record)
+    assert record.outcome is not None
+    assert record.outcome is not Outcome.SUCCEEDED or finished, record
+    failed = [line for line in report.read_text().splitlines() if json.loads(line)["status"] != 200]
+    assert not failed, failed[:3]
+    verify = [sys.executable, "-m", "opslib", "verify", str(world.runs)]
+    verified = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def start_canary(world) -> "subprocess.Popen[bytes]":
+    parameters = {"endpoint": world.name, "canary": "green", "stages": "[50, 100]", **QUICK}
+    command = [sys.executable, "-m", "opslib", "run", "canary", "--runs", str(world.runs)]
+    command += [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
+    return subprocess.Popen(command, cwd=world.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def await_event(world, event: str, run) -> Path:
+    """Wait until a run's journal shows an event; return its folder."""
+
+    def shown() -> Path | None:
+        for journal in world.runs.glob("*/*/journal.jsonl"):
+            if f'"event": "{event}"' in journal.read_text():
+                return journal.parent
+        assert run.poll() is None, f"the run ended before {event}"
+        return None
+
+    return wait_until(shown, within_s=60)
+
+
+def execute_kill(kill: Kill, folder: Path, run) -> None:
+    """Kill by SIGKILL, found by the run's folder in environment or command line."""
+    kernels = processes(f"OPSLIB_RUN_FOLDER={folder}", "environ")
+    guardians = [p for p in processes(str(folder), "cmdline") if p not in kernels]
+    victims = {
+        "kernel": kernels,
+        "runner": [run.pid],
+        "both": [run.pid, *kernels],
+        "both and guardian": [*guardians, run.pid, *kernels],
+    }[kill.whom]
+    for pid in victims:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def processes(marker: str, where: str) -> list[int]:
+    """Processes that carry a marker in their environment or command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if marker.encode() in (process / where).read_bytes().split(b"\0"):
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def recover(world, folder: Path, killed_s: float) -> float:
+    """Let whoever is left do the work; then sweep, as a pipeline's schedule would. Returns seconds unwatched."""
+
+    def settled() -> bool:
+        endpoint = world.read()
+        return read_lease(endpoint.tags) is None and endpoint.traffic in ({"blue": 100}, {"green": 100})
+
+    begun = not settled()
+    deadline = time.monotonic() + 60
+    while not settled() or processes(str(folder), "cmdline"):
+        assert time.monotonic() < deadline, world.read()
+        if not processes(str(folder), "cmdline"):
+            list(sweep(world.workspace, world.runs, lambda _: None, world.name))
+        time.sleep(0.2)
+    unwatched_s = time.monotonic() - killed_s if begun else 0.0
+    close_left_open(world.runs)
+    return unwatched_s

@@ -1,0 +1,135 @@
+"""Nobody is left alone with a canary, and nobody walks into another's."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+from awaiting import wait_until
+from runbook_world import journal
+
+from opslib.azure.endpoints import edit_tags, set_traffic
+from opslib.change.lease import Lease, read_lease, take
+from opslib.change.sweep import sweep
+from opslib.evidence.archive import read_archive
+from opslib.model import Outcome, SetTraffic
+
+LONG = {"bake_s": 60, "max_bake_s": 60, "min_requests": 20, "stages": [50, 100], "lease_s": 30}
+HALF = {"blue": 50, "green": 50}
+
+
+def quiet(_):
+    """Nobody needs to hear it."""
+
+
+def start(world, **given):
+    """Run a canary in a thread; returns the thread and where its result will stand."""
+    results = []
+    run = {"canary": "green", **LONG, **given}
+    thread = threading.Thread(target=lambda: results.append(world.run("canary", **run)))
+    thread.start()
+    return thread, results
+
+
+def leave_lease(world, deadline):
+    """Leave what a machine leaves that died in the middle of a canary."""
+    lease = Lease("run-of-old", "ann@laptop", {"blue": 100}, HALF, deadline)
+    step = SetTraffic(world.name, {"blue": 100}, HALF)
+    set_traffic(world.workspace, step, 30.0, quiet, take(lease))
+
+
+def test_the_request_that_moves_the_traffic_takes_the_lease(make_world):
+    """As soon as traffic moves, the tags say who, where it returns to and until when; others wait or take over."""
+    world = make_world(green={})
+    thread, results = start(world)
+    endpoint = wait_until(lambda: (e := world.read()).traffic == HALF and e)
+    lease = read_lease(endpoint.tags)
+    assert lease.returns_to == {"blue": 100}
+    assert lease.holds == HALF
+    assert lease.deadline > datetime.now(UTC)
+    _, refused = world.run("scale", deployment="blue", instances=2)
+    assert refused.outcome is Outcome.REFUSED
+    assert f"another change is under way: {lease.owner}" in refused.reason
+    (swept,) = sweep(world.workspace, world.runs, quiet, world.name)
+    assert swept.outcome is None
+    assert world.read().traffic == HALF
+    (swept,) = sweep(world.workspace, world.runs, quiet, world.name, take_over=True)
+    assert swept.outcome is Outcome.SUCCEEDED
+    thread.join(60)
+    folder, record = results[0]
+    assert record.outcome is Outcome.FAILED
+    assert "somebody else took over" in record.reason
+    assert world.read().traffic == {"blue": 100}
+    assert not journal(folder, "rollout")
+
+
+def test_two_starters_cannot_both_win(make_world):
+    """Two canaries that start at once: one at most goes on, and the traffic is one's or back."""
+    world = make_world(green={}, red={})
+    quick = {
+        "bake_s": 3,
+        "max_bake_s": 3,
+        "min_requests": 1,
+        "late_data_s": 5,
+        "max_p95_ratio": 50,
+        "stages": [100],
+    }
+    with world.clients(rps=20):
+        threads = [start(world, **quick, canary=name) for name in ("green", "red")]
+        for thread, _ in threads:
+            thread.join(90)
+    outcomes = [results[0][1].outcome for _, results in threads]
+    assert outcomes.count(Outcome.SUCCEEDED) <= 1, [results[0][1].reason for _, results in threads]
+    endpoint = world.read()
+    assert read_lease(endpoint.tags) is None
+    assert endpoint.traffic in ({"blue": 100}, {"green": 100}, {"red": 100})
+
+
+def test_an_expired_lease_is_swept_by_the_next_run_and_recorded_as_one_of_its_own(make_world):
+    """A machine died in the middle of a canary: whoever comes next gives the traffic back first."""
+    world = make_world(green={})
+    leave_lease(world, datetime.now(UTC) - timedelta(seconds=1))
+    _, record = world.run("scale", deployment="green", instances=2, observe_s=1, late_data_s=1)
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    assert world.read().traffic == {"blue": 100}
+    runbooks = {record.runbook: record for _, record in read_archive(world.runs)}
+    assert runbooks["sweep"].outcome is Outcome.SUCCEEDED
+    assert "run-of-old" in runbooks["sweep"].reason
+
+
+def test_a_sweep_leaves_alone_what_somebody_changed_since(make_world):
+    """The lease goes, the traffic stays: it is a state that the dead change did not make."""
+    world = make_world(green={})
+    leave_lease(world, datetime.now(UTC) - timedelta(seconds=1))
+    step = SetTraffic(world.name, HALF, {"blue": 20, "green": 80})
+    set_traffic(world.workspace, step, 30.0, quiet)
+    (swept,) = sweep(world.workspace, world.runs, quiet)
+    assert swept.outcome is Outcome.HELD
+    endpoint = world.read()
+    assert endpoint.traffic == {"blue": 20, "green": 80}
+    assert read_lease(endpoint.tags) is None
+
+
+def test_a_canary_stops_where_somebody_else_moves_the_traffic(make_world):
+    """It never overwrites; it says what it saw and ends."""
+    world = make_world(green={})
+    thread, results = start(world)
+    wait_until(lambda: world.read().traffic == HALF)
+    wait_until(lambda: any(journal(folder, "applied") for folder, _ in read_archive(world.runs)))
+    step = SetTraffic(world.name, HALF, {"blue": 20, "green": 80})
+    set_traffic(world.workspace, step, 30.0, quiet)
+    thread.join(60)
+    _, record = results[0]
+    assert record.outcome is Outcome.FAILED
+    assert "left alone" in record.reason
+    assert world.read().traffic == {"blue": 20, "green": 80}
+
+
+def test_an_edit_of_tags_keeps_everything_else(make_world):
+    """Tags come and go; traffic, identity and the team's own tags stay."""
+    world = make_world()
+    before = world.read()
+    edit_tags(world.workspace, world.name, lambda tags: {**tags, "a": "1", "b": "2"}, 30.0, quiet)
+    edit_tags(world.workspace, world.name, lambda tags: {k: v for k, v in tags.items() if k != "a"}, 30.0, quiet)
+    after = world.read()
+    assert after.tags == {**before.tags, "b": "2"}
+    assert after.traffic == before.traffic
+    assert after.arm["identity"] == before.arm["identity"]

@@ -1,0 +1,75 @@
+"""The lease: written into tags and read back, taken once, renewed by its owner, removed by nobody else."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import endpoint
+
+from opslib.change.lease import PREFIX, Lease, drop, read_lease, renew, take
+from opslib.change.preflight import check_lease
+from opslib.errors import LeaseHeld
+from opslib.model import Level
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def lease(change="run-a", deadline=NOW + timedelta(minutes=5)):
+    return Lease(change, "ann@host", {"blue": 100}, {"blue": 90, "green": 10}, deadline)
+
+
+def test_a_lease_reads_back_from_its_tags():
+    """What the tags say is the lease, to the second."""
+    assert read_lease(lease().tags()) == lease()
+
+
+@given(st.dictionaries(st.text(max_size=10), st.text(max_size=10), max_size=5))
+def test_tags_that_hold_no_lease_are_none(tags):
+    """Whatever else stands in the tags is nobody's lease."""
+    assert read_lease(tags) is None
+
+
+@pytest.mark.parametrize("damage", [{"deadline": "soon"}, {"holds": "blue"}, {"returns-to": "blue=many"}])
+def test_a_lease_that_was_damaged_by_hand_is_none(damage):
+    """Nothing can be given back by tags that do not say where to."""
+    tags = lease().tags() | {PREFIX + name: value for name, value in damage.items()}
+    assert read_lease(tags) is None
+
+
+def test_taking_keeps_the_other_tags():
+    """A team's own tags stay as they are."""
+    tags = take(lease())({"owner": "claims"})
+    assert tags["owner"] == "claims"
+    assert read_lease(tags) == lease()
+    assert drop("run-a")(tags) == {"owner": "claims"}
+
+
+@pytest.mark.parametrize("deadline", [NOW - timedelta(days=1), NOW + timedelta(days=1)])
+def test_a_held_lease_is_not_taken(deadline):
+    """Not even an expired one: what it left is swept first."""
+    held = lease(deadline=deadline).tags()
+    with pytest.raises(LeaseHeld, match="ann@host holds it for run-a"):
+        take(lease("run-b"))(held)
+
+
+def test_only_its_owner_renews_and_removes_it():
+    """Who lost the lease learns it; who never had it cannot remove it."""
+    held = lease().tags()
+    later = lease(deadline=NOW + timedelta(hours=1))
+    assert read_lease(renew(later)(held)) == later
+    for tags in ({}, lease("run-b").tags()):
+        with pytest.raises(LeaseHeld, match="was lost"):
+            renew(later)(tags)
+    assert drop("run-b")(held) == held
+
+
+def test_preflight_tells_a_live_lease_from_an_expired_one():
+    """The one is waited for or taken over, the other is swept."""
+    held = endpoint({"blue": 90, "green": 10})
+    object.__setattr__(held, "tags", lease().tags())
+    live, expired = check_lease(held, NOW), check_lease(held, NOW + timedelta(hours=1))
+    assert live.level is expired.level is Level.BLOCKER
+    assert "--take-over" in live.mend
+    assert live.mend != expired.mend
+    assert check_lease(endpoint(), NOW).level is Level.OK
