@@ -20,6 +20,7 @@ _HOMES = {
     "connect": "opslib.azure.connect",
     "deploy": "opslib.change.deploy",
     "find_target": "opslib.change.rollback",
+    "forecast_canary": "opslib.change.canary",
     "plan_canary": "opslib.change.canary",
     "plan_deploy": "opslib.change.deploy",
     "plan_rollback": "opslib.change.rollback",

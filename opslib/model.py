@@ -227,14 +227,16 @@ class Served:
     """What one deployment served in one interval.
 
     `failures` counts answers for which `is_failure` holds; latencies are at the gateway, of all answers; None
-    where nothing was served.
+    where nothing was served. `above` is (threshold [ms], requests slower than it [count]), thresholds rising.
     """
 
     requests: int
     failures: int
     p50_ms: float | None = None
+    p90_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
+    above: tuple[tuple[float, int], ...] = ()
 
     @property
     def failure_rate(self) -> float | None:
@@ -337,25 +339,3 @@ class Receipt:
     started_at: datetime
     duration_s: float
     changed: bool = True
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of a rollout: the traffic it held, what was served meanwhile, and the verdict."""
-
-    traffic: Traffic
-    started_at: datetime
-    bake_s: float
-    observation: Observation | None
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """How a canary went: its stages in order and how it ended."""
-
-    outcome: Outcome
-    reason: str
-    stable: str
-    canary: str
-    stages: tuple[Stage, ...]

@@ -27,7 +27,8 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", mi
 """Name of an endpoint or deployment. Source: the rule that azure-ai-ml checks before it sends a request."""
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+Mode = Literal["observe", "advise", "act"]
+"""What a metric may do: be recorded, stop a promotion, or roll back too."""
 
 
 class RunbookParameters(BaseModel):
@@ -93,9 +94,8 @@ class WatchedParameters(RunbookParameters):
     )
     late_data_s: Seconds = Field(default=600.0, description="longest wait for late data [seconds]")
     min_requests: int = Field(default=200, ge=1, description="requests that a verdict needs [count]")
-    max_failure_rate: Fraction = Field(default=0.02, description="failures per request [fraction]")
+    max_failure_rate: float = Field(default=0.02, gt=0, lt=0.9, description="failures per request [fraction]")
     max_p95_ms: float = Field(default=1000.0, gt=0, description="95th percentile of latency [ms]")
-    max_p95_ratio: float = Field(default=1.5, ge=1, description="p95 over that of stable, or of before [ratio]")
 
 
 class DeployParameters(RunbookParameters):
@@ -126,6 +126,19 @@ class CanaryParameters(WatchedParameters):
     max_bake_s: Seconds = Field(
         default=1800.0, description="an undecided stage is watched up to this long [seconds]"
     )
+    alpha: float = Field(
+        default=0.05, gt=0, lt=0.5, description="chance of ever rolling back a good one [fraction]"
+    )
+    tolerated_slowdown: float = Field(default=0.05, ge=0, description="slower by this is no harm [fraction]")
+    max_slowdown: float = Field(default=0.2, gt=0, description="proved not slower by this to promote [fraction]")
+    proven_quantiles: list[float] = Field(
+        default=[0.5, 0.95, 0.99], description="quantiles of latency that promotion needs proof of [fraction]"
+    )
+    settle_s: Seconds = Field(default=120.0, description="age that numbers must have to be judged [seconds]")
+    warm_up_s: Seconds = Field(default=60.0, description="first traffic that is not judged [seconds]")
+    failures_mode: Mode = Field(default="act", description="may failures roll back")
+    latency_mode: Mode = Field(default="act", description="may latency roll back")
+    rehearse: bool = Field(default=False, description="judge stable against itself; move no traffic")
     probes: str = Field(default="", description="path of a .jsonl of requests and expected answers")
 
     @field_validator("stages")
@@ -137,6 +150,13 @@ class CanaryParameters(WatchedParameters):
             raise ValueError(f"the last stage must be 100, got {stages}: a canary nobody watches takes no traffic")
         return stages
 
+    @field_validator("proven_quantiles")
+    @classmethod
+    def _known(cls, quantiles: list[float]) -> list[float]:
+        if not set(quantiles) <= {0.5, 0.9, 0.95, 0.99}:
+            raise ValueError(f"quantiles must be among 0.5, 0.9, 0.95 and 0.99, got {quantiles}")
+        return quantiles
+
 
 class ScaleParameters(WatchedParameters):
     """Change the number of instances of a deployment, and show what that did."""
@@ -145,6 +165,7 @@ class ScaleParameters(WatchedParameters):
 
     deployment: Name = Field(description="deployment to scale")
     instances: int = Field(ge=1, le=50, description="instances wanted [count]")
+    max_p95_ratio: float = Field(default=1.5, ge=1, description="p95 over that of before [ratio]")
     observe_s: Seconds = Field(default=300.0, description="observation before and after [seconds]")
 
 

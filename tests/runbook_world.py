@@ -39,6 +39,21 @@ def run(body):
 """
 
 
+QUICK_CANARY: dict[str, object] = {
+    "bake_s": 6,
+    "max_bake_s": 18,
+    "min_requests": 20,
+    "late_data_s": 10,
+    "settle_s": 0,
+    "warm_up_s": 0,
+    "max_failure_rate": 0.1,
+    "tolerated_slowdown": 3,
+    "max_slowdown": 20,
+    "proven_quantiles": [0.5],
+}
+"""A canary that is judged within seconds: wide limits, since little is proved in seconds on a busy machine."""
+
+
 @dataclass(frozen=True)
 class World:
     """One endpoint with a stable deployment `blue`, and what is needed to change it."""

@@ -3,6 +3,7 @@
 A hold gives the traffic back too: when the run ends nobody watches, and a canary that nobody watches takes none.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import sleep
 
@@ -11,22 +12,15 @@ from opslib.azure.monitor import Source, find_source
 from opslib.azure.scoring import read_probes, scoring_client
 from opslib.change import plan as planning
 from opslib.change import preflight
+from opslib.change.judging import Bench, forecast, to_interval
 from opslib.change.leasehold import Leasehold
 from opslib.change.observe import look, pause_s
+from opslib.change.rollout import Rollout, Stage
 from opslib.change.run import Run
 from opslib.errors import ObserveError
-from opslib.judge.rule import Limits, judge
-from opslib.model import (
-    Decision,
-    Endpoint,
-    Finding,
-    Outcome,
-    Plan,
-    ProbeResult,
-    Rollout,
-    SetTraffic,
-    Stage,
-)
+from opslib.judge import Plan as BakePlan
+from opslib.judge import after_hold, rehearse
+from opslib.model import Endpoint, Finding, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.parameters import CanaryParameters
 
 
@@ -44,6 +38,7 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> tuple[Finding,
         preflight.check_off_traffic(before, p.canary),
         preflight.check_rollback_target(before),
         _check_monitoring(run, before),
+        _check_outlook(run, before),
         preflight.check_probes(_ask(run, before) if ready.level == "ok" else (), p.canary),
     )
     return run.note("preflight", findings)
@@ -71,72 +66,104 @@ def walk(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     stable = plan.before.stable or ""
     if run.parameters.dry_run:
         return Rollout(Outcome.PLANNED, "dry run: no traffic was moved", stable, canary, ())
+    source = _source(run, plan.before)
+    bench = Bench.open(run, plan.before, source, canary)
+    if run.parameters.rehearse:
+        return _rehearse(run, bench)
     stages: list[Stage] = []
     leasehold = Leasehold(run, plan)
     try:
         for step in plan.steps:
             assert isinstance(step, SetTraffic)
             leasehold.move(step)
-            stages.append(_bake(run, leasehold, step, stable, canary))
-            if stages[-1].verdict.decision is not Decision.PROMOTE:
+            stages.append(_bake(run, leasehold, step, bench))
+            if stages[-1].verdict.outcome != "promote":
                 break
     except BaseException:
         leasehold.give_back()
         raise
-    outcome = _OUTCOMES[stages[-1].verdict.decision]
-    rollout = Rollout(outcome, _reason(stages[-1], canary), stable, canary, tuple(stages))
+    outcome = _OUTCOMES[stages[-1].verdict.outcome]
+    rollout = Rollout(outcome, _reason(stages[-1], canary), stable, canary, tuple(stages), bench.lines)
     if outcome is Outcome.SUCCEEDED:
-        run.journal.write("rollout", rollout)
+        run.journal.write("rollout", replace(rollout, lines=()))
         leasehold.give_up()
         return rollout
     leasehold.give_back()
-    return run.note("rollout", rollout)
+    run.journal.write("rollout", replace(rollout, lines=()))
+    return rollout
 
 
-_OUTCOMES = {
-    Decision.PROMOTE: Outcome.SUCCEEDED,
-    Decision.HOLD: Outcome.HELD,
-    Decision.ROLLBACK: Outcome.ROLLED_BACK,
-}
+_OUTCOMES = {"promote": Outcome.SUCCEEDED, "hold": Outcome.HELD, "rollback": Outcome.ROLLED_BACK}
 
 
-def _bake(run: Run[CanaryParameters], leasehold: Leasehold, step: SetTraffic, stable: str, canary: str) -> Stage:
-    """Watch one stage until it is decided; an undecided one is extended up to `max_bake_s`."""
-    p = run.parameters
-    source = find_source(run.workspace, run.read_endpoint(), p.source)
-    started_at = datetime.now(UTC)
-    bake_s = step.bake_s
-    run.say(f"baking {planning.describe_traffic(step.after)} for {bake_s:g} s, watched by {source.name}")
+def _source(run: Run[CanaryParameters], endpoint: Endpoint) -> Source:
+    """Choose the source, in a grain that gives a bake a score of intervals; at least 1 s, at most a minute."""
+    grain_s = float(max(1, min(60, int(run.parameters.bake_s / 20))))
+    return find_source(run.workspace, endpoint, run.parameters.source, grain_s)
+
+
+def _bake(run: Run[CanaryParameters], leasehold: Leasehold, step: SetTraffic, bench: Bench) -> Stage:
+    """Watch one stage until it is decided; a hold that more traffic can decide extends it, up to `max_bake_s`."""
+    p, weight = run.parameters, step.after.get(bench.canary, 0)
+    run.read_endpoint()
+    started_at, bake_s = datetime.now(UTC), step.bake_s
+    bench.begin_stage()
+    run.say(f"baking {planning.describe_traffic(step.after)} for {bake_s:g} s, watched by {bench.source.name}")
     while True:
         leasehold.stay(step)
-        seen = look(source, started_at, started_at + timedelta(seconds=bake_s), p.late_data_s)
+        end = started_at + timedelta(seconds=bake_s)
+        seen = look(bench.source, started_at, end, p.late_data_s, bench.lag_s, bench.thresholds_ms())
         if seen.silence:
-            run.say(f"the {source.name} is silent: {seen.silence}")
-        verdict = judge(
-            seen.observation,
-            canary=canary,
-            stable=stable if step.after.get(stable) else None,
-            limits=Limits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio),
-            bake_over=seen.over,
-        )
-        run.journal.write("look", {"observation": seen.observation, "verdict": verdict})
-        if verdict.decision is Decision.HOLD and bake_s < p.max_bake_s and not seen.waited_out:
-            bake_s = min(bake_s + step.bake_s, p.max_bake_s)
-            run.say(f"not decided ({verdict.reason}): watched for {bake_s:g} s in all")
-        elif verdict.decision is not Decision.CONTINUE:
-            run.say(f"{verdict.decision} at {step.after.get(canary)} %: {verdict.reason}")
+            run.say(f"the {bench.source.name} is silent: {seen.silence}")
+        verdict = bench.judge(seen.observation, weight=weight, bake_over=seen.over)
+        run.say(verdict.sentence)
+        if verdict.outcome == "hold" and bake_s < p.max_bake_s and not seen.waited_out:
+            action, why = after_hold(verdict, "rollback", baked_s=bake_s, max_bake_s=p.max_bake_s)
+            bake_s = min(bake_s + step.bake_s, p.max_bake_s) if action == "extend" else p.max_bake_s
+            run.say(f"watched for {bake_s:g} s in all: {why}")
+        elif verdict.outcome != "continue":
             return Stage(step.after, started_at, bake_s, seen.observation, verdict)
-        else:
-            run.say(f"{verdict.decision}: {verdict.reason}")
-        sleep(pause_s(source, step.bake_s))
+        sleep(pause_s(bench.source, step.bake_s))
+
+
+def _rehearse(run: Run[CanaryParameters], bench: Bench) -> Rollout:
+    """Judge stable against itself on what it has just served: an innocent canary, rolled back how often."""
+    p = run.parameters
+    until = datetime.now(UTC) - timedelta(seconds=bench.lag_s)
+    since = until - timedelta(seconds=p.bake_s * len(p.stages))
+    observation = bench.source.observe(since, until, bench.thresholds_ms())
+    intervals = [to_interval(grain, bench, 0.0) for grain in observation.intervals if grain.length_s > 0]
+    found = rehearse(bench.state, intervals, bench.criteria, weight=p.stages[0], seed=REHEARSAL_SEED)
+    run.journal.write("rehearsal", found)
+    run.say(found.sentence)
+    return Rollout(
+        Outcome.PLANNED, f"rehearsal, no traffic was moved. {found.sentence}", bench.stable, bench.canary, ()
+    )
+
+
+REHEARSAL_SEED = 20260101
+"""Seeds the random splits of a rehearsal: the same minutes give the same answer."""
 
 
 def _check_monitoring(run: Run[CanaryParameters], before: Endpoint) -> Finding:
     try:
-        source: Source = find_source(run.workspace, before, run.parameters.source)
+        source = _source(run, before)
     except ObserveError as error:
         return preflight.check_monitoring("", 0.0, 0.0, str(error))
     return preflight.check_monitoring(source.name, source.shortest_bake_s, run.parameters.bake_s, "")
+
+
+def _check_outlook(run: Run[CanaryParameters], before: Endpoint) -> Finding:
+    try:
+        found = forecast_canary(run, before)
+    except ObserveError as error:
+        return preflight.check_outlook(None, str(error))
+    return preflight.check_outlook(found, "no traffic was seen in the last minutes")
+
+
+def forecast_canary(run: Run[CanaryParameters], before: Endpoint) -> BakePlan | None:
+    """Say what the first stage can show at the traffic of the last minutes, and how soon; None without traffic."""
+    return run.note("forecast", forecast(run, _source(run, before), before))
 
 
 def _ask(run: Run[CanaryParameters], before: Endpoint) -> tuple[ProbeResult, ...]:
@@ -149,7 +176,6 @@ def _ask(run: Run[CanaryParameters], before: Endpoint) -> tuple[ProbeResult, ...
 
 
 def _reason(stage: Stage, canary: str) -> str:
-    verdict = stage.verdict
-    if verdict.decision is Decision.PROMOTE:
-        return f"{canary} takes all traffic; {verdict.reason}"
-    return f"{verdict.decision} at {stage.traffic.get(canary)} % of traffic: {verdict.reason}"
+    if stage.verdict.outcome == "promote":
+        return f"{canary} takes all traffic. {stage.verdict.sentence}"
+    return f"at {stage.traffic.get(canary)} % of traffic: {stage.verdict.sentence}"

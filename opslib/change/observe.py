@@ -1,5 +1,6 @@
 """Watch what is served, without trusting a source that is silent or late."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -22,7 +23,14 @@ class Look:
     silence: str = ""
 
 
-def look(source: Source, since: datetime, end: datetime, late_data_s: float) -> Look:
+def look(
+    source: Source,
+    since: datetime,
+    end: datetime,
+    late_data_s: float,
+    settle_s: float = 0.0,
+    thresholds_ms: Sequence[float] = (),
+) -> Look:
     """Read a source once.
 
     One failed read must neither end a canary nor count as a look at a quiet endpoint: the watermark stays unknown,
@@ -36,16 +44,21 @@ def look(source: Source, since: datetime, end: datetime, late_data_s: float) -> 
         The time to be watched; it may not have passed yet [UTC].
     late_data_s
         Longest wait for data after `end` [seconds].
+    settle_s
+        Age that numbers must have before they count [seconds].
+    thresholds_ms
+        Latencies at which to count, where the source counts requests [ms].
     """
     now = datetime.now(UTC)
     silence = ""
     try:
-        observation = source.observe(since, min(now, end))
+        observation = source.observe(since, min(now, end), thresholds_ms)
     except ObserveError as error:
         observation = Observation(source.name, since, min(now, end), watermark=None, total={})
         silence = str(error)
     waited_out = now >= end + timedelta(seconds=late_data_s)
-    return Look(observation, now >= end and (observation.complete or waited_out), waited_out, silence)
+    settled = now >= end + timedelta(seconds=settle_s) and observation.complete
+    return Look(observation, settled or waited_out, waited_out, silence)
 
 
 def pause_s(source: Source, length_s: float) -> float:

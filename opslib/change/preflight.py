@@ -5,6 +5,7 @@ from datetime import datetime
 
 from opslib.change.lease import describe, read_lease
 from opslib.errors import PreflightError
+from opslib.judge import Plan as BakePlan
 from opslib.model import Endpoint, Finding, Level, ProbeResult
 
 
@@ -142,6 +143,17 @@ def check_monitoring(source: str, shortest_bake_s: float, bake_s: float, problem
             f"Bake for at least {shortest_bake_s:g} s, or keep the request log by a diagnostic setting.",
         )
     return _ok("monitoring", f"the {source} shows what is served")
+
+
+def check_outlook(outlook: BakePlan | None, silence: str) -> Finding:
+    """The first stage can decide within its longest bake."""
+    if outlook is None:
+        return Finding(
+            "bake", Level.WARNING, f"nothing can be forecast: {silence}", "Without traffic it will hold."
+        )
+    if not outlook.decides:
+        return _blocker("bake", outlook.advice, "Plan a longer max_bake_s, a larger first stage, or wider limits.")
+    return _ok("bake", outlook.advice)
 
 
 def check_probes(results: Sequence[ProbeResult], deployment: str) -> Finding:

@@ -23,18 +23,24 @@ from opslib.model import Outcome
 from opslib.runbook import execute
 from opslib.show.table import Table
 
-RATE = 40
+RATE = 60
 """Client requests per second, as HarborShield's claim handlers send them."""
 
+WATCHED = {"min_requests": 50, "late_data_s": 60, "source": "request log"}
+
 QUICK = {
-    "bake_s": 15,
-    "max_bake_s": 45,
-    "min_requests": 50,
-    "late_data_s": 60,
-    "max_p95_ratio": 4,
-    "source": "request log",
+    **WATCHED,
+    "bake_s": 20,
+    "max_bake_s": 60,
+    "settle_s": 0,
+    "warm_up_s": 2,
+    "max_failure_rate": 0.05,
+    "tolerated_slowdown": 1.0,
+    "max_slowdown": 4.0,
+    "proven_quantiles": [0.5, 0.95],
 }
-"""A demonstration bakes for seconds, so it reads the request log; production bakes for minutes."""
+"""A demonstration bakes for seconds, so it reads the request log with wide limits: what is proved in seconds
+on a busy laptop is little. Production bakes for minutes, with the defaults."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +90,11 @@ def _acts(repository: Path) -> tuple[Act, ...]:
     return (
         Act("deploy", {"definition": path("green.yml"), "probes": path("probes-v2.jsonl")}),
         Act("canary", {"canary": "green", "probes": path("probes-v2.jsonl"), **QUICK}),
-        Act("scale", {"deployment": "green", "instances": 2, "observe_s": 15, **_watched(QUICK)}),
+        Act("scale", {"deployment": "green", "instances": 2, "observe_s": 15, "max_p95_ratio": 4, **WATCHED}),
         Act("rollback", {"probes": path("probes-v1.jsonl")}),
         Act("deploy", {"definition": path("amber.yml"), "probes": path("probes-v3.jsonl")}),
         Act("canary", {"canary": "amber", "probes": path("probes-v3.jsonl"), **QUICK}, Outcome.ROLLED_BACK),
     )
-
-
-def _watched(quick: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in quick.items() if name not in {"bake_s", "max_bake_s"}}
 
 
 def _perform(act: Act, archive: Path) -> Played:

@@ -45,7 +45,7 @@ def decisions(event: Event) -> Iterator[dict[str, Any]]:
     match event["event"]:
         case "look":
             verdict = data["verdict"]
-            yield when | {"decision": verdict["decision"], "reason": verdict["reason"]} | data
+            yield when | data | {"decision": verdict["decision"], "reason": verdict["reason"]}
         case "preflight":
             worst = "blocked" if any(f["level"] == "blocker" for f in data) else "clear"
             yield when | {"decision": worst, "findings": data}
@@ -62,10 +62,16 @@ def gates(event: Event) -> Iterator[dict[str, Any]]:
             yield {"gate": finding["check"], "result": finding["level"], "evidence": finding["evidence"]}
     if event["event"] == "rollout":
         for stage in event["data"]["stages"]:
-            for measured in stage["verdict"]["measurements"]:
-                numbers = {k: measured.get(k) for k in ("canary", "stable", "limit")}
-                named = {"gate": measured["criterion"], "stage": stage["traffic"], "result": measured["result"]}
-                yield named | numbers | {"evidence": measured["reason"]}
+            for proof in stage["verdict"]["proofs"]:
+                numbers = {k: proof[k] for k in ("canary_share", "stable_share", "bound", "canary_n", "p", "alpha")}
+                result = "proven" if proof["p"] <= proof["alpha"] else "not proven"
+                yield {"gate": proof["place"], "stage": stage["traffic"], "result": result} | numbers
+            yield {
+                "gate": "no evidence of harm",
+                "stage": stage["traffic"],
+                "result": stage["verdict"]["outcome"],
+                "evidence": stage["verdict"]["sentence"],
+            }
 
 
 def correlation_ids(events: Sequence[Event]) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from opslib.change.rollout import Rollout
 from opslib.change.scale import Scaled
-from opslib.model import Interval, Rollout, Served
+from opslib.judge import series
+from opslib.model import Interval, Served
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,33 +36,56 @@ class Picture:
 
 
 def plot(rollout: Rollout) -> Picture:
-    """Draw what both deployments served over the stages: requests, failures and p95."""
+    """Draw the evidence against the canary, and what both deployments served, over the stages."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
 
-    figure = Figure(figsize=(9, 6), layout="constrained", facecolor="white")
-    axes = figure.subplots(3, 1, sharex=True)
-    stages = [s.observation.intervals for s in rollout.stages if s.observation]
+    figure = Figure(figsize=(9, 8), layout="constrained", facecolor="white")
+    axes = figure.subplots(4, 1, sharex=True)
+    stages = [stage.observation.intervals for stage in rollout.stages]
     rows: Sequence[tuple[Axes, str, Callable[[Interval, Served], float | None]]] = (
-        (axes[0], "requests per second", lambda i, s: s.requests / i.length_s if i.length_s else None),
-        (axes[1], "failures [%]", lambda _, s: 100 * s.failures / s.requests if s.requests else None),
-        (axes[2], "p95 [ms]", lambda _, s: s.p95_ms),
+        (axes[1], "requests per second", lambda i, s: s.requests / i.length_s if i.length_s else None),
+        (axes[2], "failures [%]", lambda _, s: 100 * s.failures / s.requests if s.requests else None),
+        (axes[3], "p95 [ms]", lambda _, s: s.p95_ms),
     )
+    _draw_evidence(axes[0], rollout)
     for axis, label, value in rows:
         for number, name in enumerate((rollout.stable, rollout.canary)):
             for intervals in stages:
                 _draw(axis, intervals, name, number, value)
         axis.set_ylabel(label)
         axis.set_ylim(bottom=0)
+    for axis in axes:
         axis.grid(alpha=0.3)
         _mark_stages(axis, rollout)
-    lines = {str(line.get_label()): line for line in axes[0].get_lines() if len(line.get_xdata()) > 0}
+    lines = {str(line.get_label()): line for line in axes[1].get_lines() if len(line.get_xdata()) > 0}
     named = {label: line for label, line in lines.items() if not label.startswith("_")}
-    axes[0].legend(named.values(), named.keys(), loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    axes[1].set_ylim(top=max(1.0, axes[1].get_ylim()[1]))
+    axes[1].legend(named.values(), named.keys(), loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes[2].set_ylim(top=max(1.0, axes[2].get_ylim()[1]))
     axes[0].set_title(f"Canary {rollout.canary} against {rollout.stable}: {rollout.outcome}")
-    axes[2].set_xlabel("time [UTC]")
-    axes[2].tick_params(axis="x", rotation=30)
-    return _picture(figure, f"Requests, failures and p95 of both deployments by time. {rollout.reason}")
+    axes[3].set_xlabel("time [UTC]")
+    axes[3].tick_params(axis="x", rotation=30)
+    return _picture(figure, f"Evidence of harm, requests, failures and p95 by time. {rollout.reason}")
+
+
+def _draw_evidence(axis: "Axes", rollout: Rollout) -> None:
+    """How many times likelier harm is than none, on a log axis, and where it rolls back."""
+    columns = series(rollout.lines)
+    times = [datetime.fromtimestamp(line.start_s + line.length_s, UTC) for line in rollout.lines]
+    axis.set_yscale("log")
+    axis.set_ylabel("evidence of harm")
+    for number, (name, metric) in enumerate(columns.metrics.items()):
+        axis.plot(times, metric["evidence"], linewidth=0.8, color=GREYS[number % len(GREYS)], label=name)  # type: ignore[arg-type]
+    axis.plot(times, columns.evidence, color="black", linewidth=1.8, label="all, weighted")  # type: ignore[arg-type]
+    if rollout.lines:
+        axis.axhline(
+            columns.threshold, color=COLOURS[1], linestyle="--", label=f"rolls back: {columns.threshold:.0f}"
+        )
+        axis.set_ylim(top=max(axis.get_ylim()[1], 3 * columns.threshold))
+        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+
+
+GREYS = ("#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#999999")
+"""One for each metric. Source: as above."""
 
 
 def plot_scale(scaled: Scaled) -> Picture:

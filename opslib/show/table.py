@@ -9,10 +9,12 @@ from typing import Any
 from opslib.change.deploy import Deployed
 from opslib.change.plan import az_command, describe_step, describe_traffic
 from opslib.change.rollback import RolledBack
+from opslib.change.rollout import Rollout
 from opslib.change.run import Run
 from opslib.change.scale import Scaled
 from opslib.evidence.record import Record
-from opslib.model import Endpoint, Finding, Level, Plan, ProbeResult, Rollout, Served
+from opslib.judge import Plan as BakePlan
+from opslib.model import Endpoint, Finding, Level, Plan, ProbeResult, Served
 
 _MARKS = {Level.OK: "✓ ok", Level.WARNING: "! warning", Level.BLOCKER: "✗ blocker"}
 
@@ -126,13 +128,35 @@ def plan_table(run: Run[Any], plan: Plan) -> Table:
 def _rollout(rollout: Rollout) -> Table:
     rows = []
     for stage in rollout.stages:
-        total = stage.observation.total if stage.observation else {}
+        total = stage.observation.total
         for name in (rollout.stable, rollout.canary):
             served = total.get(name, Served(0, 0))
-            decision = str(stage.verdict.decision) if name == rollout.canary else ""
+            decision = stage.verdict.outcome if name == rollout.canary else ""
             rows.append((f"{stage.traffic.get(name, 0)} %", name, *_served(served), decision))
     columns = ("traffic", "deployment", "requests", "failures", "p50", "p95", "p99", "verdict")
     return Table(f"Canary {rollout.canary}: {rollout.outcome}", columns, rows, note=rollout.reason)
+
+
+@table.register
+def _proofs(outlook: BakePlan) -> Table:
+    """What the first stage can show, and in how many minutes."""
+    rows = [
+        (row.metric, row.change, _minutes(row.detect_minutes), _minutes(row.prove_minutes))
+        for row in outlook.forecasts
+    ]
+    columns = ("metric", "change", "minutes to roll back such a change", "minutes to prove its absence")
+    return Table("What the first stage can show", columns, rows, note=outlook.advice)
+
+
+@table.register(type(None))
+def _nothing(value: None) -> Table:
+    """Nothing is known."""
+    del value
+    return Table("Nothing to show", ("known",), [("nothing was served in the last minutes",)])
+
+
+def _minutes(value: float | None) -> str:
+    return "" if value is None else f"{value:,.1f}"
 
 
 @table.register

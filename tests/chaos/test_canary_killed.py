@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from awaiting import wait_until
+from runbook_world import QUICK_CANARY
 
 from opslib.change.lease import read_lease
 from opslib.change.sweep import close_left_open, sweep
@@ -29,7 +30,7 @@ KILLS = int(os.environ.get("OPSLIB_CHAOS_KILLS", "12"))
 SEED = 20260101
 WHOM = ("kernel", "runner", "both", "both and guardian")
 WHEN = ("opened", "preflight", "plan", "applying", "applied", "look", "finished")
-QUICK = {"bake_s": 2, "max_bake_s": 4, "min_requests": 5, "late_data_s": 5, "max_p95_ratio": 50, "lease_s": 6}
+QUICK = {**QUICK_CANARY, "bake_s": 3, "max_bake_s": 6, "lease_s": 6}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """The rollback runbook, executed by papermill against the sandbox."""
 
+from runbook_world import QUICK_CANARY
+
 from opslib.model import Outcome
 
-QUICK = {"bake_s": 3, "max_bake_s": 9, "min_requests": 10, "late_data_s": 10, "max_p95_ratio": 20, "stages": [100]}
+QUICK = {**QUICK_CANARY, "stages": [100]}
 
 
 def test_passes_back_to_the_last_known_good_that_the_archive_tells(make_world):

@@ -1,0 +1,140 @@
+"""Azure Monitor's metrics of one endpoint: one point a minute, several minutes late.
+
+Percentiles come by the minute and can only be averaged over longer times.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from opslib.azure.clock import read_time, whole_minute, write_time
+from opslib.azure.connect import Workspace
+from opslib.errors import AzureError, ObserveError
+from opslib.model import Interval, Observation, Served, is_failure
+
+METRICS_API_VERSION = "2023-10-01"
+
+PERCENTILES = (50, 90, 95, 99)
+"""Those that Azure Monitor publishes of RequestLatency."""
+
+UNSETTLED = timedelta(minutes=5)
+"""Newest minutes in which a zero means "not yet": Azure Monitor shows zeros until a minute is ingested."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Azure Monitor's metrics of one endpoint: one point a minute, several minutes late."""
+
+    workspace: Workspace
+    endpoint_id: str
+    name: str = "metrics"
+    grain_s: float = 60.0
+    shortest_bake_s: float = 120.0
+    least_lag_s: float = 240.0
+
+    def observe(self, since: datetime, until: datetime, thresholds_ms: Sequence[float] = ()) -> Observation:
+        """Sum the whole minutes between two times; nothing is known of thresholds but what percentiles tell.
+
+        Requests are sums of RequestsPerMinute (Average, PT1M). Percentiles over the whole time are means of the
+        minutes' percentiles weighted by requests: an approximation, since percentiles do not add up.
+        """
+        del thresholds_ms
+        first, last = whole_minute(since, up=True), whole_minute(until, up=False)
+        shown_until = max(last, whole_minute(datetime.now(UTC), up=False))
+        counts = self._read("RequestsPerMinute", ("deployment", "statusCode"), first, shown_until)
+        requests: dict[datetime, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        failures: dict[datetime, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for (deployment, code), points in counts.items():
+            for minute, value in points.items():
+                requests[minute][deployment] += round(value)
+                failures[minute][deployment] += round(value) if is_failure(int(code)) else 0
+        quantiles = {q: self._read(f"RequestLatency_P{q}", ("deployment",), first, last) for q in PERCENTILES}
+        intervals = tuple(
+            Interval(minute, 60.0, _minute(minute, requests[minute], failures[minute], quantiles))
+            for minute in sorted(requests)
+            if minute < last
+        )
+        return Observation(
+            self.name, first, last, _settled(requests), _add_up(i.served for i in intervals), intervals
+        )
+
+    def quantiles_ms(
+        self, deployment: str, since: datetime, until: datetime, quantiles: Sequence[float]
+    ) -> tuple[float, ...]:
+        """Nothing: the judge takes stable's quantiles from the published percentiles of the first minutes."""
+        del deployment, since, until, quantiles
+        return ()
+
+    def _read(
+        self, metric: str, dimensions: tuple[str, ...], since: datetime, until: datetime
+    ) -> dict[tuple[str, ...], dict[datetime, float]]:
+        """Read a metric's minutes by its dimensions; a minute without data is left out, not zero."""
+        if since >= until:
+            return {}
+        query = {
+            "metricnames": metric,
+            "interval": "PT1M",
+            "aggregation": "Average",
+            "timespan": f"{write_time(since)}/{write_time(until)}",
+            "$filter": " and ".join(f"{dimension} eq '*'" for dimension in dimensions),
+        }
+        try:
+            path = f"{self.endpoint_id}/providers/Microsoft.Insights/metrics"
+            answer = self.workspace.arm.get(path, METRICS_API_VERSION, **query)
+        except AzureError as error:
+            raise ObserveError(f"the metrics cannot be read: {error}") from error
+        series = {}
+        for one in answer["value"][0]["timeseries"]:
+            values = {v["name"]["value"].lower(): v["value"] for v in one.get("metadatavalues", [])}
+            key = tuple(values.get(dimension.lower(), "") for dimension in dimensions)
+            points = {read_time(p["timeStamp"]): p["average"] for p in one["data"] if p.get("average") is not None}
+            series[key] = points
+        return series
+
+
+Quantiles = Mapping[int, Mapping[tuple[str, ...], Mapping[datetime, float]]]
+
+
+def _minute(
+    minute: datetime, requests: Mapping[str, int], failures: Mapping[str, int], quantiles: Quantiles
+) -> dict[str, Served]:
+    return {
+        name: _served(count, failures[name], [quantiles[q].get((name,), {}).get(minute) for q in PERCENTILES])
+        for name, count in requests.items()
+        if count
+    }
+
+
+def _add_up(intervals: Iterable[Mapping[str, Served]]) -> dict[str, Served]:
+    """Add intervals up by deployment; latencies are means weighted by requests."""
+    by_name: dict[str, list[Served]] = defaultdict(list)
+    for served in intervals:
+        for name, one in served.items():
+            by_name[name].append(one)
+    return {
+        name: _served(
+            sum(one.requests for one in many),
+            sum(one.failures for one in many),
+            [_weighted_mean(many, field) for field in ("p50_ms", "p90_ms", "p95_ms", "p99_ms")],
+        )
+        for name, many in by_name.items()
+    }
+
+
+def _served(requests: int, failures: int, latencies_ms: Sequence[float | None]) -> Served:
+    p50_ms, p90_ms, p95_ms, p99_ms = latencies_ms
+    return Served(requests, failures, p50_ms, p90_ms, p95_ms, p99_ms)
+
+
+def _weighted_mean(many: list[Served], field: str) -> float | None:
+    known = [(getattr(one, field), one.requests) for one in many if getattr(one, field) is not None]
+    weight = sum(requests for _, requests in known)
+    return sum(value * requests for value, requests in known) / weight if weight else None
+
+
+def _settled(requests: Mapping[datetime, Mapping[str, int]]) -> datetime | None:
+    """End of the newest minute that is known to be whole."""
+    unsettled = datetime.now(UTC) - UNSETTLED
+    shown = [minute for minute, counts in requests.items() if any(counts.values()) or minute < unsettled]
+    return max(shown) + timedelta(minutes=1) if shown else None

@@ -1,0 +1,130 @@
+"""The request log of one endpoint (`AmlOnlineEndpointTrafficLog`): every request, counted one by one.
+
+It needs a diagnostic setting on the endpoint, and comes a few seconds to a few minutes late.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from azure.core.exceptions import AzureError as CoreError
+from azure.core.exceptions import HttpResponseError
+from azure.monitor.query import LogsQueryClient, LogsQueryPartialResult
+
+from opslib.azure.arm import describe
+from opslib.azure.clock import kql_time, read_time
+from opslib.azure.connect import Workspace
+from opslib.azure.scoring import PROBE_PREFIX
+from opslib.errors import ObserveError
+from opslib.model import FAILURE_CODES, Interval, Observation, Served
+
+TRAFFIC_LOG = "AmlOnlineEndpointTrafficLog"
+
+LEAST_FOR_QUANTILES = 50
+"""Requests below which a tail quantile says nothing [count]."""
+
+
+@dataclass(frozen=True)
+class RequestLog:
+    """The request log of one endpoint: every request, a few seconds to a few minutes late."""
+
+    workspace: Workspace
+    endpoint_id: str
+    grain_s: float = 5.0
+    name: str = "request log"
+    shortest_bake_s: float = 1.0
+    least_lag_s: float = 0.0
+
+    def observe(self, since: datetime, until: datetime, thresholds_ms: Sequence[float] = ()) -> Observation:
+        """Count users' requests between two times; the runbooks' own probes are left out."""
+        summarize = _SUMMARIZE + "".join(
+            f", above_{n} = countif(TotalDurationMs > {threshold:.3f})" for n, threshold in enumerate(thresholds_ms)
+        )
+        window = f"where TimeGenerated >= {kql_time(since)} and TimeGenerated < {kql_time(until)}"
+        users = f'where XMSClientRequestId !startswith "{PROBE_PREFIX}" and isnotempty(DeploymentName)'
+        total = self._query(f"{TRAFFIC_LOG} | {window} | {users} | {summarize} by DeploymentName", since)
+        grain = f"bin(TimeGenerated, {self.grain_s:.0f}s)"
+        rows = self._query(
+            f"{TRAFFIC_LOG} | {window} | {users} | {summarize} by DeploymentName, {grain}"
+            " | order by TimeGenerated asc",
+            since,
+        )
+        newest = self._query(
+            f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} | summarize newest = max(TimeGenerated)",
+            since,
+        )
+        intervals: dict[datetime, dict[str, Served]] = defaultdict(dict)
+        for row in rows:
+            intervals[read_time(row["TimeGenerated"])][row["DeploymentName"]] = _served(row, thresholds_ms)
+        return Observation(
+            source=self.name,
+            since=since,
+            until=until,
+            watermark=next((read_time(row["newest"]) for row in newest if row["newest"]), None),
+            total={row["DeploymentName"]: _served(row, thresholds_ms) for row in total},
+            intervals=tuple(
+                _clipped(start, self.grain_s, since, until, intervals[start]) for start in sorted(intervals)
+            ),
+        )
+
+    def quantiles_ms(
+        self, deployment: str, since: datetime, until: datetime, quantiles: Sequence[float]
+    ) -> tuple[float, ...]:
+        """Quantiles of the latency of users' requests; empty where there were too few to tell [ms]."""
+        columns = ", ".join(f"q{n} = percentile(TotalDurationMs, {100 * q:g})" for n, q in enumerate(quantiles))
+        rows = self._query(
+            f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} and TimeGenerated < {kql_time(until)}"
+            f' | where DeploymentName =~ "{deployment}" and XMSClientRequestId !startswith "{PROBE_PREFIX}"'
+            f" | summarize requests = count(), {columns}",
+            since,
+        )
+        if not rows or rows[0]["requests"] < LEAST_FOR_QUANTILES:
+            return ()
+        return tuple(float(rows[0][f"q{n}"]) for n in range(len(quantiles)))
+
+    def answered_by(self, client_request_ids: Iterable[str], since: datetime) -> dict[str, str]:
+        """Name the deployment that answered each of our own requests, as far as the log shows them yet."""
+        ids = ", ".join(f'"{i}"' for i in client_request_ids)
+        rows = self._query(
+            f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} | where XMSClientRequestId in ({ids})"
+            " | project XMSClientRequestId, DeploymentName",
+            since,
+        )
+        return {row["XMSClientRequestId"]: row["DeploymentName"] for row in rows}
+
+    def _query(self, kql: str, since: datetime) -> list[dict[str, Any]]:
+        try:
+            with LogsQueryClient(self.workspace.credential, endpoint=self.workspace.log_analytics) as client:
+                answer = client.query_resource(self.endpoint_id, kql, timespan=(since, datetime.now(UTC)))
+        except HttpResponseError as error:
+            raise ObserveError(f"the request log cannot be read: {describe(error)}\n{kql}") from error
+        except CoreError as error:
+            raise ObserveError(f"the request log cannot be read: {error.message}") from error
+        if isinstance(answer, LogsQueryPartialResult):
+            raise ObserveError(f"the request log answered in part only: {answer.partial_error}\n{kql}")
+        return [dict(zip(table.columns, row, strict=True)) for table in answer.tables for row in table.rows]
+
+
+def _clipped(
+    start: datetime, grain_s: float, since: datetime, until: datetime, served: Mapping[str, Served]
+) -> Interval:
+    """The part of a grain that was observed: the first and the last one are cut."""
+    first, last = max(start, since), min(start + timedelta(seconds=grain_s), until)
+    return Interval(first, (last - first).total_seconds(), served)
+
+
+def _served(row: Mapping[str, Any], thresholds_ms: Sequence[float]) -> Served:
+    above = tuple((threshold, int(row[f"above_{n}"])) for n, threshold in enumerate(thresholds_ms))
+    latencies = (row["p50_ms"], row["p90_ms"], row["p95_ms"], row["p99_ms"])
+    return Served(row["requests"], row["failures"], *latencies, above)
+
+
+_SUMMARIZE = (
+    "extend code = toint(ResponseCode) | summarize requests = count(), "
+    f"failures = countif(code >= 500 or code in ({', '.join(str(c) for c in sorted(FAILURE_CODES))})), "
+    "p50_ms = percentile(TotalDurationMs, 50), p90_ms = percentile(TotalDurationMs, 90), "
+    "p95_ms = percentile(TotalDurationMs, 95), p99_ms = percentile(TotalDurationMs, 99)"
+)
+"""The same failures as `is_failure`, counted where the log is."""
