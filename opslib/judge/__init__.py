@@ -1,1 +1,58 @@
-"""Decide on what was served. Pure: no clock, no I/O, no randomness."""
+"""Judge a canary: pure statistics, without clock, input, output or chance.
+
+>>> from opslib.judge import Arm, Criteria, Failures, Interval, begin, judge
+>>> criteria = Criteria(metrics=(Failures(),))
+>>> state = begin(criteria, endpoint="fraud", stable="blue@1", canary="green@2")
+>>> bad = [
+...     Interval(start_s=60.0 * i, length_s=60.0, weight=10.0, stable=Arm(requests=540, failures=5),
+...              canary=Arm(requests=60, failures=6))
+...     for i in range(4)
+... ]
+>>> state, verdict = judge(state, bad, criteria)
+>>> verdict.outcome
+'rollback'
+"""
+
+from opslib.judge.criteria import Answers, Criteria, Failures, Latency, Mean, Outcome, Slo, Together, describe
+from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
+from opslib.judge.explain import Series, series
+from opslib.judge.interval import Arm, Interval, from_record, to_record
+from opslib.judge.outcomes import mature
+from opslib.judge.planner import Forecast, Plan, plan
+from opslib.judge.state import State, begin, from_json, require_same, to_json
+from opslib.judge.verdict import PRECEDENCE, Line, MetricLine, Proof, Verdict
+
+__all__ = [
+    "PRECEDENCE",
+    "Answers",
+    "Arm",
+    "Criteria",
+    "Failures",
+    "Forecast",
+    "Interval",
+    "Latency",
+    "Line",
+    "Mean",
+    "MetricLine",
+    "Outcome",
+    "Plan",
+    "Proof",
+    "Series",
+    "Slo",
+    "State",
+    "Together",
+    "Verdict",
+    "begin",
+    "describe",
+    "from_json",
+    "from_record",
+    "judge",
+    "mature",
+    "next_stage",
+    "plan",
+    "require_same",
+    "series",
+    "to_json",
+    "to_record",
+    "wanted_thresholds_ms",
+]

@@ -1,0 +1,244 @@
+"""The judge: a state, the intervals since, and criteria give a state and a verdict.
+
+Reads from top to bottom: weigh each new interval, fold the evidence, and at the end of a stage ask for the proofs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from opslib.judge import explain, split
+from opslib.judge.criteria import Criteria, Failures, Latency, Mean, Outcome, Slo
+from opslib.judge.evidence import add_means, gains, log_weighted_mean, multiply, tally, tally_cohort
+from opslib.judge.interval import Interval
+from opslib.judge.latency import stretched, thresholds_ms
+from opslib.judge.means import log_evidence as log_evidence_of_mean
+from opslib.judge.mixture import log_evidence
+from opslib.judge.outcomes import log_e as log_e_of_cohort
+from opslib.judge.proof import look_alpha, proofs
+from opslib.judge.state import State
+from opslib.judge.verdict import Line, Proof, Verdict, fold
+
+_EDGE_S = 1e-3  # intervals may overlap by rounding of their timestamps
+
+
+def judge(
+    state: State,
+    intervals: Sequence[Interval],
+    criteria: Criteria,
+    *,
+    bake_over: bool = False,
+    stops: Sequence[str] = (),
+    cohorts: Sequence[Interval] = (),
+) -> tuple[State, Verdict]:
+    """Judge what came in since the last look.
+
+    Parameters
+    ----------
+    state
+        From `begin` or from the last call.
+    intervals
+        Closed intervals in any order. Those that start before the end of the last one judged are counted in
+        `state.ignored` and change nothing: an interval once judged is frozen.
+    criteria
+        The criteria that the state was begun with.
+    bake_over
+        Whether the planned end of the stage has come: then the proofs are asked for. Asking again without new
+        intervals repeats the answer and costs nothing; asking after more intervals uses one of `criteria.looks`.
+    stops
+        Hard stops that were seen outside statistics, one sentence each ("provisioning failed"): any rolls back.
+    cohorts
+        Mature outcome cohorts (see `outcomes.mature`); only their `outcomes` are read.
+
+    Returns
+    -------
+    state, verdict
+        The state to keep for the next call, and what to do now.
+
+    Raises
+    ------
+    ValueError
+        If the state was begun with other criteria.
+    """
+    if state.criteria != criteria.digest():
+        raise ValueError("criteria differ from those the state was begun with: begin a new state, its evidence is void")
+    lines: list[Line] = []
+    for interval in sorted(intervals, key=lambda each: each.start_s):
+        state, line = _judge_interval(state, interval, criteria)
+        if line is not None:
+            lines.append(line)
+    for cohort in sorted(cohorts, key=lambda each: each.start_s):
+        state = _judge_cohort(state, cohort, criteria)
+    state, alpha = _take_look(state, criteria) if bake_over else (state, criteria.promote_alpha)
+    return state, _conclude(state, criteria, tuple(lines), tuple(stops), bake_over, alpha)
+
+
+def wanted_thresholds_ms(state: State, criteria: Criteria) -> tuple[float, ...]:
+    """List the latencies at which both versions' requests are to be counted; empty until stable's quantiles are known."""
+    wanted = {metric.threshold_ms for metric in criteria.metrics if isinstance(metric, Slo) and metric.threshold_ms}
+    for metric in criteria.metrics:
+        if isinstance(metric, Latency) and state.reference_ms:
+            wanted |= set(thresholds_ms(metric, state.reference_ms))
+    return tuple(sorted(wanted))
+
+
+def next_stage(state: State) -> State:
+    """Go on to the next stage: evidence and sums stay, looks start anew."""
+    return replace(state, stage_looks=0, looked_at_s=None)
+
+
+def log_threshold(criteria: Criteria) -> float:
+    """Give the log evidence at which the canary is rolled back, ln(1 / alpha)."""
+    return -math.log(criteria.alpha)
+
+
+def metric_evidence(state: State, criteria: Criteria) -> dict[str, float]:
+    """Give the log evidence of each metric that it is harmed."""
+    found: dict[str, float] = {}
+    for metric in criteria.metrics:
+        bets = state.log_bets[metric.name]
+        found[metric.name] = (
+            log_evidence_of_mean(metric, bets) if isinstance(metric, Mean) else float(log_evidence(np.asarray(bets)))
+        )
+    return found
+
+
+def _judge_interval(state: State, interval: Interval, criteria: Criteria) -> tuple[State, Line | None]:
+    if state.last_end_s is not None and interval.start_s < state.last_end_s - _EDGE_S:
+        return replace(state, ignored=state.ignored + 1), None
+    if state.first_canary_s is None and interval.canary.requests > 0:
+        state = replace(state, first_canary_s=interval.start_s)
+    state = replace(state, last_end_s=interval.end_s)
+    if state.first_canary_s is None or interval.start_s < state.first_canary_s + criteria.warm_up_s - _EDGE_S:
+        return state, None
+    gained = gains(criteria, state, interval)
+    minutes = interval.length_s / 60.0
+    bets = multiply(criteria, state.log_bets, gained, minutes)
+    bets = add_means(criteria, bets, interval)
+    before = metric_evidence(state, criteria)
+    state = tally(criteria, replace(state, log_bets=bets), interval)
+    state = replace(state, judged=state.judged + 1, measured_s=state.measured_s + interval.length_s)
+    state = _raise_peak(state, criteria)
+    after = metric_evidence(state, criteria)
+    return state, explain.line(criteria, state, interval, before, after, frozenset(gained))
+
+
+def _judge_cohort(state: State, cohort: Interval, criteria: Criteria) -> State:
+    if state.cohort_end_s is not None and cohort.start_s < state.cohort_end_s - _EDGE_S:
+        return replace(state, ignored=state.ignored + 1)
+    watched = [metric for metric in criteria.metrics if isinstance(metric, Outcome)]
+    gained = {metric.name: log_e for metric in watched if (log_e := log_e_of_cohort(metric, cohort)) is not None}
+    bets = multiply(criteria, state.log_bets, gained, cohort.length_s / 60.0)
+    state = tally_cohort(criteria, replace(state, log_bets=bets, cohort_end_s=cohort.end_s), cohort)
+    return _raise_peak(state, criteria)
+
+
+def _raise_peak(state: State, criteria: Criteria) -> State:
+    weights, evidence = criteria.acting(), metric_evidence(state, criteria)
+    if not weights:
+        return state
+    total = log_weighted_mean(weights, evidence)
+    decided = state.decided_by
+    if total >= log_threshold(criteria) and not decided:
+        decided = max(weights, key=lambda name: math.log(weights[name]) + evidence[name])
+    return replace(state, log_peak=max(state.log_peak, total), decided_by=decided)
+
+
+def _take_look(state: State, criteria: Criteria) -> tuple[State, float]:
+    if state.looked_at_s is None or state.looked_at_s != state.last_end_s:
+        state = replace(state, stage_looks=state.stage_looks + 1, looked_at_s=state.last_end_s)
+    return state, look_alpha(criteria, state.stage_looks)
+
+
+def _conclude(
+    state: State, criteria: Criteria, lines: tuple[Line, ...], stops: tuple[str, ...], bake_over: bool, alpha: float
+) -> Verdict:
+    evidence, weights = metric_evidence(state, criteria), criteria.acting()
+    total = log_weighted_mean(weights, evidence) if weights else 0.0
+    found = proofs(criteria, state, alpha) if bake_over else ()
+    against = _against(state, criteria, evidence, total, found, alpha)
+    harmful = bool(stops) or bool(state.decided_by)
+    outcome = fold(harmful=harmful, bake_over=bake_over, against=tuple(text for _, text in against))
+    missing = [proof for proof in found if not proof.proven]
+    binding = state.decided_by if harmful else (against[0][0] if against and bake_over else "")
+    more = _more_requests(missing, against)
+    verdict = Verdict(
+        outcome=outcome,
+        binding=binding,
+        log_evidence=total,
+        log_peak=state.log_peak,
+        log_threshold=log_threshold(criteria),
+        log_metrics=tuple(evidence.items()),
+        proofs=found,
+        reasons=stops + tuple(text for _, text in against),
+        more_requests=more,
+        more_minutes=_minutes_for(state, more),
+        lines=lines,
+        sentence="",
+    )
+    return replace(verdict, sentence=explain.conclusion(verdict, state, criteria, stops))
+
+
+def _against(
+    state: State,
+    criteria: Criteria,
+    evidence: dict[str, float],
+    total: float,
+    found: tuple[Proof, ...],
+    alpha: float,
+) -> list[tuple[str, str]]:
+    """List what stands against promotion as (metric, sentence), what needs a person first."""
+    limit = log_threshold(criteria)
+    reasons: list[tuple[str, str]] = []
+    if float(log_evidence(np.asarray(state.log_bets.get(split.NAME, (0.0,))))) >= limit:
+        reasons.append((split.NAME, "traffic is not split as configured: the comparison cannot be trusted"))
+    for metric in criteria.metrics:
+        shared = state.log_bets.get(f"shared:{metric.name}")
+        if shared is not None and float(log_evidence(np.asarray(shared))) >= limit:
+            reasons.append((metric.name, f"both versions break {metric.name}: rolling back would not mend it"))
+        if metric.mode == "advise" and evidence[metric.name] >= limit:
+            reasons.append((metric.name, f"{metric.name} looks harmed (advice only): a person decides"))
+    suspect = max(evidence, key=lambda name: evidence[name])
+    if total >= math.log(criteria.suspicion):
+        reasons.append((suspect, f"harm is {math.exp(total):.0f} times likelier than none: too suspicious to promote"))
+    reasons += _floors(state, criteria)
+    if alpha <= 0:
+        reasons.append(("looks", f"all {criteria.looks} planned looks of this stage are used: a person decides"))
+    unproven = sorted((proof for proof in found if not proof.proven), key=lambda proof: -proof.p)
+    reasons += [(proof.metric, explain.unproven(proof)) for proof in unproven]
+    return reasons
+
+
+def _floors(state: State, criteria: Criteria) -> list[tuple[str, str]]:
+    reasons: list[tuple[str, str]] = []
+    sums = next(
+        (state.tallies.get(metric.name) for metric in criteria.metrics if isinstance(metric, Failures)),
+        next(iter(state.tallies.values()), None),
+    )
+    seen = 0.0 if sums is None else sums.canary_n
+    if not criteria.acting():
+        reasons.append(("criteria", "no metric may act: nothing can be promoted on numbers that only are watched"))
+    if state.judged < criteria.least_intervals:
+        reasons.append(("traffic", f"{state.judged} intervals judged, at least {criteria.least_intervals} needed"))
+    if seen < criteria.least_requests:
+        reasons.append(("traffic", f"{seen:.0f} canary requests seen, at least {criteria.least_requests} needed"))
+    if sums is not None and sums.stable_n < criteria.least_stable_share * (sums.stable_n + sums.canary_n):
+        reasons.append(("traffic", "stable had too little of the traffic to compare with"))
+    return reasons
+
+
+def _more_requests(missing: list[Proof], against: list[tuple[str, str]]) -> int | None:
+    if not missing or len(missing) < len(against) or any(proof.more_requests is None for proof in missing):
+        return None
+    return max(proof.more_requests or 0 for proof in missing)
+
+
+def _minutes_for(state: State, requests: int | None) -> float | None:
+    seen = max((sums.canary_n for sums in state.tallies.values()), default=0.0)
+    if requests is None or seen <= 0:
+        return None
+    return requests * state.measured_s / 60.0 / seen

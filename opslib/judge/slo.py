@@ -1,0 +1,40 @@
+"""Absolute promises, with blame: a promise that both versions break is not the canary's fault."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opslib.judge.criteria import Slo
+from opslib.judge.interval import Arm, Interval
+from opslib.judge.latency import count_above
+from opslib.judge.tables import log_e_share
+
+Floats = NDArray[np.float64]
+
+
+def bad_requests(metric: Slo, arm: Arm) -> tuple[int, int] | None:
+    """Count an arm's bad and all requests under a promise; None if the latencies were not counted there [count]."""
+    if metric.threshold_ms is None:
+        return arm.failures, arm.requests
+    above = count_above(arm, metric.threshold_ms)
+    return None if above is None else (above, arm.latency_n)
+
+
+def log_e(metric: Slo, interval: Interval) -> tuple[Floats | None, Floats | None]:
+    """Weigh one interval: that the canary breaks the promise, and that stable does.
+
+    Returns
+    -------
+    canary, stable
+        Log e-values under each multiple of the allowed share; None without data. The canary's are 0 in an interval in
+        which stable broke the promise too: no bet is placed, since rolling back would not mend it. Whether to bet is
+        decided by stable's requests alone, so the canary's e-value keeps its expectation.
+    """
+    shares = np.minimum(np.asarray(metric.times) * metric.allowed, 0.95)
+    mine, other = bad_requests(metric, interval.canary), bad_requests(metric, interval.stable)
+    theirs = None if other is None or other[1] == 0 else log_e_share(*other, shares, metric.allowed)
+    if mine is None or mine[1] == 0:
+        return None, theirs
+    shared = other is not None and other[1] > 0 and other[0] > metric.allowed * other[1]
+    return np.zeros(shares.size) if shared else log_e_share(*mine, shares, metric.allowed), theirs
