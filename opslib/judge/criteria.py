@@ -29,11 +29,11 @@ class Failures:
     """
 
     name: str = "failures"
-    weight: float = 0.45
+    weight: float = 0.47
     mode: Mode = "act"
     tolerated_odds: float = 1.1
-    odds: tuple[float, ...] = (2.0, 4.0, 12.0)
-    prior: tuple[float, ...] = (0.4, 0.4, 0.2)
+    odds: tuple[float, ...] = (3.0, 6.0)
+    prior: tuple[float, ...] = (0.6, 0.4)
     limit_odds: float = 2.0
     limit_rate: float = 0.005
 
@@ -61,13 +61,13 @@ class Latency:
     """
 
     name: str = "latency"
-    weight: float = 0.30
+    weight: float = 0.35
     mode: Mode = "act"
     tolerated_slowdown: float = 0.05
     quantiles: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-    shifts: tuple[float, ...] = (0.2, 0.5, 1.2)
-    tails: tuple[tuple[float, float], ...] = ((0.95, 2.0), (0.99, 4.0))
-    prior: tuple[float, ...] = (0.3, 0.2, 0.1, 0.2, 0.2)
+    shifts: tuple[float, ...] = (0.2, 0.6)
+    tails: tuple[tuple[float, float], ...] = ((0.99, 2.7),)
+    prior: tuple[float, ...] = (0.4, 0.2, 0.4)
     proofs: tuple[tuple[float, float], ...] = ((0.5, 0.2), (0.95, 0.2), (0.99, 0.5))
     limit_odds: float = 1.5
 
@@ -77,9 +77,9 @@ class Together:
     """Failures and latency bet on as one: finds a canary that gets a little worse in both."""
 
     name: str = "together"
-    weight: float = 0.15
+    weight: float = 0.10
     mode: Mode = "act"
-    pairs: tuple[tuple[int, int], ...] = ((0, 0), (1, 0), (1, 1), (2, 1))
+    pairs: tuple[tuple[int, int], ...] = ((0, 0), (1, 0), (1, 1), (0, 1))
     prior: tuple[float, ...] = (0.25, 0.25, 0.25, 0.25)
 
 
@@ -100,7 +100,7 @@ class Slo:
     name: str
     allowed: float
     threshold_ms: float | None = None
-    weight: float = 0.05
+    weight: float = 0.04
     mode: Mode = "act"
     times: tuple[float, ...] = (1.3, 1.8, 3.0, 8.0)
     prior: tuple[float, ...] = (0.25, 0.25, 0.25, 0.25)
@@ -201,7 +201,7 @@ class Criteria:
     least_stable_share: float = 0.05
     most_gain: float | None = None
     warm_up_s: float = 0.0
-    idle: float = 0.25
+    idle: float = 0.15
     onsets_per_minute: float = 1 / 30
     moves_per_minute: float = 1 / 60
 

@@ -13,6 +13,7 @@ from opslib.judge.criteria import Answers, Criteria, Failures, Latency, Mean, Ou
 from opslib.judge.interval import Interval
 from opslib.judge.mixture import Mixture, advance, begin, limit_gain, transition
 from opslib.judge.noninferiority import Tally, add
+from opslib.judge.percentiles import merge_untrusted
 from opslib.judge.state import State, prior_shares
 from opslib.judge.tables import log_e_two_by_two, log_e_values
 
@@ -88,7 +89,7 @@ def tally(criteria: Criteria, state: State, interval: Interval) -> State:
                 state = replace(state, reference_ms=learnt, seen=prior_shares(metric) if learnt else ())
                 continue
             _tally_latency(metric, state, interval, tallies, far)
-            state = replace(state, seen=_remember(metric, state, interval))
+            state = _remember(state, interval)
     return replace(state, tallies=tallies, far=far)
 
 
@@ -124,12 +125,16 @@ def _latency(metric: Latency, state: State, interval: Interval) -> Floats | None
     if not state.reference_ms or interval.canary.latency_n == 0 or interval.stable.latency_n == 0:
         return None
     slower = [latency.stretched(cut, 1.0 + metric.tolerated_slowdown) for cut in state.reference_ms]
-    mine = latency.bins(interval.canary, slower)
-    other = latency.bins(interval.stable, state.reference_ms)
+    mine = latency.counts_above(interval.canary, slower)
+    other = latency.counts_above(interval.stable, state.reference_ms)
     if mine is None or other is None:
         return None
+    if interval.source == "metrics":
+        dropped = latency.distrusted(metric, state.reference_ms, state.scatters)
+        mine, other = merge_untrusted(mine, dropped), merge_untrusted(other, dropped)
     share = np.asarray(state.seen[1:]) / state.seen[0]
-    return log_e_values(mine, other, latency.log_tilts(metric, share))
+    cells = (latency.bins(arm.latency_n, above) for arm, above in ((interval.canary, mine), (interval.stable, other)))
+    return log_e_values(*cells, latency.log_tilts(metric, share))
 
 
 def _together(
@@ -154,26 +159,33 @@ def _tally_latency(
     metric: Latency, state: State, interval: Interval, tallies: dict[str, Tally], far: dict[str, float]
 ) -> None:
     at = dict(zip(metric.quantiles, state.reference_ms, strict=True))
+    dropped = latency.distrusted(metric, state.reference_ms, state.scatters)
     mine, other = interval.canary, interval.stable
     for quantile, slowdown in metric.proofs:
         cut, stretch = at[quantile], latency.stretched(at[quantile], 1.0 + slowdown)
-        counts = [latency.count_above(arm, v) for arm in (mine, other) for v in (cut, stretch)]
-        if any(count is None for count in counts):
+        worst = interval.source == "metrics" and bool(dropped[metric.quantiles.index(quantile)])
+        mine_above = latency.most_above(mine, (cut, stretch)) if worst else latency.counts_above(mine, (cut, stretch))
+        other_above = latency.counts_above(other, (cut, stretch))
+        if mine_above is None or other_above is None:
             continue
-        near, beyond, stable_near, stable_beyond = (float(count or 0) for count in counts)
-        for kind, bad, odds in (("scale", beyond, 1.0), ("odds", near, metric.limit_odds)):
+        stable_near = latency.fewest_above(other, cut) if worst else float(other_above[0])
+        for kind, bad, odds in (("scale", mine_above[1], 1.0), ("odds", mine_above[0], metric.limit_odds)):
             name = place(metric, quantile, slowdown, kind)
-            grown = add(tallies.get(name, Tally()), bad, mine.latency_n, stable_near, other.latency_n, odds)
+            grown = add(tallies.get(name, Tally()), float(bad), mine.latency_n, stable_near, other.latency_n, odds)
             tallies[name] = _scalars(grown)
         name = place(metric, quantile, slowdown, "scale")
-        far[name] = far.get(name, 0.0) + stable_beyond
+        far[name] = far.get(name, 0.0) + float(other_above[1])
 
 
-def _remember(metric: Latency, state: State, interval: Interval) -> tuple[float, ...]:
-    cells = latency.bins(interval.stable, state.reference_ms)
-    if cells is None or len(state.seen) != len(metric.quantiles) + 1:
-        return state.seen
-    return tuple(remember(np.asarray(state.seen), cells, interval.length_s / 60.0).tolist())
+def _remember(state: State, interval: Interval) -> State:
+    above = latency.counts_above(interval.stable, state.reference_ms)
+    if above is None or interval.stable.latency_n == 0:
+        return state
+    cells = latency.bins(interval.stable.latency_n, above)
+    seen = tuple(remember(np.asarray(state.seen), cells, interval.length_s / 60.0).tolist())
+    if interval.source != "metrics":
+        return replace(state, seen=seen)
+    return replace(state, seen=seen, scatters=latency.grown_scatter(state.scatters, above, interval.stable.latency_n))
 
 
 def remember(seen: Floats, cells: Floats, minutes: float) -> Floats:

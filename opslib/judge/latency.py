@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from opslib.judge.criteria import Latency
 from opslib.judge.interval import Arm
+from opslib.judge.percentiles import bracket_above, in_gap, interpolated_above, scatter, untrusted
 
 Floats = NDArray[np.float64]
 
@@ -58,53 +59,55 @@ def count_above(arm: Arm, threshold_ms: float) -> int | None:
     if arm.above:
         return dict(arm.above).get(threshold_ms)
     if arm.percentiles_ms:
-        return round(interpolated_above(arm.percentiles_ms, arm.latency_n, threshold_ms))
+        levels, latencies = zip(*arm.percentiles_ms, strict=True)
+        return int(interpolated_above(levels, latencies, arm.latency_n, threshold_ms))
     return None
 
 
-def bracket_above(percentiles_ms: Sequence[tuple[float, float]], n: int, threshold_ms: float) -> tuple[int, int]:
-    """Bound the requests slower than a threshold by the percentiles around it.
-
-    The q-percentile of n requests is taken for the ceil(q n)-th smallest: if it is at or below the threshold at most
-    n - ceil(q n) requests are above; if it is above the threshold at least n - ceil(q n) + 1 are.
-    """
-    low, high = 0, n
-    for q, latency in percentiles_ms:
-        rank = max(1, int(np.ceil(q * n - 1e-9)))
-        if latency <= threshold_ms:
-            high = min(high, n - rank)
-        else:
-            low = max(low, n - rank + 1)
-    return low, max(low, high)
-
-
-def interpolated_above(percentiles_ms: Sequence[tuple[float, float]], n: int, threshold_ms: float) -> float:
-    """Estimate the requests slower than a threshold, within `bracket_above` [count].
-
-    Normal scores are linear in log-latency for log-normal latencies; near a reported percentile the estimate is first
-    order exact for any smooth law (Bahadur 1966, Ann. Math. Stat. 37:577-580). What bias is left is alike in both arms.
-    """
-    from scipy.special import ndtr, ndtri  # noqa: PLC0415 - importing the judge costs no more than numpy
-
-    low, high = bracket_above(percentiles_ms, n, threshold_ms)
-    score = ndtri(np.array([q for q, _ in percentiles_ms]))
-    place = np.log(np.maximum([latency for _, latency in percentiles_ms], 1e-9))
-    here = np.log(threshold_ms)
-    i = int(np.clip(np.searchsorted(place, here) - 1, 0, place.size - 2))
-    width = place[i + 1] - place[i]
-    if width <= 0:
-        return float((low + high) / 2)
-    z = score[i] + (here - place[i]) * (score[i + 1] - score[i]) / width
-    return float(np.clip(n * ndtr(-z), low, high))
-
-
-def bins(arm: Arm, cuts_ms: Sequence[float]) -> Floats | None:
-    """Count requests between thresholds, fastest first; shape (cuts + 1,) [count]. None if a cut was not counted."""
+def counts_above(arm: Arm, cuts_ms: Sequence[float]) -> Floats | None:
+    """Count the requests slower than each rising cut; falling, shape (cuts,) [count]. None if a cut was not counted."""
     above = [count_above(arm, cut) for cut in cuts_ms]
     if any(count is None for count in above):
         return None
-    falling = np.minimum.accumulate([float(arm.latency_n), *(float(count or 0) for count in above), 0.0])
-    return np.asarray(-np.diff(falling))
+    return np.minimum.accumulate(np.array([float(count or 0) for count in above]))
+
+
+def bins(n: int, above: Floats) -> Floats:
+    """Count requests between cuts, fastest first; shape (cuts + 1,) [count]."""
+    return np.asarray(-np.diff(np.concatenate([[float(n)], above, [0.0]])))
+
+
+def most_above(arm: Arm, cuts_ms: Sequence[float]) -> Floats:
+    """Bound from above the requests slower than each cut by the percentiles around it; shape (cuts,) [count]."""
+    levels, latencies = zip(*arm.percentiles_ms, strict=True)
+    return bracket_above(levels, latencies, np.full(len(cuts_ms), arm.latency_n), np.asarray(cuts_ms))[1]
+
+
+def fewest_above(arm: Arm, cut_ms: float) -> float:
+    """Bound from below the requests slower than a cut by the percentiles around it [count]."""
+    levels, latencies = zip(*arm.percentiles_ms, strict=True)
+    return float(bracket_above(levels, latencies, arm.latency_n, cut_ms)[0])
+
+
+def distrusted(metric: Latency, reference_ms: Sequence[float], scatters: Sequence[tuple[float, ...]]) -> NDArray[np.bool_]:
+    """Tell which cuts are not to be interpolated at, from stable's past alone; shape (cuts,)."""
+    gaps = in_gap(metric.quantiles, np.asarray(reference_ms))
+    noisy = [bool(untrusted(row[1], row[2], row[3])) for row in scatters]
+    return gaps | np.array(noisy, dtype=bool) if noisy else gaps
+
+
+def grown_scatter(
+    rows: Sequence[tuple[float, ...]], above: Floats, n: int
+) -> tuple[tuple[float, ...], ...]:
+    """Add an interval of stable to what is known of how its shares scatter; see `percentiles.scatter`."""
+    share = above / max(n, 1)
+    if not rows:
+        return tuple((float(each), 0.0, 0.0, 0.0) for each in share)
+    steps = [scatter(row[0], each, n) for row, each in zip(rows, share, strict=True)]
+    return tuple(
+        (float(each), row[1] + float(squared), row[2] + float(usual), row[3] + 1.0)
+        for row, each, (squared, usual) in zip(rows, share, steps, strict=True)
+    )
 
 
 def log_tilts(metric: Latency, share_above: Sequence[float] | Floats) -> Floats:

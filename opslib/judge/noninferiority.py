@@ -157,6 +157,8 @@ def _bates(position: Floats, count: Floats) -> Floats:
 # Two tests of one canary at the corner where both limits coincide correlate by about 0.9 when stable has nine tenths of
 # the traffic: each at this share of alpha keeps the pair at or below alpha (bivariate normal; enumerated in the tests).
 _SHARE_AT_CORNER = 0.7
+# Stable's failures say which limit binds; this many standard deviations off, they mislead with the probability beside.
+_SLACK_SD, _MISLED = 3.1, 0.001
 
 
 def prove_failures(tally: Tally, limit_odds: float, limit_rate: float) -> tuple[Floats, Floats]:
@@ -173,13 +175,13 @@ def prove_failures(tally: Tally, limit_odds: float, limit_rate: float) -> tuple[
     """
     n = np.maximum(np.asarray(tally.stable_n, dtype=np.float64), 1.0)
     share = np.asarray(tally.stable_bad, dtype=np.float64) / n
-    slack = 2.6 * np.sqrt((share * (1 - share) + 2.0 / n) / n)
+    slack = _SLACK_SD * np.sqrt((share * (1 - share) + 2.0 / n) / n)
     low, high = (_at_odds(np.clip(share + side, 0.0, 1.0), limit_odds) for side in (-slack, slack))
     rate, odds = p_rate(tally, limit_rate), p_odds(tally)
     known = np.asarray(tally.stable_n) > 0
     both = np.minimum(1.0, np.minimum(rate, odds) / _SHARE_AT_CORNER)
     rate_only, odds_only = (high < limit_rate) | ~known, low > limit_rate
-    p = np.where(rate_only, rate, np.where(odds_only, odds, both))
+    p = np.minimum(1.0, np.where(rate_only, rate, np.where(odds_only, odds, both)) + _MISLED)
     by_rate = np.where(rate_only, True, np.where(odds_only, False, rate <= odds))
     return np.asarray(p, dtype=np.float64), np.asarray(by_rate)
 

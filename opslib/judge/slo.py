@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from opslib.judge.criteria import Slo
 from opslib.judge.interval import Arm, Interval
 from opslib.judge.latency import count_above
+from opslib.judge.percentiles import log_e_rank_share
 from opslib.judge.tables import log_e_share
 
 Floats = NDArray[np.float64]
@@ -32,9 +33,18 @@ def log_e(metric: Slo, interval: Interval) -> tuple[Floats | None, Floats | None
         decided by stable's requests alone, so the canary's e-value keeps its expectation.
     """
     shares = np.minimum(np.asarray(metric.times) * metric.allowed, 0.95)
-    mine, other = bad_requests(metric, interval.canary), bad_requests(metric, interval.stable)
-    theirs = None if other is None or other[1] == 0 else log_e_share(*other, shares, metric.allowed)
-    if mine is None or mine[1] == 0:
-        return None, theirs
-    shared = other is not None and other[1] > 0 and other[0] > metric.allowed * other[1]
-    return np.zeros(shares.size) if shared else log_e_share(*mine, shares, metric.allowed), theirs
+    mine, other = _weigh(metric, interval.canary, shares), _weigh(metric, interval.stable, shares)
+    counts = bad_requests(metric, interval.stable)
+    shared = counts is not None and counts[1] > 0 and counts[0] > metric.allowed * counts[1]
+    return np.zeros(shares.size) if shared and mine is not None else mine, other
+
+
+def _weigh(metric: Slo, arm: Arm, shares: Floats) -> Floats | None:
+    counts = bad_requests(metric, arm)
+    if counts is None or counts[1] == 0:
+        return None
+    only_percentiles = metric.threshold_ms is not None and not arm.samples_ms and not arm.above
+    if only_percentiles:
+        levels, latencies = zip(*arm.percentiles_ms, strict=True)
+        return log_e_rank_share(levels, latencies, counts[1], metric.threshold_ms or 0.0, shares, metric.allowed)
+    return log_e_share(*counts, shares, metric.allowed)

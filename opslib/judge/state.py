@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from opslib.judge.criteria import Answers, Criteria, Latency, Mean, Slo, bets
+from opslib.judge.criteria import Criteria, Latency, Mean, Slo, bets
 from opslib.judge.mixture import begin as begin_bets
 from opslib.judge.noninferiority import Tally
 
@@ -40,6 +40,9 @@ class State:
         Past quantiles of stable that cut latency into bins; empty until known [ms].
     seen
         Discounted requests of stable: all, then above each cut [count].
+    scatters
+        Per cut, where only percentiles are published: stable's last share above it, the sums of its squared steps
+        and of what binomial counts would give, and their number.
     tallies
         Sums for the proofs, by metric and place.
     far
@@ -65,6 +68,7 @@ class State:
     decided_by: str = ""
     reference_ms: tuple[float, ...] = ()
     seen: tuple[float, ...] = ()
+    scatters: tuple[tuple[float, ...], ...] = ()
     tallies: dict[str, Tally] = field(default_factory=dict)
     far: dict[str, float] = field(default_factory=dict)
     stage_looks: int = 0
@@ -132,6 +136,7 @@ def from_json(text: str) -> State:
     values["log_bets"] = {name: tuple(row) for name, row in values["log_bets"].items()}
     values["tallies"] = {name: Tally(**row) for name, row in values["tallies"].items()}
     values["reference_ms"], values["seen"] = tuple(values["reference_ms"]), tuple(values["seen"])
+    values["scatters"] = tuple(tuple(row) for row in values["scatters"])
     return State(**values)
 
 
@@ -149,6 +154,3 @@ def require_same(state: State, criteria: Criteria, *, endpoint: str, stable: str
     if wrong:
         raise ValueError(f"state is about another release ({'; '.join(wrong)}): begin a new one")
     return state
-
-
-__all__ = ["Answers", "State", "begin", "from_json", "prior_shares", "require_same", "to_json"]

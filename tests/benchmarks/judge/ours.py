@@ -11,9 +11,12 @@ from opslib.judge.evidence import remember
 from opslib.judge.latency import log_tilts
 from opslib.judge.mixture import advance, begin, log_evidence, transition
 from opslib.judge.noninferiority import Tally, add, prove_failures, prove_latency
+from opslib.judge.percentiles import bracket_above, in_gap, interpolated_above, log_e_rank_share, merge_untrusted, scatter, untrusted
 from opslib.judge.tables import log_e_share, log_e_two_by_two, log_e_values
 
-from .traffic import MINUTES, PROOFS, QUANTILES, SLO_MS, SLOTS, Traffic
+from .traffic import MINUTES, PROOFS, QUANTILES, REPORTED, SLO_MS, SLOTS, TOLERATED, Traffic
+
+METRIC_CUTS = (0.5, 0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,12 @@ class Result:
     detail: dict[str, np.ndarray]
 
 
-def criteria_for(traffic: Traffic, **changes) -> Criteria:
+def criteria_for(traffic: Traffic, source="request log", **changes) -> Criteria:
     """What a user would write for this endpoint: its failure limit and its latency promise."""
     limit = traffic.scenario.slo
     metrics = (
         Failures(limit_rate=limit),
-        Latency(),
+        Latency(quantiles=METRIC_CUTS) if source == "metrics" else Latency(),
         Together(),
         Slo(name="p95 within 250 ms", allowed=0.05, threshold_ms=SLO_MS),
         Slo(name="failures within limit", allowed=limit),
@@ -38,13 +41,22 @@ def criteria_for(traffic: Traffic, **changes) -> Criteria:
     return replace(Criteria(metrics=metrics), **changes)
 
 
-def decide(traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS) -> Result:
-    """Judge all runs, a step at a time; `slots_per_step` 6 is once a minute, 1 every ten seconds."""
+def decide(traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS, source="request log") -> Result:
+    """Judge all runs, a step at a time; `slots_per_step` 6 is once a minute, 1 every ten seconds.
+
+    From source "metrics" the judge sees counts of requests and failures and four percentiles a minute.
+    """
     step_minutes = slots_per_step / SLOTS
     count = {arm: _merge(traffic.n[arm], slots_per_step) for arm in ("canary", "stable")}
     failed = {arm: _merge(traffic.failures[arm], slots_per_step) for arm in ("canary", "stable")}
     above = {arm: _merge(traffic.above[arm], slots_per_step) for arm in ("canary", "stable")}
-    gained = _gains(criteria, count, failed, above, step_minutes)
+    cuts = QUANTILES
+    if source == "metrics":
+        cuts = METRIC_CUTS
+        above, dropped, proof = _from_percentiles(traffic, count, failed)
+    else:
+        dropped, proof = None, above
+    gained = _gains(criteria, count, failed, above, step_minutes, cuts, dropped, traffic)
     weights = criteria.acting()
     runs, steps = count["canary"].shape
     total = np.zeros((runs, steps))
@@ -65,14 +77,14 @@ def decide(traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS)
     over = total >= -np.log(criteria.alpha)
     hit = over.any(axis=1)
     minute = np.where(hit, (over.argmax(axis=1) + 1) * step_minutes, np.nan)
-    proven, parts = _proofs(criteria, count, failed, above)
+    proven, parts = _proofs(criteria, count, failed, proof, cuts)
     calm = total[:, -1] < np.log(criteria.suspicion)
     outcome = np.where(hit, "rollback", np.where(proven & calm, "promote", "hold"))
     return Result(outcome, minute, {"total": total, "calm": calm, **evidence, **parts})
 
 
-def _gains(criteria, count, failed, above, minutes):
-    cuts = len(QUANTILES)
+def _gains(criteria, count, failed, above, minutes, levels, dropped, traffic):
+    cuts = len(levels)
     out = {}
     for metric in criteria.metrics:
         if isinstance(metric, Failures):
@@ -81,22 +93,28 @@ def _gains(criteria, count, failed, above, minutes):
                 lambda a, b, c, d, m=metric: log_e_two_by_two(a, b, c, d, m.odds, m.tolerated_odds), *args
             )
         elif isinstance(metric, Latency):
-            mine = _bins(count["canary"] - failed["canary"], above["canary"][..., cuts : 2 * cuts])
-            other = _bins(count["stable"] - failed["stable"], above["stable"][..., :cuts])
-            share = _past_share(other, minutes)
+            slower, slow = above["canary"][..., cuts : 2 * cuts], above["stable"][..., :cuts]
+            share = _past_share(_bins(count["stable"] - failed["stable"], slow), minutes, levels)
+            if dropped is not None:
+                slower, slow = merge_untrusted(slower, dropped), merge_untrusted(slow, dropped)
+            mine = _bins(count["canary"] - failed["canary"], slower)
+            other = _bins(count["stable"] - failed["stable"], slow)
             out[metric.name] = _chunked(
                 lambda a, b, s, m=metric: log_e_values(a, b, log_tilts(m, s)), mine, other, share
             )
         elif isinstance(metric, Slo):
-            out[metric.name] = _promise(metric, count, failed, above)
+            out[metric.name] = _promise(metric, count, failed, above, traffic if dropped is not None else None)
     for metric in criteria.metrics:
         if isinstance(metric, Together):
             pairs = np.array(metric.pairs)
             out[metric.name] = out["failures"][..., pairs[:, 0]] + out["latency"][..., pairs[:, 1]]
+            if dropped is not None:  # failed requests are timed too: the two tables share requests
+                halves = out["failures"][..., pairs[:, 0]], out["latency"][..., pairs[:, 1]]
+                out[metric.name] = np.logaddexp(*halves) - np.log(2.0)
     return out
 
 
-def _promise(metric, count, failed, above):
+def _promise(metric, count, failed, above, published):
     if metric.threshold_ms is None:
         bad, size = failed, count
     else:
@@ -104,23 +122,55 @@ def _promise(metric, count, failed, above):
         size = {arm: count[arm] - failed[arm] for arm in count}
     shares = np.minimum(np.asarray(metric.times) * metric.allowed, 0.95)
     log_e = log_e_share(bad["canary"], size["canary"], shares, metric.allowed)
+    if metric.threshold_ms is not None and published is not None:
+        table = np.nan_to_num(published.percentiles["canary"])
+        threshold = np.full(size["canary"].shape, SLO_MS)
+        log_e = log_e_rank_share(REPORTED, table, size["canary"], threshold, shares, metric.allowed)
     shared = (size["stable"] > 0) & (bad["stable"] > metric.allowed * size["stable"])
     return np.where(shared[..., None], 0.0, log_e)
 
 
-def _past_share(cells, minutes):
+def _past_share(cells, minutes, levels):
     """Shares of stable above each cut before each step, as the state remembers them."""
     runs, steps, _ = cells.shape
-    seen = np.broadcast_to(np.array([200.0, *(200.0 * (1 - q) for q in QUANTILES)]), (runs, len(QUANTILES) + 1))
-    share = np.zeros((runs, steps, len(QUANTILES)))
+    seen = np.broadcast_to(np.array([200.0, *(200.0 * (1 - q) for q in levels)]), (runs, len(levels) + 1))
+    share = np.zeros((runs, steps, len(levels)))
     for step in range(steps):
         share[:, step] = seen[:, 1:] / seen[:, :1]
         seen = remember(seen, cells[:, step], minutes)
     return share
 
 
-def _proofs(criteria, count, failed, above):
-    cuts = len(QUANTILES)
+def _from_percentiles(traffic, count, failed):
+    """Counts above each threshold as the judge interpolates them, and the cuts that its guard drops in each minute."""
+    at = traffic.reference_ms[:, [QUANTILES.index(q) for q in METRIC_CUTS]]
+    far = np.stack([at[:, METRIC_CUTS.index(q)] * (1 + slow) for q, slow in PROOFS], axis=1)
+    promise = np.full((len(at), 1), SLO_MS)
+    wanted = np.concatenate([at, at * (1 + TOLERATED), far, promise], axis=1)
+    above = {}
+    for arm in ("canary", "stable"):
+        size = count[arm] - failed[arm]
+        table = traffic.percentiles[arm]
+        columns = [interpolated_above(REPORTED, table, size, wanted[:, None, i]) for i in range(wanted.shape[1])]
+        above[arm] = np.stack(columns, axis=-1)
+    size = (count["stable"] - failed["stable"])[..., None]
+    share = above["stable"][..., : len(METRIC_CUTS)] / np.maximum(size, 1)
+    squared, usual = (v.cumsum(axis=1) for v in scatter(share[:, :-1], share[:, 1:], size[:, 1:]))
+    dropped = np.zeros(share.shape, dtype=bool)
+    dropped[:, 2:] = untrusted(squared, usual, np.arange(1, squared.shape[1] + 1)[:, None])[:, :-1]  # judged on what came before
+    dropped |= in_gap(METRIC_CUTS, at)[:, None, :]
+    proof = {arm: values.copy() for arm, values in above.items()}
+    for i, (q, _) in enumerate(PROOFS):  # where a cut is not trusted, proofs see the canary's most and stable's fewest
+        cut = METRIC_CUTS.index(q)
+        for arm, side, columns in (("canary", 1, (cut, 2 * len(METRIC_CUTS) + i)), ("stable", 0, (cut,))):
+            for column in columns:
+                bad = bracket_above(REPORTED, traffic.percentiles[arm], count[arm] - failed[arm], wanted[:, None, column])
+                proof[arm][..., column] = np.where(dropped[..., cut], bad[side], above[arm][..., column])
+    return above, dropped, proof
+
+
+def _proofs(criteria, count, failed, above, levels):
+    cuts = len(levels)
     minute = lambda values: _merge(values, values.shape[1] // MINUTES)  # noqa: E731
     count, failed = ({arm: minute(v) for arm, v in each.items()} for each in (count, failed))
     above = {arm: minute(v) for arm, v in above.items()}
@@ -143,7 +193,7 @@ def _proofs(criteria, count, failed, above):
             for i, (q, slow) in enumerate(metric.proofs):
                 if PROOFS[i] != (q, slow):
                     raise ValueError(f"traffic was counted for {PROOFS}, criteria ask for {metric.proofs}")
-                at, far = QUANTILES.index(q), 2 * cuts + i
+                at, far = levels.index(q), 2 * cuts + i
                 scale, odds = Tally(), Tally()
                 for t in range(MINUTES):
                     near = above["stable"][:, t, at]
