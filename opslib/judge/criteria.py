@@ -260,6 +260,8 @@ def _check(metric: Criterion) -> None:
         bound = metric.tolerated_odds
         _require(min(metric.odds) > bound, f"{metric.name}: odds", "above tolerated_odds", metric.odds)
         _require(metric.limit_odds > bound, f"{metric.name}: limit_odds", "above tolerated_odds", metric.limit_odds)
+    if isinstance(metric, Mean):
+        _require(metric.mode != "act", f"{metric.name}: mode", "observe or advise, as a mean is only asymptotic", "act")
     if isinstance(metric, Slo | Answers):
         _require(0 < metric.allowed < 0.9, f"{metric.name}: allowed", "within (0, 0.9)", metric.allowed)
         _require(min(metric.times) > 1, f"{metric.name}: times", "above 1", metric.times)

@@ -151,7 +151,7 @@ def _together(
         return None
     left = failures[[pair[0] for pair in metric.pairs]]
     right = slow[[pair[1] for pair in metric.pairs]]
-    apart = all(arm.latency_n <= arm.requests - arm.failures for arm in (interval.canary, interval.stable))
+    apart = interval.source != "metrics" and all(arm.latency_n <= arm.requests - arm.failures for arm in (interval.canary, interval.stable))
     return np.asarray(left + right if apart else np.logaddexp(left, right) - np.log(2.0))
 
 

@@ -18,6 +18,8 @@ from opslib.judge.percentiles import bracket_above, in_gap, interpolated_above, 
 
 Floats = NDArray[np.float64]
 
+_SAME_MS = 1.5e-3  # thresholds are written to a microsecond; a query may round its last digit otherwise
+
 
 def thresholds_ms(metric: Latency, reference_ms: Sequence[float]) -> tuple[float, ...]:
     """List every latency at which both versions must be counted.
@@ -57,7 +59,7 @@ def count_above(arm: Arm, threshold_ms: float) -> int | None:
     if arm.samples_ms:
         return int(np.count_nonzero(np.asarray(arm.samples_ms) > threshold_ms))
     if arm.above:
-        return dict(arm.above).get(threshold_ms)
+        return next((count for cut, count in arm.above if abs(cut - threshold_ms) <= _SAME_MS), None)
     if arm.percentiles_ms:
         levels, latencies = zip(*arm.percentiles_ms, strict=True)
         return int(interpolated_above(levels, latencies, arm.latency_n, threshold_ms))

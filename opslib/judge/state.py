@@ -105,7 +105,7 @@ def begin(
         canary=canary,
         criteria=criteria.digest(),
         log_bets=log_bets,
-        reference_ms=reference_ms,
+        reference_ms=tuple(round(float(each), 3) for each in reference_ms),
         seen=prior_shares(latency) if latency and reference_ms else (),
     )
 

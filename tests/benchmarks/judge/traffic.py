@@ -123,7 +123,7 @@ def simulate(scenario: Scenario, rate: float, runs: int, seed: int) -> Traffic:
     canary_factor = factor * (scenario.canary_factor(time) if scenario.canary_factor else 1.0)
     for run in range(runs):
         history = _latency(rng, scenario.shape, int(rate * HISTORY_MINUTES))
-        reference = np.quantile(history, QUANTILES, method="inverted_cdf")
+        reference = np.round(np.quantile(history, QUANTILES, method="inverted_cdf"), 3)
         thresholds = _thresholds(reference)
         good = {arm: n[arm][run] - bad[arm][run] for arm in n}
         parts = {}

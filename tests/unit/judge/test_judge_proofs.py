@@ -1,0 +1,99 @@
+"""The proof that promotion needs."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom, fisher_exact, nchypergeom_fisher, poisson
+
+from opslib.judge.noninferiority import Tally, add, limit_moments, p_odds, p_rate, prove_failures, prove_latency
+
+
+@pytest.mark.parametrize(("n", "m", "bad", "odds"), [(60, 540, 1, 2.0), (60, 540, 9, 2.0), (600, 5400, 60, 1.5), (50, 50, 50, 1.0)])
+def test_moments_equal_scipys(n, m, bad, odds):
+    """Mean and variance of the canary's bad requests at the limit are scipy's where counts are small."""
+    mean, variance = limit_moments(n, m, bad, odds)
+    law = nchypergeom_fisher(n + m, bad, n, odds)
+    assert float(mean) == pytest.approx(law.mean(), rel=1e-9)
+    assert float(variance) == pytest.approx(law.var(), rel=1e-6)
+
+
+def test_moments_of_large_tables_are_close():
+    """The large-table formulas differ from the exact moments by less than a part in a thousand."""
+    law = nchypergeom_fisher(20000, 3000, 2000, 1.5)
+    mean, variance = limit_moments(2000, 18000, 3000, 1.5)
+    assert float(mean) == pytest.approx(law.mean(), rel=1e-3)
+    assert float(variance) == pytest.approx(law.var(), rel=5e-3)
+
+
+@pytest.mark.parametrize(("canary_bad", "stable_bad"), [(0, 40), (5, 60), (12, 100)])
+def test_one_interval_at_odds_one_is_fishers_test(canary_bad, stable_bad):
+    """For a single interval and no margin the p-value is that of Fisher's exact test, to its third digit."""
+    tally = add(Tally(), canary_bad, 600, stable_bad, 5400, 1.0)
+    table = [[canary_bad, 600 - canary_bad], [stable_bad, 5400 - stable_bad]]
+    exact = fisher_exact(table, alternative="less").pvalue
+    assert float(p_odds(tally)) == pytest.approx(exact, rel=0.02, abs=1e-4)
+
+
+def test_sum_over_intervals_has_its_level():
+    """At the limiting odds, over intervals of very different failure rates, 5 % is rejected at most 5 % of the time."""
+    rng = np.random.Generator(np.random.SFC64(3))
+    tally = Tally()
+    for rate in (0.001, 0.2, 0.01, 0.001, 0.05):
+        share = 2 * rate / (1 + rate)
+        mine, other = rng.binomial(60, share, 20000), rng.binomial(540, rate, 20000)
+        tally = add(tally, mine, 60, other, 540, 2.0)
+    assert np.mean(p_odds(tally) <= 0.05) <= 0.05
+
+
+def test_rate_proof_splits_the_jump_of_the_count():
+    """The level of the rate proof is the asked one, not the next count's: 5 % of canaries at the limit pass, 3.8 % would."""
+    rng = np.random.Generator(np.random.SFC64(4))
+    runs = 40000
+    tally = Tally()
+    for _ in range(30):
+        bad = rng.binomial(60, 0.005, runs)
+        tally = Tally(
+            canary_n=tally.canary_n + 60,
+            canary_bad=tally.canary_bad + bad,
+            lateness=tally.lateness + bad * (tally.canary_n + 30),
+        )
+    passed = np.mean(p_rate(tally, 0.005) <= 0.05)
+    assert passed == pytest.approx(0.05, abs=0.004)
+    assert binom(1800, 0.005).cdf(3) < 0.03 < 0.05 < binom(1800, 0.005).cdf(4)
+
+
+def test_late_failures_weigh_more_than_early_ones():
+    """Of two canaries with as many failures the one that failed towards the end is further from its proof."""
+    early = Tally(canary_n=1800, canary_bad=4, lateness=4 * 300)
+    late = Tally(canary_n=1800, canary_bad=4, lateness=4 * 1500)
+    assert float(p_rate(early, 0.005)) < float(p_rate(late, 0.005))
+
+
+@pytest.mark.parametrize(("stable_rate", "canary_rate"), [(0.0025, 0.005), (0.001, 0.005), (0.004, 0.008), (0.01, 0.0198)])
+def test_failure_proof_has_its_level_on_the_edge_of_the_null(stable_rate, canary_rate):
+    """Wherever on the edge of "both limits exceeded" a canary sits, at most 5 % of such canaries pass; enumerated."""
+    n, m, odds, limit = 1800, 16200, 2.0, 0.005
+    mine = np.arange(int(poisson(n * canary_rate).ppf(1e-9)), int(poisson(n * canary_rate).ppf(1 - 1e-9)) + 1)
+    other = np.arange(int(poisson(m * stable_rate).ppf(1e-9)), int(poisson(m * stable_rate).ppf(1 - 1e-9)) + 1)
+    x, y = np.meshgrid(mine, other, indexing="ij")
+    tally = add(Tally(), x, n, y, m, odds)  # one interval: every failure counts as being in the middle, P(split) is 1/2
+    p, _ = prove_failures(tally, odds, limit)
+    weight = binom(n, canary_rate).pmf(x) * binom(m, stable_rate).pmf(y)
+    assert float((weight * (p <= 0.05)).sum()) <= 0.056  # 0.05, and the jump that only time within the stage can split
+
+
+def test_gap_is_proven_by_odds():
+    """Where no request lies between the threshold and its stretch, the proof goes by odds and can succeed."""
+    scale = odds = Tally()
+    for _ in range(30):
+        scale = add(scale, 3, 60, 27, 540, 1.0)
+        odds = add(odds, 3, 60, 27, 540, 1.5)
+    p, by_scale = prove_latency(scale, odds, 30 * 27, 1.5)
+    assert not by_scale
+    assert float(p) < 0.05
+
+
+def test_no_data_proves_nothing():
+    """Without requests every p-value is 1."""
+    assert float(p_odds(Tally())) == 1.0
+    assert float(p_rate(Tally(), 0.01)) == 1.0
+    assert float(prove_failures(Tally(), 2.0, 0.01)[0]) == 1.0
