@@ -29,10 +29,10 @@ class Failures:
     """
 
     name: str = "failures"
-    weight: float = 0.47
+    weight: float = 0.45
     mode: Mode = "act"
     tolerated_odds: float = 1.1
-    odds: tuple[float, ...] = (3.0, 6.0)
+    odds: tuple[float, ...] = (2.5, 5.0)
     prior: tuple[float, ...] = (0.6, 0.4)
     limit_odds: float = 2.0
     limit_rate: float = 0.005
@@ -61,7 +61,7 @@ class Latency:
     """
 
     name: str = "latency"
-    weight: float = 0.35
+    weight: float = 0.36
     mode: Mode = "act"
     tolerated_slowdown: float = 0.05
     quantiles: tuple[float, ...] = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -77,7 +77,7 @@ class Together:
     """Failures and latency bet on as one: finds a canary that gets a little worse in both."""
 
     name: str = "together"
-    weight: float = 0.10
+    weight: float = 0.11
     mode: Mode = "act"
     pairs: tuple[tuple[int, int], ...] = ((0, 0), (1, 0), (1, 1), (0, 1))
     prior: tuple[float, ...] = (0.25, 0.25, 0.25, 0.25)
@@ -201,7 +201,7 @@ class Criteria:
     least_stable_share: float = 0.05
     most_gain: float | None = None
     warm_up_s: float = 0.0
-    idle: float = 0.15
+    idle: float = 0.3
     onsets_per_minute: float = 1 / 30
     moves_per_minute: float = 1 / 60
 
@@ -254,14 +254,28 @@ def _check(metric: Criterion) -> None:
     _require(metric.weight > 0, f"{metric.name}: weight", "above 0", metric.weight)
     prior = getattr(metric, "prior", (1.0,))
     right = all(share > 0 for share in prior) and abs(sum(prior) - 1.0) < 1e-9
-    _require(right and len(prior) == _effects(metric), f"{metric.name}: prior", "one share per effect, sum 1", prior)
+    _require(
+        right and len(prior) == _effects(metric),
+        f"{metric.name}: prior",
+        "one share per effect, sum 1",
+        prior,
+    )
     if isinstance(metric, Failures | Outcome):
-        _require(metric.tolerated_odds >= 1, f"{metric.name}: tolerated_odds", "at least 1", metric.tolerated_odds)
+        _require(
+            metric.tolerated_odds >= 1, f"{metric.name}: tolerated_odds", "at least 1", metric.tolerated_odds
+        )
         bound = metric.tolerated_odds
         _require(min(metric.odds) > bound, f"{metric.name}: odds", "above tolerated_odds", metric.odds)
-        _require(metric.limit_odds > bound, f"{metric.name}: limit_odds", "above tolerated_odds", metric.limit_odds)
+        _require(
+            metric.limit_odds > bound, f"{metric.name}: limit_odds", "above tolerated_odds", metric.limit_odds
+        )
     if isinstance(metric, Mean):
-        _require(metric.mode != "act", f"{metric.name}: mode", "observe or advise, as a mean is only asymptotic", "act")
+        _require(
+            metric.mode != "act",
+            f"{metric.name}: mode",
+            "observe or advise, as a mean is only asymptotic",
+            "act",
+        )
     if isinstance(metric, Slo | Answers):
         _require(0 < metric.allowed < 0.9, f"{metric.name}: allowed", "within (0, 0.9)", metric.allowed)
         _require(min(metric.times) > 1, f"{metric.name}: times", "above 1", metric.times)
@@ -269,7 +283,12 @@ def _check(metric: Criterion) -> None:
         cuts = metric.quantiles
         rising = list(cuts) == sorted(set(cuts)) and 0 < cuts[0] and cuts[-1] < 1
         _require(rising, f"{metric.name}: quantiles", "rising within (0, 1)", cuts)
-        _require({q for q, _ in (*metric.tails, *metric.proofs)} <= set(cuts), metric.name, "tails and proofs at", cuts)
+        _require(
+            {q for q, _ in (*metric.tails, *metric.proofs)} <= set(cuts),
+            metric.name,
+            "tails and proofs at",
+            cuts,
+        )
 
 
 def _effects(metric: Criterion) -> int:

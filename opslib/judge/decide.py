@@ -65,7 +65,9 @@ def judge(
         If the state was begun with other criteria.
     """
     if state.criteria != criteria.digest():
-        raise ValueError("criteria differ from those the state was begun with: begin a new state, its evidence is void")
+        raise ValueError(
+            "criteria differ from those the state was begun with: begin a new state, its evidence is void"
+        )
     lines: list[Line] = []
     for interval in sorted(intervals, key=lambda each: each.start_s):
         state, line = _judge_interval(state, interval, criteria)
@@ -79,7 +81,9 @@ def judge(
 
 def wanted_thresholds_ms(state: State, criteria: Criteria) -> tuple[float, ...]:
     """List the latencies at which both versions' requests are to be counted; empty until stable's quantiles are known."""
-    wanted = {metric.threshold_ms for metric in criteria.metrics if isinstance(metric, Slo) and metric.threshold_ms}
+    wanted = {
+        metric.threshold_ms for metric in criteria.metrics if isinstance(metric, Slo) and metric.threshold_ms
+    }
     for metric in criteria.metrics:
         if isinstance(metric, Latency) and state.reference_ms:
             wanted |= set(thresholds_ms(metric, state.reference_ms))
@@ -102,7 +106,9 @@ def metric_evidence(state: State, criteria: Criteria) -> dict[str, float]:
     for metric in criteria.metrics:
         bets = state.log_bets[metric.name]
         found[metric.name] = (
-            log_evidence_of_mean(metric, bets) if isinstance(metric, Mean) else float(log_evidence(np.asarray(bets)))
+            log_evidence_of_mean(metric, bets)
+            if isinstance(metric, Mean)
+            else float(log_evidence(np.asarray(bets)))
         )
     return found
 
@@ -131,7 +137,9 @@ def _judge_cohort(state: State, cohort: Interval, criteria: Criteria) -> State:
     if state.cohort_end_s is not None and cohort.start_s < state.cohort_end_s - _EDGE_S:
         return replace(state, ignored=state.ignored + 1)
     watched = [metric for metric in criteria.metrics if isinstance(metric, Outcome)]
-    gained = {metric.name: log_e for metric in watched if (log_e := log_e_of_cohort(metric, cohort)) is not None}
+    gained = {
+        metric.name: log_e for metric in watched if (log_e := log_e_of_cohort(metric, cohort)) is not None
+    }
     bets = multiply(criteria, state.log_bets, gained, cohort.length_s / 60.0)
     state = tally_cohort(criteria, replace(state, log_bets=bets, cohort_end_s=cohort.end_s), cohort)
     return _raise_peak(state, criteria)
@@ -155,7 +163,12 @@ def _take_look(state: State, criteria: Criteria) -> tuple[State, float]:
 
 
 def _conclude(
-    state: State, criteria: Criteria, lines: tuple[Line, ...], stops: tuple[str, ...], bake_over: bool, alpha: float
+    state: State,
+    criteria: Criteria,
+    lines: tuple[Line, ...],
+    stops: tuple[str, ...],
+    bake_over: bool,
+    alpha: float,
 ) -> Verdict:
     evidence, weights = metric_evidence(state, criteria), criteria.acting()
     total = log_weighted_mean(weights, evidence) if weights else 0.0
@@ -199,15 +212,21 @@ def _against(
     for metric in criteria.metrics:
         shared = state.log_bets.get(f"shared:{metric.name}")
         if shared is not None and float(log_evidence(np.asarray(shared))) >= limit:
-            reasons.append((metric.name, f"both versions break {metric.name}: rolling back would not mend it"))
+            reasons.append(
+                (metric.name, f"both versions break {metric.name}: rolling back would not mend it")
+            )
         if metric.mode == "advise" and evidence[metric.name] >= limit:
             reasons.append((metric.name, f"{metric.name} looks harmed (advice only): a person decides"))
     suspect = max(evidence, key=lambda name: evidence[name])
     if total >= math.log(criteria.suspicion):
-        reasons.append((suspect, f"harm is {math.exp(total):.0f} times likelier than none: too suspicious to promote"))
+        reasons.append(
+            (suspect, f"harm is {math.exp(total):.0f} times likelier than none: too suspicious to promote")
+        )
     reasons += _floors(state, criteria)
     if alpha <= 0:
-        reasons.append(("looks", f"all {criteria.looks} planned looks of this stage are used: a person decides"))
+        reasons.append(
+            ("looks", f"all {criteria.looks} planned looks of this stage are used: a person decides")
+        )
     unproven = sorted((proof for proof in found if not proof.proven), key=lambda proof: -proof.p)
     reasons += [(proof.metric, explain.unproven(proof)) for proof in unproven]
     return reasons
@@ -221,11 +240,17 @@ def _floors(state: State, criteria: Criteria) -> list[tuple[str, str]]:
     )
     seen = 0.0 if sums is None else sums.canary_n
     if not criteria.acting():
-        reasons.append(("criteria", "no metric may act: nothing can be promoted on numbers that only are watched"))
+        reasons.append(
+            ("criteria", "no metric may act: nothing can be promoted on numbers that only are watched")
+        )
     if state.judged < criteria.least_intervals:
-        reasons.append(("traffic", f"{state.judged} intervals judged, at least {criteria.least_intervals} needed"))
+        reasons.append(
+            ("traffic", f"{state.judged} intervals judged, at least {criteria.least_intervals} needed")
+        )
     if seen < criteria.least_requests:
-        reasons.append(("traffic", f"{seen:.0f} canary requests seen, at least {criteria.least_requests} needed"))
+        reasons.append(
+            ("traffic", f"{seen:.0f} canary requests seen, at least {criteria.least_requests} needed")
+        )
     if sums is not None and sums.stable_n < criteria.least_stable_share * (sums.stable_n + sums.canary_n):
         reasons.append(("traffic", "stable had too little of the traffic to compare with"))
     return reasons

@@ -49,7 +49,10 @@ def gains(criteria: Criteria, state: State, interval: Interval) -> dict[str, Flo
 
 
 def multiply(
-    criteria: Criteria, log_bets: Mapping[str, tuple[float, ...]], gained: Mapping[str, Floats], minutes: float
+    criteria: Criteria,
+    log_bets: Mapping[str, tuple[float, ...]],
+    gained: Mapping[str, Floats],
+    minutes: float,
 ) -> dict[str, tuple[float, ...]]:
     """Multiply the bets of each metric by what an interval of `minutes` gained it."""
     mixtures: dict[str, Mixture] = {metric.name: bets(metric, criteria) for metric in criteria.metrics}
@@ -64,7 +67,9 @@ def multiply(
     return after
 
 
-def add_means(criteria: Criteria, log_bets: Mapping[str, tuple[float, ...]], interval: Interval) -> dict[str, tuple[float, ...]]:
+def add_means(
+    criteria: Criteria, log_bets: Mapping[str, tuple[float, ...]], interval: Interval
+) -> dict[str, tuple[float, ...]]:
     """Add the interval's differences to the sums of the metrics that are means."""
     after = dict(log_bets)
     for metric in criteria.metrics:
@@ -133,7 +138,10 @@ def _latency(metric: Latency, state: State, interval: Interval) -> Floats | None
         dropped = latency.distrusted(metric, state.reference_ms, state.scatters)
         mine, other = merge_untrusted(mine, dropped), merge_untrusted(other, dropped)
     share = np.asarray(state.seen[1:]) / state.seen[0]
-    cells = (latency.bins(arm.latency_n, above) for arm, above in ((interval.canary, mine), (interval.stable, other)))
+    cells = (
+        latency.bins(arm.latency_n, above)
+        for arm, above in ((interval.canary, mine), (interval.stable, other))
+    )
     return log_e_values(*cells, latency.log_tilts(metric, share))
 
 
@@ -151,7 +159,9 @@ def _together(
         return None
     left = failures[[pair[0] for pair in metric.pairs]]
     right = slow[[pair[1] for pair in metric.pairs]]
-    apart = interval.source != "metrics" and all(arm.latency_n <= arm.requests - arm.failures for arm in (interval.canary, interval.stable))
+    apart = interval.source != "metrics" and all(
+        arm.latency_n <= arm.requests - arm.failures for arm in (interval.canary, interval.stable)
+    )
     return np.asarray(left + right if apart else np.logaddexp(left, right) - np.log(2.0))
 
 
@@ -164,14 +174,18 @@ def _tally_latency(
     for quantile, slowdown in metric.proofs:
         cut, stretch = at[quantile], latency.stretched(at[quantile], 1.0 + slowdown)
         worst = interval.source == "metrics" and bool(dropped[metric.quantiles.index(quantile)])
-        mine_above = latency.most_above(mine, (cut, stretch)) if worst else latency.counts_above(mine, (cut, stretch))
+        mine_above = (
+            latency.most_above(mine, (cut, stretch)) if worst else latency.counts_above(mine, (cut, stretch))
+        )
         other_above = latency.counts_above(other, (cut, stretch))
         if mine_above is None or other_above is None:
             continue
         stable_near = latency.fewest_above(other, cut) if worst else float(other_above[0])
         for kind, bad, odds in (("scale", mine_above[1], 1.0), ("odds", mine_above[0], metric.limit_odds)):
             name = place(metric, quantile, slowdown, kind)
-            grown = add(tallies.get(name, Tally()), float(bad), mine.latency_n, stable_near, other.latency_n, odds)
+            grown = add(
+                tallies.get(name, Tally()), float(bad), mine.latency_n, stable_near, other.latency_n, odds
+            )
             tallies[name] = _scalars(grown)
         name = place(metric, quantile, slowdown, "scale")
         far[name] = far.get(name, 0.0) + float(other_above[1])
@@ -185,7 +199,9 @@ def _remember(state: State, interval: Interval) -> State:
     seen = tuple(remember(np.asarray(state.seen), cells, interval.length_s / 60.0).tolist())
     if interval.source != "metrics":
         return replace(state, seen=seen)
-    return replace(state, seen=seen, scatters=latency.grown_scatter(state.scatters, above, interval.stable.latency_n))
+    return replace(
+        state, seen=seen, scatters=latency.grown_scatter(state.scatters, above, interval.stable.latency_n)
+    )
 
 
 def remember(seen: Floats, cells: Floats, minutes: float) -> Floats:

@@ -86,8 +86,12 @@ def unproven(proof: Proof) -> str:
     """Say what is not shown yet, and what would show it."""
     if proof.canary_n == 0:
         return f"{proof.metric}: no data, which is never success"
-    more = "more traffic alone will not show it" if proof.more_requests is None else (
-        f"about {proof.more_requests:,} more canary requests would show it if the canary is as good as stable"
+    more = (
+        "more traffic alone will not show it"
+        if proof.more_requests is None
+        else (
+            f"about {proof.more_requests:,} more canary requests would show it if the canary is as good as stable"
+        )
     )
     return (
         f"{proof.metric} not shown to be {proof.place}: canary {100 * proof.canary_share:.3g} % of "
@@ -109,7 +113,9 @@ def conclusion(verdict: Verdict, state: State, criteria: Criteria, stops: Sequen
         )
     if verdict.outcome == "hold":
         minutes = verdict.more_minutes
-        wait = "" if minutes is None else f" About {math.ceil(minutes)} more minutes at this traffic decide it."
+        wait = (
+            "" if minutes is None else f" About {math.ceil(minutes)} more minutes at this traffic decide it."
+        )
         return f"Hold: {verdict.reasons[0]}.{wait}"
     shown = "; ".join(f"{p.metric} {p.place} (canary {100 * p.canary_share:.3g} %)" for p in verdict.proofs)
     closest = max(verdict.proofs, key=lambda p: p.p, default=None)
@@ -144,8 +150,16 @@ def _headline_tally(metric: Criterion, state: State) -> Tally | None:
         return state.tallies.get(metric.name)
     if isinstance(metric, Together):
         return next((sums for name, sums in state.tallies.items() if ":" not in name), None)
-    rows = [sums for name, sums in state.tallies.items() if name.startswith(f"{metric.name}:") and name.endswith(":odds")]
-    return max(rows, key=lambda sums: sums.canary_bad - sums.stable_bad * sums.canary_n / max(sums.stable_n, 1), default=None)
+    rows = [
+        sums
+        for name, sums in state.tallies.items()
+        if name.startswith(f"{metric.name}:") and name.endswith(":odds")
+    ]
+    return max(
+        rows,
+        key=lambda sums: sums.canary_bad - sums.stable_bad * sums.canary_n / max(sums.stable_n, 1),
+        default=None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +195,13 @@ def series(lines: Sequence[Line]) -> Series:
             bad = np.cumsum([getattr(row, f"{arm}_bad") for row in rows])
             n = np.cumsum([getattr(row, f"{arm}_n") for row in rows])
             both = [rate_bounds(int(b), int(size)) for b, size in zip(bad, n, strict=True)]
-            columns[f"{arm}_share"] = tuple(float(b / size) if size else math.nan for b, size in zip(bad, n, strict=True))
-            columns[f"{arm}_low"], columns[f"{arm}_high"] = tuple(b[0] for b in both), tuple(b[1] for b in both)
+            columns[f"{arm}_share"] = tuple(
+                float(b / size) if size else math.nan for b, size in zip(bad, n, strict=True)
+            )
+            columns[f"{arm}_low"], columns[f"{arm}_high"] = (
+                tuple(b[0] for b in both),
+                tuple(b[1] for b in both),
+            )
         metrics[first.name] = columns
     return Series(
         end_minutes=tuple((each.start_s + each.length_s - lines[0].start_s) / 60.0 for each in lines),

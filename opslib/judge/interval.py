@@ -50,12 +50,16 @@ class Arm:
     def __post_init__(self) -> None:
         """Refuse counts that cannot have been counted."""
         if not 0 <= self.failures <= self.requests:
-            raise ValueError(f"failures must be between 0 and requests ({self.requests}), got {self.failures}")
+            raise ValueError(
+                f"failures must be between 0 and requests ({self.requests}), got {self.failures}"
+            )
         for name, trials, bad in self.outcomes:
             if not 0 <= bad <= trials:
                 raise ValueError(f"outcome {name!r}: bad must be between 0 and trials ({trials}), got {bad}")
         if any(not 0 <= count <= self.latency_n for _, count in self.above):
-            raise ValueError(f"`above` must be between 0 and the {self.latency_n} timed requests, got {self.above}")
+            raise ValueError(
+                f"`above` must be between 0 and the {self.latency_n} timed requests, got {self.above}"
+            )
         if list(self.above) != sorted(self.above, key=lambda pair: (pair[0], -pair[1])):
             raise ValueError(f"`above` must have rising thresholds and falling counts, got {self.above}")
 

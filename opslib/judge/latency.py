@@ -91,16 +91,16 @@ def fewest_above(arm: Arm, cut_ms: float) -> float:
     return float(bracket_above(levels, latencies, arm.latency_n, cut_ms)[0])
 
 
-def distrusted(metric: Latency, reference_ms: Sequence[float], scatters: Sequence[tuple[float, ...]]) -> NDArray[np.bool_]:
+def distrusted(
+    metric: Latency, reference_ms: Sequence[float], scatters: Sequence[tuple[float, ...]]
+) -> NDArray[np.bool_]:
     """Tell which cuts are not to be interpolated at, from stable's past alone; shape (cuts,)."""
     gaps = in_gap(metric.quantiles, np.asarray(reference_ms))
     noisy = [bool(untrusted(row[1], row[2], row[3])) for row in scatters]
     return gaps | np.array(noisy, dtype=bool) if noisy else gaps
 
 
-def grown_scatter(
-    rows: Sequence[tuple[float, ...]], above: Floats, n: int
-) -> tuple[tuple[float, ...], ...]:
+def grown_scatter(rows: Sequence[tuple[float, ...]], above: Floats, n: int) -> tuple[tuple[float, ...], ...]:
     """Add an interval of stable to what is known of how its shares scatter; see `percentiles.scatter`."""
     share = above / max(n, 1)
     if not rows:

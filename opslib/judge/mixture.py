@@ -33,7 +33,7 @@ class Mixture:
     """
 
     prior: tuple[float, ...]
-    idle: float = 0.15
+    idle: float = 0.3
     onsets_per_minute: float = 1 / 30
     moves_per_minute: float = 1 / 60
 

@@ -37,7 +37,9 @@ class Tally:
     lateness: float = 0.0
 
 
-def add(tally: Tally, canary_bad: float, canary_n: float, stable_bad: float, stable_n: float, odds: float) -> Tally:
+def add(
+    tally: Tally, canary_bad: float, canary_n: float, stable_bad: float, stable_n: float, odds: float
+) -> Tally:
     """Add one interval to a tally; arguments as in `Tally`, `odds` the limiting odds ratio."""
     mean, variance = limit_moments(canary_n, stable_n, np.add(canary_bad, stable_bad), odds)
     return replace(
@@ -52,7 +54,9 @@ def add(tally: Tally, canary_bad: float, canary_n: float, stable_bad: float, sta
     )
 
 
-def limit_moments(canary_n: ArrayLike, stable_n: ArrayLike, bad: ArrayLike, odds: float) -> tuple[Floats, Floats]:
+def limit_moments(
+    canary_n: ArrayLike, stable_n: ArrayLike, bad: ArrayLike, odds: float
+) -> tuple[Floats, Floats]:
     """Give mean and variance of the canary's share of the bad requests under Fisher's non-central law.
 
     Parameters
@@ -135,9 +139,13 @@ def p_rate(tally: Tally, limit_rate: float) -> Floats:
     bad = np.asarray(tally.canary_bad, dtype=np.float64)
     n = np.asarray(tally.canary_n, dtype=np.float64)
     upto = np.where(n > 0, bdtr(bad, np.maximum(n, 1.0).astype(np.int64), limit_rate), 1.0)
-    below = np.where(bad > 0, bdtr(np.maximum(bad - 1, 0), np.maximum(n, 1.0).astype(np.int64), limit_rate), 0.0)
+    below = np.where(
+        bad > 0, bdtr(np.maximum(bad - 1, 0), np.maximum(n, 1.0).astype(np.int64), limit_rate), 0.0
+    )
     position = np.asarray(tally.lateness) / np.maximum(bad * n, 1e-12)
-    return np.asarray(below + (upto - below) * np.where(bad > 0, _bates(position, bad), 1.0), dtype=np.float64)
+    return np.asarray(
+        below + (upto - below) * np.where(bad > 0, _bates(position, bad), 1.0), dtype=np.float64
+    )
 
 
 def _bates(position: Floats, count: Floats) -> Floats:
@@ -200,7 +208,10 @@ def prove_latency(scale: Tally, odds: Tally, stable_far: float, limit_odds: floa
         p-value, and whether the slowdown (True) or the odds (False) gave it.
     """
     n = np.maximum(np.asarray(scale.stable_n, dtype=np.float64), 1.0)
-    near, far = (np.clip(np.asarray(bad, dtype=np.float64) / n, 1e-9, 1 - 1e-9) for bad in (scale.stable_bad, stable_far))
+    near, far = (
+        np.clip(np.asarray(bad, dtype=np.float64) / n, 1e-9, 1 - 1e-9)
+        for bad in (scale.stable_bad, stable_far)
+    )
     limit = _at_odds(near, limit_odds)
     by_scale = (near - far) / np.sqrt(near * (1 - near)) >= (limit - near) / np.sqrt(limit * (1 - limit))
     return np.asarray(np.where(by_scale, p_odds(scale), p_odds(odds)), dtype=np.float64), np.asarray(by_scale)

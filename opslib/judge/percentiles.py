@@ -21,7 +21,9 @@ DISPERSION_STEPS = 10  # before which chance alone scatters as much
 GAP_SLOPE = 2.5
 
 
-def bracket_above(levels: Sequence[float], latencies_ms: ArrayLike, n: ArrayLike, threshold_ms: ArrayLike) -> tuple[Floats, Floats]:
+def bracket_above(
+    levels: Sequence[float], latencies_ms: ArrayLike, n: ArrayLike, threshold_ms: ArrayLike
+) -> tuple[Floats, Floats]:
     """Bound the requests slower than a threshold by the percentiles around it.
 
     Parameters
@@ -41,7 +43,10 @@ def bracket_above(levels: Sequence[float], latencies_ms: ArrayLike, n: ArrayLike
         Fewest and most requests above it; shape (...) [count]. The q-percentile of n requests is taken for the
         ceil(q n)-th smallest: at or below the threshold at most n - ceil(q n) are above it, else at least one more.
     """
-    size, cut = np.asarray(n, dtype=np.float64)[..., None], np.asarray(threshold_ms, dtype=np.float64)[..., None]
+    size, cut = (
+        np.asarray(n, dtype=np.float64)[..., None],
+        np.asarray(threshold_ms, dtype=np.float64)[..., None],
+    )
     beyond = size - np.maximum(np.ceil(np.asarray(levels) * size - 1e-9), 1.0)
     below = np.asarray(latencies_ms, dtype=np.float64) <= cut
     high = np.where(below, beyond, size).min(axis=-1)
@@ -49,7 +54,9 @@ def bracket_above(levels: Sequence[float], latencies_ms: ArrayLike, n: ArrayLike
     return np.minimum(low, size[..., 0]), np.maximum(high, low)
 
 
-def interpolated_above(levels: Sequence[float], latencies_ms: ArrayLike, n: ArrayLike, threshold_ms: ArrayLike) -> Floats:
+def interpolated_above(
+    levels: Sequence[float], latencies_ms: ArrayLike, n: ArrayLike, threshold_ms: ArrayLike
+) -> Floats:
     """Estimate the requests slower than a threshold, to a whole number within `bracket_above`.
 
     Normal scores are linear in log-latency for log-normal latencies; near a reported percentile the estimate is first

@@ -67,15 +67,18 @@ def requests_to_prove(share: float, bound: float, alpha: float, power: float = 0
     Returns
     -------
     requests
-        Normal approximation on the square-root scale (variance stabilised), never fewer than a spotless canary needs,
-        ln(alpha) / ln(1 - bound) [count].
+        The fewest at which some number of bad requests is both unlikely at the bound and likely at the share; Poisson
+        counts for bounds below 10 %, else the variance-stabilised normal approximation [count].
     """
-    from scipy.special import ndtri  # noqa: PLC0415
+    from scipy.special import gammaincinv, ndtri, pdtr  # noqa: PLC0415
 
-    spotless = math.log(alpha) / math.log1p(-min(bound, 1 - 1e-9))
+    if bound < 0.1:
+        for bad in range(60):
+            needed = float(gammaincinv(bad + 1, 1.0 - alpha)) / bound
+            if pdtr(bad, needed * share) >= power:
+                return needed
     distance = math.asin(math.sqrt(bound)) - math.asin(math.sqrt(max(share, 0.0)))
-    needed = ((ndtri(1.0 - alpha) + ndtri(power)) / (2.0 * distance)) ** 2
-    return max(spotless, float(needed))
+    return float(((ndtri(1.0 - alpha) + ndtri(power)) / (2.0 * distance)) ** 2)
 
 
 def minutes_to_detect(
@@ -154,11 +157,19 @@ def plan(
             for times in failure_changes:
                 odds = times * (1 - base) / max(1 - times * base, 1e-6)
                 if odds > metric.tolerated_odds:
-                    found = minutes_to_detect(base, odds, metric.tolerated_odds, requests_per_minute, weight, price)
-                    rows.append(Forecast(metric=metric.name, change=f"x{times:g}", detect_minutes=found, prove_minutes=None))
+                    found = minutes_to_detect(
+                        base, odds, metric.tolerated_odds, requests_per_minute, weight, price
+                    )
+                    rows.append(
+                        Forecast(
+                            metric=metric.name, change=f"x{times:g}", detect_minutes=found, prove_minutes=None
+                        )
+                    )
             bound = max(metric.limit_rate, metric.limit_odds * base / (1 + (metric.limit_odds - 1) * base))
             proof = max(proof, requests_to_prove(failure_rate, bound, criteria.promote_alpha))
-            rows.append(_proof_row(metric.name, f"below {100 * bound:.3g} %", proof, requests_per_minute, weight))
+            rows.append(
+                _proof_row(metric.name, f"below {100 * bound:.3g} %", proof, requests_per_minute, weight)
+            )
         elif isinstance(metric, Latency) and metric.name in weights:
             rows += _latency_rows(metric, criteria, slowdowns, log_latency_sd, requests_per_minute, weight)
     return _advise(tuple(rows), proof, requests_per_minute, weight, bake_minutes)
@@ -175,7 +186,11 @@ def _latency_rows(
         gain = 0.5 * rate * share * (1.0 - share) * shift * shift
         if shift > 0:
             found = price / max(gain, 1e-12)
-            rows.append(Forecast(metric=metric.name, change=f"+{100 * slow:g} %", detect_minutes=found, prove_minutes=None))
+            rows.append(
+                Forecast(
+                    metric=metric.name, change=f"+{100 * slow:g} %", detect_minutes=found, prove_minutes=None
+                )
+            )
     return rows
 
 

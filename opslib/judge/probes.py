@@ -76,7 +76,9 @@ def paired(probes: Sequence[Probe], *, start_s: float, length_s: float) -> Inter
     for probe in probes:
         arms = by_pair.setdefault(probe.pair, {})
         if probe.arm in arms or probe.arm not in ("stable", "canary"):
-            raise ValueError(f"pair {probe.pair}: expected one probe of stable and one of canary, got {probe.arm!r} again")
+            raise ValueError(
+                f"pair {probe.pair}: expected one probe of stable and one of canary, got {probe.arm!r} again"
+            )
         arms[probe.arm] = probe
     whole = [(arms["stable"], arms["canary"]) for arms in by_pair.values() if len(arms) == 2]
     wrong = [(_wrong(stable), _wrong(canary)) for stable, canary in whole]

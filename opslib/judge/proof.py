@@ -44,7 +44,11 @@ def _failures(metric: Failures, tally: Tally, alpha: float) -> Proof:
     p, by_rate = prove_failures(tally, metric.limit_odds, metric.limit_rate)
     stable = tally.stable_bad / max(tally.stable_n, 1.0)
     bound = metric.limit_rate if by_rate else _odds_share(stable, metric.limit_odds)
-    text = f"below {100 * metric.limit_rate:g} %" if by_rate else f"below {metric.limit_odds:g} times stable's odds"
+    text = (
+        f"below {100 * metric.limit_rate:g} %"
+        if by_rate
+        else f"below {metric.limit_odds:g} times stable's odds"
+    )
     return _proof(metric.name, text, float(p), alpha, tally, stable, bound)
 
 
@@ -71,7 +75,9 @@ def _outcome(metric: Outcome, tally: Tally, alpha: float) -> Proof:
     return _proof(metric.name, text, p, alpha, tally, stable, _odds_share(stable, metric.limit_odds))
 
 
-def _proof(metric: str, text: str, p: float, alpha: float, tally: Tally, stable: float, bound: float) -> Proof:
+def _proof(
+    metric: str, text: str, p: float, alpha: float, tally: Tally, stable: float, bound: float
+) -> Proof:
     more = None
     if p > alpha and alpha > 0 and bound > stable:
         more = max(1, math.ceil(requests_to_prove(stable, bound, alpha) - tally.canary_n))

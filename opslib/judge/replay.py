@@ -40,13 +40,21 @@ class Rehearsal:
     sentence: str
 
 
-def again(state: State, intervals: Sequence[Interval], criteria: Criteria, *, bake_over: bool) -> tuple[State, Verdict]:
+def again(
+    state: State, intervals: Sequence[Interval], criteria: Criteria, *, bake_over: bool
+) -> tuple[State, Verdict]:
     """Judge recorded intervals from the state before them; gives bit for bit what was given then."""
     return judge(state, intervals, criteria, bake_over=bake_over)
 
 
 def rehearse(
-    state: State, intervals: Sequence[Interval], criteria: Criteria, *, weight: float, seed: int, runs: int = 200
+    state: State,
+    intervals: Sequence[Interval],
+    criteria: Criteria,
+    *,
+    weight: float,
+    seed: int,
+    runs: int = 200,
 ) -> Rehearsal:
     """Split stable's recorded requests at random into a stable and a canary, and judge them.
 
@@ -101,7 +109,10 @@ def _split(interval: Interval, weight: float, generator: np.random.Generator) ->
         requests = failures + len(picked) + untimed
         canary = Arm(requests=requests, failures=failures, timed=len(picked), samples_ms=picked)
         stable = Arm(
-            requests=whole.requests - requests, failures=whole.failures - failures, timed=len(rest), samples_ms=rest
+            requests=whole.requests - requests,
+            failures=whole.failures - failures,
+            timed=len(rest),
+            samples_ms=rest,
         )
         return replace(interval, weight=weight, canary=canary, stable=stable)
     requests = failures + int(generator.binomial(good, weight / 100.0))
@@ -111,7 +122,10 @@ def _split(interval: Interval, weight: float, generator: np.random.Generator) ->
     canary = Arm(requests=requests, failures=failures, timed=canary_timed, above=above)
     left = tuple((cut, count - mine) for (cut, count), (_, mine) in zip(whole.above, above, strict=True))
     stable = Arm(
-        requests=whole.requests - requests, failures=whole.failures - failures, timed=timed - canary_timed, above=left
+        requests=whole.requests - requests,
+        failures=whole.failures - failures,
+        timed=timed - canary_timed,
+        above=left,
     )
     return replace(interval, weight=weight, canary=canary, stable=stable)
 

@@ -46,5 +46,7 @@ def _weigh(metric: Slo, arm: Arm, shares: Floats) -> Floats | None:
     only_percentiles = metric.threshold_ms is not None and not arm.samples_ms and not arm.above
     if only_percentiles:
         levels, latencies = zip(*arm.percentiles_ms, strict=True)
-        return log_e_rank_share(levels, latencies, counts[1], metric.threshold_ms or 0.0, shares, metric.allowed)
+        return log_e_rank_share(
+            levels, latencies, counts[1], metric.threshold_ms or 0.0, shares, metric.allowed
+        )
     return log_e_share(*counts, shares, metric.allowed)

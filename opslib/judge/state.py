@@ -97,7 +97,11 @@ def begin(
     log_bets: dict[str, tuple[float, ...]] = {}
     for metric in criteria.metrics:
         names = [metric.name, f"shared:{metric.name}"] if isinstance(metric, Slo) else [metric.name]
-        start = (0.0, 0.0, 0.0) if isinstance(metric, Mean) else tuple(begin_bets(bets(metric, criteria)).tolist())
+        start = (
+            (0.0, 0.0, 0.0)
+            if isinstance(metric, Mean)
+            else tuple(begin_bets(bets(metric, criteria)).tolist())
+        )
         log_bets.update(dict.fromkeys(names, start))
     return State(
         endpoint=endpoint,
@@ -132,7 +136,9 @@ def from_json(text: str) -> State:
     known = {each.name for each in fields(State)}
     if values.get("version") != VERSION or set(values) != known:
         wrong = sorted(set(values) ^ known)
-        raise ValueError(f"state: expected version {VERSION}, got {values.get('version')}; fields that differ: {wrong}")
+        raise ValueError(
+            f"state: expected version {VERSION}, got {values.get('version')}; fields that differ: {wrong}"
+        )
     values["log_bets"] = {name: tuple(row) for name, row in values["log_bets"].items()}
     values["tallies"] = {name: Tally(**row) for name, row in values["tallies"].items()}
     values["reference_ms"], values["seen"] = tuple(values["reference_ms"]), tuple(values["seen"])
@@ -150,7 +156,11 @@ def require_same(state: State, criteria: Criteria, *, endpoint: str, stable: str
     """
     asked = {"endpoint": endpoint, "stable": stable, "canary": canary, "criteria": criteria.digest()}
     wrong = [f"{name}: state has {getattr(state, name)!r}, asked {value!r}" for name, value in asked.items()]
-    wrong = [line for line, (name, value) in zip(wrong, asked.items(), strict=True) if getattr(state, name) != value]
+    wrong = [
+        line
+        for line, (name, value) in zip(wrong, asked.items(), strict=True)
+        if getattr(state, name) != value
+    ]
     if wrong:
         raise ValueError(f"state is about another release ({'; '.join(wrong)}): begin a new one")
     return state

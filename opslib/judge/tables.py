@@ -49,7 +49,9 @@ def log_normaliser(pooled: ArrayLike, drawn: ArrayLike, log_tilt: ArrayLike) -> 
     inversion of P(S = drawn) is exact to rounding with a few dozen nodes (exponential tilting: Daniels 1954, Ann.
     Math. Stat. 25:631-650; lattice inversion: Abate & Whitt 1992, Queueing Syst. 10:5-88).
     """
-    counts, tilt = np.broadcast_arrays(np.asarray(pooled, dtype=np.float64), np.asarray(log_tilt, dtype=np.float64))
+    counts, tilt = np.broadcast_arrays(
+        np.asarray(pooled, dtype=np.float64), np.asarray(log_tilt, dtype=np.float64)
+    )
     total = counts.sum(axis=-1)
     taken = np.broadcast_to(np.asarray(drawn, dtype=np.float64), total.shape)
     # With everything or nothing drawn the mean cannot be matched by a finite h; any h is exact, half a count is near.
@@ -98,7 +100,9 @@ def _probability_at(counts: Floats, share: Floats, value: Floats) -> Floats:
     return np.asarray(np.maximum(whole / period, 1e-300), dtype=np.float64)
 
 
-def log_e_values(canary: ArrayLike, stable: ArrayLike, log_tilts: ArrayLike, log_null: ArrayLike = 0.0) -> Floats:
+def log_e_values(
+    canary: ArrayLike, stable: ArrayLike, log_tilts: ArrayLike, log_null: ArrayLike = 0.0
+) -> Floats:
     """Weigh one interval: how many times likelier under each alternative than under the null.
 
     Parameters

@@ -27,7 +27,12 @@ class Revision:
 
 
 def ready(
-    intervals: Sequence[Interval], state: State, *, now_s: float, lag_s: float, zero_lag_s: float | None = None
+    intervals: Sequence[Interval],
+    state: State,
+    *,
+    now_s: float,
+    lag_s: float,
+    zero_lag_s: float | None = None,
 ) -> tuple[Interval, ...]:
     """Keep the intervals that can be judged now, in order.
 
@@ -53,7 +58,9 @@ def ready(
         later interval is judged an earlier one is lost.
     """
     settled = 2.0 * lag_s if zero_lag_s is None else zero_lag_s
-    fresh = [each for each in intervals if state.last_end_s is None or each.start_s >= state.last_end_s - 1e-3]
+    fresh = [
+        each for each in intervals if state.last_end_s is None or each.start_s >= state.last_end_s - 1e-3
+    ]
     kept: list[Interval] = []
     for interval in sorted(fresh, key=lambda each: each.start_s):
         age = now_s - interval.end_s

@@ -11,7 +11,15 @@ from opslib.judge.evidence import remember
 from opslib.judge.latency import log_tilts
 from opslib.judge.mixture import advance, begin, log_evidence, transition
 from opslib.judge.noninferiority import Tally, add, prove_failures, prove_latency
-from opslib.judge.percentiles import bracket_above, in_gap, interpolated_above, log_e_rank_share, merge_untrusted, scatter, untrusted
+from opslib.judge.percentiles import (
+    bracket_above,
+    in_gap,
+    interpolated_above,
+    log_e_rank_share,
+    merge_untrusted,
+    scatter,
+    untrusted,
+)
 from opslib.judge.tables import log_e_share, log_e_two_by_two, log_e_values
 
 from .traffic import MINUTES, PROOFS, QUANTILES, REPORTED, SLO_MS, SLOTS, TOLERATED, Traffic
@@ -41,7 +49,9 @@ def criteria_for(traffic: Traffic, source="request log", **changes) -> Criteria:
     return replace(Criteria(metrics=metrics), **changes)
 
 
-def decide(traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS, source="request log") -> Result:
+def decide(
+    traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS, source="request log"
+) -> Result:
     """Judge all runs, a step at a time; `slots_per_step` 6 is once a minute, 1 every ten seconds.
 
     From source "metrics" the judge sees counts of requests and failures and four percentiles a minute.
@@ -103,7 +113,9 @@ def _gains(criteria, count, failed, above, minutes, levels, dropped, traffic):
                 lambda a, b, s, m=metric: log_e_values(a, b, log_tilts(m, s)), mine, other, share
             )
         elif isinstance(metric, Slo):
-            out[metric.name] = _promise(metric, count, failed, above, traffic if dropped is not None else None)
+            out[metric.name] = _promise(
+                metric, count, failed, above, traffic if dropped is not None else None
+            )
     for metric in criteria.metrics:
         if isinstance(metric, Together):
             pairs = np.array(metric.pairs)
@@ -151,20 +163,28 @@ def _from_percentiles(traffic, count, failed):
     for arm in ("canary", "stable"):
         size = count[arm] - failed[arm]
         table = traffic.percentiles[arm]
-        columns = [interpolated_above(REPORTED, table, size, wanted[:, None, i]) for i in range(wanted.shape[1])]
+        columns = [
+            interpolated_above(REPORTED, table, size, wanted[:, None, i]) for i in range(wanted.shape[1])
+        ]
         above[arm] = np.stack(columns, axis=-1)
     size = (count["stable"] - failed["stable"])[..., None]
     share = above["stable"][..., : len(METRIC_CUTS)] / np.maximum(size, 1)
     squared, usual = (v.cumsum(axis=1) for v in scatter(share[:, :-1], share[:, 1:], size[:, 1:]))
     dropped = np.zeros(share.shape, dtype=bool)
-    dropped[:, 2:] = untrusted(squared, usual, np.arange(1, squared.shape[1] + 1)[:, None])[:, :-1]  # judged on what came before
+    dropped[:, 2:] = untrusted(squared, usual, np.arange(1, squared.shape[1] + 1)[:, None])[
+        :, :-1
+    ]  # judged on what came before
     dropped |= in_gap(METRIC_CUTS, at)[:, None, :]
     proof = {arm: values.copy() for arm, values in above.items()}
-    for i, (q, _) in enumerate(PROOFS):  # where a cut is not trusted, proofs see the canary's most and stable's fewest
+    for i, (q, _) in enumerate(
+        PROOFS
+    ):  # where a cut is not trusted, proofs see the canary's most and stable's fewest
         cut = METRIC_CUTS.index(q)
         for arm, side, columns in (("canary", 1, (cut, 2 * len(METRIC_CUTS) + i)), ("stable", 0, (cut,))):
             for column in columns:
-                bad = bracket_above(REPORTED, traffic.percentiles[arm], count[arm] - failed[arm], wanted[:, None, column])
+                bad = bracket_above(
+                    REPORTED, traffic.percentiles[arm], count[arm] - failed[arm], wanted[:, None, column]
+                )
                 proof[arm][..., column] = np.where(dropped[..., cut], bad[side], above[arm][..., column])
     return above, dropped, proof
 

@@ -82,7 +82,9 @@ def flagger_docs(traffic: Traffic) -> Result:
 def flagger_slo(traffic: Traffic) -> Result:
     """The same with this endpoint's own failure limit and p95 promise."""
     tail = traffic.percentiles["canary"]
-    failing = (failure_rate(traffic) > traffic.scenario.slo) | (tail[..., P95] > SLO_MS) | (tail[..., P99] > 500)
+    failing = (
+        (failure_rate(traffic) > traffic.scenario.slo) | (tail[..., P95] > SLO_MS) | (tail[..., P99] > 500)
+    )
     return stopped(flagger_ticks(failing, 5), len(failing))
 
 
@@ -138,19 +140,25 @@ def _tie_sum(values):
     total = np.zeros(len(values))
     run = np.ones(len(values))
     for j in range(1, values.shape[1] + 1):
-        same = ordered[:, j] == ordered[:, j - 1] if j < values.shape[1] else np.zeros(len(values), dtype=bool)
+        same = (
+            ordered[:, j] == ordered[:, j - 1] if j < values.shape[1] else np.zeros(len(values), dtype=bool)
+        )
         total += np.where(same, 0.0, run**3 - run)
         run = np.where(same, run + 1, 1.0)
     return total
 
 
-def kayenta_classify(experiment, control, *, tolerance: float = 0.25, confidence: float = 0.98, direction="increase"):
-    """"High", "Low" or "Pass" per run."""
+def kayenta_classify(
+    experiment, control, *, tolerance: float = 0.25, confidence: float = 0.98, direction="increase"
+):
+    """ "High", "Low" or "Pass" per run."""
     low, high, estimate, sigma = mann_whitney_interval(experiment, control, confidence)
     bound = tolerance * np.abs(estimate)
-    same = (np.sort(experiment, axis=1) == np.sort(control, axis=1)).all(axis=1) if (
-        experiment.shape == control.shape
-    ) else np.zeros(len(experiment), dtype=bool)
+    same = (
+        (np.sort(experiment, axis=1) == np.sort(control, axis=1)).all(axis=1)
+        if (experiment.shape == control.shape)
+        else np.zeros(len(experiment), dtype=bool)
+    )
     able = ~same & (sigma > 0)
     up = able & (low > bound) & (direction in ("increase", "either"))
     down = able & (high < -bound) & (direction in ("decrease", "either"))
@@ -192,7 +200,9 @@ def sequential_half_width(deviation, n, alpha: float = 0.05, tuning: float = 500
     """Half width of the one-sided sequence, per-observation deviation (Waudby-Smith et al., eqs. 134 and 161)."""
     doubled = -2.0 * np.log(2 * alpha)
     rho2 = (doubled + np.log(doubled + 1)) / tuning
-    return deviation * np.sqrt(2 * (n * rho2 + 1) / (n * n * rho2) * np.log1p(np.sqrt(n * rho2 + 1) / (2 * alpha)))
+    return deviation * np.sqrt(
+        2 * (n * rho2 + 1) / (n * n * rho2) * np.log1p(np.sqrt(n * rho2 + 1) / (2 * alpha))
+    )
 
 
 def guardrails(traffic: Traffic):
@@ -224,7 +234,9 @@ def growthbook(traffic: Traffic) -> Result:
         (n_c, mean_c, var_c), (n_s, mean_s, var_s) = arms["canary"], arms["stable"]
         spread = np.sqrt(var_c / n_c + var_s / n_s)
         n = n_c + n_s
-        failing = failing | ((mean_c - mean_s - sequential_half_width(spread * np.sqrt(n), n) > 0) & (spread > 0))
+        failing = failing | (
+            (mean_c - mean_s - sequential_half_width(spread * np.sqrt(n), n) > 0) & (spread > 0)
+        )
     return stopped(failing, len(failing))
 
 

@@ -86,7 +86,9 @@ def measure(rule: str, traffic: Traffic, rate: int) -> Cell:
     )
 
 
-def run(runs: int, seed: int, rates=(600, 6000), scenarios=SCENARIOS, *, progress: bool = False) -> list[Cell]:
+def run(
+    runs: int, seed: int, rates=(600, 6000), scenarios=SCENARIOS, *, progress: bool = False
+) -> list[Cell]:
     cells: list[Cell] = []
     for rate in rates:
         for scenario in scenarios:
@@ -131,8 +133,14 @@ def report(cells: list[Cell]) -> str:
         lines += ["False rollbacks of innocent canaries, % of runs (+- Monte Carlo s.e.)", ""]
         lines += _grid(here, innocents, lambda cell: f"{cell.rollback:.1f} +-{cell.error(cell.rollback):.1f}")
         lines += ["", "Innocent canaries held, % of runs", ""]
-        lines += _grid(here, innocents, lambda cell: f"{cell.hold:.1f} +-{cell.error(cell.hold):.1f}", only="opslib")
-        lines += ["", "Regressions: promoted % / held % / median minutes to rollback / users' bad requests before it", ""]
+        lines += _grid(
+            here, innocents, lambda cell: f"{cell.hold:.1f} +-{cell.error(cell.hold):.1f}", only="opslib"
+        )
+        lines += [
+            "",
+            "Regressions: promoted % / held % / median minutes to rollback / users' bad requests before it",
+            "",
+        ]
         lines += _grid(here, harmful, _harm)
         never = {cell.scenario.name: cell.never for cell in here}
         text = "; ".join(f"{scenario.name} {never[scenario.name]:.0f}" for scenario in harmful)
@@ -165,7 +173,9 @@ def check(cells: list[Cell]) -> list[str]:
         if "opslib" not in cell.rule:
             continue
         if cell.scenario.innocent and cell.rollback > 1.5:
-            missed.append(f"{where}: {cell.rollback:.2f} +-{cell.error(cell.rollback):.2f} % rolled back, bar 1.5")
+            missed.append(
+                f"{where}: {cell.rollback:.2f} +-{cell.error(cell.rollback):.2f} % rolled back, bar 1.5"
+            )
         plain = cell.scenario.name in ("A/A 0.1 %", "A/A 1 %", "bimodal")
         if plain and "log" in cell.rule and cell.hold > 5:
             missed.append(f"{where}: {cell.hold:.2f} +-{cell.error(cell.hold):.2f} % held, bar 5")
@@ -173,7 +183,9 @@ def check(cells: list[Cell]) -> list[str]:
             continue
         bar = 5.0 if cell.scenario.at_limit else 1.0
         if cell.promote > bar:
-            missed.append(f"{where}: {cell.promote:.2f} +-{cell.error(cell.promote):.2f} % promoted, bar {bar:g}")
+            missed.append(
+                f"{where}: {cell.promote:.2f} +-{cell.error(cell.promote):.2f} % promoted, bar {bar:g}"
+            )
         if cell.scenario.name == "1 -> 3 %" and cell.minutes > {600: 8, 6000: 2}[cell.rate]:
             missed.append(f"{where}: median {cell.minutes} minutes")
         for other in cells:
@@ -186,7 +198,9 @@ def check(cells: list[Cell]) -> list[str]:
 def _eligible(cells: list[Cell]) -> set[str]:
     """Peers that roll back at most 5 % of innocents in every column, at both rates."""
     return {
-        rule for rule in RULES if all(c.rollback <= 5 for c in cells if c.rule == rule and c.scenario.innocent)
+        rule
+        for rule in RULES
+        if all(c.rollback <= 5 for c in cells if c.rule == rule and c.scenario.innocent)
     }
 
 
@@ -195,7 +209,9 @@ def ratios(cells: list[Cell]) -> list[str]:
     out = []
     for cell in cells:
         if "opslib" in cell.rule and not cell.scenario.innocent:
-            same = [c for c in cells if (c.scenario, c.rate) == (cell.scenario, cell.rate) and c.rule in RULES]
+            same = [
+                c for c in cells if (c.scenario, c.rate) == (cell.scenario, cell.rate) and c.rule in RULES
+            ]
             best = min(same, key=lambda c: c.bad)
             out.append(
                 f"{cell.rate}/min {cell.scenario.name}, {cell.rule}: {cell.bad:.1f}, "
@@ -219,12 +235,16 @@ def draw(cells: list[Cell], path: Path) -> None:
             worst = max(cell.rollback for cell in mine if cell.scenario.innocent)
             served = np.mean([cell.bad / cell.never for cell in mine if not cell.scenario.innocent])
             axis.plot(max(worst, 0.03), 100 * served, "o" if "opslib" in rule else "s")
-            axis.annotate(rule, (max(worst, 0.03), 100 * served), fontsize=7, xytext=(4, 3), textcoords="offset points")
+            axis.annotate(
+                rule, (max(worst, 0.03), 100 * served), fontsize=7, xytext=(4, 3), textcoords="offset points"
+            )
         axis.axvline(5, color="grey", linewidth=0.8, linestyle=":")
         axis.set_xscale("log")
         axis.set_xlim(0.02, 1500)
         axis.set_xlabel("false rollbacks in the worst innocent scenario [% of runs]")
-        axis.set_ylabel("bad requests served before rollback [% of those without a judge, mean of 5 regressions]")
+        axis.set_ylabel(
+            "bad requests served before rollback [% of those without a judge, mean of 5 regressions]"
+        )
         axis.set_title(f"{rate} requests/min")
     figure.tight_layout()
     figure.savefig(path, dpi=150)

@@ -55,9 +55,16 @@ def constant(value: float) -> Callable[[Floats], Floats]:
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("A/A 0.1 %", innocent=True),
     Scenario("A/A 1 %", innocent=True, base=0.01, slo=0.02),
-    Scenario("shared incident", innocent=True, failures=lambda t: np.where((t >= 10) & (t < 14), 0.08, 0.001)),
     Scenario(
-        "drift", innocent=True, slo=0.02, failures=ramp(0.002, 0.012), load=ramp(0.6, 1.4), factor=ramp(1.0, 1.35)
+        "shared incident", innocent=True, failures=lambda t: np.where((t >= 10) & (t < 14), 0.08, 0.001)
+    ),
+    Scenario(
+        "drift",
+        innocent=True,
+        slo=0.02,
+        failures=ramp(0.002, 0.012),
+        load=ramp(0.6, 1.4),
+        factor=ramp(1.0, 1.35),
     ),
     Scenario("bursts", innocent=True, bursts=True),
     Scenario("bimodal", innocent=True, shape="bimodal"),
@@ -74,7 +81,13 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("0.1 -> 0.5 %", innocent=False, canary_failures=constant(0.005), at_limit=True),
     Scenario("latency x1.2", innocent=False, canary_factor=constant(1.2), harm="slow", at_limit=True),
     Scenario("p99 x2", innocent=False, canary_shape="tail", harm="slow"),
-    Scenario("slow leak", innocent=False, canary_failures=ramp(0.001, 0.01), canary_factor=ramp(1.0, 1.5), harm="both"),
+    Scenario(
+        "slow leak",
+        innocent=False,
+        canary_failures=ramp(0.001, 0.01),
+        canary_factor=ramp(1.0, 1.5),
+        harm="both",
+    ),
 )
 
 
@@ -133,7 +146,11 @@ def simulate(scenario: Scenario, rate: float, runs: int, seed: int) -> Traffic:
             latency = _latency(rng, shape, int(good[arm].sum()))
             parts[arm] = latency * np.repeat(stretch, good[arm]), np.repeat(np.arange(slots), good[arm])
         both = [np.concatenate(pair) for pair in zip(parts["control"], parts["rest"], strict=True)]
-        for arm, (latency, slot) in {"canary": parts["canary"], "control": parts["control"], "stable": both}.items():
+        for arm, (latency, slot) in {
+            "canary": parts["canary"],
+            "control": parts["control"],
+            "stable": both,
+        }.items():
             out.add(arm, run, latency, slot, thresholds)
         out.reference[run], out.thresholds[run] = reference, thresholds
     total = {"canary": n["canary"], "control": n["control"], "stable": n["control"] + n["rest"]}
@@ -156,7 +173,11 @@ class _Counts:
     """Arrays being filled run by run."""
 
     def __init__(self, runs: int) -> None:
-        slots, arms, cuts = MINUTES * SLOTS, ("canary", "control", "stable"), 2 * len(QUANTILES) + len(PROOFS) + 1
+        slots, arms, cuts = (
+            MINUTES * SLOTS,
+            ("canary", "control", "stable"),
+            2 * len(QUANTILES) + len(PROOFS) + 1,
+        )
         self.reference = np.zeros((runs, len(QUANTILES)))
         self.thresholds = np.zeros((runs, cuts))
         self.above = {arm: np.zeros((runs, slots, cuts), dtype=np.float32) for arm in arms}
@@ -168,7 +189,9 @@ class _Counts:
     def add(self, arm: str, run: int, latency: Floats, slot: NDArray[np.int64], thresholds: Floats) -> None:
         slots = MINUTES * SLOTS
         order = np.argsort(thresholds)
-        place = np.searchsorted(thresholds[order], latency, side="left")  # thresholds strictly below the latency
+        place = np.searchsorted(
+            thresholds[order], latency, side="left"
+        )  # thresholds strictly below the latency
         cells = np.bincount(slot * (order.size + 1) + place, minlength=slots * (order.size + 1))
         beyond = cells.reshape(slots, -1)[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
         self.above[arm][run][:, order] = beyond

@@ -51,7 +51,9 @@ FIVE = Criteria(
 ONLY_FAILURES = Criteria(metrics=(Failures(limit_rate=0.02),))
 
 
-def traffic(minutes, *, canary_rate=0.01, slow=1.0, rate=600, seed=1, weight=10.0, start_s=0.0, stable_rate=0.01):
+def traffic(
+    minutes, *, canary_rate=0.01, slow=1.0, rate=600, seed=1, weight=10.0, start_s=0.0, stable_rate=0.01
+):
     rng = np.random.Generator(np.random.SFC64(seed))
     out = []
     for i in range(minutes):
@@ -74,7 +76,9 @@ def fresh(criteria=FIVE, **kwargs):
 
 def counts(start, canary, stable, weight=10.0, **kwargs):
     arms = (Arm(requests=n, failures=bad) for n, bad in (canary, stable))
-    return Interval(start_s=start, length_s=60.0, weight=weight, canary=next(arms), stable=next(arms), **kwargs)
+    return Interval(
+        start_s=start, length_s=60.0, weight=weight, canary=next(arms), stable=next(arms), **kwargs
+    )
 
 
 def test_good_canary_is_promoted_and_says_so():
@@ -85,7 +89,9 @@ def test_good_canary_is_promoted_and_says_so():
     assert all(proof.proven for proof in verdict.proofs)
 
 
-@pytest.mark.parametrize(("kwargs", "metric"), [({"canary_rate": 0.06}, "failures"), ({"slow": 1.4}, "latency")])
+@pytest.mark.parametrize(
+    ("kwargs", "metric"), [({"canary_rate": 0.06}, "failures"), ({"slow": 1.4}, "latency")]
+)
 def test_bad_canary_is_rolled_back_with_the_metric_that_did_it(kwargs, metric):
     """A canary that fails or is slow is rolled back before the bake is over, and the sentence names the metric and both numbers."""
     _, verdict = judge(fresh(), traffic(15, **kwargs), FIVE)
@@ -285,7 +291,17 @@ def test_changed_answers_count_against_an_allowed_share():
     """Answers that differ from stable's more often than allowed roll back where that metric acts."""
     criteria = Criteria(metrics=(Answers(allowed=0.01, mode="act"),))
     arm = Arm(requests=100, changed_answers=(100, 6))
-    minutes = [Interval(start_s=60.0 * i, length_s=60.0, weight=50.0, canary=arm, stable=Arm(requests=100), source="probes") for i in range(5)]
+    minutes = [
+        Interval(
+            start_s=60.0 * i,
+            length_s=60.0,
+            weight=50.0,
+            canary=arm,
+            stable=Arm(requests=100),
+            source="probes",
+        )
+        for i in range(5)
+    ]
     assert judge(fresh(criteria), minutes, criteria)[1].outcome == "rollback"
 
 
@@ -296,7 +312,9 @@ def test_mean_is_reported_but_cannot_act():
     minutes = [
         replace(
             each,
-            canary=replace(each.canary, moments=(("order value", 60, 9.0 + 0.2 * rng.standard_normal(), 4.0),)),
+            canary=replace(
+                each.canary, moments=(("order value", 60, 9.0 + 0.2 * rng.standard_normal(), 4.0),)
+            ),
             stable=replace(each.stable, moments=(("order value", 540, 10.0, 4.0),)),
         )
         for each in traffic(40)
@@ -315,7 +333,9 @@ def test_percentiles_alone_find_a_slow_canary_and_pass_a_good_one():
     def published(interval):
         def arm(side):
             levels = (0.5, 0.9, 0.95, 0.99)
-            rows = tuple(zip(levels, np.quantile(side.samples_ms, levels, method="inverted_cdf").tolist(), strict=True))
+            rows = tuple(
+                zip(levels, np.quantile(side.samples_ms, levels, method="inverted_cdf").tolist(), strict=True)
+            )
             return replace(side, samples_ms=(), percentiles_ms=rows)
 
         return replace(interval, canary=arm(interval.canary), stable=arm(interval.stable), source="metrics")
@@ -350,7 +370,12 @@ def test_every_minute_has_a_line_and_the_plot_its_columns():
     assert columns.end_minutes[-1] == pytest.approx(8.0)
     assert columns.threshold == pytest.approx(20.0)
     rates = columns.metrics["failures"]
-    assert all(low <= share <= high for low, share, high in zip(rates["canary_low"], rates["canary_share"], rates["canary_high"], strict=True))
+    assert all(
+        low <= share <= high
+        for low, share, high in zip(
+            rates["canary_low"], rates["canary_share"], rates["canary_high"], strict=True
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -392,7 +417,22 @@ def test_hour_of_five_metrics_is_judged_well_under_a_second():
 
 def test_package_is_pure_and_cheap_to_import():
     """The judge imports no clock, no input or output and no chance but the seeded split, and of numpy and scipy only numpy at once."""
-    allowed = {"__future__", "ast", "collections", "collections.abc", "dataclasses", "datetime", "functools", "hashlib", "json", "math", "numpy", "numpy.typing", "scipy.special", "typing"}
+    allowed = {
+        "__future__",
+        "ast",
+        "collections",
+        "collections.abc",
+        "dataclasses",
+        "datetime",
+        "functools",
+        "hashlib",
+        "json",
+        "math",
+        "numpy",
+        "numpy.typing",
+        "scipy.special",
+        "typing",
+    }
     for path in sorted(Path(opslib.judge.__file__).parent.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
@@ -405,7 +445,10 @@ def test_package_is_pure_and_cheap_to_import():
         text = path.read_text()
         assert "datetime.now" not in text
         assert "default_rng" not in text
-        assert ("random" not in text.replace("at random", "").replace("random order", "")) or path.name in ("replay.py", "tables.py"), path.name
+        assert ("random" not in text.replace("at random", "").replace("random order", "")) or path.name in (
+            "replay.py",
+            "tables.py",
+        ), path.name
     code = "import sys, opslib.judge; print('scipy' in sys.modules, 'azure' in sys.modules)"
     where = str(Path(opslib.judge.__file__).parents[2])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=where)

@@ -4,10 +4,20 @@ import numpy as np
 import pytest
 from scipy.stats import binom, fisher_exact, nchypergeom_fisher, poisson
 
-from opslib.judge.noninferiority import Tally, add, limit_moments, p_odds, p_rate, prove_failures, prove_latency
+from opslib.judge.noninferiority import (
+    Tally,
+    add,
+    limit_moments,
+    p_odds,
+    p_rate,
+    prove_failures,
+    prove_latency,
+)
 
 
-@pytest.mark.parametrize(("n", "m", "bad", "odds"), [(60, 540, 1, 2.0), (60, 540, 9, 2.0), (600, 5400, 60, 1.5), (50, 50, 50, 1.0)])
+@pytest.mark.parametrize(
+    ("n", "m", "bad", "odds"), [(60, 540, 1, 2.0), (60, 540, 9, 2.0), (600, 5400, 60, 1.5), (50, 50, 50, 1.0)]
+)
 def test_moments_equal_scipys(n, m, bad, odds):
     """Mean and variance of the canary's bad requests at the limit are scipy's where counts are small."""
     mean, variance = limit_moments(n, m, bad, odds)
@@ -68,17 +78,25 @@ def test_late_failures_weigh_more_than_early_ones():
     assert float(p_rate(early, 0.005)) < float(p_rate(late, 0.005))
 
 
-@pytest.mark.parametrize(("stable_rate", "canary_rate"), [(0.0025, 0.005), (0.001, 0.005), (0.004, 0.008), (0.01, 0.0198)])
+@pytest.mark.parametrize(
+    ("stable_rate", "canary_rate"), [(0.0025, 0.005), (0.001, 0.005), (0.004, 0.008), (0.01, 0.0198)]
+)
 def test_failure_proof_has_its_level_on_the_edge_of_the_null(stable_rate, canary_rate):
     """Wherever on the edge of "both limits exceeded" a canary sits, at most 5 % of such canaries pass; enumerated."""
     n, m, odds, limit = 1800, 16200, 2.0, 0.005
     mine = np.arange(int(poisson(n * canary_rate).ppf(1e-9)), int(poisson(n * canary_rate).ppf(1 - 1e-9)) + 1)
-    other = np.arange(int(poisson(m * stable_rate).ppf(1e-9)), int(poisson(m * stable_rate).ppf(1 - 1e-9)) + 1)
+    other = np.arange(
+        int(poisson(m * stable_rate).ppf(1e-9)), int(poisson(m * stable_rate).ppf(1 - 1e-9)) + 1
+    )
     x, y = np.meshgrid(mine, other, indexing="ij")
-    tally = add(Tally(), x, n, y, m, odds)  # one interval: every failure counts as being in the middle, P(split) is 1/2
+    tally = add(
+        Tally(), x, n, y, m, odds
+    )  # one interval: every failure counts as being in the middle, P(split) is 1/2
     p, _ = prove_failures(tally, odds, limit)
     weight = binom(n, canary_rate).pmf(x) * binom(m, stable_rate).pmf(y)
-    assert float((weight * (p <= 0.05)).sum()) <= 0.056  # 0.05, and the jump that only time within the stage can split
+    assert (
+        float((weight * (p <= 0.05)).sum()) <= 0.056
+    )  # 0.05, and the jump that only time within the stage can split
 
 
 def test_gap_is_proven_by_odds():

@@ -11,7 +11,15 @@ from scipy.stats import nchypergeom_fisher
 
 from opslib.judge.tables import log_e_share, log_e_two_by_two, log_e_values, log_normaliser
 
-TABLES = [(60, 540, 3, 4), (60, 540, 0, 1), (600, 5400, 30, 52), (7, 9, 7, 2), (1, 1, 1, 0), (5, 3000, 5, 3), (2000, 18000, 900, 8000)]
+TABLES = [
+    (60, 540, 3, 4),
+    (60, 540, 0, 1),
+    (600, 5400, 30, 52),
+    (7, 9, 7, 2),
+    (1, 1, 1, 0),
+    (5, 3000, 5, 3),
+    (2000, 18000, 900, 8000),
+]
 
 
 @pytest.mark.parametrize(("canary_n", "stable_n", "canary_bad", "stable_bad"), TABLES)
@@ -20,7 +28,9 @@ def test_ratio_equals_scipys(canary_n, stable_n, canary_bad, stable_bad, odds, t
     """The log likelihood ratio of a 2x2 table is the one of scipy's non-central hypergeometric law."""
     mine = log_e_two_by_two(canary_bad, canary_n, stable_bad, stable_n, [odds], tolerated)[0]
     law = (canary_n + stable_n, canary_bad + stable_bad, canary_n)
-    theirs = nchypergeom_fisher(*law, odds).logpmf(canary_bad) - nchypergeom_fisher(*law, tolerated).logpmf(canary_bad)
+    theirs = nchypergeom_fisher(*law, odds).logpmf(canary_bad) - nchypergeom_fisher(*law, tolerated).logpmf(
+        canary_bad
+    )
     if np.isfinite(theirs):
         assert mine == pytest.approx(theirs, abs=1e-7)
     else:  # scipy's probability underflows
@@ -33,7 +43,9 @@ def test_mean_is_one_at_the_boundary_and_less_below(true, mean):
     canary_n, stable_n, bad = 20, 90, 12
     outcomes = np.arange(bad + 1)
     log_e = log_e_two_by_two(outcomes, canary_n, bad - outcomes, stable_n, [3.0], 1.1)[:, 0]
-    average = float(np.sum(nchypergeom_fisher(canary_n + stable_n, bad, canary_n, true).pmf(outcomes) * np.exp(log_e)))
+    average = float(
+        np.sum(nchypergeom_fisher(canary_n + stable_n, bad, canary_n, true).pmf(outcomes) * np.exp(log_e))
+    )
     if mean is not None:
         assert average == pytest.approx(1.0, abs=1e-10)
     else:
@@ -49,7 +61,8 @@ def test_normaliser_equals_the_sum_over_all_draws():
     """With four classes the normaliser is the sum over every way to draw the canary's requests."""
     pooled, drawn, tilt = (5, 4, 3, 2), 6, np.array([0.0, 0.3, 0.8, 2.0])
     total = sum(
-        math.prod(comb(n, k, exact=True) for n, k in zip(pooled, x, strict=True)) * math.exp(float(np.dot(x, tilt)))
+        math.prod(comb(n, k, exact=True) for n, k in zip(pooled, x, strict=True))
+        * math.exp(float(np.dot(x, tilt)))
         for x in _draws(pooled, drawn)
     )
     assert float(log_normaliser(pooled, drawn, tilt)) == pytest.approx(math.log(total), abs=1e-12)
@@ -58,9 +71,14 @@ def test_normaliser_equals_the_sum_over_all_draws():
 def test_grouped_mean_is_one_without_a_difference():
     """With ordered latency bins the e-value averages exactly 1 over random routing."""
     pooled, drawn, tilt = np.array([6, 5, 3, 2]), 6, np.array([[0.0, 0.2, 0.7, 1.5]])
-    ways = [(x, math.prod(comb(int(n), k, exact=True) for n, k in zip(pooled, x, strict=True))) for x in _draws(pooled, drawn)]
+    ways = [
+        (x, math.prod(comb(int(n), k, exact=True) for n, k in zip(pooled, x, strict=True)))
+        for x in _draws(pooled, drawn)
+    ]
     total = sum(way for _, way in ways)
-    mean = sum(way * math.exp(float(log_e_values(x, pooled - np.array(x), tilt)[0])) for x, way in ways) / total
+    mean = (
+        sum(way * math.exp(float(log_e_values(x, pooled - np.array(x), tilt)[0])) for x, way in ways) / total
+    )
     assert mean == pytest.approx(1.0, abs=1e-12)
 
 
@@ -78,7 +96,10 @@ def test_worse_classes_raise_the_grouped_e_value():
 )
 def test_degenerate_tables_say_nothing(canary_bad, canary_n, stable_bad, stable_n):
     """No traffic on either side, nothing bad and everything bad are worth exactly nothing."""
-    assert log_e_two_by_two(canary_bad, canary_n, stable_bad, stable_n, [2.0, 9.0], 1.1).tolist() == [0.0, 0.0]
+    assert log_e_two_by_two(canary_bad, canary_n, stable_bad, stable_n, [2.0, 9.0], 1.1).tolist() == [
+        0.0,
+        0.0,
+    ]
 
 
 def test_millions_of_requests_stay_finite_and_fast():
@@ -86,7 +107,10 @@ def test_millions_of_requests_stay_finite_and_fast():
     began = time.perf_counter()
     log_e = log_e_two_by_two(100_500, 10**6, 900_000, 9 * 10**6, [1.02, 3.0], 1.0)
     assert time.perf_counter() - began < 0.5
-    shift, variance = math.log(1.02), 100_050 * 0.9 * 0.9  # first order: log e = shift (k - E k) - shift^2 Var / 2
+    shift, variance = (
+        math.log(1.02),
+        100_050 * 0.9 * 0.9,
+    )  # first order: log e = shift (k - E k) - shift^2 Var / 2
     assert log_e[0] == pytest.approx(shift * (100_500 - 100_050) - shift**2 * variance / 2, rel=0.05)
     assert np.isfinite(log_e).all()
 

@@ -1,0 +1,90 @@
+"""Each peer's rule, checked against facts that its own project publishes as tests or reports."""
+
+import numpy as np
+import pytest
+
+from .peers import (
+    alarm,
+    argo_errors_phase,
+    argo_phase,
+    flagger_ticks,
+    kayenta_classify,
+    sequential_half_width,
+)
+
+# Data of Kayenta's ClassifierSuite, to four digits.
+NINE = [
+    9.777, 10.59, 7.838, 9.324, 8.377, 8.936, 8.271, 9.748, 11.62, 9.275, 8.154, 10.56, 13.50, 11.05, 6.954,
+    12.52, 9.022, 4.923, 11.25, 11.60, 8.435, 11.11, 10.70, 8.921, 10.09, 11.42, 9.379, 7.798, 10.62, 11.91,
+]  # fmt: skip
+TEN = [
+    11.15, 9.962, 7.069, 7.301, 9.794, 9.604, 6.187, 12.35, 10.37, 8.609, 9.913, 10.36, 14.21, 10.95, 10.22,
+    11.74, 10.91, 12.82, 8.102, 8.498, 12.11, 13.27, 10.11, 6.946, 6.211, 10.16, 8.346, 8.384, 7.002, 10.76,
+]  # fmt: skip
+TWENTY = [
+    20.88, 21.79, 19.71, 15.86, 19.51, 19.39, 22.93, 17.16, 18.66, 23.42, 24.06, 22.63, 21.98, 21.66, 20.07,
+    22.12, 16.44, 21.56, 21.00, 17.78, 17.81, 18.54, 20.56, 19.55, 21.77, 21.81, 20.96, 20.98, 19.11, 16.98,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("experiment", "control", "direction", "label"),
+    [
+        (NINE, TEN, "either", "Pass"),
+        (TWENTY, TEN, "either", "High"),
+        (NINE, TWENTY, "either", "Low"),
+        (NINE, TWENTY, "increase", "Pass"),
+        (TWENTY, TEN, "decrease", "Pass"),
+        (TWENTY, TEN, "increase", "High"),
+        (NINE, TWENTY, "decrease", "Low"),
+    ],
+)
+def test_kayentas_own_cases(experiment, control, direction, label):
+    """The seven labels of Kayenta's Mann-Whitney cases come out, at its test's tolerance and confidence."""
+    arrays = np.array([experiment]), np.array([control])
+    assert kayenta_classify(*arrays, tolerance=0.10, confidence=0.95, direction=direction)[0] == label
+
+
+def test_kayenta_interval_is_scipys_order_statistics():
+    """The interval's level is that of the Mann-Whitney test: zero lies outside exactly where its p-value is below 2 %."""
+    from scipy.stats import mannwhitneyu
+
+    rng = np.random.Generator(np.random.SFC64(2))
+    agreed = 0
+    for _ in range(100):
+        x, y = rng.normal(0.8, 1, (1, 15)), rng.normal(0, 1, (1, 15))
+        p = mannwhitneyu(x[0], y[0], method="asymptotic").pvalue
+        high = kayenta_classify(x, y, tolerance=0.0, direction="either")[0] != "Pass"
+        agreed += high == (p < 0.02)
+    assert agreed >= 98
+
+
+def test_growthbooks_own_case():
+    """The one-sided sequential bound of GrowthBook's test case comes out to every digit given."""
+    deviation = 0.12983081254184736 * np.sqrt(6461)
+    assert 0.23437666666666668 - sequential_half_width(deviation, 6461) == pytest.approx(
+        -0.12656844172804982, abs=1e-12
+    )
+
+
+def test_argos_own_cases():
+    """One failure exceeds the default limit of none; five errors in a row are an error, four end as success when stopped."""
+    assert argo_phase(1) == "Failed"
+    assert [argo_phase(failed, 3) for failed in (3, 4)] == ["Running", "Failed"]
+    assert argo_errors_phase(5, terminating=True) == argo_errors_phase(5) == "Error"
+    assert argo_errors_phase(4, terminating=True) == "Successful"
+    assert argo_errors_phase(4) == "Running"
+
+
+def test_flaggers_own_case():
+    """With its failed checks at the threshold the next tick rolls back, so a failing canary takes threshold + 1 ticks."""
+    failing = np.ones((1, 12), dtype=bool)
+    assert flagger_ticks(failing, 10)[0].argmax() == 10
+    assert not flagger_ticks(~failing, 1).any()
+
+
+def test_alarm_needs_its_datapoints():
+    """A CloudWatch alarm with 3 of 3 datapoints goes off at the third breach in a row and not before."""
+    breaching = np.array([[1, 1, 0, 1, 1, 1, 0]], dtype=bool)
+    assert alarm(breaching, 3, 3).tolist() == [[False, False, False, False, False, True, False]]
+    assert alarm(breaching, 1, 1)[0].tolist() == breaching[0].tolist()
