@@ -16,6 +16,7 @@ Our error tree::
     |   +-- Drift            somebody else changed what was about to be changed
     |   +-- ProbeFailed      a deployment was asked directly and did not answer as it must
     +-- ObserveError         what was served cannot be read
+    +-- JudgeError           criteria, counts or a state that cannot be judged
     +-- RecordError          the evidence of a run cannot be written or read
     +-- OutcomeError         the run reached its end and its outcome is not the good one
 
@@ -121,6 +122,10 @@ class ProbeFailed(ApplyError):  # noqa: N818 - the field's word
 
 class ObserveError(OpsError):
     """What was served cannot be read."""
+
+
+class JudgeError(OpsError):
+    """Criteria, counts or a state of the judge cannot be judged."""
 
 
 class RecordError(OpsError):

@@ -13,14 +13,20 @@
 'rollback'
 """
 
-from opslib.judge.criteria import Answers, Criteria, Failures, Latency, Mean, Outcome, Slo, Together, describe
+from opslib.judge.criteria import Criteria, describe
 from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
 from opslib.judge.explain import Series, series
+from opslib.judge.holding import after_hold
 from opslib.judge.interval import Arm, Interval, from_record, to_record
+from opslib.judge.metrics import Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
 from opslib.judge.outcomes import mature
-from opslib.judge.planner import Forecast, Plan, plan
+from opslib.judge.planner import Forecast, Outlook, Plan, plan
+from opslib.judge.probes import Probe, order, paired
+from opslib.judge.replay import Rehearsal, calibrated_alpha, rehearse
 from opslib.judge.state import State, begin, from_json, require_same, to_json
+from opslib.judge.stops import probe_stop, traffic_stop
 from opslib.judge.verdict import PRECEDENCE, Line, MetricLine, Proof, Verdict
+from opslib.judge.watermark import Revision, ready, revisions
 
 __all__ = [
     "PRECEDENCE",
@@ -35,24 +41,38 @@ __all__ = [
     "Mean",
     "MetricLine",
     "Outcome",
+    "Outlook",
     "Plan",
+    "Probe",
     "Proof",
+    "Ranks",
+    "Rehearsal",
+    "Revision",
     "Series",
     "Slo",
     "State",
     "Together",
     "Verdict",
+    "after_hold",
     "begin",
+    "calibrated_alpha",
     "describe",
     "from_json",
     "from_record",
     "judge",
     "mature",
     "next_stage",
+    "order",
+    "paired",
     "plan",
+    "probe_stop",
+    "ready",
+    "rehearse",
     "require_same",
+    "revisions",
     "series",
     "to_json",
     "to_record",
+    "traffic_stop",
     "wanted_thresholds_ms",
 ]

@@ -24,9 +24,10 @@ def rate_bounds(bad: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
 
     Notes
     -----
-    Rates p at which the Jeffreys-mixture likelihood ratio B(k + 1/2, n - k + 1/2) / B(1/2, 1/2) / (p^k (1 - p)^(n - k))
-    stays below 1 / alpha (Robbins 1970, Ann. Math. Stat. 41:1397-1409; Howard, Ramdas, McAuliffe & Sekhon 2021, Ann.
-    Stat. 49:1055-1080). For a rate that is constant in time; it describes the plot and decides nothing.
+    Rates p at which the Jeffreys-mixture likelihood ratio B(k + 1/2, n - k + 1/2) / B(1/2, 1/2) / (p^k (1 - p)^(n
+    - k)) stays below 1 / alpha (Robbins 1970, Ann. Math. Stat. 41:1397-1409; Howard, Ramdas, McAuliffe & Sekhon
+    2021, Ann. Stat. 49:1055-1080). For a rate that is constant in time; it describes the plot and decides
+    nothing.
     """
     if n == 0:
         return 0.0, 1.0

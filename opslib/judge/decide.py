@@ -11,12 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from opslib.errors import JudgeError
 from opslib.judge import explain, split
-from opslib.judge.criteria import Criteria, Failures, Latency, Mean, Outcome, Slo
+from opslib.judge.criteria import Criteria
 from opslib.judge.evidence import add_means, gains, log_weighted_mean, multiply, tally, tally_cohort
 from opslib.judge.interval import Interval
-from opslib.judge.latency import stretched, thresholds_ms
+from opslib.judge.latency import thresholds_ms
 from opslib.judge.means import log_evidence as log_evidence_of_mean
+from opslib.judge.metrics import Failures, Latency, Mean, Outcome, Slo
 from opslib.judge.mixture import log_evidence
 from opslib.judge.outcomes import log_e as log_e_of_cohort
 from opslib.judge.proof import look_alpha, proofs
@@ -61,15 +63,15 @@ def judge(
 
     Raises
     ------
-    ValueError
+    JudgeError
         If the state was begun with other criteria.
     """
     if state.criteria != criteria.digest():
-        raise ValueError(
+        raise JudgeError(
             "criteria differ from those the state was begun with: begin a new state, its evidence is void"
         )
     lines: list[Line] = []
-    for interval in sorted(intervals, key=lambda each: each.start_s):
+    for interval in sorted(intervals, key=lambda each: (each.start_s, each.source)):
         state, line = _judge_interval(state, interval, criteria)
         if line is not None:
             lines.append(line)
@@ -80,10 +82,8 @@ def judge(
 
 
 def wanted_thresholds_ms(state: State, criteria: Criteria) -> tuple[float, ...]:
-    """List the latencies at which both versions' requests are to be counted; empty until stable's quantiles are known."""
-    wanted = {
-        metric.threshold_ms for metric in criteria.metrics if isinstance(metric, Slo) and metric.threshold_ms
-    }
+    """List the latencies at which to count both versions' requests; empty until stable's quantiles are known."""
+    wanted = {metric.threshold_ms for metric in criteria.metrics if isinstance(metric, Slo) and metric.threshold_ms}
     for metric in criteria.metrics:
         if isinstance(metric, Latency) and state.reference_ms:
             wanted |= set(thresholds_ms(metric, state.reference_ms))
@@ -114,32 +114,41 @@ def metric_evidence(state: State, criteria: Criteria) -> dict[str, float]:
 
 
 def _judge_interval(state: State, interval: Interval, criteria: Criteria) -> tuple[State, Line | None]:
-    if state.last_end_s is not None and interval.start_s < state.last_end_s - _EDGE_S:
+    probes = interval.source == "probes"
+    last_end_s = state.probes_end_s if probes else state.last_end_s
+    if last_end_s is not None and interval.start_s < last_end_s - _EDGE_S:
         return replace(state, ignored=state.ignored + 1), None
     if state.first_canary_s is None and interval.canary.requests > 0:
         state = replace(state, first_canary_s=interval.start_s)
-    state = replace(state, last_end_s=interval.end_s)
+    ends = {"probes_end_s" if probes else "last_end_s": interval.end_s}
+    state = replace(state, **ends)  # type: ignore[arg-type]  # a key chosen among two of one type
     if state.first_canary_s is None or interval.start_s < state.first_canary_s + criteria.warm_up_s - _EDGE_S:
         return state, None
     gained = gains(criteria, state, interval)
     minutes = interval.length_s / 60.0
-    bets = multiply(criteria, state.log_bets, gained, minutes)
-    bets = add_means(criteria, bets, interval)
+    bets = add_means(criteria, multiply(criteria, state.log_bets, gained, minutes), interval)
     before = metric_evidence(state, criteria)
-    state = tally(criteria, replace(state, log_bets=bets), interval)
-    state = replace(state, judged=state.judged + 1, measured_s=state.measured_s + interval.length_s)
+    state = _count(replace(state, log_bets=bets), interval, criteria)
     state = _raise_peak(state, criteria)
     after = metric_evidence(state, criteria)
     return state, explain.line(criteria, state, interval, before, after, frozenset(gained))
+
+
+def _count(state: State, interval: Interval, criteria: Criteria) -> State:
+    """Add an interval to what the end of the stage looks at."""
+    sources = {**state.sources, interval.source: state.sources.get(interval.source, 0) + 1}
+    state = replace(state, sources=sources)
+    if interval.source == "probes" and not criteria.probes_prove:
+        return state
+    state = tally(criteria, state, interval)
+    return replace(state, judged=state.judged + 1, measured_s=state.measured_s + interval.length_s)
 
 
 def _judge_cohort(state: State, cohort: Interval, criteria: Criteria) -> State:
     if state.cohort_end_s is not None and cohort.start_s < state.cohort_end_s - _EDGE_S:
         return replace(state, ignored=state.ignored + 1)
     watched = [metric for metric in criteria.metrics if isinstance(metric, Outcome)]
-    gained = {
-        metric.name: log_e for metric in watched if (log_e := log_e_of_cohort(metric, cohort)) is not None
-    }
+    gained = {metric.name: log_e for metric in watched if (log_e := log_e_of_cohort(metric, cohort)) is not None}
     bets = multiply(criteria, state.log_bets, gained, cohort.length_s / 60.0)
     state = tally_cohort(criteria, replace(state, log_bets=bets, cohort_end_s=cohort.end_s), cohort)
     return _raise_peak(state, criteria)
@@ -157,8 +166,9 @@ def _raise_peak(state: State, criteria: Criteria) -> State:
 
 
 def _take_look(state: State, criteria: Criteria) -> tuple[State, float]:
-    if state.looked_at_s is None or state.looked_at_s != state.last_end_s:
-        state = replace(state, stage_looks=state.stage_looks + 1, looked_at_s=state.last_end_s)
+    seen_s = max((end for end in (state.last_end_s, state.probes_end_s) if end is not None), default=None)
+    if state.looked_at_s is None or state.looked_at_s != seen_s:
+        state = replace(state, stage_looks=state.stage_looks + 1, looked_at_s=seen_s)
     return state, look_alpha(criteria, state.stage_looks)
 
 
@@ -191,6 +201,7 @@ def _conclude(
         more_requests=more,
         more_minutes=_minutes_for(state, more),
         lines=lines,
+        basis=explain.basis(state),
         sentence="",
     )
     return replace(verdict, sentence=explain.conclusion(verdict, state, criteria, stops))
@@ -212,9 +223,7 @@ def _against(
     for metric in criteria.metrics:
         shared = state.log_bets.get(f"shared:{metric.name}")
         if shared is not None and float(log_evidence(np.asarray(shared))) >= limit:
-            reasons.append(
-                (metric.name, f"both versions break {metric.name}: rolling back would not mend it")
-            )
+            reasons.append((metric.name, f"both versions break {metric.name}: rolling back would not mend it"))
         if metric.mode == "advise" and evidence[metric.name] >= limit:
             reasons.append((metric.name, f"{metric.name} looks harmed (advice only): a person decides"))
     suspect = max(evidence, key=lambda name: evidence[name])
@@ -224,9 +233,7 @@ def _against(
         )
     reasons += _floors(state, criteria)
     if alpha <= 0:
-        reasons.append(
-            ("looks", f"all {criteria.looks} planned looks of this stage are used: a person decides")
-        )
+        reasons.append(("looks", f"all {criteria.looks} planned looks of this stage are used: a person decides"))
     unproven = sorted((proof for proof in found if not proof.proven), key=lambda proof: -proof.p)
     reasons += [(proof.metric, explain.unproven(proof)) for proof in unproven]
     return reasons
@@ -240,17 +247,11 @@ def _floors(state: State, criteria: Criteria) -> list[tuple[str, str]]:
     )
     seen = 0.0 if sums is None else sums.canary_n
     if not criteria.acting():
-        reasons.append(
-            ("criteria", "no metric may act: nothing can be promoted on numbers that only are watched")
-        )
+        reasons.append(("criteria", "no metric may act: nothing can be promoted on numbers that only are watched"))
     if state.judged < criteria.least_intervals:
-        reasons.append(
-            ("traffic", f"{state.judged} intervals judged, at least {criteria.least_intervals} needed")
-        )
+        reasons.append(("traffic", f"{state.judged} intervals judged, at least {criteria.least_intervals} needed"))
     if seen < criteria.least_requests:
-        reasons.append(
-            ("traffic", f"{seen:.0f} canary requests seen, at least {criteria.least_requests} needed")
-        )
+        reasons.append(("traffic", f"{seen:.0f} canary requests seen, at least {criteria.least_requests} needed"))
     if sums is not None and sums.stable_n < criteria.least_stable_share * (sums.stable_n + sums.canary_n):
         reasons.append(("traffic", "stable had too little of the traffic to compare with"))
     return reasons

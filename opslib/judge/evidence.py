@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from opslib.judge import latency, means, outcomes, slo, split
-from opslib.judge.criteria import Answers, Criteria, Failures, Latency, Mean, Outcome, Slo, Together, bets
+from opslib.judge import latency, means, outcomes, ranks, slo, split
+from opslib.judge.criteria import Criteria, bets
 from opslib.judge.interval import Interval
+from opslib.judge.metrics import Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
 from opslib.judge.mixture import Mixture, advance, begin, limit_gain, transition
 from opslib.judge.noninferiority import Tally, add
 from opslib.judge.percentiles import merge_untrusted
@@ -36,6 +37,8 @@ def gains(criteria: Criteria, state: State, interval: Interval) -> dict[str, Flo
                 found[metric.name] = _latency(metric, state, interval)
             case Slo():
                 found[metric.name], found[f"shared:{metric.name}"] = slo.log_e(metric, interval)
+            case Ranks():
+                found[metric.name] = ranks.log_e(metric, interval) if interval.source == "metrics" else None
             case Answers():
                 found[metric.name] = outcomes.log_e_answers(metric, interval.canary)
             case _:
@@ -138,11 +141,11 @@ def _latency(metric: Latency, state: State, interval: Interval) -> Floats | None
         dropped = latency.distrusted(metric, state.reference_ms, state.scatters)
         mine, other = merge_untrusted(mine, dropped), merge_untrusted(other, dropped)
     share = np.asarray(state.seen[1:]) / state.seen[0]
-    cells = (
-        latency.bins(arm.latency_n, above)
-        for arm, above in ((interval.canary, mine), (interval.stable, other))
+    mine_bins, other_bins = (
+        latency.bins(interval.canary.latency_n, mine),
+        latency.bins(interval.stable.latency_n, other),
     )
-    return log_e_values(*cells, latency.log_tilts(metric, share))
+    return log_e_values(mine_bins, other_bins, latency.log_tilts(metric, share))
 
 
 def _together(
@@ -150,8 +153,9 @@ def _together(
 ) -> Floats | None:
     """Bet on failures and latency at once.
 
-    Where latency is known of successful requests only, its table is drawn after the failures' one and the product of
-    the two e-values is an e-value. Where failed requests are timed too the tables share requests: then their mean.
+    Where latency is known of successful requests only, its table is drawn after the failures' one and the product
+    of the two e-values is an e-value. Where failed requests are timed too the tables share requests: then their
+    mean.
     """
     failures = next(found[each.name] for each in criteria.metrics if isinstance(each, Failures))
     slow = next(found[each.name] for each in criteria.metrics if isinstance(each, Latency))
@@ -183,9 +187,7 @@ def _tally_latency(
         stable_near = latency.fewest_above(other, cut) if worst else float(other_above[0])
         for kind, bad, odds in (("scale", mine_above[1], 1.0), ("odds", mine_above[0], metric.limit_odds)):
             name = place(metric, quantile, slowdown, kind)
-            grown = add(
-                tallies.get(name, Tally()), float(bad), mine.latency_n, stable_near, other.latency_n, odds
-            )
+            grown = add(tallies.get(name, Tally()), float(bad), mine.latency_n, stable_near, other.latency_n, odds)
             tallies[name] = _scalars(grown)
         name = place(metric, quantile, slowdown, "scale")
         far[name] = far.get(name, 0.0) + float(other_above[1])
@@ -218,8 +220,8 @@ def _scalars(tally: Tally) -> Tally:
 def log_weighted_mean(weights: Mapping[str, float], log_evidence: Mapping[str, float]) -> float:
     """Give the log of the weighted mean of e-processes; a metric without data yet counts 1.
 
-    A weighted mean of e-processes is an e-process under any dependence (Vovk & Wang 2021, Ann. Stat. 49:1736-1754) and
-    is never below what Bonferroni would use.
+    A weighted mean of e-processes is an e-process under any dependence (Vovk & Wang 2021, Ann. Stat.
+    49:1736-1754) and is never below what Bonferroni would use.
     """
     names: Sequence[str] = list(weights)
     values = np.array([log_evidence.get(name, 0.0) for name in names])

@@ -10,10 +10,11 @@ import numpy as np
 
 from opslib.judge import slo
 from opslib.judge.bounds import rate_bounds
-from opslib.judge.criteria import Answers, Criteria, Criterion, Failures, Latency, Slo, Together
+from opslib.judge.criteria import Criteria
 from opslib.judge.evidence import log_weighted_mean
 from opslib.judge.interval import Interval
 from opslib.judge.latency import count_above, stretched
+from opslib.judge.metrics import Answers, Criterion, Failures, Latency, Slo, Together
 from opslib.judge.noninferiority import Tally
 from opslib.judge.state import State
 from opslib.judge.verdict import Line, MetricLine, Proof, Verdict
@@ -113,9 +114,7 @@ def conclusion(verdict: Verdict, state: State, criteria: Criteria, stops: Sequen
         )
     if verdict.outcome == "hold":
         minutes = verdict.more_minutes
-        wait = (
-            "" if minutes is None else f" About {math.ceil(minutes)} more minutes at this traffic decide it."
-        )
+        wait = "" if minutes is None else f" About {math.ceil(minutes)} more minutes at this traffic decide it."
         return f"Hold: {verdict.reasons[0]}.{wait}"
     shown = "; ".join(f"{p.metric} {p.place} (canary {100 * p.canary_share:.3g} %)" for p in verdict.proofs)
     closest = max(verdict.proofs, key=lambda p: p.p, default=None)
@@ -123,12 +122,24 @@ def conclusion(verdict: Verdict, state: State, criteria: Criteria, stops: Sequen
     return f"Promote: shown at {100 * (1 - (closest.alpha if closest else 0)):g} % each: {shown}.{tight}"
 
 
+def basis(state: State) -> str:
+    """Say what was judged from, and what that costs in power (measured by the benchmark in `tests/benchmarks`)."""
+    costs = {
+        "request log": "every request counted exactly",
+        "metrics": "four percentiles each: slowdowns are found about a minute later, and beside a gap between two "
+        "modes of latency nothing is proven",
+        "probes": "own probes, paired: exact, but only for the questions asked",
+    }
+    told = [f"{count} intervals of {source} ({costs[source]})" for source, count in sorted(state.sources.items())]
+    return "Judged from " + ("; ".join(told) if told else "nothing yet")
+
+
 def _rollback(verdict: Verdict, state: State, criteria: Criteria) -> str:
     metric = next(each for each in criteria.metrics if each.name == state.decided_by)
     text = (
         f"Roll back: {metric.name}. Harm is {times(verdict.log_peak)} as likely as none; "
-        f"{times(verdict.log_threshold)} decides, which a canary within every tolerance ever reaches with probability "
-        f"{100 * criteria.alpha:g} % at most."
+        f"{times(verdict.log_threshold)} decides, which a canary within every tolerance ever reaches "
+        f"with probability {100 * criteria.alpha:g} % at most."
     )
     sums = _headline_tally(metric, state)
     if sums is None or sums.canary_n == 0:
@@ -140,8 +151,8 @@ def _rollback(verdict: Verdict, state: State, criteria: Criteria) -> str:
     what = "failed" if isinstance(metric, Failures | Together) else "were slow"
     return (
         f"{text} Of the canary's {int(sums.canary_n):,} requests {100 * mine:.3g} % {what}, of stable's "
-        f"{int(sums.stable_n):,} {100 * other:.3g} %. About {fewer} fewer of the canary's {int(sums.canary_bad)} and "
-        f"it would have gone on."
+        f"{int(sums.stable_n):,} {100 * other:.3g} %. "
+        f"About {fewer} fewer of the canary's {int(sums.canary_bad)} and it would have gone on."
     )
 
 
@@ -173,7 +184,8 @@ class Series:
     evidence, threshold
         How many times likelier harm is than none (log axis), and where it decides.
     metrics
-        Per metric: its evidence, both cumulative shares, and bounds on them that hold at all times at once [fraction].
+        Per metric: its evidence, both cumulative shares, and bounds on them that hold at all times at once
+        [fraction].
     weights
         Weight of the canary; a step is a stage boundary [percent].
     """
@@ -186,7 +198,7 @@ class Series:
 
 
 def series(lines: Sequence[Line]) -> Series:
-    """Turn journal lines into the columns of the plot; evidence is cut at 1e12 and shares are nan without requests."""
+    """Turn journal lines into the plot's columns; evidence is cut at 1e12, shares are nan without requests."""
     metrics: dict[str, dict[str, tuple[float, ...]]] = {}
     for i, first in enumerate(lines[0].metrics if lines else ()):
         rows = [each.metrics[i] for each in lines]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from opslib.errors import JudgeError
 from opslib.judge.verdict import Verdict
 
 Policy = Literal["extend", "smaller step", "ask", "rollback"]
@@ -27,18 +28,18 @@ def after_hold(verdict: Verdict, policy: Policy, *, baked_s: float, max_bake_s: 
     Returns
     -------
     action, reason
-        Before `max_bake_s` a hold that more traffic decides extends the bake whatever the policy is, as long as a look
-        is left; a hold that needs a person asks at once.
+        Before `max_bake_s` a hold that more traffic decides extends the bake whatever the policy is, as long as a
+        look is left; a hold that needs a person asks at once.
 
     Raises
     ------
-    ValueError
+    JudgeError
         If the verdict is no hold or the policy is unknown.
     """
     if verdict.outcome != "hold":
-        raise ValueError(f"after_hold: expected a verdict of hold, got {verdict.outcome}")
+        raise JudgeError(f"after_hold: expected a verdict of hold, got {verdict.outcome}")
     if policy not in POLICIES:
-        raise ValueError(f"policy: expected one of {POLICIES}, got {policy!r}")
+        raise JudgeError(f"policy: expected one of {POLICIES}, got {policy!r}")
     left_s = max_bake_s - baked_s
     if verdict.more_minutes is not None and left_s > 0:
         return "extend", f"{verdict.binding}: about {verdict.more_minutes:.0f} more minutes decide it"

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from opslib.errors import JudgeError
+
 Source = Literal["request log", "metrics", "probes"]
 SOURCES: tuple[Source, ...] = ("request log", "metrics", "probes")
 
@@ -50,18 +52,14 @@ class Arm:
     def __post_init__(self) -> None:
         """Refuse counts that cannot have been counted."""
         if not 0 <= self.failures <= self.requests:
-            raise ValueError(
-                f"failures must be between 0 and requests ({self.requests}), got {self.failures}"
-            )
+            raise JudgeError(f"failures must be between 0 and requests ({self.requests}), got {self.failures}")
         for name, trials, bad in self.outcomes:
             if not 0 <= bad <= trials:
-                raise ValueError(f"outcome {name!r}: bad must be between 0 and trials ({trials}), got {bad}")
+                raise JudgeError(f"outcome {name!r}: bad must be between 0 and trials ({trials}), got {bad}")
         if any(not 0 <= count <= self.latency_n for _, count in self.above):
-            raise ValueError(
-                f"`above` must be between 0 and the {self.latency_n} timed requests, got {self.above}"
-            )
+            raise JudgeError(f"`above` must be between 0 and the {self.latency_n} timed requests, got {self.above}")
         if list(self.above) != sorted(self.above, key=lambda pair: (pair[0], -pair[1])):
-            raise ValueError(f"`above` must have rising thresholds and falling counts, got {self.above}")
+            raise JudgeError(f"`above` must have rising thresholds and falling counts, got {self.above}")
 
     @property
     def latency_n(self) -> int:
@@ -102,11 +100,11 @@ class Interval:
     def __post_init__(self) -> None:
         """Refuse an interval that is not a stretch of time."""
         if not self.length_s > 0:
-            raise ValueError(f"length_s must be above 0, got {self.length_s}")
+            raise JudgeError(f"length_s must be above 0, got {self.length_s}")
         if not 0 <= self.weight <= 100:
-            raise ValueError(f"weight must be within 0..100 percent, got {self.weight}")
+            raise JudgeError(f"weight must be within 0..100 percent, got {self.weight}")
         if self.source not in SOURCES:
-            raise ValueError(f"source must be one of {SOURCES}, got {self.source!r}")
+            raise JudgeError(f"source must be one of {SOURCES}, got {self.source!r}")
 
     @property
     def end_s(self) -> float:
@@ -159,5 +157,5 @@ _ROWS = ("above", "percentiles_ms", "outcomes", "moments")
 def _epoch(text: str) -> float:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(f"start_s must say its offset from UTC, got {text!r}: append Z")
+        raise JudgeError(f"start_s must say its offset from UTC, got {text!r}: append Z")
     return moment.timestamp()

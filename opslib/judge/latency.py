@@ -1,8 +1,8 @@
 """Latency as counts: how many requests of each version are slower than the past quantiles of stable.
 
-Thresholds come from the past, so that they cannot depend on the interval that they judge. The canary is counted at
-thresholds stretched by the tolerated slowdown: a canary that is slower by less than that falls into no worse classes
-than stable does, and the exact table test of `tables` applies to all bins at once.
+Thresholds come from the past, so that they cannot depend on the interval that they judge. The canary is counted
+at thresholds stretched by the tolerated slowdown: a canary that is slower by less than that falls into no worse
+classes than stable does, and the exact table test of `tables` applies to all bins at once.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from opslib.judge.criteria import Latency
 from opslib.judge.interval import Arm
+from opslib.judge.metrics import Latency
 from opslib.judge.percentiles import bracket_above, in_gap, interpolated_above, scatter, untrusted
 
 Floats = NDArray[np.float64]
@@ -67,7 +67,7 @@ def count_above(arm: Arm, threshold_ms: float) -> int | None:
 
 
 def counts_above(arm: Arm, cuts_ms: Sequence[float]) -> Floats | None:
-    """Count the requests slower than each rising cut; falling, shape (cuts,) [count]. None if a cut was not counted."""
+    """Count the requests slower than each rising cut; shape (cuts,) [count]. None if one was not counted."""
     above = [count_above(arm, cut) for cut in cuts_ms]
     if any(count is None for count in above):
         return None
@@ -129,9 +129,9 @@ def log_tilts(metric: Latency, share_above: Sequence[float] | Floats) -> Floats:
 
     Notes
     -----
-    A shift of d standard deviations in normal scores multiplies the mass of bin (a, b) by
-    (Phi(b - d) - Phi(a - d)) / (Phi(b) - Phi(a)): exact for a slowdown by a factor when log-latency is normal, a rank
-    alternative (Lehmann) otherwise. A tail alternative multiplies the odds of every bin beyond its quantile.
+    A shift of d standard deviations in normal scores multiplies the mass of bin (a, b) by (Phi(b - d) - Phi(a -
+    d)) / (Phi(b) - Phi(a)): exact for a slowdown by a factor when log-latency is normal, a rank alternative
+    (Lehmann) otherwise. A tail alternative multiplies the odds of every bin beyond its quantile.
     """
     from scipy.special import ndtr, ndtri  # noqa: PLC0415
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from opslib.judge.criteria import Mean
 from opslib.judge.interval import Arm, Interval
+from opslib.judge.metrics import Mean
 
 LABEL = "asymptotic"
 
@@ -29,10 +29,11 @@ def log_evidence(metric: Mean, sums: tuple[float, ...], burn_in: int = 10) -> fl
 
     Notes
     -----
-    One-sided normal mixture (Robbins 1970, Ann. Math. Stat. 41:1397-1409) on the mean of between-interval differences
-    with a plugged-in variance: 2 Phi(rho S / sqrt(1 + n rho^2)) exp(rho^2 S^2 / (2 (1 + n rho^2))) / sqrt(1 + n rho^2),
-    S the sum of n differences in units of their standard deviation. This is what inverts to the one-sided asymptotic
-    confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), Ann. Stat. 52:2613-2640.
+    One-sided normal mixture (Robbins 1970, Ann. Math. Stat. 41:1397-1409) on the mean of between-interval
+    differences with a plugged-in variance: 2 Phi(rho S / sqrt(1 + n rho^2)) exp(rho^2 S^2 / (2 (1 + n rho^2))) /
+    sqrt(1 + n rho^2), S the sum of n differences in units of their standard deviation. This is what inverts to
+    the one-sided asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), Ann.
+    Stat. 52:2613-2640.
     """
     n, total, squares = sums
     variance = squares / n - (total / n) ** 2 if n > 0 else 0.0
@@ -75,9 +76,7 @@ def half_width(deviation: float, n: float, rho: float, alpha: float = 0.05) -> f
     s sqrt(2 (n rho^2 + 1) / (n rho)^2 ln(1 + sqrt(n rho^2 + 1) / (2 alpha))).
     """
     spread = n * rho * rho + 1.0
-    return deviation * math.sqrt(
-        2.0 * spread / (n * rho) ** 2 * math.log1p(math.sqrt(spread) / (2.0 * alpha))
-    )
+    return deviation * math.sqrt(2.0 * spread / (n * rho) ** 2 * math.log1p(math.sqrt(spread) / (2.0 * alpha)))
 
 
 def _row(metric: Mean, arm: Arm) -> tuple[int, float, float] | None:

@@ -1,9 +1,9 @@
 """Evidence over time: a mixture over how large the canary's effect is, when it starts and how it moves.
 
 Nobody knows beforehand whether a regression doubles failures or multiplies them by ten, is there from the first
-request or starts in the twentieth minute, stays or grows. The bet is therefore spread over paths: a hidden effect that
-is absent or one of a few sizes, may set in at any moment and may move to another size. One number per size carries
-the whole mixture, so that evidence fits into a small JSON and an interval costs one matrix product.
+request or starts in the twentieth minute, stays or grows. The bet is therefore spread over paths: a hidden effect
+that is absent or one of a few sizes, may set in at any moment and may move to another size. One number per size
+carries the whole mixture, so that evidence fits into a small JSON and an interval costs one matrix product.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Mixture:
 def begin(mixture: Mixture) -> Floats:
     """Give the log bet on (no effect yet, each effect size) before the first interval; shape (1 + sizes,)."""
     placed = (1.0 - mixture.idle) * np.asarray(mixture.prior, dtype=np.float64)
-    return np.log(np.concatenate([[max(mixture.idle, 1e-300)], placed]))
+    return np.asarray(np.log(np.concatenate([[max(mixture.idle, 1e-300)], placed])), dtype=np.float64)
 
 
 def transition(mixture: Mixture, minutes: float) -> Floats:
@@ -87,10 +87,11 @@ def advance(log_bets: ArrayLike, log_e: ArrayLike, matrix: Floats) -> Floats:
 
     Notes
     -----
-    The sum of the bets is an e-process: each step multiplies it by a weighted mean of e-values whose weights were fixed
-    before the interval. Ville (1939): it ever reaches 1/alpha with probability at most alpha. The path mixture is the
-    fixed-share scheme of Herbster & Warmuth (1998), Mach. Learn. 32:151-178; bets on later onsets make it a finite
-    relative of the e-detectors of Shin, Ramdas & Rinaldo (2023), New England J. Stat. Data Sci. 2.
+    The sum of the bets is an e-process: each step multiplies it by a weighted mean of e-values whose weights were
+    fixed before the interval. Ville (1939): it ever reaches 1/alpha with probability at most alpha. The path
+    mixture is the fixed-share scheme of Herbster & Warmuth (1998), Mach. Learn. 32:151-178; bets on later onsets
+    make it a finite relative of the e-detectors of Shin, Ramdas & Rinaldo (2023), New England J. Stat. Data Sci.
+    2.
     """
     bets = np.asarray(log_bets, dtype=np.float64)
     top = bets.max(axis=-1, keepdims=True)
@@ -109,8 +110,8 @@ def log_evidence(log_bets: ArrayLike) -> Floats:
 def limit_gain(log_before: Floats, log_bets: Floats, most: float) -> Floats:
     """Scale the bets down where one interval multiplied their sum by more than `most`.
 
-    A cap is an e-value too (it only gives evidence away); it keeps one client that loops on a poisoned request within
-    a single interval from deciding a release.
+    A cap is an e-value too (it only gives evidence away); it keeps one client that loops on a poisoned request
+    within a single interval from deciding a release.
     """
     excess = np.maximum(log_evidence(log_bets) - log_evidence(log_before) - np.log(most), 0.0)
     return np.asarray(log_bets - excess[..., None], dtype=np.float64)

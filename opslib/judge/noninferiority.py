@@ -1,12 +1,13 @@
 """The proof that promotion needs: one planned look, at the end of a stage, at everything seen so far.
 
-Not having found harm is no proof of its absence. Each metric has a limit; the look asks how likely numbers as good as
-these would be for a canary *at* its limit. Sums of a few moments per interval are enough for it.
+Not having found harm is no proof of its absence. Each metric has a limit; the look asks how likely numbers as
+good as these would be for a canary *at* its limit. Sums of a few moments per interval are enough for it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,11 +38,11 @@ class Tally:
     lateness: float = 0.0
 
 
-def add(
-    tally: Tally, canary_bad: float, canary_n: float, stable_bad: float, stable_n: float, odds: float
-) -> Tally:
+def add(tally: Tally, canary_bad: float, canary_n: float, stable_bad: float, stable_n: float, odds: float) -> Tally:
     """Add one interval to a tally; arguments as in `Tally`, `odds` the limiting odds ratio."""
-    mean, variance = limit_moments(canary_n, stable_n, np.add(canary_bad, stable_bad), odds)
+    # One run has floats, a simulation arrays of runs; both add alike.
+    moments = limit_moments(canary_n, stable_n, np.add(canary_bad, stable_bad), odds)
+    mean, variance = (cast("float", each) for each in moments)
     return replace(
         tally,
         canary_n=tally.canary_n + canary_n,
@@ -50,13 +51,11 @@ def add(
         stable_bad=tally.stable_bad + stable_bad,
         expected=tally.expected + mean,
         variance=tally.variance + variance,
-        lateness=tally.lateness + canary_bad * (tally.canary_n + np.multiply(0.5, canary_n)),
+        lateness=tally.lateness + canary_bad * (tally.canary_n + 0.5 * canary_n),
     )
 
 
-def limit_moments(
-    canary_n: ArrayLike, stable_n: ArrayLike, bad: ArrayLike, odds: float
-) -> tuple[Floats, Floats]:
+def limit_moments(canary_n: ArrayLike, stable_n: ArrayLike, bad: ArrayLike, odds: float) -> tuple[Floats, Floats]:
     """Give mean and variance of the canary's share of the bad requests under Fisher's non-central law.
 
     Parameters
@@ -112,8 +111,8 @@ def _exact_moments(n: Floats, m: Floats, k: Floats, odds: float) -> tuple[Floats
 def p_odds(tally: Tally) -> Floats:
     """Give the probability of at most this many bad canary requests if its odds were at the limit.
 
-    Each interval's count is a sum of independent Bernoullis (the generating function has real roots: Harper 1967, Ann.
-    Math. Stat. 38:410-414); so is their sum, which a binomial of the same mean and variance fits closely.
+    Each interval's count is a sum of independent Bernoullis (the generating function has real roots: Harper 1967,
+    Ann. Math. Stat. 38:410-414); so is their sum, which a binomial of the same mean and variance fits closely.
     """
     from scipy.special import betainc, pdtr  # noqa: PLC0415
 
@@ -129,23 +128,20 @@ def p_odds(tally: Tally) -> Floats:
 def p_rate(tally: Tally, limit_rate: float) -> Floats:
     """Give the probability of so few bad canary requests, or as many and so late, at the limiting rate.
 
-    Counts jump; splitting the last jump by *when* the bad requests came makes the level exact, and sides against a
-    canary that got worse towards the end. At a constant limiting rate, given their number, bad requests are uniform
-    over the canary's requests, so their mean position is the mean of that many uniforms (Bates law).
-    The level is exact for a constant rate; for a rate that falls during the stage it is at most that of the bare count.
+    Counts jump; splitting the last jump by *when* the bad requests came makes the level exact, and sides against
+    a canary that got worse towards the end. At a constant limiting rate, given their number, bad requests are
+    uniform over the canary's requests, so their mean position is the mean of that many uniforms (Bates law). The
+    level is exact for a constant rate; for a rate that falls during the stage it is at most that of the bare
+    count.
     """
     from scipy.special import bdtr  # noqa: PLC0415
 
     bad = np.asarray(tally.canary_bad, dtype=np.float64)
     n = np.asarray(tally.canary_n, dtype=np.float64)
     upto = np.where(n > 0, bdtr(bad, np.maximum(n, 1.0).astype(np.int64), limit_rate), 1.0)
-    below = np.where(
-        bad > 0, bdtr(np.maximum(bad - 1, 0), np.maximum(n, 1.0).astype(np.int64), limit_rate), 0.0
-    )
+    below = np.where(bad > 0, bdtr(np.maximum(bad - 1, 0), np.maximum(n, 1.0).astype(np.int64), limit_rate), 0.0)
     position = np.asarray(tally.lateness) / np.maximum(bad * n, 1e-12)
-    return np.asarray(
-        below + (upto - below) * np.where(bad > 0, _bates(position, bad), 1.0), dtype=np.float64
-    )
+    return np.asarray(below + (upto - below) * np.where(bad > 0, _bates(position, bad), 1.0), dtype=np.float64)
 
 
 def _bates(position: Floats, count: Floats) -> Floats:
@@ -162,19 +158,21 @@ def _bates(position: Floats, count: Floats) -> Floats:
     return np.asarray(np.where(many <= 12, exact / gamma(few + 1.0), smooth), dtype=np.float64)
 
 
-# Two tests of one canary at the corner where both limits coincide correlate by about 0.9 when stable has nine tenths of
-# the traffic: each at this share of alpha keeps the pair at or below alpha (bivariate normal; enumerated in the tests).
+# Two tests of one canary at the corner where both limits coincide correlate by about 0.9 when stable has nine
+# tenths of the traffic: each at this share of alpha keeps the pair at or below alpha (bivariate normal;
+# enumerated in the tests).
 _SHARE_AT_CORNER = 0.7
-# Stable's failures say which limit binds; this many standard deviations off, they mislead with the probability beside.
+# Stable's failures say which limit binds; this many standard deviations off, they mislead with the probability
+# beside.
 _SLACK_SD, _MISLED = 3.1, 0.001
 
 
 def prove_failures(tally: Tally, limit_odds: float, limit_rate: float) -> tuple[Floats, Floats]:
     """Test "at least `limit_odds` times stable's odds and at least `limit_rate`" after all intervals.
 
-    A canary that is better than either limit is not in that null, so either limit may be disproved. Which one is tried
-    is chosen by stable's failures alone: the rate where stable is far below it, the odds where stable is near or above,
-    and both, each at a smaller level, in between.
+    A canary that is better than either limit is not in that null, so either limit may be disproved. Which one is
+    tried is chosen by stable's failures alone: the rate where stable is far below it, the odds where stable is
+    near or above, and both, each at a smaller level, in between.
 
     Returns
     -------
@@ -198,9 +196,9 @@ def prove_latency(scale: Tally, odds: Tally, stable_far: float, limit_odds: floa
     """Test "slower by the limiting slowdown and at the limiting odds" at one quantile.
 
     `scale` counts the canary above the stretched threshold against stable above the threshold itself, at odds 1;
-    `odds` counts both above the threshold, at `limit_odds`. The one with more power is chosen by stable's requests
-    alone: above the threshold, and above the stretched one (`stable_far`). In a gap between two modes those are equal
-    and only the odds can show anything.
+    `odds` counts both above the threshold, at `limit_odds`. The one with more power is chosen by stable's
+    requests alone: above the threshold, and above the stretched one (`stable_far`). In a gap between two modes
+    those are equal and only the odds can show anything.
 
     Returns
     -------
@@ -209,8 +207,7 @@ def prove_latency(scale: Tally, odds: Tally, stable_far: float, limit_odds: floa
     """
     n = np.maximum(np.asarray(scale.stable_n, dtype=np.float64), 1.0)
     near, far = (
-        np.clip(np.asarray(bad, dtype=np.float64) / n, 1e-9, 1 - 1e-9)
-        for bad in (scale.stable_bad, stable_far)
+        np.clip(np.asarray(bad, dtype=np.float64) / n, 1e-9, 1 - 1e-9) for bad in (scale.stable_bad, stable_far)
     )
     limit = _at_odds(near, limit_odds)
     by_scale = (near - far) / np.sqrt(near * (1 - near)) >= (limit - near) / np.sqrt(limit * (1 - limit))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from opslib.judge.criteria import Answers, Outcome
 from opslib.judge.interval import Arm, Interval
+from opslib.judge.metrics import Answers, Outcome
 from opslib.judge.tables import log_e_share, log_e_two_by_two
 
 Floats = NDArray[np.float64]
@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 def mature(cohorts: Sequence[Interval], *, now_s: float, window_s: float) -> tuple[Interval, ...]:
     """Keep the cohorts whose outcomes can no longer change.
 
-    A cohort is everybody whose request fell into one interval, whenever the outcome came: counting outcomes by the time
-    at which they arrive would compare requests before the canary with requests after it.
+    A cohort is everybody whose request fell into one interval, whenever the outcome came: counting outcomes by
+    the time at which they arrive would compare requests before the canary with requests after it.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """Latency when only percentiles are published: exact brackets, interpolation, and a guard on it.
 
-Azure Monitor gives P50, P90, P95 and P99 of each minute and a request count. They bracket the number of requests above
-any threshold exactly; inside the bracket it is interpolated. Where a percentile sits in a gap of the latencies the
-interpolated count jumps about far more than counts do; the guard sees that in stable's own past and drops the cut.
+Azure Monitor gives P50, P90, P95 and P99 of each minute and a request count. They bracket the number of requests
+above any threshold exactly; inside the bracket it is interpolated. Where a percentile sits in a gap of the
+latencies the interpolated count jumps about far more than counts do; the guard sees that in stable's own past and
+drops the cut.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ def interpolated_above(
 ) -> Floats:
     """Estimate the requests slower than a threshold, to a whole number within `bracket_above`.
 
-    Normal scores are linear in log-latency for log-normal latencies; near a reported percentile the estimate is first
-    order exact for any smooth law (Bahadur 1966, Ann. Math. Stat. 37:577-580). What bias is left is alike in both arms.
-    Approximate: its validity is measured by simulation, not proved.
+    Normal scores are linear in log-latency for log-normal latencies; near a reported percentile the estimate is
+    first order exact for any smooth law (Bahadur 1966, Ann. Math. Stat. 37:577-580). What bias is left is alike
+    in both arms. Approximate: its validity is measured by simulation, not proved.
     """
     from scipy.special import ndtr, ndtri  # noqa: PLC0415 - importing the judge costs no more than numpy
 
@@ -88,7 +89,7 @@ def scatter(previous_share: ArrayLike, share: ArrayLike, n: ArrayLike) -> tuple[
 
 
 def untrusted(squared: ArrayLike, usual: ArrayLike, steps: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which cuts scattered too much so far (von Neumann's mean squared successive difference against binomial)."""
+    """Tell which cuts scattered too much so far: von Neumann's mean squared successive difference."""
     wild = np.asarray(squared) > DISPERSION_LIMIT * np.maximum(np.asarray(usual), 1e-300)
     return np.asarray(wild & (np.asarray(steps) >= DISPERSION_STEPS))
 
@@ -115,9 +116,9 @@ def log_e_rank_share(
     Returns
     -------
     log_e
-        shape (..., alternatives). The percentile of rank r is above the threshold exactly if at least n - r + 1 requests
-        are, so the probabilities of every possible answer are binomial and the e-value is exact: its expectation is at
-        most 1 at `allowed` and below.
+        shape (..., alternatives). The percentile of rank r is above the threshold exactly if at least n - r + 1
+        requests are, so the probabilities of every possible answer are binomial and the e-value is exact: its
+        expectation is at most 1 at `allowed` and below.
     """
     from scipy.special import bdtrc  # noqa: PLC0415
 
@@ -154,8 +155,9 @@ def in_gap(levels: Sequence[float], latencies_ms: ArrayLike) -> NDArray[np.bool_
     Returns
     -------
     gaps
-        shape (..., levels): whether log-latency rises next to the percentile more than `GAP_SLOPE` times as steeply, per
-        normal score, as between the first two levels. A log-normal latency rises evenly; between two modes it leaps.
+        shape (..., levels): whether log-latency rises next to the percentile more than `GAP_SLOPE` times as
+        steeply, per normal score, as between the first two levels. A log-normal latency rises evenly; between two
+        modes it leaps.
     """
     from scipy.special import ndtri  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Before the run: how long each metric takes to find harm and to prove its absence, at the planned weight and traffic."""
+"""Before the run: how long each metric takes to find harm and to prove its absence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,34 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from opslib.judge.criteria import Criteria, Failures, Latency
+from opslib.judge.criteria import Criteria
+from opslib.judge.metrics import Failures, Latency
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What is known before a stage.
+
+    Attributes
+    ----------
+    requests_per_minute, failure_rate
+        Measured traffic of the endpoint [1/minute] and failure rate of stable [fraction].
+    weight, bake_minutes
+        Planned share of the canary, above 0 [percent], and length of the stage [minutes].
+    log_latency_sd
+        Standard deviation of log-latency, for example ln(p95 / p50) / 1.645.
+    """
+
+    requests_per_minute: float
+    failure_rate: float
+    weight: float
+    bake_minutes: float
+    log_latency_sd: float = 0.55
+
+    @property
+    def canary_per_minute(self) -> float:
+        """Requests that the canary will get, at least one in a million minutes [1/minute]."""
+        return max(self.requests_per_minute * self.weight / 100.0, 1e-6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +68,8 @@ class Plan:
     advice
         One sentence: fine, or the bake or the weight that would be needed.
     needed_minutes, needed_weight
-        Bake that suffices at the planned weight [minutes], and weight that suffices within the planned bake [percent];
-        None if no weight up to 50 does.
+        Bake that suffices at the planned weight [minutes], and weight that suffices within the planned bake
+        [percent]; None if no weight up to 50 does.
     """
 
     decides: bool
@@ -67,8 +94,8 @@ def requests_to_prove(share: float, bound: float, alpha: float, power: float = 0
     Returns
     -------
     requests
-        The fewest at which some number of bad requests is both unlikely at the bound and likely at the share; Poisson
-        counts for bounds below 10 %, else the variance-stabilised normal approximation [count].
+        The fewest at which some number of bad requests is both unlikely at the bound and likely at the share;
+        Poisson counts for bounds below 10 %, else the variance-stabilised normal approximation [count].
     """
     from scipy.special import gammaincinv, ndtri, pdtr  # noqa: PLC0415
 
@@ -100,32 +127,27 @@ def minutes_to_detect(
     Returns
     -------
     minutes
-        `log_price` over the information per minute, E[bad] KL(Bern(theta1) || Bern(theta0)), theta the canary's share
-        of the bad requests; infinite without canary or stable traffic.
+        `log_price` over the information per minute, E[bad] KL(Bern(theta1) || Bern(theta0)), theta the canary's
+        share of the bad requests; infinite without canary or stable traffic.
     """
     share = weight / 100.0
     if not 0 < share < 1 or requests_per_minute <= 0:
         return math.inf
     changed = odds * base / (1.0 + (odds - 1.0) * base)
     bad = requests_per_minute * (share * changed + (1.0 - share) * base)
-    # Odds of a bad request being the canary's, given finite shares: the information of a 2x2 table, with both margins.
     theta1 = share * changed / (share * changed + (1.0 - share) * base)
     theta0 = tolerated * share / (tolerated * share + 1.0 - share)
     gain = theta1 * math.log(theta1 / theta0) + (1 - theta1) * math.log((1 - theta1) / (1 - theta0))
     overall = share * changed + (1.0 - share) * base
-    return log_price / max(bad * gain / max(1.0 - overall, 1e-9), 1e-12)
+    return log_price / max(bad * gain * (1.0 - overall), 1e-12)
 
 
 def plan(
     criteria: Criteria,
+    outlook: Outlook,
     *,
-    requests_per_minute: float,
-    weight: float,
-    bake_minutes: float,
-    failure_rate: float,
     failure_changes: Sequence[float] = (2.0, 3.0, 5.0),
     slowdowns: Sequence[float] = (0.1, 0.2, 0.5),
-    log_latency_sd: float = 0.55,
 ) -> Plan:
     """Say before a stage what it can show.
 
@@ -133,14 +155,10 @@ def plan(
     ----------
     criteria
         What will be judged.
-    requests_per_minute, weight, bake_minutes
-        Measured traffic of the endpoint [1/minute], planned share [percent] and length of the stage [minutes].
-    failure_rate
-        Measured failure rate of stable [fraction].
+    outlook
+        Measured traffic and planned stage.
     failure_changes, slowdowns
         Changes to forecast: multiples of the failure rate, and slowdowns of every request [fraction].
-    log_latency_sd
-        Standard deviation of log-latency, for example ln(p95 / p50) / 1.645.
 
     Returns
     -------
@@ -148,68 +166,67 @@ def plan(
         Refuse the stage, or ask for more weight or a longer bake, where `decides` is false.
     """
     rows: list[Forecast] = []
-    weights = criteria.acting()
-    proof = 0.0
     for metric in criteria.metrics:
-        if isinstance(metric, Failures) and metric.name in weights:
-            base = max(failure_rate, 1e-6)
-            price = _price(criteria, weights[metric.name], max(metric.prior))
-            for times in failure_changes:
-                odds = times * (1 - base) / max(1 - times * base, 1e-6)
-                if odds > metric.tolerated_odds:
-                    found = minutes_to_detect(
-                        base, odds, metric.tolerated_odds, requests_per_minute, weight, price
-                    )
-                    rows.append(
-                        Forecast(
-                            metric=metric.name, change=f"x{times:g}", detect_minutes=found, prove_minutes=None
-                        )
-                    )
-            bound = max(metric.limit_rate, metric.limit_odds * base / (1 + (metric.limit_odds - 1) * base))
-            proof = max(proof, requests_to_prove(failure_rate, bound, criteria.promote_alpha))
-            rows.append(
-                _proof_row(metric.name, f"below {100 * bound:.3g} %", proof, requests_per_minute, weight)
-            )
-        elif isinstance(metric, Latency) and metric.name in weights:
-            rows += _latency_rows(metric, criteria, slowdowns, log_latency_sd, requests_per_minute, weight)
-    return _advise(tuple(rows), proof, requests_per_minute, weight, bake_minutes)
+        if isinstance(metric, Failures) and metric.mode == "act":
+            rows += _failure_rows(metric, criteria, outlook, failure_changes)
+        elif isinstance(metric, Latency) and metric.mode == "act":
+            rows += _latency_rows(metric, criteria, outlook, slowdowns)
+    return _advise(tuple(rows), outlook)
 
 
-def _latency_rows(
-    metric: Latency, criteria: Criteria, slowdowns: Sequence[float], sd: float, rate: float, weight: float
+def _failure_rows(
+    metric: Failures, criteria: Criteria, outlook: Outlook, changes: Sequence[float]
 ) -> list[Forecast]:
-    """Forecast slowdowns: information of a shift in normal scores, n s (1 - s) d^2 / 2 per minute of n requests."""
-    price = _price(criteria, criteria.acting()[metric.name], max(metric.prior))
-    share, rows = weight / 100.0, []
-    for slow in slowdowns:
-        shift = (math.log1p(slow) - math.log1p(metric.tolerated_slowdown)) / sd
-        gain = 0.5 * rate * share * (1.0 - share) * shift * shift
-        if shift > 0:
-            found = price / max(gain, 1e-12)
-            rows.append(
-                Forecast(
-                    metric=metric.name, change=f"+{100 * slow:g} %", detect_minutes=found, prove_minutes=None
-                )
-            )
+    base, rows = max(outlook.failure_rate, 1e-6), []
+    price = _price(criteria, metric.name, max(metric.prior))
+    for times in changes:
+        odds = times * (1 - base) / max(1 - times * base, 1e-6)
+        if odds > metric.tolerated_odds:
+            traffic = outlook.requests_per_minute, outlook.weight
+            found = minutes_to_detect(base, odds, metric.tolerated_odds, *traffic, price)
+            rows.append(_row(metric.name, f"x{times:g}", detect=found))
+    bound = max(metric.limit_rate, metric.limit_odds * base / (1 + (metric.limit_odds - 1) * base))
+    needed = requests_to_prove(outlook.failure_rate, bound, criteria.promote_alpha)
+    rows.append(_row(metric.name, f"below {100 * bound:.3g} %", prove=needed / outlook.canary_per_minute))
     return rows
 
 
-def _price(criteria: Criteria, weight: float, prior: float) -> float:
-    return math.log(1.0 / (criteria.alpha * weight * prior * (1.0 - criteria.idle)))
+def _latency_rows(
+    metric: Latency, criteria: Criteria, outlook: Outlook, slowdowns: Sequence[float]
+) -> list[Forecast]:
+    """Forecast slowdowns: information of a shift in normal scores, n s (1 - s) d^2 / 2 per minute of n requests."""
+    from scipy.special import ndtr, ndtri  # noqa: PLC0415
+
+    price, sd = _price(criteria, metric.name, max(metric.prior)), outlook.log_latency_sd
+    share, rows = outlook.weight / 100.0, []
+    for slow in slowdowns:
+        shift = (math.log1p(slow) - math.log1p(metric.tolerated_slowdown)) / sd
+        gain = 0.5 * outlook.requests_per_minute * share * (1.0 - share) * shift * shift
+        if shift > 0:
+            rows.append(_row(metric.name, f"+{100 * slow:g} %", detect=price / max(gain, 1e-12)))
+    for quantile, slow in metric.proofs:
+        beyond = float(ndtr(-(ndtri(quantile) + math.log1p(slow) / sd)))
+        needed = requests_to_prove(beyond, 1.0 - quantile, criteria.promote_alpha)
+        change = f"p{100 * quantile:g} within {100 * slow:g} %"
+        rows.append(_row(metric.name, change, prove=needed / outlook.canary_per_minute))
+    return rows
 
 
-def _proof_row(metric: str, change: str, requests: float, rate: float, weight: float) -> Forecast:
-    minutes = requests / max(rate * weight / 100.0, 1e-12)
-    return Forecast(metric=metric, change=change, detect_minutes=None, prove_minutes=minutes)
+def _price(criteria: Criteria, name: str, prior: float) -> float:
+    return math.log(1.0 / (criteria.alpha * criteria.acting()[name] * prior * (1.0 - criteria.idle)))
 
 
-def _advise(rows: tuple[Forecast, ...], proof: float, rate: float, weight: float, bake: float) -> Plan:
-    minutes = proof / max(rate * weight / 100.0, 1e-12)
-    fits = minutes <= bake
-    needed = 100.0 * proof / max(rate * bake, 1e-12)
+def _row(metric: str, change: str, detect: float | None = None, prove: float | None = None) -> Forecast:
+    return Forecast(metric=metric, change=change, detect_minutes=detect, prove_minutes=prove)
+
+
+def _advise(rows: tuple[Forecast, ...], outlook: Outlook) -> Plan:
+    minutes = max((row.prove_minutes for row in rows if row.prove_minutes is not None), default=0.0)
+    bake, weight = outlook.bake_minutes, outlook.weight
+    needed = weight * minutes / bake if bake > 0 else math.inf
     other = needed if needed <= 50 else None
     text = f"{bake:g} minutes at {weight:g} % suffice: the slowest proof needs about {minutes:.0f}"
-    if not fits:
-        more = f" or a weight of {math.ceil(needed):g} %" if other else ""
-        text = f"{bake:g} minutes at {weight:g} % cannot decide: plan {math.ceil(minutes):g} minutes{more}"
-    return Plan(decides=fits, forecasts=rows, advice=text, needed_minutes=minutes, needed_weight=other)
+    if minutes > bake:
+        more = "" if other is None else f" or a weight of {math.ceil(needed):g} %"
+        text = f"{bake:g} minutes at {weight:g} % cannot decide: plan {math.ceil(minutes):,} minutes{more}"
+    return Plan(decides=minutes <= bake, forecasts=rows, advice=text, needed_minutes=minutes, needed_weight=other)

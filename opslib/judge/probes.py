@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from opslib.errors import JudgeError
 from opslib.judge.interval import Arm, Interval
 
 
@@ -44,8 +45,8 @@ def order(questions: int, seed: int) -> tuple[tuple[int, str], ...]:
     questions
         Number of questions; >= 0 [count].
     seed
-        Any number, for example of the round: which version goes first is its bits, scattered; no chance is involved,
-        so that the plan can be recomputed from the record.
+        Any number, for example of the round: which version goes first is its bits, scattered; no chance is
+        involved, so that the plan can be recomputed from the record.
 
     Returns
     -------
@@ -54,7 +55,8 @@ def order(questions: int, seed: int) -> tuple[tuple[int, str], ...]:
     """
     plan: list[tuple[int, str]] = []
     for question in range(questions):
-        # Multiplicative hashing with the golden ratio (Knuth, The Art of Computer Programming, vol. 3, section 6.4).
+        # Multiplicative hashing with the golden ratio (Knuth, The Art of Computer Programming, vol. 3, section
+        # 6.4).
         first = ((question + 1) * 2654435761 + seed * 40503) >> 16 & 1
         arms = ("stable", "canary") if first else ("canary", "stable")
         plan += [(question, arm) for arm in arms]
@@ -69,14 +71,14 @@ def paired(probes: Sequence[Probe], *, start_s: float, length_s: float) -> Inter
 
     Raises
     ------
-    ValueError
+    JudgeError
         If a pair has two probes of one version: then the arms are not equal and pairing means nothing.
     """
     by_pair: dict[int, dict[str, Probe]] = {}
     for probe in probes:
         arms = by_pair.setdefault(probe.pair, {})
         if probe.arm in arms or probe.arm not in ("stable", "canary"):
-            raise ValueError(
+            raise JudgeError(
                 f"pair {probe.pair}: expected one probe of stable and one of canary, got {probe.arm!r} again"
             )
         arms[probe.arm] = probe

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from opslib.judge.criteria import Criteria, Failures, Latency, Outcome
+from opslib.judge.criteria import Criteria
 from opslib.judge.evidence import place
+from opslib.judge.metrics import Failures, Latency, Outcome
 from opslib.judge.noninferiority import Tally, p_odds, prove_failures, prove_latency
 from opslib.judge.planner import requests_to_prove
 from opslib.judge.state import State
@@ -15,8 +16,8 @@ from opslib.judge.verdict import Proof
 def look_alpha(criteria: Criteria, look: int) -> float:
     """Give the level of one look at the end of a stage; the levels of all planned looks sum to `promote_alpha`.
 
-    The first look gets six tenths if more are planned, all of it if not; a look beyond the plan gets nothing. (Passing
-    several stages needs no correction: a harmful canary would have to pass every one.)
+    The first look gets six tenths if more are planned, all of it if not; a look beyond the plan gets nothing.
+    (Passing several stages needs no correction: a harmful canary would have to pass every one.)
     """
     if look > criteria.looks:
         return 0.0
@@ -44,12 +45,8 @@ def _failures(metric: Failures, tally: Tally, alpha: float) -> Proof:
     p, by_rate = prove_failures(tally, metric.limit_odds, metric.limit_rate)
     stable = tally.stable_bad / max(tally.stable_n, 1.0)
     bound = metric.limit_rate if by_rate else _odds_share(stable, metric.limit_odds)
-    text = (
-        f"below {100 * metric.limit_rate:g} %"
-        if by_rate
-        else f"below {metric.limit_odds:g} times stable's odds"
-    )
-    return _proof(metric.name, text, float(p), alpha, tally, stable, bound)
+    text = f"below {100 * metric.limit_rate:g} %" if by_rate else f"below {metric.limit_odds:g} times stable's odds"
+    return _proof((metric.name, text), float(p), alpha, tally, stable, bound)
 
 
 def _latency(metric: Latency, state: State, quantile: float, slow: float, alpha: float) -> Proof:
@@ -59,31 +56,29 @@ def _latency(metric: Latency, state: State, quantile: float, slow: float, alpha:
     far = state.far.get(scale_name, 0.0)
     label = f"p{100 * quantile:g} slower by less than {100 * slow:g} %"
     if scale.canary_n == 0 or scale.stable_n == 0:
-        return _proof(metric.name, label, 1.0, alpha, scale, 0.0, 0.0)
+        return _proof((metric.name, label), 1.0, alpha, scale, 0.0, 0.0)
     p, by_scale = prove_latency(scale, odds, far, metric.limit_odds)
     near = scale.stable_bad / max(scale.stable_n, 1.0)
     if by_scale:
-        return _proof(metric.name, label, float(p), alpha, scale, far / max(scale.stable_n, 1.0), near)
+        return _proof((metric.name, label), float(p), alpha, scale, far / max(scale.stable_n, 1.0), near)
     label = f"p{100 * quantile:g}: below {metric.limit_odds:g} times stable's odds of being slower"
-    return _proof(metric.name, label, float(p), alpha, odds, near, _odds_share(near, metric.limit_odds))
+    return _proof((metric.name, label), float(p), alpha, odds, near, _odds_share(near, metric.limit_odds))
 
 
 def _outcome(metric: Outcome, tally: Tally, alpha: float) -> Proof:
     stable = tally.stable_bad / max(tally.stable_n, 1.0)
     text = f"below {metric.limit_odds:g} times stable's odds"
     p = float(p_odds(tally)) if tally.canary_n else 1.0
-    return _proof(metric.name, text, p, alpha, tally, stable, _odds_share(stable, metric.limit_odds))
+    return _proof((metric.name, text), p, alpha, tally, stable, _odds_share(stable, metric.limit_odds))
 
 
-def _proof(
-    metric: str, text: str, p: float, alpha: float, tally: Tally, stable: float, bound: float
-) -> Proof:
+def _proof(question: tuple[str, str], p: float, alpha: float, tally: Tally, stable: float, bound: float) -> Proof:
     more = None
-    if p > alpha and alpha > 0 and bound > stable:
+    if p > alpha > 0 and bound > stable:
         more = max(1, math.ceil(requests_to_prove(stable, bound, alpha) - tally.canary_n))
     return Proof(
-        metric=metric,
-        place=text,
+        metric=question[0],
+        place=question[1],
         p=p,
         alpha=alpha,
         canary_share=tally.canary_bad / max(tally.canary_n, 1.0),

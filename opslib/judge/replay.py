@@ -1,13 +1,15 @@
-"""Judge recorded intervals again, and rehearse: how often would this judge have rolled back an innocent canary?"""
+"""Judge recorded intervals again, and rehearse how often an innocent canary would have been rolled back."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
+from opslib.errors import JudgeError
 from opslib.judge.criteria import Criteria
 from opslib.judge.decide import judge
 from opslib.judge.interval import Arm, Interval
@@ -29,6 +31,8 @@ class Rehearsal:
         Share of them that rolled back a canary that was stable itself [fraction].
     upper
         Bound on that share that holds with 95 % confidence [fraction].
+    log_peaks
+        Highest log evidence that each run reached.
     sentence
         The same for people.
     """
@@ -37,6 +41,7 @@ class Rehearsal:
     outcomes: dict[str, int]
     false_rollback: float
     upper: float
+    log_peaks: tuple[float, ...]
     sentence: str
 
 
@@ -63,9 +68,9 @@ def rehearse(
     state
         A state without evidence (`begin`), with `reference_ms` if latency is judged.
     intervals
-        Recorded intervals of stable; the canary's are ignored. Counts above thresholds, samples and failures are split
-        request by request (given failures, the latencies of the rest), so that every drift and incident stays.
-        Percentiles alone cannot be split.
+        Recorded intervals of stable; the canary's are ignored. Counts above thresholds, samples and failures are
+        split request by request (given failures, the latencies of the rest), so that every drift and incident
+        stays. Percentiles alone cannot be split.
     criteria
         As for a release.
     weight
@@ -76,11 +81,12 @@ def rehearse(
         Number of splits; >= 1 [count].
     """
     generator = np.random.Generator(np.random.SFC64(seed))
-    ends = Counter[str]()
+    ends, peaks = Counter[str](), list[float]()
     for _ in range(runs):
         split = [_split(interval, weight, generator) for interval in intervals]
         _, verdict = judge(state, split, criteria, bake_over=True)
         ends[verdict.outcome] += 1
+        peaks.append(verdict.log_peak)
     share = ends["rollback"] / runs
     upper = _upper(ends["rollback"], runs)
     return Rehearsal(
@@ -88,12 +94,36 @@ def rehearse(
         outcomes=dict(ends),
         false_rollback=share,
         upper=upper,
+        log_peaks=tuple(peaks),
         sentence=(
             f"Stable judged against itself {runs} times: {ends['rollback']} would have been rolled back "
-            f"({100 * share:.2g} %, with 95 % confidence at most {100 * upper:.2g} %; promised {100 * criteria.alpha:g} %), "
-            f"{ends['promote']} promoted, {ends['hold']} held."
+            f"({100 * share:.2g} %, with 95 % confidence at most {100 * upper:.2g} %; "
+            f"promised {100 * criteria.alpha:g} %), {ends['promote']} promoted, {ends['hold']} held."
         ),
     )
+
+
+def calibrated_alpha(rehearsal: Rehearsal, level: float) -> float:
+    """Give the `alpha` at which the rehearsed horizon would have rolled back at most `level` of innocent canaries.
+
+    The promise of `alpha` itself holds for any traffic and any number of looks, and is therefore rarely used up
+    within one stage. Criteria with this larger `alpha` decide sooner; their false rollbacks are then *simulated*,
+    for traffic like the rehearsed and for its horizon only, and no longer promised.
+
+    Parameters
+    ----------
+    rehearsal
+        Of as long a stage as planned; its resolution is one in its number of runs.
+    level
+        Wanted share of false rollbacks over that horizon; in (0, 0.5) [fraction].
+    """
+    peaks = sorted(rehearsal.log_peaks, reverse=True)
+    allowed = (
+        int(level * (rehearsal.runs + 1)) - 1
+    )  # one run fewer than the level's share: the next one may be ours
+    if allowed < 0:
+        raise JudgeError(f"level {level:g}: expected at least 1 / {rehearsal.runs + 1}, rehearse more runs")
+    return float(min(0.49, np.exp(-peaks[allowed]) * (1 - 1e-9)))
 
 
 def _split(interval: Interval, weight: float, generator: np.random.Generator) -> Interval:
@@ -117,7 +147,7 @@ def _split(interval: Interval, weight: float, generator: np.random.Generator) ->
         return replace(interval, weight=weight, canary=canary, stable=stable)
     requests = failures + int(generator.binomial(good, weight / 100.0))
     timed = min(whole.latency_n, good)
-    canary_timed = int(round(timed * (requests - failures) / good)) if good else 0
+    canary_timed = round(timed * (requests - failures) / good) if good else 0
     above = _split_above(whole, canary_timed, timed, generator)
     canary = Arm(requests=requests, failures=failures, timed=canary_timed, above=above)
     left = tuple((cut, count - mine) for (cut, count), (_, mine) in zip(whole.above, above, strict=True))
@@ -136,7 +166,7 @@ def _split_above(
     if not whole.above:
         return ()
     counts = [timed, *(min(count, timed) for _, count in whole.above), 0]
-    cells = -np.diff(np.array(counts, dtype=np.int64))
+    cells = np.array([more - less for more, less in pairwise(counts)], dtype=np.int64)
     drawn = generator.multivariate_hypergeometric(cells, canary_timed)
     beyond = drawn[::-1].cumsum()[::-1][1:]
     return tuple((cut, int(count)) for (cut, _), count in zip(whole.above, beyond, strict=True))

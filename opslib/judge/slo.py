@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from opslib.judge.criteria import Slo
 from opslib.judge.interval import Arm, Interval
 from opslib.judge.latency import count_above
+from opslib.judge.metrics import Slo
 from opslib.judge.percentiles import log_e_rank_share
 from opslib.judge.tables import log_e_share
 
@@ -28,9 +28,11 @@ def log_e(metric: Slo, interval: Interval) -> tuple[Floats | None, Floats | None
     Returns
     -------
     canary, stable
-        Log e-values under each multiple of the allowed share; None without data. The canary's are 0 in an interval in
-        which stable broke the promise too: no bet is placed, since rolling back would not mend it. Whether to bet is
-        decided by stable's requests alone, so the canary's e-value keeps its expectation.
+        Log e-values under each multiple of the allowed share; None without data. The canary's are 0 in an
+        interval in which stable broke the promise too: no bet is placed, since rolling back would not mend it.
+        Whether to bet is decided by stable's requests alone, so the canary's e-value keeps its expectation. (An
+        incident that lifts both just above the promise still places bets in the minutes in which stable keeps it
+        by chance: the benchmark's shared incident measures that this stays harmless.)
     """
     shares = np.minimum(np.asarray(metric.times) * metric.allowed, 0.95)
     mine, other = _weigh(metric, interval.canary, shares), _weigh(metric, interval.stable, shares)
@@ -46,7 +48,5 @@ def _weigh(metric: Slo, arm: Arm, shares: Floats) -> Floats | None:
     only_percentiles = metric.threshold_ms is not None and not arm.samples_ms and not arm.above
     if only_percentiles:
         levels, latencies = zip(*arm.percentiles_ms, strict=True)
-        return log_e_rank_share(
-            levels, latencies, counts[1], metric.threshold_ms or 0.0, shares, metric.allowed
-        )
+        return log_e_rank_share(levels, latencies, counts[1], metric.threshold_ms or 0.0, shares, metric.allowed)
     return log_e_share(*counts, shares, metric.allowed)

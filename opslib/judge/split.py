@@ -10,8 +10,8 @@ from opslib.judge.tables import log_e_share
 
 Floats = NDArray[np.float64]
 
-# Odds by which the canary's share of requests may differ from the configured weight, and by which it is bet to differ.
-# A few percent come from retries and from the seconds in which a new weight spreads.
+# Odds by which the canary's share of requests may differ from the configured weight, and by which it is bet to
+# differ. A few percent come from retries and from the seconds in which a new weight spreads.
 TOLERATED = 1.05
 FACTORS = (1.15, 1.5, 3.0)
 MIXTURE = Mixture(prior=(1 / 6,) * 6, idle=0.25)

@@ -1,7 +1,7 @@
-"""What the judge remembers between looks: a small JSON, valid for one endpoint, two versions and one set of criteria.
+"""What the judge remembers between looks: a small JSON about one endpoint, two versions and one set of criteria.
 
-Stages, pauses, restarts and re-runs go on from it; nothing else is kept, so that judging recorded intervals again from
-an empty state must give the same numbers to the last bit.
+Stages, pauses, restarts and re-runs go on from it; nothing else is kept, so that judging recorded intervals again
+from an empty state must give the same numbers to the last bit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from opslib.judge.criteria import Criteria, Latency, Mean, Slo, bets
+from opslib.errors import JudgeError
+from opslib.judge.criteria import Criteria, bets
+from opslib.judge.metrics import Latency, Mean, Slo
 from opslib.judge.mixture import begin as begin_bets
 from opslib.judge.noninferiority import Tally
 
@@ -27,9 +29,12 @@ class State:
         What the evidence is about: a name and three digests.
     judged, ignored
         Intervals judged, and intervals refused because they lie before the last one judged [count].
-    last_end_s, cohort_end_s, first_canary_s
-        End of the last interval judged, end of the last outcome cohort judged, start of the first interval in which
-        the canary got a request; seconds since 1970-01-01 UTC, None before there is one [seconds].
+    last_end_s, probes_end_s, cohort_end_s, first_canary_s
+        End of the last interval of users' traffic judged, of the last round of probes and of the last outcome
+        cohort; start of the first interval in which the canary got a request. Seconds since 1970-01-01 UTC, None
+        before there is one [seconds].
+    sources
+        Intervals judged per source [count].
     log_bets
         Log bets per metric (see `mixture`); `shared:NAME` bets that stable breaks promise NAME too.
     log_peak
@@ -61,8 +66,10 @@ class State:
     judged: int = 0
     ignored: int = 0
     last_end_s: float | None = None
+    probes_end_s: float | None = None
     cohort_end_s: float | None = None
     first_canary_s: float | None = None
+    sources: dict[str, int] = field(default_factory=dict)
     log_bets: dict[str, tuple[float, ...]] = field(default_factory=dict)
     log_peak: float = 0.0
     decided_by: str = ""
@@ -88,20 +95,16 @@ def begin(
     endpoint, stable, canary
         Name of the endpoint and digests of the two versions' definitions.
     reference_ms
-        Latencies of stable at the criteria's quantiles before the canary got traffic; empty lets the judge take them
-        from the first interval, which it then does not judge for latency [ms].
+        Latencies of stable at the criteria's quantiles before the canary got traffic; empty lets the judge take
+        them from the first interval, which it then does not judge for latency [ms].
     """
     latency = next((metric for metric in criteria.metrics if isinstance(metric, Latency)), None)
     if reference_ms and (latency is None or len(reference_ms) != len(latency.quantiles)):
-        raise ValueError(f"reference_ms: expected one latency per quantile of {latency}, got {reference_ms}")
+        raise JudgeError(f"reference_ms: expected one latency per quantile of {latency}, got {reference_ms}")
     log_bets: dict[str, tuple[float, ...]] = {}
     for metric in criteria.metrics:
         names = [metric.name, f"shared:{metric.name}"] if isinstance(metric, Slo) else [metric.name]
-        start = (
-            (0.0, 0.0, 0.0)
-            if isinstance(metric, Mean)
-            else tuple(begin_bets(bets(metric, criteria)).tolist())
-        )
+        start = (0.0, 0.0, 0.0) if isinstance(metric, Mean) else tuple(begin_bets(bets(metric, criteria)).tolist())
         log_bets.update(dict.fromkeys(names, start))
     return State(
         endpoint=endpoint,
@@ -115,7 +118,7 @@ def begin(
 
 
 def prior_shares(latency: Latency, requests: float = 200.0) -> tuple[float, ...]:
-    """Give the shares above each cut that the reference's quantiles promise, worth a few hundred requests [count]."""
+    """Give the counts above each cut that the reference promises, worth a few hundred requests [count]."""
     return (requests, *(requests * (1.0 - q) for q in latency.quantiles))
 
 
@@ -129,14 +132,14 @@ def from_json(text: str) -> State:
 
     Raises
     ------
-    ValueError
+    JudgeError
         If the text was written by another version of the format or has unknown or missing fields.
     """
     values: dict[str, Any] = json.loads(text)
     known = {each.name for each in fields(State)}
     if values.get("version") != VERSION or set(values) != known:
         wrong = sorted(set(values) ^ known)
-        raise ValueError(
+        raise JudgeError(
             f"state: expected version {VERSION}, got {values.get('version')}; fields that differ: {wrong}"
         )
     values["log_bets"] = {name: tuple(row) for name, row in values["log_bets"].items()}
@@ -147,20 +150,20 @@ def from_json(text: str) -> State:
 
 
 def require_same(state: State, criteria: Criteria, *, endpoint: str, stable: str, canary: str) -> State:
-    """Return the state if it is about this release, else refuse: evidence about one version says nothing of another.
+    """Return the state if it is about this release, else refuse it.
+
+    Evidence about one version says nothing of another.
 
     Raises
     ------
-    ValueError
+    JudgeError
         Naming each of endpoint, stable, canary and criteria that differs.
     """
     asked = {"endpoint": endpoint, "stable": stable, "canary": canary, "criteria": criteria.digest()}
     wrong = [f"{name}: state has {getattr(state, name)!r}, asked {value!r}" for name, value in asked.items()]
     wrong = [
-        line
-        for line, (name, value) in zip(wrong, asked.items(), strict=True)
-        if getattr(state, name) != value
+        line for line, (name, value) in zip(wrong, asked.items(), strict=True) if getattr(state, name) != value
     ]
     if wrong:
-        raise ValueError(f"state is about another release ({'; '.join(wrong)}): begin a new one")
+        raise JudgeError(f"state is about another release ({'; '.join(wrong)}): begin a new one")
     return state

@@ -49,12 +49,11 @@ def log_normaliser(pooled: ArrayLike, drawn: ArrayLike, log_tilt: ArrayLike) -> 
     inversion of P(S = drawn) is exact to rounding with a few dozen nodes (exponential tilting: Daniels 1954, Ann.
     Math. Stat. 25:631-650; lattice inversion: Abate & Whitt 1992, Queueing Syst. 10:5-88).
     """
-    counts, tilt = np.broadcast_arrays(
-        np.asarray(pooled, dtype=np.float64), np.asarray(log_tilt, dtype=np.float64)
-    )
+    counts, tilt = np.broadcast_arrays(np.asarray(pooled, dtype=np.float64), np.asarray(log_tilt, dtype=np.float64))
     total = counts.sum(axis=-1)
     taken = np.broadcast_to(np.asarray(drawn, dtype=np.float64), total.shape)
-    # With everything or nothing drawn the mean cannot be matched by a finite h; any h is exact, half a count is near.
+    # With everything or nothing drawn the mean cannot be matched by a finite h; any h is exact, half a count is
+    # near.
     target = np.clip(taken, np.minimum(0.5, total / 2), np.maximum(total - 0.5, total / 2))
     shift = _matching_shift(counts, tilt, target)
     odds_log = shift[..., None] + tilt
@@ -100,9 +99,7 @@ def _probability_at(counts: Floats, share: Floats, value: Floats) -> Floats:
     return np.asarray(np.maximum(whole / period, 1e-300), dtype=np.float64)
 
 
-def log_e_values(
-    canary: ArrayLike, stable: ArrayLike, log_tilts: ArrayLike, log_null: ArrayLike = 0.0
-) -> Floats:
+def log_e_values(canary: ArrayLike, stable: ArrayLike, log_tilts: ArrayLike, log_null: ArrayLike = 0.0) -> Floats:
     """Weigh one interval: how many times likelier under each alternative than under the null.
 
     Parameters
@@ -199,8 +196,8 @@ def log_e_share(bad: ArrayLike, n: ArrayLike, shares: ArrayLike, allowed: ArrayL
     Returns
     -------
     log_e
-        Binomial log likelihood ratios; shape (..., alternatives). With shares above `allowed` the expectation of the
-        e-value is at most 1 for every true share up to `allowed`.
+        Binomial log likelihood ratios; shape (..., alternatives). With shares above `allowed` the expectation of
+        the e-value is at most 1 for every true share up to `allowed`.
     """
     hits = np.asarray(bad, dtype=np.float64)[..., None]
     misses = np.asarray(n, dtype=np.float64)[..., None] - hits

@@ -101,6 +101,8 @@ class Verdict:
         Estimate of what decides a hold; None when it cannot be said or traffic alone will not.
     lines
         One per interval judged in this call.
+    basis
+        What it was judged from, and what that costs in power.
     sentence
         The outcome for people, with its numbers.
     """
@@ -116,6 +118,7 @@ class Verdict:
     more_requests: int | None
     more_minutes: float | None
     lines: tuple[Line, ...]
+    basis: str
     sentence: str
 
 

@@ -54,13 +54,11 @@ def ready(
     Returns
     -------
     intervals
-        Rising by start. An interval that must wait holds back every later one, so that nothing is passed over: once a
-        later interval is judged an earlier one is lost.
+        Rising by start. An interval that must wait holds back every later one, so that nothing is passed over:
+        once a later interval is judged an earlier one is lost.
     """
     settled = 2.0 * lag_s if zero_lag_s is None else zero_lag_s
-    fresh = [
-        each for each in intervals if state.last_end_s is None or each.start_s >= state.last_end_s - 1e-3
-    ]
+    fresh = [each for each in intervals if state.last_end_s is None or each.start_s >= state.last_end_s - 1e-3]
     kept: list[Interval] = []
     for interval in sorted(fresh, key=lambda each: each.start_s):
         age = now_s - interval.end_s
@@ -72,7 +70,7 @@ def ready(
 
 
 def revisions(judged: Sequence[Interval], now: Sequence[Interval]) -> tuple[Revision, ...]:
-    """List the judged intervals that read otherwise now; a start that is missing from `now` counts if it is in range."""
+    """List the judged intervals that read otherwise now, or are missing within the range of `now`."""
     fresh = {each.start_s: each for each in now}
     if not fresh:
         return ()

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from opslib.judge.criteria import Criteria, Failures, Latency, Slo, Together, bets
+from opslib.judge.criteria import Criteria, bets
 from opslib.judge.evidence import remember
 from opslib.judge.latency import log_tilts
+from opslib.judge.metrics import Failures, Latency, Slo, Together
 from opslib.judge.mixture import advance, begin, log_evidence, transition
 from opslib.judge.noninferiority import Tally, add, prove_failures, prove_latency
 from opslib.judge.percentiles import (
@@ -29,7 +30,7 @@ METRIC_CUTS = (0.5, 0.9, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Result:
-    """Per run: outcome ("rollback", "promote" or "hold") and the minute at which a rollback was decided (else nan)."""
+    """Per run: outcome ("rollback", "promote" or "hold") and the minute of a rollback (else nan)."""
 
     outcome: np.ndarray
     minute: np.ndarray
@@ -49,9 +50,7 @@ def criteria_for(traffic: Traffic, source="request log", **changes) -> Criteria:
     return replace(Criteria(metrics=metrics), **changes)
 
 
-def decide(
-    traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS, source="request log"
-) -> Result:
+def decide(traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS, source="request log") -> Result:
     """Judge all runs, a step at a time; `slots_per_step` 6 is once a minute, 1 every ten seconds.
 
     From source "metrics" the judge sees counts of requests and failures and four percentiles a minute.
@@ -113,9 +112,7 @@ def _gains(criteria, count, failed, above, minutes, levels, dropped, traffic):
                 lambda a, b, s, m=metric: log_e_values(a, b, log_tilts(m, s)), mine, other, share
             )
         elif isinstance(metric, Slo):
-            out[metric.name] = _promise(
-                metric, count, failed, above, traffic if dropped is not None else None
-            )
+            out[metric.name] = _promise(metric, count, failed, above, traffic if dropped is not None else None)
     for metric in criteria.metrics:
         if isinstance(metric, Together):
             pairs = np.array(metric.pairs)
@@ -154,7 +151,7 @@ def _past_share(cells, minutes, levels):
 
 
 def _from_percentiles(traffic, count, failed):
-    """Counts above each threshold as the judge interpolates them, and the cuts that its guard drops in each minute."""
+    """Counts above each threshold as the judge interpolates them, and the cuts that its guard drops."""
     at = traffic.reference_ms[:, [QUANTILES.index(q) for q in METRIC_CUTS]]
     far = np.stack([at[:, METRIC_CUTS.index(q)] * (1 + slow) for q, slow in PROOFS], axis=1)
     promise = np.full((len(at), 1), SLO_MS)
@@ -163,9 +160,7 @@ def _from_percentiles(traffic, count, failed):
     for arm in ("canary", "stable"):
         size = count[arm] - failed[arm]
         table = traffic.percentiles[arm]
-        columns = [
-            interpolated_above(REPORTED, table, size, wanted[:, None, i]) for i in range(wanted.shape[1])
-        ]
+        columns = [interpolated_above(REPORTED, table, size, wanted[:, None, i]) for i in range(wanted.shape[1])]
         above[arm] = np.stack(columns, axis=-1)
     size = (count["stable"] - failed["stable"])[..., None]
     share = above["stable"][..., : len(METRIC_CUTS)] / np.maximum(size, 1)

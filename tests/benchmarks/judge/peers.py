@@ -1,12 +1,13 @@
 """Rules of other release tools, on many runs at once, written from what their sources do.
 
-Each takes `Traffic` and gives `Result`. Choices are in the peers' favour: exact percentiles, no scrape noise, no delay,
-limits that know the base rate, an extra canary-sized control for free.
+Each takes `Traffic` and gives `Result`. Choices are in the peers' favour: exact percentiles, no scrape noise, no
+delay, limits that know the base rate, an extra canary-sized control for free.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtri
 
 from .ours import Result
 from .traffic import MINUTES, REPORTED, SLO_MS, SLOTS, Traffic
@@ -47,7 +48,7 @@ def argo_errors_phase(consecutive: int, limit: int = 4, *, terminating: bool = F
 
 
 def argo_docs(traffic: Traffic) -> Result:
-    """At least 95 % success in each of the five-minute windows, failureLimit 3: the setting most shown in the guide."""
+    """At least 95 % success in windows of five minutes, failureLimit 3: the setting most shown in the guide."""
     bad = failure_rate(traffic, window=5) > 0.05
     over = np.repeat(bad.cumsum(axis=1) > 3, 5, axis=1)
     at = np.zeros_like(over)
@@ -82,9 +83,7 @@ def flagger_docs(traffic: Traffic) -> Result:
 def flagger_slo(traffic: Traffic) -> Result:
     """The same with this endpoint's own failure limit and p95 promise."""
     tail = traffic.percentiles["canary"]
-    failing = (
-        (failure_rate(traffic) > traffic.scenario.slo) | (tail[..., P95] > SLO_MS) | (tail[..., P99] > 500)
-    )
+    failing = (failure_rate(traffic) > traffic.scenario.slo) | (tail[..., P95] > SLO_MS) | (tail[..., P99] > 500)
     return stopped(flagger_ticks(failing, 5), len(failing))
 
 
@@ -118,11 +117,9 @@ def sagemaker_slo(traffic: Traffic) -> Result:
 def mann_whitney_interval(experiment, control, confidence: float):
     """Interval and estimate of the shift of `experiment` against `control`; shapes (runs, points).
 
-    The normal approximation with continuity correction, solved for the shift: its bounds are order statistics of all
-    pairwise differences, its estimate their median.
+    The normal approximation with continuity correction, solved for the shift: its bounds are order statistics of
+    all pairwise differences, its estimate their median.
     """
-    from scipy.special import ndtri
-
     m, n = experiment.shape[1], control.shape[1]
     differences = np.sort((experiment[:, :, None] - control[:, None, :]).reshape(len(experiment), -1), axis=1)
     ties = _tie_sum(experiment) + _tie_sum(control)
@@ -140,9 +137,7 @@ def _tie_sum(values):
     total = np.zeros(len(values))
     run = np.ones(len(values))
     for j in range(1, values.shape[1] + 1):
-        same = (
-            ordered[:, j] == ordered[:, j - 1] if j < values.shape[1] else np.zeros(len(values), dtype=bool)
-        )
+        same = ordered[:, j] == ordered[:, j - 1] if j < values.shape[1] else np.zeros(len(values), dtype=bool)
         total += np.where(same, 0.0, run**3 - run)
         run = np.where(same, run + 1, 1.0)
     return total
@@ -151,7 +146,7 @@ def _tie_sum(values):
 def kayenta_classify(
     experiment, control, *, tolerance: float = 0.25, confidence: float = 0.98, direction="increase"
 ):
-    """ "High", "Low" or "Pass" per run."""
+    """Label each run High, Low or Pass."""
     low, high, estimate, sigma = mann_whitney_interval(experiment, control, confidence)
     bound = tolerance * np.abs(estimate)
     same = (
@@ -200,9 +195,7 @@ def sequential_half_width(deviation, n, alpha: float = 0.05, tuning: float = 500
     """Half width of the one-sided sequence, per-observation deviation (Waudby-Smith et al., eqs. 134 and 161)."""
     doubled = -2.0 * np.log(2 * alpha)
     rho2 = (doubled + np.log(doubled + 1)) / tuning
-    return deviation * np.sqrt(
-        2 * (n * rho2 + 1) / (n * n * rho2) * np.log1p(np.sqrt(n * rho2 + 1) / (2 * alpha))
-    )
+    return deviation * np.sqrt(2 * (n * rho2 + 1) / (n * n * rho2) * np.log1p(np.sqrt(n * rho2 + 1) / (2 * alpha)))
 
 
 def guardrails(traffic: Traffic):
@@ -234,9 +227,7 @@ def growthbook(traffic: Traffic) -> Result:
         (n_c, mean_c, var_c), (n_s, mean_s, var_s) = arms["canary"], arms["stable"]
         spread = np.sqrt(var_c / n_c + var_s / n_s)
         n = n_c + n_s
-        failing = failing | (
-            (mean_c - mean_s - sequential_half_width(spread * np.sqrt(n), n) > 0) & (spread > 0)
-        )
+        failing = failing | ((mean_c - mean_s - sequential_half_width(spread * np.sqrt(n), n) > 0) & (spread > 0))
     return stopped(failing, len(failing))
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from .ours import Result, criteria_for, decide
 from .peers import RULES
@@ -38,19 +39,54 @@ ALL = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One rule in one scenario at one rate; shares are percentages of runs, `bad` a mean count of requests."""
+    """One rule in one scenario at one rate; arrays have one entry per run."""
 
     rule: str
     scenario: Scenario
     rate: int
-    runs: int
-    rollback: float
-    promote: float
-    hold: float
-    minutes: float
-    bad: float
-    bad_error: float
-    never: float
+    outcome: np.ndarray
+    minute: np.ndarray
+    served: np.ndarray
+    served_without: np.ndarray
+
+    @property
+    def runs(self) -> int:
+        return len(self.outcome)
+
+    @property
+    def rollback(self) -> float:
+        """Runs rolled back [%]."""
+        return 100 * float(np.mean(self.outcome == "rollback"))
+
+    @property
+    def promote(self) -> float:
+        """Runs promoted [%]."""
+        return 100 * float(np.mean(self.outcome == "promote"))
+
+    @property
+    def hold(self) -> float:
+        """Runs left undecided [%]."""
+        return 100 * float(np.mean(self.outcome == "hold"))
+
+    @property
+    def minutes(self) -> float:
+        """Median time to rollback, over all runs; infinite if fewer than half were rolled back [minutes]."""
+        return float(np.median(np.where(np.isnan(self.minute), np.inf, self.minute)))
+
+    @property
+    def bad(self) -> float:
+        """Users' bad requests before rollback or the end, mean [count]."""
+        return float(self.served.mean())
+
+    @property
+    def bad_error(self) -> float:
+        """Monte Carlo standard error of `bad` [count]."""
+        return float(self.served.std() / np.sqrt(self.runs))
+
+    @property
+    def never(self) -> float:
+        """Bad requests if never rolled back, mean [count]."""
+        return float(self.served_without.mean())
 
     def error(self, share: float) -> float:
         """Monte Carlo standard error of a percentage."""
@@ -70,25 +106,11 @@ def measure(rule: str, traffic: Traffic, rate: int) -> Cell:
     result = ALL[rule](traffic)
     total = bad_requests(traffic)
     last = np.where(np.isnan(result.minute), MINUTES, result.minute) * SLOTS - 1
-    bad = np.take_along_axis(total, last.round().astype(int)[:, None], axis=1)[:, 0]
-    share = {name: 100 * float(np.mean(result.outcome == name)) for name in ("rollback", "promote", "hold")}
-    at = np.where(np.isnan(result.minute), np.inf, result.minute)
-    return Cell(
-        rule=rule,
-        scenario=traffic.scenario,
-        rate=rate,
-        runs=len(total),
-        minutes=float(np.median(at)),
-        bad=float(bad.mean()),
-        bad_error=float(bad.std() / np.sqrt(len(bad))),
-        never=float(total[:, -1].mean()),
-        **share,
-    )
+    served = np.take_along_axis(total, last.round().astype(int)[:, None], axis=1)[:, 0]
+    return Cell(rule, traffic.scenario, rate, result.outcome, result.minute, served, total[:, -1])
 
 
-def run(
-    runs: int, seed: int, rates=(600, 6000), scenarios=SCENARIOS, *, progress: bool = False
-) -> list[Cell]:
+def run(runs: int, seed: int, rates=(600, 6000), scenarios=SCENARIOS, *, progress: bool = False) -> list[Cell]:
     cells: list[Cell] = []
     for rate in rates:
         for scenario in scenarios:
@@ -103,23 +125,10 @@ def run(
 
 
 def _pool(rows) -> Cell:
-    """Join blocks of the same cell; the median is that of the blocks' medians, exact for one block."""
-    weights = np.array([row.runs for row in rows], dtype=float)
-    mean = {name: float(np.average([getattr(r, name) for r in rows], weights=weights)) for name in _MEANS}
-    error = float(np.sqrt(sum((r.bad_error * r.runs) ** 2 for r in rows)) / weights.sum())
+    """Join blocks of the same cell."""
     first = rows[0]
-    return Cell(
-        rule=first.rule,
-        scenario=first.scenario,
-        rate=first.rate,
-        runs=int(weights.sum()),
-        minutes=float(np.median([row.minutes for row in rows])),
-        bad_error=error,
-        **mean,
-    )
-
-
-_MEANS = ("rollback", "promote", "hold", "bad", "never")
+    columns = [[getattr(row, name) for row in rows] for name in ("outcome", "minute", "served", "served_without")]
+    return Cell(first.rule, first.scenario, first.rate, *(np.concatenate(column) for column in columns))
 
 
 def report(cells: list[Cell]) -> str:
@@ -173,9 +182,7 @@ def check(cells: list[Cell]) -> list[str]:
         if "opslib" not in cell.rule:
             continue
         if cell.scenario.innocent and cell.rollback > 1.5:
-            missed.append(
-                f"{where}: {cell.rollback:.2f} +-{cell.error(cell.rollback):.2f} % rolled back, bar 1.5"
-            )
+            missed.append(f"{where}: {cell.rollback:.2f} +-{cell.error(cell.rollback):.2f} % rolled back, bar 1.5")
         plain = cell.scenario.name in ("A/A 0.1 %", "A/A 1 %", "bimodal")
         if plain and "log" in cell.rule and cell.hold > 5:
             missed.append(f"{where}: {cell.hold:.2f} +-{cell.error(cell.hold):.2f} % held, bar 5")
@@ -183,9 +190,7 @@ def check(cells: list[Cell]) -> list[str]:
             continue
         bar = 5.0 if cell.scenario.at_limit else 1.0
         if cell.promote > bar:
-            missed.append(
-                f"{where}: {cell.promote:.2f} +-{cell.error(cell.promote):.2f} % promoted, bar {bar:g}"
-            )
+            missed.append(f"{where}: {cell.promote:.2f} +-{cell.error(cell.promote):.2f} % promoted, bar {bar:g}")
         if cell.scenario.name == "1 -> 3 %" and cell.minutes > {600: 8, 6000: 2}[cell.rate]:
             missed.append(f"{where}: median {cell.minutes} minutes")
         for other in cells:
@@ -197,11 +202,7 @@ def check(cells: list[Cell]) -> list[str]:
 
 def _eligible(cells: list[Cell]) -> set[str]:
     """Peers that roll back at most 5 % of innocents in every column, at both rates."""
-    return {
-        rule
-        for rule in RULES
-        if all(c.rollback <= 5 for c in cells if c.rule == rule and c.scenario.innocent)
-    }
+    return {rule for rule in RULES if all(c.rollback <= 5 for c in cells if c.rule == rule and c.scenario.innocent)}
 
 
 def ratios(cells: list[Cell]) -> list[str]:
@@ -209,9 +210,7 @@ def ratios(cells: list[Cell]) -> list[str]:
     out = []
     for cell in cells:
         if "opslib" in cell.rule and not cell.scenario.innocent:
-            same = [
-                c for c in cells if (c.scenario, c.rate) == (cell.scenario, cell.rate) and c.rule in RULES
-            ]
+            same = [c for c in cells if (c.scenario, c.rate) == (cell.scenario, cell.rate) and c.rule in RULES]
             best = min(same, key=lambda c: c.bad)
             out.append(
                 f"{cell.rate}/min {cell.scenario.name}, {cell.rule}: {cell.bad:.1f}, "
@@ -221,14 +220,10 @@ def ratios(cells: list[Cell]) -> list[str]:
 
 
 def draw(cells: list[Cell], path: Path) -> None:
-    """Plot false rollbacks (worst innocent) against bad requests served (mean share of those if never rolled back)."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
+    """Plot false rollbacks (worst innocent) against bad requests served (share of those without a judge)."""
     rates = sorted({cell.rate for cell in cells})
-    figure, axes = plt.subplots(1, len(rates), figsize=(7.5 * len(rates), 6), squeeze=False)
+    figure = Figure(figsize=(7.5 * len(rates), 6))
+    axes = figure.subplots(1, len(rates), squeeze=False)
     for axis, rate in zip(axes[0], rates, strict=True):
         for rule in ALL:
             mine = [cell for cell in cells if cell.rule == rule and cell.rate == rate]
@@ -242,9 +237,7 @@ def draw(cells: list[Cell], path: Path) -> None:
         axis.set_xscale("log")
         axis.set_xlim(0.02, 1500)
         axis.set_xlabel("false rollbacks in the worst innocent scenario [% of runs]")
-        axis.set_ylabel(
-            "bad requests served before rollback [% of those without a judge, mean of 5 regressions]"
-        )
+        axis.set_ylabel("bad requests served before rollback [% of those without a judge, mean of 5 regressions]")
         axis.set_title(f"{rate} requests/min")
     figure.tight_layout()
     figure.savefig(path, dpi=150)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import mannwhitneyu
 
 from .peers import (
     alarm,
@@ -46,9 +47,7 @@ def test_kayentas_own_cases(experiment, control, direction, label):
 
 
 def test_kayenta_interval_is_scipys_order_statistics():
-    """The interval's level is that of the Mann-Whitney test: zero lies outside exactly where its p-value is below 2 %."""
-    from scipy.stats import mannwhitneyu
-
+    """Zero lies outside the interval exactly where the Mann-Whitney p-value is below 2 %."""
     rng = np.random.Generator(np.random.SFC64(2))
     agreed = 0
     for _ in range(100):
@@ -68,7 +67,7 @@ def test_growthbooks_own_case():
 
 
 def test_argos_own_cases():
-    """One failure exceeds the default limit of none; five errors in a row are an error, four end as success when stopped."""
+    """One failure exceeds the default limit; five errors in a row are an error, four, stopped, a success."""
     assert argo_phase(1) == "Failed"
     assert [argo_phase(failed, 3) for failed in (3, 4)] == ["Running", "Failed"]
     assert argo_errors_phase(5, terminating=True) == argo_errors_phase(5) == "Error"
@@ -77,7 +76,7 @@ def test_argos_own_cases():
 
 
 def test_flaggers_own_case():
-    """With its failed checks at the threshold the next tick rolls back, so a failing canary takes threshold + 1 ticks."""
+    """With failed checks at the threshold the next tick rolls back: a failing canary takes threshold + 1."""
     failing = np.ones((1, 12), dtype=bool)
     assert flagger_ticks(failing, 10)[0].argmax() == 10
     assert not flagger_ticks(~failing, 1).any()

@@ -16,7 +16,9 @@ MEDIAN_MS, SIGMA = 80.0, np.log(200.0 / 80.0) / 1.6448536269514722
 SLO_MS = 250.0
 QUANTILES = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # cuts of the judge
 REPORTED = (0.5, 0.9, 0.95, 0.99)  # percentiles that Azure Monitor publishes
-WEIGHT = 10.0  # percent, for the canary; as much of the old version is the canary-sized control that Kayenta asks for
+WEIGHT = (
+    10.0  # percent, for the canary; as much of the old version is the canary-sized control that Kayenta asks for
+)
 HISTORY_MINUTES = 10  # of stable alone, before the canary
 
 
@@ -24,8 +26,8 @@ HISTORY_MINUTES = 10  # of stable alone, before the canary
 class Scenario:
     """One world. Functions of time take minutes since the canary began and return a value per slot.
 
-    `failures` and `canary_failures` are rates; `factor` stretches every latency, `canary_factor` the canary's as well.
-    `shape` turns standard normal numbers into latencies [ms], `canary_shape` likewise for the canary.
+    `failures` and `canary_failures` are rates; `factor` stretches every latency, `canary_factor` the canary's as
+    well. `shape` turns standard normal numbers into latencies [ms], `canary_shape` likewise for the canary.
     """
 
     name: str
@@ -55,9 +57,7 @@ def constant(value: float) -> Callable[[Floats], Floats]:
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("A/A 0.1 %", innocent=True),
     Scenario("A/A 1 %", innocent=True, base=0.01, slo=0.02),
-    Scenario(
-        "shared incident", innocent=True, failures=lambda t: np.where((t >= 10) & (t < 14), 0.08, 0.001)
-    ),
+    Scenario("shared incident", innocent=True, failures=lambda t: np.where((t >= 10) & (t < 14), 0.08, 0.001)),
     Scenario(
         "drift",
         innocent=True,
@@ -95,8 +95,8 @@ SCENARIOS: tuple[Scenario, ...] = (
 class Traffic:
     """What was counted, for `runs` independent runs.
 
-    Arms are "canary", "control" (canary-sized, old version) and "stable" (all of the old version). Per slot:
-    `n`, `failures` (runs, slots); `above[arm]` (runs, slots, thresholds) of the successful requests, thresholds as in
+    Arms are "canary", "control" (canary-sized, old version) and "stable" (all of the old version). Per slot: `n`,
+    `failures` (runs, slots); `above[arm]` (runs, slots, thresholds) of the successful requests, thresholds as in
     `cuts` and so on. Per minute: `percentiles[arm]` (runs, minutes, 4), `mean`, `square`, `slow` (runs, minutes).
     """
 
@@ -189,9 +189,7 @@ class _Counts:
     def add(self, arm: str, run: int, latency: Floats, slot: NDArray[np.int64], thresholds: Floats) -> None:
         slots = MINUTES * SLOTS
         order = np.argsort(thresholds)
-        place = np.searchsorted(
-            thresholds[order], latency, side="left"
-        )  # thresholds strictly below the latency
+        place = np.searchsorted(thresholds[order], latency, side="left")  # thresholds strictly below the latency
         cells = np.bincount(slot * (order.size + 1) + place, minlength=slots * (order.size + 1))
         beyond = cells.reshape(slots, -1)[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
         self.above[arm][run][:, order] = beyond

@@ -1,28 +1,34 @@
-"""What surrounds the decision: published figures, percentiles, split, planner, rehearsal, watermark, probes, holds."""
+"""What surrounds the decision: published figures, percentiles, split, planner, rehearsal, probes, holds."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
+from opslib.errors import JudgeError
 from opslib.judge import (
     Arm,
     Criteria,
     Failures,
     Interval,
     Latency,
+    Outlook,
+    Ranks,
     begin,
     from_record,
     judge,
     plan,
+    probe_stop,
     to_record,
+    traffic_stop,
 )
 from opslib.judge.bounds import rate_bounds
-from opslib.judge.criteria import Slo
 from opslib.judge.holding import after_hold
 from opslib.judge.latency import log_tilts
 from opslib.judge.means import half_width, tuned_rho
+from opslib.judge.metrics import Slo
 from opslib.judge.mixture import log_evidence
 from opslib.judge.outcomes import log_e_paired
 from opslib.judge.percentiles import (
@@ -34,7 +40,8 @@ from opslib.judge.percentiles import (
 )
 from opslib.judge.planner import minutes_to_detect, requests_to_prove
 from opslib.judge.probes import Probe, order, paired
-from opslib.judge.replay import again, rehearse
+from opslib.judge.ranks import _log_ratios
+from opslib.judge.replay import _split, again, calibrated_alpha, rehearse
 from opslib.judge.slo import log_e as slo_log_e
 from opslib.judge.split import log_e as split_log_e
 from opslib.judge.tables import log_e_two_by_two
@@ -48,9 +55,7 @@ def start(criteria=ONLY_FAILURES, **kwargs):
 
 
 def minute(i, canary=(60, 0), stable=(540, 4), **kwargs):
-    arms = {
-        role: Arm(requests=n, failures=bad) for role, (n, bad) in (("canary", canary), ("stable", stable))
-    }
+    arms = {role: Arm(requests=n, failures=bad) for role, (n, bad) in (("canary", canary), ("stable", stable))}
     return Interval(start_s=60.0 * i, length_s=60.0, weight=10.0, **arms, **kwargs)
 
 
@@ -66,7 +71,7 @@ def test_published_confidence_sequence_is_reproduced():
 
 
 def test_fishers_tea_tasting_is_reproduced():
-    """Three of four cups right is worth Fisher's published 16/70 and 1/70: the e-value is their ratio under odds w."""
+    """Three of Fisher's four cups right, published as 16 in 70, weigh as that table does under odds w."""
     w = 3.0
     weights = np.array([1, 16, 36, 16, 1]) * w ** np.arange(5)
     published = (weights[3] / weights.sum()) / (16 / 70)  # The Design of Experiments (1935), chapter II
@@ -74,7 +79,7 @@ def test_fishers_tea_tasting_is_reproduced():
 
 
 def test_bracket_holds_the_truth_and_interpolation_stays_inside():
-    """The count above any threshold lies within the bracket that the percentiles give, and so does the interpolated one."""
+    """The true count above a threshold lies within the percentiles' bracket, and so does the interpolated one."""
     rng = np.random.Generator(np.random.SFC64(1))
     levels = (0.5, 0.9, 0.95, 0.99)
     for _ in range(200):
@@ -94,9 +99,7 @@ def test_interpolation_is_unbiased_for_lognormal_latency():
     levels = (0.5, 0.9, 0.95, 0.99)
     table = values[:, np.ceil(np.array(levels) * 600).astype(int) - 1]
     threshold = np.full(3000, math.exp(0.55 * 1.5))
-    error = interpolated_above(levels, table, np.full(3000, 600), threshold) - (values > threshold[0]).sum(
-        axis=1
-    )
+    error = interpolated_above(levels, table, np.full(3000, 600), threshold) - (values > threshold[0]).sum(axis=1)
     assert abs(error.mean()) < 1.0  # of 40 requests, which scatter by 6
 
 
@@ -106,15 +109,16 @@ def test_gap_is_seen_in_stables_past():
     assert in_gap(levels, [80, 130, 180, 860]).tolist() == [False, False, True, True]
     assert in_gap(levels, [80, 130, 780, 860]).tolist() == [False, True, True, False]
     assert not in_gap(levels, [80, 162, 200, 292]).any()
-    assert merge_untrusted(
-        np.array([30.0, 6.0, 3.0, 1.0]), np.array([False, True, True, False])
-    ).tolist() == [30, 1, 1, 1]
+    assert merge_untrusted(np.array([30.0, 6.0, 3.0, 1.0]), np.array([False, True, True, False])).tolist() == [
+        30,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_rank_share_is_exact_at_the_allowed_share():
-    """How many percentiles lie above the promise averages an e-value of 1 or less at the allowed share, by enumeration."""
-    from scipy.stats import binom
-
+    """The e-value of how many percentiles break the promise averages at most 1 at the allowed share."""
     levels, n = (0.5, 0.9, 0.95, 0.99), 60
     ranks = np.ceil(np.array(levels) * n - 1e-9)
     above = np.arange(n + 1)
@@ -145,7 +149,7 @@ def test_promise_that_stable_breaks_too_places_no_bet():
 
 
 def test_split_is_checked_against_the_configured_weight():
-    """Requests that follow the weight lose the bet on a wrong split, those that do not win it; 0 and 100 % say nothing."""
+    """Requests that follow the weight lose the bet on a wrong split, others win it; a weight of 0 says nothing."""
     assert split_log_e(600, 5400, 10.0).max() < 0
     assert split_log_e(900, 5100, 10.0).max() > 10
     assert split_log_e(0, 6000, 0.0).tolist() == [0.0] * 6
@@ -159,7 +163,7 @@ def test_paired_probes_are_tables_of_one_request_each():
 
 
 def test_probe_round_is_balanced_and_recomputable():
-    """Every question goes to both versions once, each first about half the time, in the same order for the same round."""
+    """Every question goes to both versions, each first about half the time, and the same again for a round."""
     round_ = order(200, seed=7)
     assert round_ == order(200, seed=7) != order(200, seed=8)
     first = [arm for i, (_, arm) in enumerate(round_) if i % 2 == 0]
@@ -180,7 +184,7 @@ def test_probes_become_an_interval_of_their_own():
     assert (interval.source, interval.paired) == ("probes", (1, 0))
     assert (interval.canary.requests, interval.canary.failures) == (2, 1)
     assert interval.canary.changed_answers == (1, 1)
-    with pytest.raises(ValueError, match="pair 1"):
+    with pytest.raises(JudgeError, match="pair 1"):
         paired([probes[0], probes[0]], start_s=0.0, length_s=10.0)
 
 
@@ -199,9 +203,7 @@ def test_failing_probes_roll_back():
     state, verdict = start(), None
     for i in range(4):
         rows = [
-            probe(p, arm, failed=arm == "canary" and p % 3 == 0)
-            for p in range(12)
-            for arm in ("stable", "canary")
+            probe(p, arm, failed=arm == "canary" and p % 3 == 0) for p in range(12) for arm in ("stable", "canary")
         ]
         state, verdict = judge(state, [paired(rows, start_s=10.0 * i, length_s=10.0)], ONLY_FAILURES)
     assert verdict.outcome == "rollback"
@@ -219,8 +221,6 @@ def test_planner_agrees_with_the_measured_times(odds, base, rate, weight, minute
 
 def test_planner_counts_what_a_proof_needs():
     """The requests for a proof are those at which binomial counts reach the level and four in five succeed."""
-    from scipy.stats import binom
-
     needed = round(requests_to_prove(0.001, 0.005, 0.05))
     allowed = next(k for k in range(20, -1, -1) if binom(needed, 0.005).cdf(k) <= 0.051)
     assert binom(needed, 0.001).cdf(allowed) >= 0.79
@@ -230,18 +230,42 @@ def test_planner_counts_what_a_proof_needs():
 
 def test_plan_that_cannot_decide_says_what_would():
     """Too little traffic is refused before the run, with the bake or the weight that would do."""
-    args = {"requests_per_minute": 60.0, "weight": 10.0, "failure_rate": 0.001}
+    outlook = Outlook(requests_per_minute=60.0, weight=10.0, failure_rate=0.001, bake_minutes=30.0)
     criteria = Criteria(metrics=(Failures(), Latency()))
-    short = plan(criteria, bake_minutes=30.0, **args)
+    short = plan(criteria, outlook)
     assert not short.decides
     assert "cannot decide" in short.advice
     assert short.needed_minutes > 100
-    assert plan(criteria, bake_minutes=short.needed_minutes + 1, **args).decides
+    assert plan(criteria, replace(outlook, bake_minutes=short.needed_minutes + 1)).decides
     assert {row.metric for row in short.forecasts} == {"failures", "latency"}
 
 
+def test_probes_are_kept_apart_from_users_traffic():
+    """A round of probes in a minute of users' traffic is judged beside it and proves nothing about users."""
+    rows = [Probe(pair=p, arm=arm, failed=False, latency_ms=80.0) for p in range(9) for arm in ("stable", "canary")]
+    round_ = paired(rows, start_s=30.0, length_s=10.0)
+    state, verdict = judge(start(), [minute(0), round_, minute(1)], ONLY_FAILURES)
+    assert (state.judged, state.ignored, len(verdict.lines)) == (2, 0, 3)
+    assert state.tallies["failures"].canary_n == 120
+    assert "1 intervals of probes" in verdict.basis
+    counted = replace(ONLY_FAILURES, probes_prove=True)
+    assert judge(start(counted), [round_], counted)[0].tallies["failures"].canary_n == 9
+
+
+def test_hard_stops_say_what_they_saw():
+    """Most requests failing, or three dead rounds of probes, stop; not if stable fares alike."""
+    assert "50 of the canary's 60" in traffic_stop(minute(0, canary=(60, 50)))
+    assert traffic_stop(minute(0, canary=(60, 30))) is None
+    assert traffic_stop(minute(0, canary=(19, 19))) is None
+    assert traffic_stop(minute(0, canary=(60, 50), stable=(540, 400))) is None
+    rows = [Probe(pair=1, arm="stable", failed=False), Probe(pair=1, arm="canary", failed=True)]
+    dead = [paired(rows, start_s=10.0 * i, length_s=10.0) for i in range(3)]
+    assert "3 rounds" in probe_stop(dead)
+    assert probe_stop(dead[:2]) is None
+
+
 def test_rehearsal_of_stable_against_itself_rarely_rolls_back():
-    """Stable split at random, incident included, is rolled back no more often than promised; the same seed gives the same."""
+    """Stable split at random, incident included, is hardly ever rolled back; a seed gives the same again."""
     criteria = Criteria(metrics=(Failures(limit_rate=0.02), Latency()))
     rng = np.random.Generator(np.random.SFC64(9))
     minutes = []
@@ -249,19 +273,56 @@ def test_rehearsal_of_stable_against_itself_rarely_rolls_back():
         bad = 60 if 4 <= i < 6 else 3
         times = tuple((80 * np.exp(0.55 * rng.standard_normal(600 - bad))).tolist())
         stable = Arm(requests=600, failures=bad, samples_ms=times)
-        minutes.append(
-            Interval(start_s=60.0 * i, length_s=60.0, weight=0.0, stable=stable, canary=Arm(requests=0))
-        )
+        minutes.append(Interval(start_s=60.0 * i, length_s=60.0, weight=0.0, stable=stable, canary=Arm(requests=0)))
     done = rehearse(start(criteria), minutes, criteria, weight=10.0, seed=1, runs=20)
     assert done.false_rollback <= 0.1
     assert done == rehearse(start(criteria), minutes, criteria, weight=10.0, seed=1, runs=20)
     assert "judged against itself" in done.sentence
 
 
+def test_calibrated_alpha_is_what_the_rehearsal_allows():
+    """With the calibrated alpha the rehearsed runs themselves roll back at most the wanted share."""
+    minutes = [minute(i, canary=(0, 0), stable=(600, 6)) for i in range(10)]
+    done = rehearse(start(), minutes, ONLY_FAILURES, weight=10.0, seed=2, runs=39)
+    alpha = calibrated_alpha(done, 0.1)
+    assert alpha > ONLY_FAILURES.alpha
+    assert np.mean(np.array(done.log_peaks) >= -math.log(alpha)) <= 0.1
+    with pytest.raises(JudgeError, match="rehearse more"):
+        calibrated_alpha(done, 0.001)
+
+
+@pytest.mark.parametrize(("n", "m"), [(20, 90), (60, 540), (7, 11)])
+def test_rank_evidence_is_exact(n, m):
+    """Over orders of equal latencies the e-value of the canary's percentile averages at most 1."""
+    levels, quantile, odds = (0.5, 0.9, 0.95, 0.99), 0.95, 3.0
+    log_ratios = _log_ratios(n, m, quantile, levels, odds)
+    rng = np.random.Generator(np.random.SFC64(12))
+    place = rng.permuted(np.tile(np.arange(n + m), (20000, 1)), axis=1)
+    mine, other = np.sort(place[:, :n], axis=1), np.sort(place[:, n:], axis=1)
+    rank = int(np.ceil(quantile * n - 1e-9)) - 1
+    ranks = np.ceil(np.array(levels) * m - 1e-9).astype(int) - 1
+    below = (other[:, ranks] < mine[:, [rank]]).sum(axis=1)
+    e = np.exp(np.array(log_ratios))[below]
+    assert e.mean() <= 1 + 3 * e.std() / np.sqrt(e.size)
+    assert list(log_ratios) == sorted(log_ratios)
+    assert log_ratios[-1] > 0 > log_ratios[0]
+
+
+def test_ranks_alone_roll_back_a_slow_canary():
+    """With nothing but percentiles and their exact ranks a canary twice as slow is rolled back."""
+    criteria = Criteria(metrics=(Failures(), Ranks()))
+    levels = (0.5, 0.9, 0.95, 0.99)
+    stable = Arm(requests=540, failures=2, percentiles_ms=tuple(zip(levels, (80, 162, 200, 292), strict=True)))
+    canary = Arm(requests=60, percentiles_ms=tuple(zip(levels, (160, 324, 400, 584), strict=True)))
+    minutes = [
+        Interval(start_s=60.0 * i, length_s=60.0, weight=10.0, stable=stable, canary=canary, source="metrics")
+        for i in range(8)
+    ]
+    assert judge(start(criteria), minutes, criteria)[1].binding == "latency ranks"
+
+
 def test_recorded_counts_are_split_without_loss():
     """Counts above thresholds are shared out between the two pretended versions, request by request."""
-    from opslib.judge.replay import _split
-
     whole = Arm(requests=600, failures=5, timed=595, above=((80.0, 300), (200.0, 30)))
     interval = Interval(start_s=0.0, length_s=60.0, weight=0.0, stable=whole, canary=Arm(requests=0))
     half = _split(interval, 20.0, np.random.Generator(np.random.SFC64(3)))
@@ -284,12 +345,12 @@ def test_record_takes_iso_times_and_refuses_ambiguous_ones():
     """A start may be an ISO time with an offset; one without is refused."""
     record = to_record(minute(0))
     assert from_record({**record, "start_s": "1970-01-01T00:01:00Z"}).start_s == 60.0
-    with pytest.raises(ValueError, match="offset"):
+    with pytest.raises(JudgeError, match="offset"):
         from_record({**record, "start_s": "1970-01-01T00:01:00"})
 
 
 def test_watermark_waits_for_late_and_uncounted_minutes():
-    """Young minutes wait, a young zero is not yet counted, an old zero is zero, and nothing is judged past a gap."""
+    """Young minutes wait, a young zero is not yet counted, an old one is zero, nothing is judged past a gap."""
     minutes = [minute(0), minute(1), minute(2, canary=(0, 0)), minute(3)]
     young = ready(minutes, start(), now_s=420.0, lag_s=120.0, zero_lag_s=600.0)
     assert [each.start_s for each in young] == [0.0, 60.0]
@@ -308,16 +369,14 @@ def test_revision_of_a_judged_minute_is_reported():
 
 
 def test_hold_policy_never_promotes():
-    """After a hold the bake is extended while it may be, and then policy decides; promoting is not among its answers."""
-    _, verdict = judge(
-        start(), [minute(i, canary=(60, i % 2)) for i in range(5)], ONLY_FAILURES, bake_over=True
-    )
+    """After a hold the bake is extended while it may be, then policy decides; it cannot promote."""
+    _, verdict = judge(start(), [minute(i, canary=(60, i % 2)) for i in range(5)], ONLY_FAILURES, bake_over=True)
     assert verdict.outcome == "hold"
     assert after_hold(verdict, "ask", baked_s=360.0, max_bake_s=3600.0)[0] == "extend"
     assert after_hold(verdict, "rollback", baked_s=3600.0, max_bake_s=3600.0)[0] == "rollback"
-    with pytest.raises(ValueError, match="policy"):
+    with pytest.raises(JudgeError, match="policy"):
         after_hold(verdict, "promote", baked_s=0.0, max_bake_s=1.0)
-    with pytest.raises(ValueError, match="verdict of hold"):
+    with pytest.raises(JudgeError, match="verdict of hold"):
         after_hold(replace(verdict, outcome="promote"), "ask", baked_s=0.0, max_bake_s=1.0)
 
 
@@ -328,8 +387,7 @@ def test_rate_bounds_cover_at_all_times():
     for _ in range(200):
         bad = rng.binomial(50, 0.02, 30).cumsum()
         missed += any(
-            not low <= 0.02 <= high
-            for low, high in (rate_bounds(int(b), 50 * (i + 1)) for i, b in enumerate(bad))
+            not low <= 0.02 <= high for low, high in (rate_bounds(int(b), 50 * (i + 1)) for i, b in enumerate(bad))
         )
     assert missed <= 10
     assert rate_bounds(0, 0) == (0.0, 1.0)
@@ -344,8 +402,8 @@ def test_rate_bounds_cover_at_all_times():
     ],
 )
 def test_counts_that_cannot_be_are_refused(wrong):
-    """More failures than requests, or counts that do not fall with the threshold, are refused where they come in."""
-    with pytest.raises(ValueError, match="must"):
+    """More failures than requests, or counts that do not fall with the threshold, are refused."""
+    with pytest.raises(JudgeError, match="must"):
         Arm(**wrong)
 
 

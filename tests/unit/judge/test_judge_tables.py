@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from scipy.special import comb
-from scipy.stats import nchypergeom_fisher
+from scipy.stats import binom, nchypergeom_fisher
 
 from opslib.judge.tables import log_e_share, log_e_two_by_two, log_e_values, log_normaliser
 
@@ -61,8 +61,7 @@ def test_normaliser_equals_the_sum_over_all_draws():
     """With four classes the normaliser is the sum over every way to draw the canary's requests."""
     pooled, drawn, tilt = (5, 4, 3, 2), 6, np.array([0.0, 0.3, 0.8, 2.0])
     total = sum(
-        math.prod(comb(n, k, exact=True) for n, k in zip(pooled, x, strict=True))
-        * math.exp(float(np.dot(x, tilt)))
+        math.prod(comb(n, k, exact=True) for n, k in zip(pooled, x, strict=True)) * math.exp(float(np.dot(x, tilt)))
         for x in _draws(pooled, drawn)
     )
     assert float(log_normaliser(pooled, drawn, tilt)) == pytest.approx(math.log(total), abs=1e-12)
@@ -76,9 +75,7 @@ def test_grouped_mean_is_one_without_a_difference():
         for x in _draws(pooled, drawn)
     ]
     total = sum(way for _, way in ways)
-    mean = (
-        sum(way * math.exp(float(log_e_values(x, pooled - np.array(x), tilt)[0])) for x, way in ways) / total
-    )
+    mean = sum(way * math.exp(float(log_e_values(x, pooled - np.array(x), tilt)[0])) for x, way in ways) / total
     assert mean == pytest.approx(1.0, abs=1e-12)
 
 
@@ -124,8 +121,6 @@ def test_all_bad_canary_is_overwhelming():
 
 def test_share_is_a_binomial_ratio():
     """Against an absolute share the mean of the e-value is 1 at the allowed share and at most 1 below."""
-    from scipy.stats import binom
-
     k = np.arange(41)
     e = np.exp(log_e_share(k, np.full(41, 40), [0.1, 0.3], 0.05))
     for true, mean in ((0.05, 1.0), (0.03, None)):
