@@ -90,6 +90,14 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
 )
 
+# Innocent but for its first three minutes: whether they count is policy (`warm_up_s`); no rule is measured on it.
+COLD_START = Scenario(
+    "cold start",
+    innocent=True,
+    canary_failures=lambda t: np.where(t < 3, 0.2, 0.001),
+    canary_factor=lambda t: np.where(t < 3, 3.0 - 2.0 * t / 3, 1.0),
+)
+
 
 @dataclass(frozen=True)
 class Traffic:

@@ -5,7 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
+from opslib.judge.criteria import Criteria, bets
+from opslib.judge.metrics import Failures
 from opslib.judge.mixture import Mixture, advance, begin, limit_gain, log_evidence, transition
+from opslib.judge.tables import log_e_two_by_two
 
 MIXTURE = Mixture(prior=(0.7, 0.3), idle=0.2, onsets_per_minute=0.3, moves_per_minute=0.2)
 
@@ -73,4 +76,22 @@ def test_never_crosses_often_by_chance():
         log_e = np.where(hit, np.log(q / p), np.log((1 - q) / (1 - p)))
         bets = advance(bets, log_e, transition(MIXTURE, 1.0))
         peak = np.maximum(peak, log_evidence(bets))
+    assert np.mean(peak >= np.log(20)) <= 0.05
+
+
+def test_canary_at_the_edge_of_tolerance_is_rolled_back_rarely_enough():
+    """At exactly the tolerated odds, over stages, pauses and an incident, at most 5 % are rolled back."""
+    rng = np.random.Generator(np.random.SFC64(17))
+    runs, metric = 1200, Failures()
+    mixture = bets(metric, Criteria())
+    state = np.broadcast_to(begin(mixture), (runs, 1 + len(metric.odds)))
+    peak = np.zeros(runs)
+    for step in range(90):
+        weight = (0.05, 0.25, 0.5)[step // 30]
+        rate = 0.15 if 40 <= step < 44 else 0.004 + 0.0001 * step
+        share = 1.1 * rate / (1 + 0.1 * rate)
+        n, m = rng.poisson(600 * weight, runs), rng.poisson(600 * (1 - weight), runs)
+        log_e = log_e_two_by_two(rng.binomial(n, share), n, rng.binomial(m, rate), m, metric.odds, 1.1)
+        state = advance(state, log_e, transition(mixture, 30.0 if step == 60 else 1.0))
+        peak = np.maximum(peak, log_evidence(state))
     assert np.mean(peak >= np.log(20)) <= 0.05

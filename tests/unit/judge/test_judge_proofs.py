@@ -49,7 +49,7 @@ def test_sum_over_intervals_has_its_level():
     tally = Tally()
     for rate in (0.001, 0.2, 0.01, 0.001, 0.05):
         share = 2 * rate / (1 + rate)
-        mine, other = rng.binomial(60, share, 20000), rng.binomial(540, rate, 20000)
+        mine, other = rng.binomial(60, share, 8000), rng.binomial(540, rate, 8000)
         tally = add(tally, mine, 60, other, 540, 2.0)
     assert np.mean(p_odds(tally) <= 0.05) <= 0.05
 
