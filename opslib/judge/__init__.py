@@ -18,7 +18,7 @@ from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
 from opslib.judge.explain import Series, series
 from opslib.judge.holding import after_hold
 from opslib.judge.interval import Arm, Interval, from_record, to_record
-from opslib.judge.metrics import Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
+from opslib.judge.metrics import PUBLISHED, Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
 from opslib.judge.outcomes import mature
 from opslib.judge.planner import Forecast, Outlook, Plan, plan
 from opslib.judge.probes import Probe, order, paired
@@ -30,6 +30,7 @@ from opslib.judge.watermark import Revision, ready, revisions
 
 __all__ = [
     "PRECEDENCE",
+    "PUBLISHED",
     "Answers",
     "Arm",
     "Criteria",

@@ -153,9 +153,11 @@ def learn_reference(metric: Latency, arm: Arm, least: int = 200) -> tuple[float,
     """Take stable's quantiles from one interval, for the intervals after it; empty if it holds too little [ms]."""
     if arm.latency_n < least:
         return ()
-    if arm.samples_ms:
-        return tuple(float(v) for v in np.quantile(arm.samples_ms, metric.quantiles, method="inverted_cdf"))
     known = dict(arm.percentiles_ms)
-    if set(metric.quantiles) <= set(known):
-        return tuple(float(known[q]) for q in metric.quantiles)
-    return ()
+    if arm.samples_ms:
+        found = np.quantile(arm.samples_ms, metric.quantiles, method="inverted_cdf").tolist()
+    elif set(metric.quantiles) <= set(known):
+        found = [known[quantile] for quantile in metric.quantiles]
+    else:
+        return ()
+    return tuple(stretched(float(each), 1.0) for each in found)

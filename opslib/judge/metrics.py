@@ -10,6 +10,9 @@ from opslib.errors import JudgeError
 Mode = Literal["observe", "advise", "act"]
 MODES: tuple[Mode, ...] = ("observe", "advise", "act")
 
+# Percentiles that Azure Monitor publishes: `Latency(quantiles=PUBLISHED)` where there is no request log.
+PUBLISHED = (0.5, 0.9, 0.95, 0.99)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failures:
