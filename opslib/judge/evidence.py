@@ -13,7 +13,7 @@ from opslib.judge.criteria import Criteria, bets
 from opslib.judge.interval import Interval
 from opslib.judge.metrics import Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
 from opslib.judge.mixture import Mixture, advance, begin, limit_gain, transition
-from opslib.judge.noninferiority import Tally, add
+from opslib.judge.noninferiority import Tally, add, count
 from opslib.judge.percentiles import merge_untrusted
 from opslib.judge.state import State, prior_shares
 from opslib.judge.tables import log_e_two_by_two, log_e_values
@@ -91,6 +91,10 @@ def tally(criteria: Criteria, state: State, interval: Interval) -> State:
             tallies[metric.name] = _scalars(
                 add(before, mine.failures, mine.requests, other.failures, other.requests, metric.limit_odds)
             )
+        elif isinstance(metric, Slo):
+            pair = slo.bad_requests(metric, interval.canary), slo.bad_requests(metric, interval.stable)
+            if pair[0] is not None and pair[1] is not None:
+                tallies[metric.name] = _scalars(count(tallies.get(metric.name, Tally()), pair[0], pair[1]))
         elif isinstance(metric, Latency):
             if not state.reference_ms:
                 learnt = latency.learn_reference(metric, interval.stable)

@@ -11,10 +11,10 @@ import numpy as np
 from opslib.judge import slo
 from opslib.judge.bounds import rate_bounds
 from opslib.judge.criteria import Criteria
-from opslib.judge.evidence import log_weighted_mean
+from opslib.judge.evidence import log_weighted_mean, place
 from opslib.judge.interval import Interval
 from opslib.judge.latency import count_above, stretched
-from opslib.judge.metrics import Answers, Criterion, Failures, Latency, Slo, Together
+from opslib.judge.metrics import Answers, Criterion, Failures, Latency, Outcome, Slo, Together
 from opslib.judge.noninferiority import Tally
 from opslib.judge.state import State
 from opslib.judge.verdict import Line, MetricLine, Proof, Verdict
@@ -95,7 +95,7 @@ def unproven(proof: Proof) -> str:
         )
     )
     return (
-        f"{proof.metric} not shown to be {proof.place}: canary {100 * proof.canary_share:.3g} % of "
+        f"not shown that {proof.place}: canary {100 * proof.canary_share:.3g} % of "
         f"{proof.canary_n:,}, stable {100 * proof.stable_share:.3g} %, must be below {100 * proof.bound:.3g} % "
         f"(p = {proof.p:.2g}, {proof.alpha:.2g} needed); {more}"
     )
@@ -116,7 +116,7 @@ def conclusion(verdict: Verdict, state: State, criteria: Criteria, stops: Sequen
         minutes = verdict.more_minutes
         wait = "" if minutes is None else f" About {math.ceil(minutes)} more minutes at this traffic decide it."
         return f"Hold: {verdict.reasons[0]}.{wait}"
-    shown = "; ".join(f"{p.metric} {p.place} (canary {100 * p.canary_share:.3g} %)" for p in verdict.proofs)
+    shown = "; ".join(f"{p.place} (canary {100 * p.canary_share:.3g} %)" for p in verdict.proofs)
     closest = max(verdict.proofs, key=lambda p: p.p, default=None)
     tight = "" if closest is None else f" Closest to its limit: {closest.metric}, p = {closest.p:.2g}."
     return f"Promote: shown at {100 * (1 - (closest.alpha if closest else 0)):g} % each: {shown}.{tight}"
@@ -148,29 +148,42 @@ def _rollback(verdict: Verdict, state: State, criteria: Criteria) -> str:
     mine, other = sums.canary_bad / sums.canary_n, sums.stable_bad / max(sums.stable_n, 1.0)
     lift = max(math.log(max(mine, 1e-9) / max(other, 1e-9)), 0.1)
     fewer = min(int(sums.canary_bad), math.floor(excess / lift) + 1)
-    what = "failed" if isinstance(metric, Failures | Together) else "were slow"
     return (
-        f"{text} Of the canary's {int(sums.canary_n):,} requests {100 * mine:.3g} % {what}, of stable's "
-        f"{int(sums.stable_n):,} {100 * other:.3g} %. "
+        f"{text} Of the canary's {int(sums.canary_n):,} requests {100 * mine:.3g} % {_bad(metric, state)}, "
+        f"of stable's {int(sums.stable_n):,} {100 * other:.3g} %. "
         f"About {fewer} fewer of the canary's {int(sums.canary_bad)} and it would have gone on."
     )
 
 
 def _headline_tally(metric: Criterion, state: State) -> Tally | None:
-    if isinstance(metric, Failures):
-        return state.tallies.get(metric.name)
+    if isinstance(metric, Latency):
+        return state.tallies.get(_worst_place(metric, state))
     if isinstance(metric, Together):
         return next((sums for name, sums in state.tallies.items() if ":" not in name), None)
-    rows = [
-        sums
-        for name, sums in state.tallies.items()
-        if name.startswith(f"{metric.name}:") and name.endswith(":odds")
-    ]
-    return max(
-        rows,
-        key=lambda sums: sums.canary_bad - sums.stable_bad * sums.canary_n / max(sums.stable_n, 1),
-        default=None,
-    )
+    return state.tallies.get(metric.name)
+
+
+def _worst_place(metric: Latency, state: State) -> str:
+    """Name the latency tally in which the canary stands out most, in standard deviations."""
+
+    def excess(name: str) -> float:
+        sums = state.tallies.get(name, Tally())
+        share = (sums.canary_bad + sums.stable_bad) / max(sums.canary_n + sums.stable_n, 1.0)
+        return (sums.canary_bad - share * sums.canary_n) / math.sqrt(max(share * (1 - share) * sums.canary_n, 1.0))
+
+    return max((place(metric, quantile, slow, "odds") for quantile, slow in metric.proofs), key=excess)
+
+
+def _bad(metric: Criterion, state: State) -> str:
+    """Say what makes a request of a metric bad."""
+    if isinstance(metric, Latency):
+        worst = _worst_place(metric, state)
+        rows = dict(zip(metric.quantiles, state.reference_ms, strict=True))
+        cut = next((rows[q] for q, slow in metric.proofs if place(metric, q, slow, "odds") == worst), 0.0)
+        return f"were slower than {cut:,.0f} ms"
+    if isinstance(metric, Slo) and metric.threshold_ms is not None:
+        return f"were slower than {metric.threshold_ms:,.0f} ms"
+    return "were bad" if isinstance(metric, Outcome) else "failed"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,7 +149,7 @@ def log_tilts(metric: Latency, share_above: Sequence[float] | Floats) -> Floats:
     return np.concatenate([shifted, np.broadcast_to(tail, (*share.shape[:-1], *tail.shape))], axis=-2)
 
 
-def learn_reference(metric: Latency, arm: Arm, least: int = 200) -> tuple[float, ...]:
+def learn_reference(metric: Latency, arm: Arm, least: int = 100) -> tuple[float, ...]:
     """Take stable's quantiles from one interval, for the intervals after it; empty if it holds too little [ms]."""
     if arm.latency_n < least:
         return ()

@@ -55,6 +55,17 @@ def add(tally: Tally, canary_bad: float, canary_n: float, stable_bad: float, sta
     )
 
 
+def count(tally: Tally, canary: tuple[int, int], stable: tuple[int, int]) -> Tally:
+    """Add (bad, all) requests of both versions to a tally that no proof looks at, for the sentences."""
+    return replace(
+        tally,
+        canary_bad=tally.canary_bad + canary[0],
+        canary_n=tally.canary_n + canary[1],
+        stable_bad=tally.stable_bad + stable[0],
+        stable_n=tally.stable_n + stable[1],
+    )
+
+
 def limit_moments(canary_n: ArrayLike, stable_n: ArrayLike, bad: ArrayLike, odds: float) -> tuple[Floats, Floats]:
     """Give mean and variance of the canary's share of the bad requests under Fisher's non-central law.
 

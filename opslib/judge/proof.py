@@ -45,7 +45,8 @@ def _failures(metric: Failures, tally: Tally, alpha: float) -> Proof:
     p, by_rate = prove_failures(tally, metric.limit_odds, metric.limit_rate)
     stable = tally.stable_bad / max(tally.stable_n, 1.0)
     bound = metric.limit_rate if by_rate else _odds_share(stable, metric.limit_odds)
-    text = f"below {100 * metric.limit_rate:g} %" if by_rate else f"below {metric.limit_odds:g} times stable's odds"
+    limit = f"{100 * metric.limit_rate:g} %" if by_rate else f"{metric.limit_odds:g} times stable's odds"
+    text = f"{metric.name} are below {limit}"
     return _proof((metric.name, text), float(p), alpha, tally, stable, bound)
 
 
@@ -54,20 +55,20 @@ def _latency(metric: Latency, state: State, quantile: float, slow: float, alpha:
     scale = state.tallies.get(scale_name, Tally())
     odds = state.tallies.get(place(metric, quantile, slow, "odds"), Tally())
     far = state.far.get(scale_name, 0.0)
-    label = f"p{100 * quantile:g} slower by less than {100 * slow:g} %"
+    label = f"{metric.name} at p{100 * quantile:g} is less than {100 * slow:g} % above stable's"
     if scale.canary_n == 0 or scale.stable_n == 0:
         return _proof((metric.name, label), 1.0, alpha, scale, 0.0, 0.0)
     p, by_scale = prove_latency(scale, odds, far, metric.limit_odds)
     near = scale.stable_bad / max(scale.stable_n, 1.0)
     if by_scale:
         return _proof((metric.name, label), float(p), alpha, scale, far / max(scale.stable_n, 1.0), near)
-    label = f"p{100 * quantile:g}: below {metric.limit_odds:g} times stable's odds of being slower"
+    label = f"requests slower than stable's p{100 * quantile:g} are below {metric.limit_odds:g} times its odds"
     return _proof((metric.name, label), float(p), alpha, odds, near, _odds_share(near, metric.limit_odds))
 
 
 def _outcome(metric: Outcome, tally: Tally, alpha: float) -> Proof:
     stable = tally.stable_bad / max(tally.stable_n, 1.0)
-    text = f"below {metric.limit_odds:g} times stable's odds"
+    text = f"{metric.name} is below {metric.limit_odds:g} times stable's odds"
     p = float(p_odds(tally)) if tally.canary_n else 1.0
     return _proof((metric.name, text), p, alpha, tally, stable, _odds_share(stable, metric.limit_odds))
 

@@ -51,7 +51,7 @@ class Proof:
     Attributes
     ----------
     metric, place
-        What is to be shown, for people: "failures", "p95 slower by 20 %".
+        What is to be shown, for people: "failures", "failures are below 0.5 %".
     p, alpha
         Probability of numbers as good for a canary at its limit, and the level it must not exceed [fraction].
     canary_share, stable_share, bound
