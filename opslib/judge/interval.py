@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Literal
 
 from opslib.errors import JudgeError
@@ -58,7 +59,7 @@ class Arm:
                 raise JudgeError(f"outcome {name!r}: bad must be between 0 and trials ({trials}), got {bad}")
         if any(not 0 <= count <= self.latency_n for _, count in self.above):
             raise JudgeError(f"`above` must be between 0 and the {self.latency_n} timed requests, got {self.above}")
-        if list(self.above) != sorted(self.above, key=lambda pair: (pair[0], -pair[1])):
+        if any(later[0] <= cut or later[1] > count for (cut, count), later in pairwise(self.above)):
             raise JudgeError(f"`above` must have rising thresholds and falling counts, got {self.above}")
 
     @property

@@ -399,6 +399,7 @@ def test_rate_bounds_cover_at_all_times():
         {"requests": 3, "failures": 4},
         {"requests": 3, "above": ((80.0, 4),)},
         {"requests": 5, "above": ((90.0, 1), (80.0, 2))},
+        {"requests": 5, "above": ((80.0, 1), (90.0, 2))},
     ],
 )
 def test_counts_that_cannot_be_are_refused(wrong):
