@@ -175,7 +175,7 @@ def _bates(position: Floats, count: Floats) -> Floats:
 _SHARE_AT_CORNER = 0.7
 # Stable's failures say which limit binds; this many standard deviations off, they mislead with the probability
 # beside.
-_SLACK_SD, _MISLED = 3.1, 0.001
+_SLACK_SD, _MISLED = 3.3, 0.0005
 
 
 def prove_failures(tally: Tally, limit_odds: float, limit_rate: float) -> tuple[Floats, Floats]:

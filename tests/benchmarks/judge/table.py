@@ -183,9 +183,9 @@ def check(cells: list[Cell]) -> list[str]:
             continue
         if cell.scenario.innocent and cell.rollback > 1.5:
             missed.append(f"{where}: {cell.rollback:.2f} +-{cell.error(cell.rollback):.2f} % rolled back, bar 1.5")
-        plain = cell.scenario.name in ("A/A 0.1 %", "A/A 1 %", "bimodal")
-        if plain and "log" in cell.rule and cell.hold > 5:
-            missed.append(f"{where}: {cell.hold:.2f} +-{cell.error(cell.hold):.2f} % held, bar 5")
+        most_held = {"A/A 0.1 %": 5, "A/A 1 %": 5, "bimodal": 10}.get(cell.scenario.name, 100)
+        if "log" in cell.rule and cell.hold > most_held:
+            missed.append(f"{where}: {cell.hold:.2f} +-{cell.error(cell.hold):.2f} % held, bar {most_held}")
         if cell.scenario.innocent:
             continue
         bar = 5.0 if cell.scenario.at_limit else 1.0
@@ -235,9 +235,9 @@ def draw(cells: list[Cell], path: Path) -> None:
             )
         axis.axvline(5, color="grey", linewidth=0.8, linestyle=":")
         axis.set_xscale("log")
-        axis.set_xlim(0.02, 1500)
+        axis.set_xlim(0.02, 5000)
         axis.set_xlabel("false rollbacks in the worst innocent scenario [% of runs]")
-        axis.set_ylabel("bad requests served before rollback [% of those without a judge, mean of 5 regressions]")
+        axis.set_ylabel("bad requests served before rollback [% of those without a judge]")
         axis.set_title(f"{rate} requests/min")
     figure.tight_layout()
     figure.savefig(path, dpi=150)
