@@ -13,7 +13,8 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -24,13 +25,18 @@ from opslib.change.recover import recover
 from opslib.change.run import FOLDER_VARIABLE, new_record
 from opslib.errors import ParameterError
 from opslib.evidence.archive import new_folder
+from opslib.evidence.channel import SecretsPipe, masked_log, secrets_pipe
+from opslib.evidence.custody import begin_run, end_run
 from opslib.evidence.journal import NAME as JOURNAL
-from opslib.evidence.record import Record, read_record, write_record
+from opslib.evidence.notebook import NAME as NOTEBOOK
+from opslib.evidence.notebook import SCHEME, NotebookFile, failing_cell
+from opslib.evidence.provenance import find_commit
+from opslib.evidence.record import Record, Request, read_record
+from opslib.evidence.redact import PIPE_VARIABLE
 from opslib.model import Outcome
 from opslib.parameters import RUNBOOKS, RunbookParameters
 from opslib.quicken import skip_iri_checks
 
-NOTEBOOK = "notebook.ipynb"
 KERNEL_LOG = "kernel.log"
 
 GRACE_S = 120.0
@@ -56,6 +62,7 @@ def execute(
     archive: Path,
     timeout_s: float | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
+    request: Request | None = None,
 ) -> tuple[Path, Record]:
     """Execute a runbook and leave one folder of evidence.
 
@@ -72,6 +79,8 @@ def execute(
         [seconds]. None waits for ever.
     on_event
         Called with every line of the run's journal as it appears.
+    request
+        The change as the organisation knows it: ticket, requester, approvals.
 
     Returns
     -------
@@ -82,24 +91,46 @@ def execute(
     ------
     ParameterError
         Before anything is started, if there is no such runbook or a parameter is wrong.
+    RecordError
+        If the evidence cannot be written; what was begun has then been taken back all the same.
     """
     if runbook not in RUNBOOKS:
         raise ParameterError(f"there is no runbook {runbook!r}: expected one of {', '.join(sorted(RUNBOOKS))}")
     parameters = RUNBOOKS[runbook].check(given)
     notebook = find_notebook(runbook)
     folder = new_folder(archive, runbook, parameters.endpoint)
-    digest = hashlib.sha256(notebook.read_bytes()).hexdigest()
-    write_record(folder, replace(new_record(parameters, folder), notebook_sha256=digest))
-    watch = _Watch(folder, archive, timeout_s, on_event)
-    error = _execute(notebook, _wanted(parameters, given), watch)
+    begin_run(folder, _first_record(parameters, folder, notebook, request or Request()))
+    with secrets_pipe() as secrets:
+        watch = _Watch(folder, archive, timeout_s, on_event, secrets)
+        error = _execute(notebook, _wanted(parameters, given), watch)
+    record = _last_record(folder, watch, error)
+    sealed = end_run(folder, record)
+    if sealed.notice:
+        on_event({"event": "progress", "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
+    return folder, sealed.record
+
+
+def _first_record(parameters: RunbookParameters, folder: Path, notebook: Path, request: Request) -> Record:
+    """What is known before the first cell."""
+    commit, dirty = find_commit(notebook)
+    return replace(
+        new_record(parameters, folder),
+        notebook_sha256=hashlib.sha256(notebook.read_bytes()).hexdigest(),
+        commit=commit,
+        dirty=dirty,
+        **asdict(request) | {"approvals": request.approvals},
+    )
+
+
+def _last_record(folder: Path, watch: "_Watch", error: BaseException | None) -> Record:
+    """Decide how it ended, take back what a dead kernel could not, and complete the record."""
     outcome, reason = _how_it_ended(folder, watch, error)
     if outcome in {Outcome.ABORTED, Outcome.FAILED}:
         reason = f"{reason}. {_recover(folder)}".removesuffix(". ")
     record = read_record(folder)
     if (record.outcome, record.reason) != (outcome, reason) or record.finished_at is None:
         record = record.ended(outcome, reason)
-        write_record(folder, record)
-    return folder, record
+    return replace(record, kernel=watch.kernel, failing_cell=failing_cell(folder / NOTEBOOK))
 
 
 @dataclass
@@ -110,6 +141,8 @@ class _Watch:
     archive: Path
     timeout_s: float | None
     on_event: Callable[[Event], None]
+    secrets: SecretsPipe
+    kernel: str = ""
     stop_reason: str = ""
     client: Any = None
     _read: int = 0
@@ -201,6 +234,7 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: _Watch) -> 
     from jupyter_core.utils import ensure_event_loop  # noqa: PLC0415
     from papermill.clientwrap import PapermillNotebookClient  # noqa: PLC0415
     from papermill.engines import Engine, papermill_engines  # noqa: PLC0415
+    from papermill.iorw import papermill_io  # noqa: PLC0415
     from traitlets.config import Config  # noqa: PLC0415
 
     class Client(PapermillNotebookClient):  # type: ignore[misc]
@@ -214,19 +248,28 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: _Watch) -> 
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> None:
             with tempfile.TemporaryDirectory(prefix="opslib-") as sockets:
                 ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
-                watch.client = Client(nb_man, kernel_name=kernel_name, startup_timeout=60, timeout=None, config=ipc)
+                _name_kernel(nb_man.nb, kernel_name, watch)
+                watch.client = Client(
+                    nb_man,
+                    kernel_name=kernel_name,
+                    startup_timeout=60,
+                    timeout=None,
+                    coalesce_streams=True,
+                    config=ipc,
+                )
                 try:
-                    with (watch.folder / KERNEL_LOG).open("w") as log:
+                    with masked_log(watch.folder / KERNEL_LOG, watch.secrets) as log:
                         watch.client.execute(env=_environment(watch), stdout=log, stderr=log)
                 except BaseException:
                     _mark_unfinished(nb_man)
                     raise
 
     papermill_engines.register("opslib", WatchedEngine)
+    papermill_io.register(SCHEME, NotebookFile(watch.secrets.drain))
     try:
         papermill.execute_notebook(
             str(notebook),
-            str(watch.folder / NOTEBOOK),
+            f"{SCHEME}{watch.folder / NOTEBOOK}",
             parameters=dict(parameters),
             engine_name="opslib",
             progress_bar=False,
@@ -235,10 +278,20 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: _Watch) -> 
         ensure_event_loop().close()  # nbclient makes one for this thread and leaves it open
 
 
+def _name_kernel(notebook: Any, kernel_name: str, watch: _Watch) -> None:
+    """Name the kernel as it is installed: a viewer that finds another name alters the file."""
+    from jupyter_client.kernelspec import get_kernel_spec  # noqa: PLC0415 - papermill has imported it
+
+    watch.kernel = get_kernel_spec(kernel_name).display_name
+    notebook.metadata.kernelspec.display_name = watch.kernel
+    notebook.metadata.papermill.output_path = str(watch.folder / NOTEBOOK)
+
+
 def _environment(watch: _Watch) -> dict[str, str]:
     """The kernel's environment: ours, and where the evidence goes."""
     return os.environ | {
         FOLDER_VARIABLE: str(watch.folder),
+        PIPE_VARIABLE: str(watch.secrets.path),
         "OPSLIB_RUNS": str(watch.archive.resolve()),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }

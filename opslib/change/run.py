@@ -1,5 +1,6 @@
 """A run as its notebook sees it: the parameters, the workspace, and the evidence that it leaves."""
 
+import hashlib
 import json
 import os
 import platform
@@ -8,17 +9,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import read_endpoint
+from opslib.change.plan import az_command
 from opslib.errors import OpsError, OutcomeError
 from opslib.evidence.archive import find_archive, new_folder
-from opslib.evidence.journal import Journal
+from opslib.evidence.custody import begin_run, release
+from opslib.evidence.journal import Journal, as_json
+from opslib.evidence.provenance import find_executor, find_versions
 from opslib.evidence.record import NAME, Record, read_record, write_atomically, write_record
-from opslib.model import Endpoint, Outcome
+from opslib.model import Deployment, Endpoint, Outcome, Plan
 from opslib.parameters import RunbookParameters
 from opslib.quicken import skip_iri_checks
 
@@ -69,20 +72,33 @@ class Run(Generic[P]):
         """Read the endpoint; the first reading is kept as before.json, the latest as after.json."""
         endpoint = read_endpoint(self.workspace, self.parameters.endpoint)
         arm = {"endpoint": endpoint.arm, "deployments": [d.arm for d in endpoint.deployments]}
+        served_by = {d.name: _described(d) for d in endpoint.deployments}
         name = "after.json" if (self.folder / "before.json").exists() else "before.json"
         write_atomically(self.folder / name, json.dumps(arm, indent=2) + "\n")
         if self.record.traffic_before is None:
-            self.record = replace(self.record, traffic_before=dict(endpoint.traffic))
+            self.record = replace(self.record, traffic_before=dict(endpoint.traffic), deployments_before=served_by)
         else:
-            self.record = replace(self.record, traffic_after=dict(endpoint.traffic))
+            self.record = replace(self.record, traffic_after=dict(endpoint.traffic), deployments_after=served_by)
         write_record(self.folder, self.record)
         self.journal.write("state", endpoint)
         return endpoint
 
     def note(self, event: str, value: T) -> T:
-        """Write a value to the journal and hand it on."""
+        """Write a value to the journal and hand it on; a plan is kept as plan.json too."""
         self.journal.write(event, value)
+        if isinstance(value, Plan):
+            self._keep_plan(value)
         return value
+
+    def _keep_plan(self, plan: Plan) -> None:
+        """Keep the plan as the file that people approve by its digest, and how to take it back in the record."""
+        content = json.dumps(as_json(plan), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        write_atomically(self.folder / "plan.json", content)
+        digest = hashlib.sha256((self.folder / "plan.json").read_bytes()).hexdigest()
+        commands = [az_command(step, self.workspace.scope) for step in plan.undo]
+        rollback = {**self.record.rollback, "undo": as_json(plan.undo), "commands": commands}
+        self.record = replace(self.record, plan_sha256=digest, rollback=rollback)
+        write_record(self.folder, self.record)
 
     def say(self, text: str) -> None:
         """Show progress, once per change of it."""
@@ -98,6 +114,8 @@ class Run(Generic[P]):
         write_record(self.folder, self.record)
         self.journal.write("finished", {"outcome": outcome, "reason": reason, "results": self.record.results})
         _glue(self.record)
+        if FOLDER_VARIABLE not in os.environ:
+            release(self.folder)
         return self.record
 
     def fail(self, error: BaseException) -> None:
@@ -130,15 +148,14 @@ def outcome_of(error: BaseException) -> Outcome:
 
 
 def _begun(parameters: RunbookParameters, folder: Path) -> Record:
-    """The runner's record where it began one, else a new one."""
+    """The runner's record where it began one; else (somebody runs the notebook by hand) this run begins itself."""
     if (folder / NAME).exists():
         return read_record(folder)
-    return new_record(parameters, folder)
+    return begin_run(folder, new_record(parameters, folder))
 
 
 def new_record(parameters: RunbookParameters, folder: Path) -> Record:
     """Begin a record."""
-    packages = ("opslib", "azure-ai-ml", "papermill")
     return Record(
         run_id=folder.name,
         runbook=parameters.runbook,
@@ -146,8 +163,22 @@ def new_record(parameters: RunbookParameters, folder: Path) -> Record:
         parameters=parameters.model_dump(),
         started_at=datetime.now(UTC),
         host=platform.node(),
-        versions={"python": platform.python_version(), **{name: version(name) for name in packages}},
+        executor=find_executor(),
+        versions=find_versions(),
     )
+
+
+def _described(deployment: Deployment) -> dict[str, Any]:
+    """What a deployment serves and on what, with the ids under which Azure keeps it."""
+    properties = deployment.arm["properties"]
+    return {
+        "model": properties.get("model") or "",
+        "environment": properties.get("environmentId") or "",
+        "code": (properties.get("codeConfiguration") or {}).get("codeId") or "",
+        "instance_type": deployment.instance_type,
+        "instance_count": deployment.instance_count,
+        "provisioning_state": deployment.provisioning_state,
+    }
 
 
 def _watch_cells(run: Run[Any]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from opslib.errors import RecordError
+from opslib.evidence.redact import redact
 
 NAME = "journal.jsonl"
 
@@ -21,7 +22,10 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
-        self._seq = sum(1 for _ in read_journal(self.path)) if self.path.exists() else 0
+        self._seq = 0
+        if self.path.exists():
+            _cut_unfinished_line(self.path)
+            self._seq = sum(1 for _ in read_journal(self.path))
 
     def write(self, event: str, value: Any = None) -> None:
         """Append one event.
@@ -38,13 +42,32 @@ class Journal:
             "event": event,
             "data": as_json(value),
         }
+        text = redact(json.dumps(line, ensure_ascii=False, allow_nan=False)) + "\n"
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            _append(self.path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise RecordError(f"the journal {self.path} cannot be written: {error}") from error
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Append the whole line, on disk before this returns, or none of it."""
+    with path.open("ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            if file.write(line) != len(line):
+                raise OSError("the disk is full")
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _cut_unfinished_line(path: Path) -> None:
+    """Cut off what a crash left of a line that was never acknowledged; the next one would be glued to it."""
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:

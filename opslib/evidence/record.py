@@ -11,15 +11,58 @@ from typing import Any
 
 from opslib.errors import RecordError
 from opslib.evidence.journal import as_json
+from opslib.evidence.redact import redact
 from opslib.model import Outcome, Scope, Traffic
 
 NAME = "run.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Approval:
+    """Who agreed to a change, when, meaning what by it, and to which plan (SHA-256 of its ``plan.json``)."""
+
+    who: str
+    at: str
+    meaning: str
+    plan_sha256: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """The change as the organisation knows it: its id, who asked, whether it is an emergency, who agreed."""
+
+    ticket: str = ""
+    requester: str = ""
+    emergency: bool = False
+    approvals: tuple[Approval, ...] = ()
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a run. `outcome` is None while it goes on, and for ever if nobody could end it."""
+    """What is known of a run. `outcome` is None while it goes on, and for ever if nobody could end it.
+
+    Attributes
+    ----------
+    ticket, requester, emergency, approvals
+        The change as the organisation knows it: its id, who asked for it, whether it was let past the usual gates,
+        who agreed.
+    executor
+        Who ran it: the user of the machine, and of the pipeline where there was one; `scope.principal` is who Azure
+        saw.
+    commit, dirty
+        The repository that the notebook came from, and whether it differed from that commit.
+    deployments_before, deployments_after
+        Model, environment, code and size of each deployment, by name, with ARM ids.
+    gates
+        What had to hold, and the numbers that were measured: findings of preflight, criteria of each stage.
+    rollback
+        How to take the change back: the plan's undo and the command that a person could type.
+    seq, previous_sha256, started_sha256
+        The run's first line in the ledger: its number, the digest of the line before it, and its own.
+    quarantine
+        Where the run looks as if it held a secret; it is then sealed, and not published.
+    """
 
     run_id: str
     runbook: str
@@ -36,6 +79,27 @@ class Record:
     traffic_after: Traffic | None = None
     results: Mapping[str, Any] = field(default_factory=dict)
     notebook_sha256: str = ""
+    ticket: str = ""
+    requester: str = ""
+    emergency: bool = False
+    approvals: tuple[Approval, ...] = ()
+    executor: Mapping[str, str] = field(default_factory=dict)
+    commit: str = ""
+    dirty: bool | None = None
+    kernel: str = ""
+    deployments_before: Mapping[str, Mapping[str, Any]] | None = None
+    deployments_after: Mapping[str, Mapping[str, Any]] | None = None
+    plan_sha256: str = ""
+    gates: tuple[Mapping[str, Any], ...] = ()
+    rollback: Mapping[str, Any] = field(default_factory=dict)
+    correlation_ids: tuple[str, ...] = ()
+    exit_code: int | None = None
+    failing_cell: str = ""
+    redactions: int = 0
+    quarantine: tuple[str, ...] = ()
+    seq: int = 0
+    previous_sha256: str = ""
+    started_sha256: str = ""
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -45,7 +109,9 @@ class Record:
 
     def ended(self, outcome: Outcome, reason: str) -> "Record":
         """The same record with its end."""
-        return replace(self, outcome=outcome, reason=reason, finished_at=datetime.now(UTC))
+        return replace(
+            self, outcome=outcome, reason=reason, finished_at=datetime.now(UTC), exit_code=outcome.exit_code
+        )
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -73,18 +139,44 @@ def read_record(folder: Path) -> Record:
             content["outcome"] = Outcome(content["outcome"])
         if content["scope"]:
             content["scope"] = Scope(**content["scope"])
-        return Record(**content)
+        content["approvals"] = tuple(Approval(**approval) for approval in content.get("approvals", ()))
+        listed = {name: tuple(content.get(name, ())) for name in ("gates", "correlation_ids", "quarantine")}
+        return Record(**content | listed)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecordError(f"{path} is not the record of a run: {error}") from error
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a full disk or a crash leaves the old one."""
+def write_atomically(path: Path, content: str | bytes, *, redacted: bool = True) -> None:
+    """Write a file so that a full disk or a crash leaves the old one, and no secret that is known reaches the disk.
+
+    Parameters
+    ----------
+    redacted
+        False for what holds no words but digests and signatures, which masking could only break. Bytes are
+        written as they are.
+    """
+    if isinstance(content, str):
+        content = (redact(content) if redacted else content).encode("utf-8", "backslashreplace")
+    draft: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-            file.write(text)
+        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".", delete=False) as file:
+            draft = Path(file.name)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(file.name, path)  # noqa: PTH105 - says what it does
+        draft.chmod(0o644)
+        draft.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
         raise RecordError(f"{path} cannot be written: {error}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's names on the disk: a new file is there only when its name is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,204 @@
+"""The chain of custody of a run: in the ledger before anything happens, sealed and entered when it has ended.
+
+Used by the runner, and by whoever ends a run in its place (a guardian, a sweep, a person). The kernel never seals:
+its code is what is attested. Every step of `end_run` can be repeated: after a crash between any two writes, calling
+it again finishes what was left.
+"""
+
+import contextlib
+import fcntl
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from opslib.errors import RecordError
+from opslib.evidence import decisions, ledger, redact, seal, stamp
+from opslib.evidence.keys import SigningKey, find_signing_key, list_key
+from opslib.evidence.record import NAME as RECORD
+from opslib.evidence.record import Record, read_record, write_atomically, write_record
+
+LOCKS = ".locks"
+"""Holds one lock file per run under way; a lock that nobody holds tells of a runner that died. No evidence."""
+
+HELD: dict[str, int] = {}
+"""Lock descriptors of the runs that this process holds, by run id."""
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A run's end: its record as sealed, the seal's digest, and what a person must know (a new key)."""
+
+    record: Record
+    attestation_sha256: str
+    notice: str = ""
+
+
+def archive_of(folder: Path) -> Path:
+    """The archive that a run's folder stands in."""
+    return folder.parent.parent
+
+
+def begin_run(folder: Path, record: Record) -> Record:
+    """Enter a run in the ledger as ``started`` and write its first ``run.json``; hold its lock from now on.
+
+    Parameters
+    ----------
+    folder
+        The run's folder, as `archive.new_folder` made it; its name is the run's id.
+    record
+        What is known so far.
+
+    Returns
+    -------
+    Record
+        The record with its place in the ledger.
+
+    Raises
+    ------
+    RecordError
+        If it cannot be written: a run that leaves no evidence must not begin.
+    """
+    archive = archive_of(folder)
+    _hold(archive, folder.name)
+    where = folder.relative_to(archive).as_posix()
+    entry = ledger.append(archive, ledger.STARTED, folder.name, folder=where)
+    record = replace(record, seq=entry.seq, previous_sha256=entry.prev, started_sha256=entry.sha256)
+    write_record(folder, record)
+    return record
+
+
+def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Sealed:
+    """Complete the evidence, mask and scan it, seal it, and enter the run in the ledger as ``finished``.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    record
+        The record with its outcome (`Record.ended`).
+    key
+        Signs; by default the configured one.
+
+    Returns
+    -------
+    Sealed
+        The record as it was sealed: with gates, correlation ids and what the last scan found.
+
+    Raises
+    ------
+    RecordError
+        If the run has no outcome, was never begun, or something cannot be written.
+    """
+    if record.outcome is None or record.finished_at is None:
+        raise RecordError(f"{record.run_id} has no outcome: end it first (Record.ended)")
+    archive = archive_of(folder)
+    lines = ledger.find_entries(archive, folder.name)
+    if ledger.STARTED not in lines:
+        raise RecordError(f"{folder.name} is not in the ledger {archive / ledger.NAME}: it was never begun")
+    key = key or find_signing_key()
+    notice = list_key(archive, key)
+    record = read_record(folder) if (folder / seal.NAME).exists() else _complete(folder, record)
+    digest = seal.seal(folder, record, key)
+    stamp.stamp(folder)
+    seal.protect(folder)
+    if ledger.FINISHED not in lines:
+        ledger.append(
+            archive,
+            ledger.FINISHED,
+            folder.name,
+            attestation_sha256=digest,
+            outcome=str(record.outcome),
+            quarantined=bool(record.quarantine),
+        )
+    ledger.write_checkpoint(archive, key)
+    release(folder)
+    return Sealed(record, digest, notice)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether the process that runs this run is alive."""
+    if folder.name in HELD:
+        return True
+    path = archive_of(folder) / LOCKS / folder.name
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def release(folder: Path) -> None:
+    """Let go of a run that has ended."""
+    descriptor = HELD.pop(folder.name, None)
+    (archive_of(folder) / LOCKS / folder.name).unlink(missing_ok=True)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _hold(archive: Path, run: str) -> None:
+    """Lock a run for as long as this process lives."""
+    path = archive / LOCKS / run
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise RecordError(f"the run {run} cannot be locked ({path}): {error}") from error
+    HELD[run] = descriptor
+
+
+def _complete(folder: Path, record: Record) -> Record:
+    """Write what is derived from the journal, mask every file once more, and scan what is left."""
+    _drop_drafts(folder)
+    record = replace(record, **decisions.derive(folder))
+    write_record(folder, record)
+    with contextlib.suppress(RecordError):
+        from opslib.evidence.report import write_report  # noqa: PLC0415 - takes a second
+
+        write_report(folder, record)
+    masked = [_mask(path, folder) for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    record = replace(
+        record,
+        redactions=sum(count for count, _ in masked),
+        quarantine=tuple(finding for _, findings in masked for finding in findings),
+    )
+    write_record(folder, record)
+    return read_record(folder)
+
+
+def _drop_drafts(folder: Path) -> None:
+    """Remove what a killed process left of files that it was writing, and a viewer's checkpoints."""
+    for path in sorted(folder.rglob(".*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            for inner in sorted(path.rglob("*"), reverse=True):
+                inner.rmdir() if inner.is_dir() and not inner.is_symlink() else inner.unlink()
+            path.rmdir()
+        elif path.exists() or path.is_symlink():
+            path.unlink()
+
+
+def _mask(path: Path, folder: Path) -> tuple[int, list[str]]:
+    """Mask what is known in one file; count the masks, and say where it still looked like a secret."""
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    masked = redact.redact(text)
+    found = redact.looks_leaky(masked)
+    masked = redact.mask_patterns(masked) if found else masked
+    if masked != text:
+        write_atomically(path, masked.encode("utf-8", "surrogateescape"))
+    return masked.count(redact.MASK), [f"{path.relative_to(folder).as_posix()}: {name}" for name in found]
+
+
+def left_open(archive: Path) -> list[tuple[ledger.Entry, bool]]:
+    """Runs that were begun and never ended, and whether the process of each is alive."""
+    return [(entry, is_held(archive / entry.folder)) for entry in ledger.open_runs(archive)]
+
+
+def has_record(folder: Path) -> bool:
+    """Whether a run got as far as its first record."""
+    return (folder / RECORD).is_file()

@@ -1,0 +1,77 @@
+"""The decision log: what the journal says about why a run went as it did."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from opslib.evidence.journal import NAME as JOURNAL
+from opslib.evidence.journal import read_journal
+from opslib.evidence.record import write_atomically
+
+NAME = "decisions.jsonl"
+
+Event = Mapping[str, Any]
+
+
+def derive(folder: Path) -> dict[str, Any]:
+    """Write ``decisions.jsonl`` from the journal; return the fields of the record that follow from it.
+
+    Parameters
+    ----------
+    folder
+        The run's folder; without a journal (the run was refused before it opened one) nothing is derived.
+    """
+    events = list(_readable(folder / JOURNAL))
+    decided = [line for event in events for line in decisions(event)]
+    write_atomically(folder / NAME, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in decided))
+    return {
+        "gates": tuple(gate for event in events for gate in gates(event)),
+        "correlation_ids": tuple(correlation_ids(events)),
+    }
+
+
+def _readable(path: Path) -> Iterator[dict[str, Any]]:
+    """The events up to where the journal is damaged, if it is."""
+    try:
+        yield from read_journal(path)
+    except (OSError, ValueError):
+        return
+
+
+def decisions(event: Event) -> Iterator[dict[str, Any]]:
+    """What an event decided, with the numbers behind it: enough to decide it again."""
+    data, when = event["data"], {"seq": event["seq"], "at": event["at"]}
+    match event["event"]:
+        case "look":
+            verdict = data["verdict"]
+            yield when | {"decision": verdict["decision"], "reason": verdict["reason"]} | data
+        case "preflight":
+            worst = "blocked" if any(f["level"] == "blocker" for f in data) else "clear"
+            yield when | {"decision": worst, "findings": data}
+        case "finished":
+            yield when | {"decision": data["outcome"], "reason": data["reason"]}
+        case "raised":
+            yield when | {"decision": data["outcome"], "reason": f"{data['error']}: {data['message']}"}
+
+
+def gates(event: Event) -> Iterator[dict[str, Any]]:
+    """What had to hold: findings of preflight, and the criteria by which each stage was decided."""
+    if event["event"] == "preflight":
+        for finding in event["data"]:
+            yield {"gate": finding["check"], "result": finding["level"], "evidence": finding["evidence"]}
+    if event["event"] == "rollout":
+        for stage in event["data"]["stages"]:
+            for measured in stage["verdict"]["measurements"]:
+                numbers = {k: measured.get(k) for k in ("canary", "stable", "limit")}
+                named = {"gate": measured["criterion"], "stage": stage["traffic"], "result": measured["result"]}
+                yield named | numbers | {"evidence": measured["reason"]}
+
+
+def correlation_ids(events: Sequence[Event]) -> Iterator[str]:
+    """Azure's ids of the changes that were made, in order."""
+    for event in events:
+        if event["event"] in {"applied", "undone"} and isinstance(event["data"], Mapping):
+            correlation_id = event["data"].get("correlation_id")
+            if correlation_id:
+                yield str(correlation_id)
