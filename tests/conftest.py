@@ -4,9 +4,21 @@ import pytest
 from runbook_fixtures import make_world, sandbox_home, workspace, world
 from sandbox_fixture import RunningSandbox, pointed_at, running_sandbox
 
+from opslib.evidence import redact
 from opslib.sandbox.settings import Settings
 
 __all__ = ["make_world", "sandbox", "sandbox_home", "workspace", "world"]
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keys and settings of the test's own, never those of whoever runs it; no secret is remembered."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "settings"))
+    for name in ("OPSLIB_SIGNING_KEY", "OPSLIB_SIGNING_KEY_FILE", "OPSLIB_TRUSTED_KEYS", "OPSLIB_TIMESTAMP_URL"):
+        monkeypatch.delenv(name, raising=False)
+    redact.redactor.cache_clear()
+    yield
+    redact.redactor.cache_clear()
 
 
 @pytest.fixture(scope="session")

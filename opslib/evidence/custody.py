@@ -99,7 +99,6 @@ def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Seal
     notice = list_key(archive, key)
     record = read_record(folder) if (folder / seal.NAME).exists() else _complete(folder, record)
     digest = seal.seal(folder, record, key)
-    stamp.stamp(folder)
     seal.protect(folder)
     if ledger.FINISHED not in lines:
         ledger.append(
@@ -110,7 +109,7 @@ def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Seal
             outcome=str(record.outcome),
             quarantined=bool(record.quarantine),
         )
-    ledger.write_checkpoint(archive, key)
+    stamp.stamp(ledger.write_checkpoint(archive, key))
     release(folder)
     return Sealed(record, digest, notice)
 
@@ -121,8 +120,8 @@ def is_held(folder: Path) -> bool:
         return True
     path = archive_of(folder) / LOCKS / folder.name
     try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

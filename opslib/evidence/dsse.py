@@ -5,9 +5,9 @@ Source: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md (v1) 
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opslib.errors import RecordError
 
@@ -36,12 +36,7 @@ class Envelope:
 def sign(payload: bytes, payload_type: str, key: "SigningKey") -> str:
     """Sign a payload; return the envelope's JSON."""
     signature = key.private.sign(pre_authentication_encoding(payload, payload_type))
-    envelope = {
-        "payload": base64.b64encode(payload).decode(),
-        "payloadType": payload_type,
-        "signatures": [{"keyid": key.id, "sig": base64.b64encode(signature).decode()}],
-    }
-    return json.dumps(envelope, separators=(",", ":")) + "\n"
+    return _spelling(payload, payload_type, [(key.id, signature)]).decode()
 
 
 def verify(envelope: bytes, keys: PublicKeys) -> Envelope:
@@ -59,7 +54,7 @@ def verify(envelope: bytes, keys: PublicKeys) -> Envelope:
         payload = base64.b64decode(content["payload"], validate=True)
         payload_type = str(content["payloadType"])
         signatures = [(str(s["keyid"]), base64.b64decode(s["sig"], validate=True)) for s in content["signatures"]]
-        exact = _spelling(content)
+        exact = _spelling(payload, payload_type, signatures)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"not a DSSE envelope: {error!r}") from error
     if exact != envelope:
@@ -74,11 +69,14 @@ def verify(envelope: bytes, keys: PublicKeys) -> Envelope:
     return Envelope(payload_type, payload, known[0][0])
 
 
-def _spelling(content: Any) -> bytes:
-    """The one way in which an envelope of these values is written: nothing hides in spaces or extra fields."""
-    signatures = [{"keyid": s["keyid"], "sig": s["sig"]} for s in content["signatures"]]
-    exact = {"payload": content["payload"], "payloadType": content["payloadType"], "signatures": signatures}
-    return json.dumps(exact, separators=(",", ":")).encode() + b"\n"
+def _spelling(payload: bytes, payload_type: str, signatures: Sequence[tuple[str, bytes]]) -> bytes:
+    """The one way in which an envelope of these values is written: nothing hides in spaces or spare bits."""
+    envelope = {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": payload_type,
+        "signatures": [{"keyid": keyid, "sig": base64.b64encode(sig).decode()} for keyid, sig in signatures],
+    }
+    return json.dumps(envelope, separators=(",", ":")).encode() + b"\n"
 
 
 def _check(key: "Ed25519PublicKey", signature: bytes, message: bytes) -> None:

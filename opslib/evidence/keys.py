@@ -109,9 +109,10 @@ def pinned_keys() -> list[Path]:
     return [path] if configured or path.exists() else []
 
 
-def listed_keys(archive: Path) -> list[Path]:
-    """Files of keys that came with the archive."""
-    return sorted((archive / FOLDER).glob("*.pem"))
+def own_key_id() -> str:
+    """Id of the key that this user would sign with, where it is a file; empty where none was made yet."""
+    path = Path(os.environ.get(FILE_VARIABLE) or config_folder() / "signing-key.pem")
+    return _load(_read(path), str(path)).id if path.is_file() else ""
 
 
 def key_id(key: "Ed25519PublicKey") -> str:

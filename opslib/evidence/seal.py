@@ -19,15 +19,10 @@ from opslib.evidence.keys import SigningKey
 from opslib.evidence.record import Record, write_atomically
 
 NAME = "attestation.dsse.json"
-STAMP = "attestation.tsr"
-"""An RFC 3161 time token over the attestation, where a time stamp authority is configured."""
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:opslib:run:v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-
-UNSIGNED = frozenset({NAME, STAMP})
-"""The files of a run that the attestation cannot name: itself, and what is made of it."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +111,7 @@ def digests(folder: Path) -> Iterator[tuple[str, str]]:
             raise RecordError(
                 f"{path} is no regular file: a run's folder holds nothing else. Remove it and seal again"
             )
-        if path.is_file() and name not in UNSIGNED:
+        if path.is_file() and name != NAME:
             yield name, sha256_file(path)
 
 

@@ -1,0 +1,322 @@
+"""Whoever alters an archive is found: every byte of every file, every operation on the ledger.
+
+A small archive is altered exhaustively (``OPSLIB_TAMPER=full``: every byte; else every byte of the ledger's and the
+checkpoints' ends and a sample of the rest), a larger one at random places (``OPSLIB_TAMPER_RUNS``, 1000 in the full
+run).
+"""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from evidence_fixture import make_archive, make_run, open_run
+
+from opslib.evidence import custody, dsse, keys, ledger, seal
+from opslib.evidence.findings import State
+from opslib.evidence.record import read_record
+from opslib.evidence.verify import verify
+from opslib.model import Outcome
+
+FULL = os.environ.get("OPSLIB_TAMPER") == "full"
+RUNS = int(os.environ.get("OPSLIB_TAMPER_RUNS", "1000" if FULL else "40"))
+SAMPLE = 400 if FULL else 60
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    """A sealed archive of three runs and the public keys that were kept apart from it."""
+    settings = tmp_path_factory.mktemp("keys")
+    archive = tmp_path_factory.mktemp("pristine") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(settings))
+        make_archive(archive, 2)
+        make_run(archive, Outcome.HELD, "not decided")
+    kept = settings / "kept.pem"
+    shutil.copy(next((archive / keys.FOLDER).glob("*.pem")), kept)
+    return archive, kept
+
+
+@pytest.fixture
+def archive(pristine, tmp_path):
+    """A copy to alter, with permissions to do so."""
+    copy = tmp_path / "runs"
+    shutil.copytree(pristine[0], copy)
+    for path in [copy, *copy.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return copy
+
+
+@pytest.fixture
+def kept(pristine):
+    return pristine[1]
+
+
+def evidence(archive):
+    """Every file that verification answers for."""
+    files = [p for p in sorted(archive.rglob("*")) if p.is_file() and not p.is_symlink()]
+    return [p for p in files if not p.relative_to(archive).as_posix().startswith((".", "README"))]
+
+
+def folders(archive):
+    return sorted(p.parent for p in archive.glob(f"*/*/{seal.NAME}"))
+
+
+def lines(archive):
+    return (archive / ledger.NAME).read_bytes().splitlines(keepends=True)
+
+
+def put_lines(archive, changed):
+    (archive / ledger.NAME).write_bytes(b"".join(changed))
+
+
+def test_an_untouched_archive_is_sound(archive, kept):
+    """Nothing is found where nothing was done, with keys kept apart and with those of the archive."""
+    assert verify(archive, kept).findings == ()
+    assert verify(archive).state is State.SOUND
+    assert (verify(archive, kept).runs, verify(archive, kept).sealed) == (3, 3)
+    assert all(verify(folder, kept).state is State.SOUND for folder in folders(archive))
+
+
+def test_every_changed_byte_of_every_file_is_found(archive, kept):
+    """A bit is turned in each byte of each file, and the file restored: found every time, and named."""
+    tried = 0
+    for path in evidence(archive):
+        original = path.read_bytes()
+        places = range(len(original)) if FULL else spots(len(original), 24)
+        for place in places:
+            changed = bytearray(original)
+            changed[place] ^= 1 << (place % 8)
+            path.write_bytes(changed)
+            result = verify(archive, kept)
+            assert result.state is not State.SOUND, f"{path.name}, byte {place}"
+            assert named(result, path, archive), f"{path.name}, byte {place}: {result.findings}"
+            tried += 1
+        path.write_bytes(original)
+    assert verify(archive, kept).state is State.SOUND
+    assert tried > 100
+
+
+def spots(size, count):
+    """First, last, and evenly between."""
+    return sorted({0, size - 1, *range(0, size, max(1, size // count))}) if size else []
+
+
+def named(result, path, archive):
+    """Whether a finding names the file, or what follows from it."""
+    relative = path.relative_to(archive).as_posix()
+    parts = relative.split("/")
+    if parts[0] == ledger.NAME:
+        return any(ledger.NAME in f.file or ledger.CHECKPOINTS in f.file or f.run for f in result.findings)
+    if parts[0] in {ledger.CHECKPOINTS, keys.FOLDER}:
+        return any(f.file.startswith(parts[0]) for f in result.findings)
+    return any(f.run == parts[1] and f.file in {parts[2], ""} for f in result.findings)
+
+
+@pytest.mark.parametrize("operation", ["truncate", "extend", "empty", "delete"])
+def test_every_file_that_is_cut_or_gone_is_found(archive, kept, operation):
+    """Each file is cut short, made longer, emptied, removed: found every time."""
+    for path in evidence(archive):
+        original = path.read_bytes()
+        match operation:
+            case "truncate":
+                path.write_bytes(original[:-1])
+            case "extend":
+                path.write_bytes(original + b"\n")
+            case "empty":
+                path.write_bytes(b"")
+            case "delete":
+                path.unlink()
+        unchanged = path.exists() and path.read_bytes() == original
+        own_key_listed = path.parent.name == keys.FOLDER and operation == "delete"
+        found = verify(archive, kept).state is not State.SOUND
+        assert found or unchanged or own_key_listed, path
+        path.write_bytes(original)
+    assert verify(archive, kept).state is State.SOUND
+
+
+@pytest.mark.parametrize(
+    "place", ["run", "month", "archive", "CHECKPOINTS", "KEYS", "hidden in run", "folder in run"]
+)
+def test_what_was_added_is_found(archive, kept, place):
+    """A file that nobody sealed does not go unnoticed, wherever it is put."""
+    run = folders(archive)[1]
+    path = {
+        "run": run / "extra.txt",
+        "month": run.parent / "extra.txt",
+        "archive": archive / "extra.txt",
+        "CHECKPOINTS": archive / "CHECKPOINTS" / "extra.txt",
+        "KEYS": archive / "KEYS" / "extra.pem",
+        "hidden in run": run / ".hidden",
+        "folder in run": run / "sub" / "extra.txt",
+    }[place]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x")
+    result = verify(archive, kept)
+    assert result.state is State.TAMPERED
+    assert any("extra" in f.file or "hidden" in f.file for f in result.findings)
+
+
+def test_an_empty_folder_in_a_run_is_found(archive, kept):
+    """Nothing may be added, not even nothing."""
+    (folders(archive)[0] / "sub").mkdir()
+    assert verify(archive, kept).state is State.TAMPERED
+
+
+@pytest.mark.parametrize("what", ["file", "run", "month", "ledger"])
+def test_a_link_in_place_of_the_real_thing_is_found(archive, kept, what, tmp_path):
+    """A link leads elsewhere tomorrow: the same bytes behind one are no evidence."""
+    run = folders(archive)[0]
+    path = {"file": run / "run.json", "run": run, "month": run.parent, "ledger": archive / ledger.NAME}[what]
+    elsewhere = tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    assert verify(archive, kept).state is State.TAMPERED
+
+
+def test_a_pipe_in_a_run_is_found_and_not_opened(archive, kept):
+    """A named pipe would hang whoever reads it."""
+    path = folders(archive)[0] / "run.json"
+    path.unlink()
+    os.mkfifo(path)
+    assert verify(archive, kept).state is State.TAMPERED
+
+
+def test_every_dropped_moved_doubled_and_changed_line_is_found(archive, kept):
+    """Each line of the ledger is dropped, doubled, swapped with each other, and each field of it changed."""
+    original = lines(archive)
+    altered = [original[:i] + original[i + 1 :] for i in range(len(original))]
+    altered += [original[: i + 1] + original[i:] for i in range(len(original))]
+    for i in range(len(original)):
+        for j in range(i):
+            swapped = list(original)
+            swapped[i], swapped[j] = swapped[j], swapped[i]
+            altered.append(swapped)
+        fields = json.loads(original[i])
+        for name, value in fields.items():
+            other = value + 1 if isinstance(value, int) else f"{value}x"
+            line = json.dumps(fields | {name: other}, separators=(",", ":")).encode() + b"\n"
+            altered.append([*original[:i], line, *original[i + 1 :]])
+    altered += [original[:i] for i in range(len(original))]
+    for changed in altered:
+        put_lines(archive, changed)
+        assert verify(archive, kept).state is State.TAMPERED, changed
+    put_lines(archive, original)
+    assert verify(archive, kept).state is State.SOUND
+
+
+def test_a_ledger_that_was_written_anew_is_found(archive, kept):
+    """A chain without one run fits in itself; the checkpoints say that it is another one."""
+    victim = folders(archive)[1].name
+    entries = [e for e in ledger.read_ledger(archive) if e.run != victim]
+    previous, anew = ledger.GENESIS, []
+    for number, entry in enumerate(entries, start=1):
+        told = ledger.Entry(**{**vars(entry), "seq": number, "prev": previous})
+        previous = told.sha256
+        anew.append(told.line())
+    put_lines(archive, anew)
+    shutil.rmtree(folders(archive)[1])
+    assert verify(archive, kept).state is State.TAMPERED
+
+
+def test_a_cut_end_is_found_even_with_its_folder(archive, kept):
+    """The newest run is removed with its folder and its lines: its checkpoint still counts them."""
+    last = list(ledger.read_ledger(archive))[-1]
+    put_lines(archive, [line for line in lines(archive) if last.run.encode() not in line])
+    shutil.rmtree(next(f for f in folders(archive) if f.name == last.run))
+    result = verify(archive, kept)
+    assert result.state is State.TAMPERED
+    assert any("cut off" in f.message for f in result.findings)
+
+
+def test_every_missing_checkpoint_is_found(archive, kept):
+    """A middle one breaks the chain of checkpoints; the newest leaves the end of a run unsigned."""
+    for path in ledger.checkpoints(archive):
+        original = path.read_bytes()
+        path.unlink()
+        assert verify(archive, kept).state is not State.SOUND
+        path.write_bytes(original)
+
+
+def test_swapped_runs_and_seals_are_found(archive, kept):
+    """Folders that trade names, seals that trade folders, and a run copied under a new name."""
+    first, second, _ = folders(archive)
+    for one, other in ((first, second), (first / seal.NAME, second / seal.NAME)):
+        spare = one.with_name("spare")
+        one.rename(spare), other.rename(one), spare.rename(other)
+        assert verify(archive, kept).state is State.TAMPERED
+        one.rename(spare), other.rename(one), spare.rename(other)
+    shutil.copytree(first, first.with_name("20200101T000000Z-copy-fraud-000000"))
+    assert verify(archive, kept).state is State.TAMPERED
+
+
+def test_another_key_is_found(archive, kept, tmp_path, monkeypatch):
+    """Everything is signed anew by somebody else: keys kept apart do not know them, those of the archive would."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mallory"))
+    forged = archive.with_name("forged")
+    for folder in folders(archive):
+        target = forged / folder.parent.name / folder.name
+        shutil.copytree(folder, target)
+        (target / seal.NAME).unlink()
+        record = custody.begin_run(target, read_record(target))
+        custody.end_run(target, record)
+    assert verify(forged, kept).state is State.UNKNOWN_KEY
+    unpinned = verify(forged)
+    assert unpinned.state is State.SOUND
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nobody"))
+    assert not verify(forged).pinned
+
+
+def test_a_seal_that_names_a_path_outside_is_found(archive, kept, monkeypatch):
+    """A seal by a trusted key that names ``../..`` is tampering, and nothing outside is opened."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(kept.parent))
+    folder, record = open_run(archive)
+    (folder.parent / "outside").write_text("x")
+    monkeypatch.setattr(seal, "digests", lambda _: iter([("../outside", "0" * 64)]))
+    custody.end_run(folder, record.ended(Outcome.SUCCEEDED, ""))
+    (folder.parent / "outside").unlink()
+    result = verify(archive, kept)
+    assert result.state is State.TAMPERED
+    assert any("outside" in f.message for f in result.findings)
+
+
+def test_a_line_that_leads_outside_is_found(archive, kept, tmp_path):
+    """A folder of the ledger that leaves the archive is not followed."""
+    fields = json.loads(lines(archive)[0])
+    fields["folder"] = f"../{tmp_path.name}"
+    put_lines(archive, [json.dumps(fields, separators=(",", ":")).encode() + b"\n", *lines(archive)[1:]])
+    assert any("out of the archive" in f.message for f in verify(archive, kept).findings)
+
+
+def test_sampled_changes_on_a_larger_archive_are_found(tmp_path, monkeypatch):
+    """Random bytes of random files of many runs: all found, none falsely."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    archive = tmp_path / "runs"
+    make_archive(archive, RUNS)
+    assert verify(archive).findings == ()
+    rng = random.Random(5)  # noqa: S311 - a sample
+    files = evidence(archive)
+    for path in rng.choices(files, k=SAMPLE):
+        original = path.read_bytes()
+        if not original:
+            continue
+        path.chmod(0o644)
+        changed = bytearray(original)
+        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+        path.write_bytes(changed)
+        target = path.parent if path.parent.parent.parent == archive else archive
+        assert verify(target).state is not State.SOUND, path
+        path.write_bytes(original)
+    assert verify(archive).findings == ()
+
+
+def test_keys_that_are_none_are_an_error(archive, tmp_path):
+    """A file that holds no public key verifies nothing."""
+    path = tmp_path / "none.pem"
+    path.write_text("nothing")
+    with pytest.raises(Exception, match="does not hold public keys"):
+        verify(archive, path)
+    assert issubclass(dsse.UnknownKey, Exception)
+    assert Path(path).exists()
