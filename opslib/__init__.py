@@ -30,6 +30,7 @@ _HOMES = {
     "require_clear": "opslib.change.preflight",
     "roll_back": "opslib.change.rollback",
     "scale": "opslib.change.scale",
+    "secret": "opslib.azure.secrets",
     "table": "opslib.show.table",
     "walk": "opslib.change.canary",
 }

@@ -7,14 +7,18 @@ exit codes of `opslib run`:
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opslib.errors import OpsError, ParameterError
 from opslib.model import Outcome
+
+if TYPE_CHECKING:
+    from opslib.evidence.record import Request
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except OpsError as error:
-        print(f"opslib: {error}", file=sys.stderr)
+        from opslib.evidence.redact import redact  # noqa: PLC0415 - each word loads what it needs
+
+        print(redact(f"opslib: {error}"), file=sys.stderr)
         return (Outcome.REFUSED if error.refused else Outcome.FAILED).exit_code
 
 
@@ -33,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     words = parser.add_subparsers(dest="word", required=True, metavar="word")
     _add_run(words)
-    _add_runs(words)
+    from opslib.evidence import commands as evidence  # noqa: PLC0415 - each word loads what it needs
+
+    evidence.register(words)
     _add_demo(words)
     from opslib.sandbox import commands as sandbox  # noqa: PLC0415 - only here is the sandbox imported
 
@@ -47,14 +55,18 @@ def _add_run(words: Any) -> None:
     word.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
     word.add_argument("--timeout-s", type=float, help="longest time from start to end [seconds]")
     word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
+    word.add_argument("--ticket", default="", help="the change's id, for the record")
+    word.add_argument("--requester", default="", help="who asked for the change, for the record")
+    word.add_argument("--emergency", action="store_true", help="the change was let past the usual gates")
+    word.add_argument(
+        "--approval",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.json",
+        help='who agreed: {"who", "at", "meaning", "plan_sha256"}; may be given again',
+    )
     word.set_defaults(run=_run)
-
-
-def _add_runs(words: Any) -> None:
-    word = words.add_parser("runs", help="list the runs, newest first")
-    word.add_argument("--endpoint", default="", help="only those of this endpoint")
-    word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
-    word.set_defaults(run=_runs)
 
 
 def _add_demo(words: Any) -> None:
@@ -67,17 +79,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from opslib.runbook import execute  # noqa: PLC0415 - each word loads what it needs
 
     given = _parameters(arguments.parameter)
-    folder, record = execute(arguments.runbook, given, _archive(arguments), arguments.timeout_s, print_event)
+    archive, request = _archive(arguments), _request(arguments)
+    folder, record = execute(arguments.runbook, given, archive, arguments.timeout_s, print_event, request)
     print(f"{record.outcome}: {record.reason}\n{_shown(folder / 'notebook.ipynb')}")
     return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code
-
-
-def _runs(arguments: argparse.Namespace) -> int:
-    from opslib.evidence.archive import read_archive  # noqa: PLC0415
-
-    for folder, record in read_archive(_archive(arguments), arguments.endpoint):
-        print(f"{record.outcome or 'unfinished':<12} {_shown(folder)}  {record.reason.splitlines()[0][:90]}")
-    return 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -90,6 +95,21 @@ def print_event(event: Mapping[str, Any]) -> None:
     """Print a run's progress as it happens."""
     if event["event"] == "progress":
         print(f"  {event['at'][11:19]}  {event['data']}", flush=True)
+
+
+def _request(arguments: argparse.Namespace) -> "Request":
+    """Read what the organisation knows of the change."""
+    from opslib.evidence.record import Approval, Request  # noqa: PLC0415
+
+    approvals = []
+    for path in arguments.approval:
+        try:
+            approvals.append(Approval(**json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError) as error:
+            raise ParameterError(
+                f'{path} is no approval: expected {{"who", "at", "meaning", "plan_sha256"}}, got {error}'
+            ) from error
+    return Request(arguments.ticket, arguments.requester, arguments.emergency, tuple(approvals))
 
 
 def _parameters(given: Sequence[str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from opslib.errors import ParameterError
+from opslib.evidence.redact import SECRET_NAME, is_reference, looks_leaky, redact
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", min_length=3, max_length=32)]
 """Name of an endpoint or deployment. Source: the rule that azure-ai-ml checks before it sends a request."""
@@ -65,11 +66,13 @@ class RunbookParameters(BaseModel):
         ParameterError
             Names every unknown, missing, ill-typed and out-of-range parameter at once.
         """
+        _refuse_secrets(cls.runbook, given)
         try:
             return cls.model_validate(dict(given))
         except ValidationError as error:
             problems = "\n".join(f"  {_problem(cls, dict(item))}" for item in error.errors())
-            raise ParameterError(f"{cls.runbook} cannot run with these parameters:\n{problems}") from error
+            message = redact(f"{cls.runbook} cannot run with these parameters:\n{problems}")
+            raise ParameterError(message) from error
 
     @classmethod
     def bind(cls, namespace: Mapping[str, Any]) -> Self:
@@ -157,6 +160,18 @@ RUNBOOKS: Mapping[str, type[RunbookParameters]] = {
     parameters.runbook: parameters
     for parameters in (DeployParameters, CanaryParameters, ScaleParameters, RollbackParameters)
 }
+
+
+def _refuse_secrets(runbook: str, given: Mapping[str, Any]) -> None:
+    """Refuse values that are secret, without showing them: parameters stand in the notebook, as they are."""
+    for name, value in given.items():
+        if not isinstance(value, str) or not value or is_reference(value):
+            continue
+        if SECRET_NAME.search(name) or looks_leaky(value) or redact(value) != value:
+            raise ParameterError(
+                f"{runbook} cannot run with {name}: it holds a secret (not shown here), which would stand in the "
+                "evidence. Pass a reference, env:NAME or keyvault:NAME, and read it with opslib.secret"
+            )
 
 
 def _injected_names(history: list[str]) -> set[str]:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -26,8 +27,10 @@ from opslib.change.run import FOLDER_VARIABLE, new_record
 from opslib.errors import ParameterError
 from opslib.evidence.archive import new_folder
 from opslib.evidence.channel import SecretsPipe, masked_log, secrets_pipe
-from opslib.evidence.custody import begin_run, end_run
+from opslib.evidence.custody import archive_of, begin_run, end_run
+from opslib.evidence.index import Query, find
 from opslib.evidence.journal import NAME as JOURNAL
+from opslib.evidence.keys import SIGNING_VARIABLES
 from opslib.evidence.notebook import NAME as NOTEBOOK
 from opslib.evidence.notebook import SCHEME, NotebookFile, failing_cell
 from opslib.evidence.provenance import find_commit
@@ -110,6 +113,15 @@ def execute(
     return folder, sealed.record
 
 
+def _previous_run(archive: Path, endpoint: str) -> str:
+    """The run before this one on the endpoint; none where the archive cannot say, which must stop nobody."""
+    try:
+        rows, _ = find(archive, Query(endpoint=endpoint, limit=1))
+    except (errors.OpsError, OSError, sqlite3.Error):
+        return ""
+    return rows[0].run if rows else ""
+
+
 def _first_record(parameters: RunbookParameters, folder: Path, notebook: Path, request: Request) -> Record:
     """What is known before the first cell."""
     commit, dirty = find_commit(notebook)
@@ -118,6 +130,7 @@ def _first_record(parameters: RunbookParameters, folder: Path, notebook: Path, r
         notebook_sha256=hashlib.sha256(notebook.read_bytes()).hexdigest(),
         commit=commit,
         dirty=dirty,
+        rollback={"previous_run": _previous_run(archive_of(folder), parameters.endpoint)},
         **asdict(request) | {"approvals": request.approvals},
     )
 
@@ -288,8 +301,9 @@ def _name_kernel(notebook: Any, kernel_name: str, watch: _Watch) -> None:
 
 
 def _environment(watch: _Watch) -> dict[str, str]:
-    """The kernel's environment: ours, and where the evidence goes."""
-    return os.environ | {
+    """The kernel's environment: ours without the signing key, and where the evidence goes."""
+    ours = {name: value for name, value in os.environ.items() if name not in SIGNING_VARIABLES}
+    return ours | {
         FOLDER_VARIABLE: str(watch.folder),
         PIPE_VARIABLE: str(watch.secrets.path),
         "OPSLIB_RUNS": str(watch.archive.resolve()),

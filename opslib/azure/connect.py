@@ -22,6 +22,7 @@ from azure.identity import DefaultAzureCredential
 
 from opslib.azure.arm import Arm
 from opslib.errors import DoorError
+from opslib.evidence.redact import register
 from opslib.model import Scope
 
 _RESOURCE_MANAGERS = {
@@ -194,6 +195,7 @@ def _principal(credential: TokenCredential, resource_manager: str) -> str:
             "no credential that azure-identity can use. Sign in with `az login`, or set the variables of a service "
             f"principal or managed identity. {error.message}"
         ) from error
+    register(token)
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

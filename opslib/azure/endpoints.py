@@ -12,6 +12,7 @@ from typing import Any
 from opslib.azure.arm import Json, Progress
 from opslib.azure.connect import Workspace
 from opslib.errors import ApplyError, Drift, NotFound, OperationTimeout
+from opslib.evidence.redact import register
 from opslib.model import Deployment, Endpoint, Receipt, Traffic
 
 API_VERSION = "2024-10-01"
@@ -120,10 +121,16 @@ def read_scoring_key(workspace: Workspace, endpoint: Endpoint) -> str:
     """Fetch what authorises a scoring request, as the endpoint's authMode says. Never to be shown or written."""
     path = _path(workspace, endpoint.name)
     if endpoint.auth_mode.lower() == "key":
-        return str(workspace.arm.post(f"{path}/listKeys", API_VERSION)["primaryKey"])
+        keys = workspace.arm.post(f"{path}/listKeys", API_VERSION)
+        for key in keys.values():
+            register(str(key))
+        return str(keys["primaryKey"])
     if endpoint.auth_mode.lower() == "amltoken":
-        return str(workspace.arm.post(f"{path}/token", API_VERSION)["accessToken"])
-    return workspace.credential.get_token("https://ml.azure.com/.default").token
+        token = str(workspace.arm.post(f"{path}/token", API_VERSION)["accessToken"])
+    else:
+        token = workspace.credential.get_token("https://ml.azure.com/.default").token
+    register(token)
+    return token
 
 
 def settle(workspace: Workspace, name: str, deadline_s: float, progress: Progress) -> Json:

@@ -1,5 +1,6 @@
 """The archive: one folder per run, ``runs/<YYYY-MM>/<UTC time>-<runbook>-<endpoint>-<id>/``."""
 
+import glob
 import os
 import secrets
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from pathlib import Path
 
 from opslib.errors import RecordError
 from opslib.evidence.record import NAME, Record, read_record
+
+MONTHS = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
+"""The folders that hold runs; what else stands in an archive is told by `verify`."""
 
 
 def find_archive() -> Path:
@@ -31,9 +35,31 @@ def new_folder(archive: Path, runbook: str, endpoint: str) -> Path:
     return folder.resolve()
 
 
+def find_run(archive: Path, name: str) -> Path:
+    """Find a run's folder by its path, its id, or a part of the id that only one run has.
+
+    Raises
+    ------
+    RecordError
+        If no run is called so, or several are.
+    """
+    given = Path(name)
+    if given.is_dir():
+        return given.resolve()
+    found = [path for path in archive.glob(f"{MONTHS}/*{glob.escape(name)}*") if path.is_dir()]
+    if len(found) != 1:
+        several = f"{len(found)} runs are: {', '.join(sorted(p.name for p in found)[:5])}"
+        why = several if found else f"none is in {archive}"
+        raise RecordError(f"expected one run called {name!r}; {why}")
+    return found[0].resolve()
+
+
 def read_archive(archive: Path, endpoint: str = "") -> Iterator[tuple[Path, Record]]:
     """Read the runs, newest first; a folder without a readable record is passed over."""
-    for path in sorted(archive.glob(f"*/*/{NAME}"), key=lambda p: p.parent.name, reverse=True):
+    part = f"-{endpoint.lower()}-" if endpoint else ""
+    for path in sorted(archive.glob(f"{MONTHS}/*/{NAME}"), key=lambda p: p.parent.name, reverse=True):
+        if part not in path.parent.name.lower():
+            continue
         try:
             record = read_record(path.parent)
         except RecordError:

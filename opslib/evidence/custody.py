@@ -16,6 +16,7 @@ from opslib.evidence import decisions, ledger, redact, seal, stamp
 from opslib.evidence.keys import SigningKey, find_signing_key, list_key
 from opslib.evidence.record import NAME as RECORD
 from opslib.evidence.record import Record, read_record, write_atomically, write_record
+from opslib.model import Outcome
 
 LOCKS = ".locks"
 """Holds one lock file per run under way; a lock that nobody holds tells of a runner that died. No evidence."""
@@ -201,3 +202,21 @@ def left_open(archive: Path) -> list[tuple[ledger.Entry, bool]]:
 def has_record(folder: Path) -> bool:
     """Whether a run got as far as its first record."""
     return (folder / RECORD).is_file()
+
+
+def end_left_open(folder: Path) -> Sealed:
+    """End and seal a run in the place of whoever began it: a notebook run by hand, or a runner that died.
+
+    A run that recorded its outcome keeps it; any other is ``aborted``. Traffic is not touched.
+
+    Raises
+    ------
+    RecordError
+        If the process that runs it is alive, or nothing is left of it.
+    """
+    if is_held(folder):
+        raise RecordError(f"{folder.name} is under way: its process is alive. Let it end, or stop it")
+    record = read_record(folder)
+    if record.outcome is None or record.finished_at is None:
+        record = record.ended(Outcome.ABORTED, "it never recorded an end: its process died, or left it open")
+    return end_run(folder, record)

@@ -22,7 +22,7 @@ def derive(folder: Path) -> dict[str, Any]:
     folder
         The run's folder; without a journal (the run was refused before it opened one) nothing is derived.
     """
-    events = list(_readable(folder / JOURNAL))
+    events = list(readable(folder / JOURNAL))
     decided = [line for event in events for line in decisions(event)]
     write_atomically(folder / NAME, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in decided))
     return {
@@ -31,7 +31,7 @@ def derive(folder: Path) -> dict[str, Any]:
     }
 
 
-def _readable(path: Path) -> Iterator[dict[str, Any]]:
+def readable(path: Path) -> Iterator[dict[str, Any]]:
     """The events up to where the journal is damaged, if it is."""
     try:
         yield from read_journal(path)

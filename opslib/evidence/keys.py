@@ -24,6 +24,9 @@ TEXT_VARIABLE = "OPSLIB_SIGNING_KEY"
 TRUSTED_VARIABLE = "OPSLIB_TRUSTED_KEYS"
 FOLDER = "KEYS"
 
+SIGNING_VARIABLES = frozenset({FILE_VARIABLE, TEXT_VARIABLE})
+"""What no kernel is told: its code is what the key attests."""
+
 
 @dataclass(frozen=True)
 class SigningKey:

@@ -53,7 +53,7 @@ class Entry:
     @property
     def sha256(self) -> str:
         """What the next line names."""
-        return hashlib.sha256(self.line()).hexdigest()
+        return digest(self.line())
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ class Checkpoint:
     def name(self) -> str:
         """Name of its file."""
         return f"{self.lines:06d}.dsse.json"
+
+
+def digest(line: bytes) -> str:
+    """The digest of a line, by which the next one names it."""
+    return hashlib.sha256(line).hexdigest()
 
 
 def append(archive: Path, event: str, run: str, **fields: Any) -> Entry:

@@ -1,0 +1,99 @@
+"""The story of a run in words: what a person reads months later, without opening what must not change."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from opslib.errors import RecordError
+from opslib.evidence import decisions, journal, seal
+from opslib.evidence.custody import is_held
+from opslib.evidence.record import Record, read_record
+from opslib.evidence.report import NAME as REPORT
+
+
+def tell(folder: Path) -> str:
+    """Tell a run: who, what, why, what held, what was decided, how it ended, how to take it back."""
+    record = read_record(folder)
+    rows = [(name, value) for name, value in facts(record) if value]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{record.run_id}", "", *(f"{name:<{width}}  {value}" for name, value in rows)]
+    lines += ["", "gates", *(_gate(gate) for gate in record.gates)] if record.gates else []
+    timeline = list(_timeline(folder))
+    lines += ["", "timeline", *timeline] if timeline else []
+    lines += ["", "files", *(f"  {path.name}" for path in sorted(folder.iterdir()))]
+    return "\n".join([*lines, "", _custody(folder)])
+
+
+def facts(record: Record) -> Iterator[tuple[str, str]]:
+    """What is known of a run, in the order in which a person asks."""
+    ended = record.finished_at
+    yield "outcome", f"{record.outcome or 'none: it did not reach its end'}"
+    yield "because", record.reason
+    yield "failing cell", record.failing_cell
+    yield "runbook", record.runbook
+    yield "endpoint", record.endpoint
+    yield "workspace", f"{record.scope.workspace_name} in {record.scope.resource_group}" if record.scope else ""
+    yield "why", str(record.parameters.get("reason") or "")
+    yield "ticket", f"{record.ticket}{' (EMERGENCY)' if record.emergency else ''}"
+    yield "requested by", record.requester
+    yield "approved by", "; ".join(_approval(record, a.who, a.at, a.plan_sha256) for a in record.approvals)
+    yield "run by", ", ".join(f"{v} ({k})" for k, v in record.executor.items()) + f" on {record.host or '?'}"
+    yield "as", record.scope.principal if record.scope else ""
+    yield "started", f"{record.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    yield "ended", f"{ended:%Y-%m-%d %H:%M:%S} UTC, after {record.duration_s:.1f} s" if ended else ""
+    yield "traffic", f"{_traffic(record.traffic_before)} -> {_traffic(record.traffic_after)}"
+    yield "parameters", ", ".join(f"{k}={v!r}" for k, v in record.parameters.items() if v not in ("", None))
+    yield "results", ", ".join(f"{k}={v}" for k, v in record.results.items())
+    yield "to take it back", "; ".join(record.rollback.get("commands", ()))
+    yield "previous run", str(record.rollback.get("previous_run") or "")
+    yield "Azure knows it as", ", ".join(record.correlation_ids)
+    yield "notebook", f"{record.notebook_sha256[:16]}, commit {record.commit[:12] or 'none'}{_dirt(record.dirty)}"
+    yield "kernel", f"{record.kernel} {record.versions.get('python', '')}"
+    yield "masked", f"{record.redactions} secrets" if record.redactions else ""
+    yield "QUARANTINED", "; ".join(record.quarantine)
+
+
+def copy_report(folder: Path) -> Path:
+    """Copy a run's report to where it may be opened, and say where."""
+    source = folder / REPORT
+    if not source.is_file():
+        raise RecordError(f"{folder.name} has no {REPORT}: look at its {seal.NAME} and notebook.ipynb")
+    target = Path(tempfile.mkdtemp(prefix="opslib-")) / f"{folder.name}.html"
+    shutil.copyfile(source, target)
+    return target
+
+
+def _gate(gate: object) -> str:
+    fields = dict(gate) if isinstance(gate, dict) else {}
+    stage = f" at {_traffic(fields['stage'])}" if "stage" in fields else ""
+    return f"  {fields.get('result', ''):<12} {fields.get('gate', '')}{stage}: {fields.get('evidence', '')}"
+
+
+def _timeline(folder: Path) -> Iterator[str]:
+    path = folder / journal.NAME
+    for event in decisions.readable(path):
+        if event["event"] in {"progress", "raised"}:
+            said = event["data"] if isinstance(event["data"], str) else event["data"]["message"]
+            yield f"  {event['at'][11:19]}  {said}"
+
+
+def _custody(folder: Path) -> str:
+    if (folder / seal.NAME).exists():
+        return f"sealed; prove it with: opslib verify {folder.name}"
+    return "not sealed: it is under way" if is_held(folder) else f"NOT SEALED: opslib seal {folder.name}"
+
+
+def _approval(record: Record, who: str, at: str, plan_sha256: str) -> str:
+    fits = "this plan" if plan_sha256 == record.plan_sha256 else "ANOTHER PLAN"
+    return f"{who} at {at}, {fits}"
+
+
+def _traffic(traffic: object) -> str:
+    if not isinstance(traffic, dict):
+        return "unknown"
+    return " ".join(f"{name}={weight}" for name, weight in traffic.items()) or "none"
+
+
+def _dirt(dirty: bool | None) -> str:
+    return " with local changes" if dirty else ""
