@@ -74,7 +74,7 @@ def list_key(archive: Path, key: SigningKey) -> str:
     from opslib.evidence.record import write_atomically  # noqa: PLC0415 - record imports what imports this
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, public_pem(key.private.public_key()))
+    write_atomically(path, public_pem(key.private.public_key()), redacted=False, drafts=archive)
     return (
         f"runs are now signed by {key.id[:16]} ({key.origin}). Its public part is {path}: keep a copy where those "
         "who can write to the archive cannot, and verify with it (opslib verify --keys FILE)"

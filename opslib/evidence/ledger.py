@@ -187,7 +187,8 @@ def write_checkpoint(archive: Path, key: SigningKey) -> Path:
         )
         path = folder / checkpoint.name
         if not path.exists():
-            write_atomically(path, dsse.sign(json.dumps(asdict(checkpoint)).encode(), CHECKPOINT_TYPE, key))
+            signed = dsse.sign(json.dumps(asdict(checkpoint)).encode(), CHECKPOINT_TYPE, key)
+            write_atomically(path, signed, redacted=False, drafts=archive)
             path.chmod(0o444)
     return path
 
