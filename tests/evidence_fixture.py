@@ -46,7 +46,7 @@ def open_run(archive: Path, runbook: str = "canary", endpoint: str = "fraud", **
 def make_run(archive: Path, outcome: Outcome = Outcome.SUCCEEDED, reason: str = "done", **fields: Any) -> Path:
     """Begin, write and end one run."""
     folder, record = open_run(archive, **fields)
-    with mock.patch("opslib.evidence.report.render", lambda _: "<!DOCTYPE html><title>a report</title>"):
+    with mock.patch("opslib.evidence.report.render", return_value="<!DOCTYPE html><title>a report</title>"):
         end_run(folder, record.ended(outcome, reason))
     return folder
 

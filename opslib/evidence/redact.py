@@ -22,7 +22,7 @@ MIN_LENGTH = 8
 """A shorter value cannot be told apart from ordinary text [characters]."""
 
 SECRET_NAME = re.compile(
-    r"token|secret|passw|pwd|key(?!board|word|stone|frame|note|sym)|(?:^|_)sas(?:_|$)|connection|conn_str|credential",
+    r"token|secret|passw|_pwd|key(?!board|word|stone|frame|note|sym)|(?:^|_)sas(?:_|$)|connection|conn_str|credential",
     re.IGNORECASE,
 )
 """Names under which nobody passes anything but a secret."""
