@@ -97,7 +97,7 @@ def mirror(container: "Container", wanted: Callable[[str], bool] = lambda _: Tru
             raise RecordError(f"{container.url} holds no archive: no {SEGMENTS} is there")
         runs = [n for n in names if not n.startswith(SEGMENTS) and (n.count("/") != 2 or wanted(n))]
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(lambda name: _write(archive, name, container.read(name)), runs))
+            list(pool.map(lambda name: _fetch(archive, name, container), runs))
         (archive / ledger.NAME).write_bytes(_join(container, names))
         yield archive
 
@@ -148,13 +148,12 @@ def _put_run(folder: Path, store: _Store) -> None:
         store.put(f"{place}/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
 
-def _write(archive: Path, name: str, content: bytes) -> None:
-    """Write a blob where it belongs; a name that leads elsewhere is kept as a stray, for verification to find."""
-    parts = name.split("/")
-    safe = name if all(p not in {"", ".", ".."} and "\\" not in p for p in parts) else quote(name, safe="")
-    path = archive / safe
+def _fetch(archive: Path, name: str, container: "Container") -> None:
+    """Copy a blob to where it belongs; one whose name leads elsewhere leaves a stray, for verification to find."""
+    safe = all(part not in {"", ".", ".."} and "\\" not in part for part in name.split("/"))
+    path = archive / (name if safe else f"stray {quote(name, safe='')}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    path.write_bytes(container.read(name) if safe else b"")
 
 
 def _join(container: "Container", names: Iterable[str]) -> bytes:
