@@ -47,7 +47,7 @@ class Entry:
 
     def line(self) -> bytes:
         """The line as it stands in the ledger; fields that say nothing are left out."""
-        said = {k: v for k, v in asdict(self).items() if v or k == "seq"}
+        said = {k: v for k, v in vars(self).items() if v or k == "seq"}
         return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
     @property
