@@ -126,11 +126,11 @@ def test_another_archives_ledger_is_refused(url, archive, tmp_path):
 
 def test_what_is_open_quarantined_or_altered_stays_at_home(url, archive):
     """Only sealed, sound runs that hold no secret leave the machine; the others are told of."""
+    altered = next(archive.glob("2*/*"))
     folder, _ = open_run(archive)
     leaky, record = open_run(archive)
     (leaky / "leak.txt").write_text("Authorization: Bearer " + "a" * 30)
     custody.end_run(leaky, record.ended(Outcome.HELD, "it leaked"))
-    altered = next(archive.glob("2*/*"))
     altered.chmod(0o755)
     (altered / "run.json").chmod(0o644)
     (altered / "run.json").write_text("{}")
