@@ -34,7 +34,7 @@ from opslib.evidence.index import Query, find
 from opslib.evidence.journal import NAME as JOURNAL
 from opslib.evidence.keys import SIGNING_VARIABLES
 from opslib.evidence.notebook import NAME as NOTEBOOK
-from opslib.evidence.notebook import SCHEME, NotebookFile, failing_cell
+from opslib.evidence.notebook import SCHEME, NotebookFile, failing_cell, merge_streams
 from opslib.evidence.provenance import find_commit
 from opslib.evidence.record import Record, Request, read_record
 from opslib.evidence.redact import PIPE_VARIABLE
@@ -286,7 +286,10 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: _Watch) -> 
         def execute_cell(self, cell: Any, cell_index: int, **kwargs: Any) -> Any:
             if watch.stop_reason:
                 raise InterruptedError(watch.stop_reason)
-            return super().execute_cell(cell, cell_index, **kwargs)
+            try:
+                return super().execute_cell(cell, cell_index, **kwargs)
+            finally:
+                cell["outputs"] = merge_streams(cell.get("outputs", []))
 
     class WatchedEngine(Engine):  # type: ignore[misc]
         @classmethod
@@ -299,7 +302,6 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: _Watch) -> 
                     kernel_name=kernel_name,
                     startup_timeout=60,
                     timeout=None,
-                    coalesce_streams=True,
                     config=ipc,
                 )
                 try:

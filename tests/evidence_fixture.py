@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from opslib.evidence.archive import new_folder
 from opslib.evidence.custody import begin_run, end_run
@@ -45,7 +46,8 @@ def open_run(archive: Path, runbook: str = "canary", endpoint: str = "fraud", **
 def make_run(archive: Path, outcome: Outcome = Outcome.SUCCEEDED, reason: str = "done", **fields: Any) -> Path:
     """Begin, write and end one run."""
     folder, record = open_run(archive, **fields)
-    end_run(folder, record.ended(outcome, reason))
+    with mock.patch("opslib.evidence.report.render", return_value="<!DOCTYPE html><title>a report</title>"):
+        end_run(folder, record.ended(outcome, reason))
     return folder
 
 

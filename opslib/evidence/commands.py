@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -88,7 +88,7 @@ def _add_archive(word: Any) -> None:
 
 
 def _runs(arguments: argparse.Namespace) -> int:
-    with _archive(arguments, whole=False) as archive:
+    with _archive(arguments, _needed(arguments)) as archive:
         if arguments.action == "show":
             return _show(archive, arguments)
         return _export(archive, arguments) if arguments.action == "export" else _list(archive, arguments)
@@ -151,7 +151,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from opslib.evidence.verify import verify  # noqa: PLC0415
 
     try:
-        with _archive(arguments, whole=True) as archive:
+        with _archive(arguments) as archive:
             path = archive
             if arguments.path:
                 given = Path(arguments.path)
@@ -179,7 +179,7 @@ def _seal(arguments: argparse.Namespace) -> int:
     from opslib.evidence.archive import find_run  # noqa: PLC0415
     from opslib.evidence.custody import end_left_open  # noqa: PLC0415
 
-    with _archive(arguments, whole=False) as archive:
+    with _archive(arguments) as archive:
         sealed = end_left_open(find_run(archive, arguments.name))
     print(f"{sealed.record.run_id}: sealed as {sealed.record.outcome}; {sealed.record.reason}")
     print(sealed.notice or f"seal {sealed.attestation_sha256}")
@@ -191,7 +191,7 @@ def _publish(arguments: argparse.Namespace) -> int:
     from opslib.evidence.archive import find_run  # noqa: PLC0415
     from opslib.evidence.publish import publish  # noqa: PLC0415
 
-    with _archive(arguments, whole=False) as archive, open_container(arguments.to) as container:
+    with _archive(arguments) as archive, open_container(arguments.to) as container:
         folders = [find_run(archive, name) for name in arguments.names]
         published = publish(archive, folders, container)
     print(f"{published.uploaded} files uploaded, {published.present} there already, all verified: {arguments.to}")
@@ -201,8 +201,8 @@ def _publish(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _archive(arguments: argparse.Namespace, *, whole: bool) -> Iterator[Path]:
-    """The local archive, or a copy of a published one; `whole` with every file, else what lists and shows need."""
+def _archive(arguments: argparse.Namespace, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[Path]:
+    """The local archive, or a copy of a published one with the files of runs that are wanted."""
     from opslib.evidence.archive import find_archive  # noqa: PLC0415
 
     if not getattr(arguments, "url", ""):
@@ -211,8 +211,17 @@ def _archive(arguments: argparse.Namespace, *, whole: bool) -> Iterator[Path]:
     from opslib.azure.blobs import open_container  # noqa: PLC0415
     from opslib.evidence.publish import mirror  # noqa: PLC0415
 
-    with open_container(arguments.url) as container, mirror(container, whole=whole) as archive:
+    with open_container(arguments.url) as container, mirror(container, wanted) as archive:
         yield archive
+
+
+def _needed(arguments: argparse.Namespace) -> Callable[[str], bool]:
+    """Which files of published runs a word needs: a list needs the records only."""
+    if arguments.action == "show":
+        return lambda name: str(arguments.name) in name
+    return lambda name: (
+        name.endswith("/run.json") or (arguments.action == "export" and name.endswith("/notebook.ipynb"))
+    )
 
 
 def _query(arguments: argparse.Namespace, limit: int) -> Any:

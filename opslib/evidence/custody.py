@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from opslib.errors import RecordError
@@ -199,11 +200,6 @@ def left_open(archive: Path) -> list[tuple[ledger.Entry, bool]]:
     return [(entry, is_held(archive / entry.folder)) for entry in ledger.open_runs(archive)]
 
 
-def has_record(folder: Path) -> bool:
-    """Whether a run got as far as its first record."""
-    return (folder / RECORD).is_file()
-
-
 def end_left_open(folder: Path) -> Sealed:
     """End and seal a run in the place of whoever began it: a notebook run by hand, or a runner that died.
 
@@ -212,11 +208,22 @@ def end_left_open(folder: Path) -> Sealed:
     Raises
     ------
     RecordError
-        If the process that runs it is alive, or nothing is left of it.
+        If the process that runs it is alive, or the ledger does not know it.
     """
     if is_held(folder):
         raise RecordError(f"{folder.name} is under way: its process is alive. Let it end, or stop it")
-    record = read_record(folder)
+    record = read_record(folder) if (folder / RECORD).exists() else _bare_record(folder)
     if record.outcome is None or record.finished_at is None:
         record = record.ended(Outcome.ABORTED, "it never recorded an end: its process died, or left it open")
     return end_run(folder, record)
+
+
+def _bare_record(folder: Path) -> Record:
+    """What the ledger knows of a run that died before its first record."""
+    entry = ledger.find_entries(archive_of(folder), folder.name).get(ledger.STARTED)
+    if entry is None:
+        raise RecordError(
+            f"{folder.name} is not in the ledger {archive_of(folder) / ledger.NAME}: it was never begun"
+        )
+    record = Record(folder.name, "", "", {}, datetime.fromisoformat(entry.at))
+    return replace(record, seq=entry.seq, previous_sha256=entry.prev, started_sha256=entry.sha256)

@@ -60,8 +60,9 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 _SCHEMA = f"""
 CREATE TABLE runs ({COLUMNS[0]} TEXT PRIMARY KEY, {", ".join(COLUMNS[1:])}) WITHOUT ROWID;
-CREATE INDEX by_endpoint ON runs (endpoint COLLATE NOCASE, run);
-CREATE INDEX by_outcome ON runs (outcome, run);
+CREATE INDEX by_endpoint ON runs (endpoint COLLATE NOCASE, started_at);
+CREATE INDEX by_outcome ON runs (outcome, started_at);
+CREATE INDEX by_time ON runs (started_at);
 CREATE TABLE place (read_bytes INTEGER, head TEXT);
 INSERT INTO place VALUES (0, '{ledger.GENESIS}');
 PRAGMA user_version = {VERSION};
@@ -74,7 +75,7 @@ def find(archive: Path, query: Query | None = None) -> tuple[list[Row], int]:
     with _opened(archive) as connection:
         where, values = _conditions(query)
         (total,) = connection.execute(f"SELECT count(*) FROM runs {where}", values).fetchone()  # noqa: S608
-        text = f"SELECT {', '.join(COLUMNS)} FROM runs {where} ORDER BY run DESC"  # noqa: S608 - columns are ours
+        text = f"SELECT {', '.join(COLUMNS)} FROM runs {where} ORDER BY started_at DESC, run DESC"  # noqa: S608 - columns are ours
         rows = connection.execute(f"{text} LIMIT ?", [*values, query.limit or -1]).fetchall()
     return [_row(row) for row in rows], total
 

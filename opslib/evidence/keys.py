@@ -74,7 +74,7 @@ def list_key(archive: Path, key: SigningKey) -> str:
     from opslib.evidence.record import write_atomically  # noqa: PLC0415 - record imports what imports this
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, public_pem(key.private.public_key()))
+    write_atomically(path, public_pem(key.private.public_key()), redacted=False, drafts=archive)
     return (
         f"runs are now signed by {key.id[:16]} ({key.origin}). Its public part is {path}: keep a copy where those "
         "who can write to the archive cannot, and verify with it (opslib verify --keys FILE)"
@@ -89,6 +89,7 @@ def read_public_keys(paths: Iterable[Path]) -> dict[str, "Ed25519PublicKey"]:
     RecordError
         If a file cannot be read or holds anything but Ed25519 public keys.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
 
@@ -97,7 +98,7 @@ def read_public_keys(paths: Iterable[Path]) -> dict[str, "Ed25519PublicKey"]:
         for pem in _split(_read(path)):
             try:
                 key = load_pem_public_key(pem)
-            except ValueError as error:
+            except (ValueError, UnsupportedAlgorithm) as error:
                 raise RecordError(f"{path} does not hold public keys in PEM: {error}") from error
             if not isinstance(key, Ed25519PublicKey):
                 raise RecordError(f"{path} holds a {type(key).__name__}; expected Ed25519 public keys")
@@ -131,12 +132,13 @@ def public_pem(key: "Ed25519PublicKey") -> str:
 
 
 def _load(pem: bytes, origin: str) -> SigningKey:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
     try:
         private = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise RecordError(
             f"the signing key ({origin}) cannot be used: expected an unencrypted PKCS#8 PEM, as "
             f"`openssl genpkey -algorithm ed25519` makes it: {error}"

@@ -47,7 +47,7 @@ class Entry:
 
     def line(self) -> bytes:
         """The line as it stands in the ledger; fields that say nothing are left out."""
-        said = {k: v for k, v in asdict(self).items() if v or k == "seq"}
+        said = {k: v for k, v in vars(self).items() if v or k == "seq"}
         return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
     @property
@@ -187,7 +187,8 @@ def write_checkpoint(archive: Path, key: SigningKey) -> Path:
         )
         path = folder / checkpoint.name
         if not path.exists():
-            write_atomically(path, dsse.sign(json.dumps(asdict(checkpoint)).encode(), CHECKPOINT_TYPE, key))
+            signed = dsse.sign(json.dumps(asdict(checkpoint)).encode(), CHECKPOINT_TYPE, key)
+            write_atomically(path, signed, redacted=False, drafts=archive)
             path.chmod(0o444)
     return path
 

@@ -1,8 +1,9 @@
 """The executed notebook on disk: written whole or not at all, and without a known secret, at every save."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from opslib.evidence.record import write_atomically
 
@@ -42,6 +43,21 @@ class NotebookFile:
     def pretty_path(self, path: str) -> str:
         """A path as a person knows it."""
         return str(_plain(path))
+
+
+def merge_streams(outputs: Sequence[Any]) -> list[Any]:
+    """Join what a cell printed piece by piece, so that a secret cannot stand in two pieces of it.
+
+    nbclient's `coalesce_streams` does it too, but its regular expressions take minutes for one line of a megabyte.
+    """
+    merged: list[Any] = []
+    for output in outputs:
+        last = merged[-1] if merged else None
+        if last and "stream" == last["output_type"] == output["output_type"] and last["name"] == output["name"]:
+            last["text"] += output["text"]
+        else:
+            merged.append(output)
+    return merged
 
 
 def failing_cell(path: Path) -> str:

@@ -146,7 +146,9 @@ def read_record(folder: Path) -> Record:
         raise RecordError(f"{path} is not the record of a run: {error}") from error
 
 
-def write_atomically(path: Path, content: str | bytes, *, redacted: bool = True) -> None:
+def write_atomically(
+    path: Path, content: str | bytes, *, redacted: bool = True, drafts: Path | None = None
+) -> None:
     """Write a file so that a full disk or a crash leaves the old one, and no secret that is known reaches the disk.
 
     Parameters
@@ -154,12 +156,14 @@ def write_atomically(path: Path, content: str | bytes, *, redacted: bool = True)
     redacted
         False for what holds no words but digests and signatures, which masking could only break. Bytes are
         written as they are.
+    drafts
+        Where the draft is written, on the same disk; a crash may leave it there. By default beside the file.
     """
     if isinstance(content, str):
         content = (redact(content) if redacted else content).encode("utf-8", "backslashreplace")
     draft: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=".", delete=False) as file:
+        with tempfile.NamedTemporaryFile("wb", dir=drafts or path.parent, prefix=".draft-", delete=False) as file:
             draft = Path(file.name)
             file.write(content)
             file.flush()

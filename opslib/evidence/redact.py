@@ -22,7 +22,7 @@ MIN_LENGTH = 8
 """A shorter value cannot be told apart from ordinary text [characters]."""
 
 SECRET_NAME = re.compile(
-    r"token|secret|passw|pwd|key(?!board|word|stone|frame|note|sym)|(?:^|_)sas(?:_|$)|connection|conn_str|credential",
+    r"token|secret|passw|_pwd|key(?!board|word|stone|frame|note|sym)|(?:^|_)sas(?:_|$)|connection|conn_str|credential",
     re.IGNORECASE,
 )
 """Names under which nobody passes anything but a secret."""
@@ -59,8 +59,8 @@ class Redactor:
         if wanted <= self._values:
             return
         self._values |= wanted
-        forms = {form for value in self._values for form in encodings(value)}
-        self._regex = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
+        values = sorted(self._values, key=len, reverse=True)
+        self._regex = re.compile("|".join(dict.fromkeys(form for value in values for form in encodings(value))))
 
     def redact(self, text: str) -> str:
         """Mask every registered value, in every encoding."""
@@ -120,14 +120,18 @@ def mask_patterns(text: str) -> str:
 
 
 def encodings(value: str) -> Iterator[str]:
-    """The forms in which a value may stand in a file."""
+    """The forms in which a value may stand in a file, each as a regular expression, the longest first."""
     raw = value.encode()
-    plain = {value, repr(value)[1:-1], html.escape(value), html.escape(value, quote=False)}
-    plain |= {quote(value, safe=""), quote(value), quote_plus(value), raw.hex(), raw.hex().upper()}
-    plain |= {re.sub(r"%..", lambda m: m[0].lower(), form) for form in plain if "%" in form}
-    plain |= {html.escape(value).replace("&#x27;", "&#39;")}
-    for form in plain | set(_base64(raw)):
-        yield from _in_json(form)
+    forms = {
+        value,
+        html.escape(value),
+        html.escape(value, quote=False),
+        html.escape(value).replace("&#x27;", "&#39;"),
+    }
+    forms |= {quote(value, safe=""), quote(value), quote_plus(value), raw.hex(), raw.hex().upper(), *_base64(raw)}
+    forms |= {re.sub(r"%..", lambda m: m[0].lower(), form) for form in forms if "%" in form}
+    for form in sorted(forms, key=len, reverse=True):
+        yield "".join(map(_however_escaped, form))
 
 
 def _base64(raw: bytes) -> Iterator[str]:
@@ -140,11 +144,31 @@ def _base64(raw: bytes) -> Iterator[str]:
             yield from {core, core.replace("+", "-").replace("/", "_"), quote(core, safe="")}
 
 
-def _in_json(form: str) -> Iterator[str]:
-    """A form as it is, in JSON, and in JSON that stands in JSON."""
-    for escape in (True, False):
-        once = json.dumps(form, ensure_ascii=escape)[1:-1]
-        yield from (form, once, json.dumps(once, ensure_ascii=escape)[1:-1])
+@cache
+def _however_escaped(character: str) -> str:
+    """A character as JSON or Python write it, JSON in JSON in a notebook too: any number of backslashes."""
+    escaped = re.escape(character)
+    code = (
+        f"(?i:u{ord(character):04x}|x{ord(character):02x})" if ord(character) < 0x10000 else _surrogates(character)
+    )
+    if character == "\\":
+        return r"\\+(?:u005c|x5c)?"
+    if character in _CONTROLS:
+        return rf"(?:{escaped}|\\+(?:{_CONTROLS[character]}|{code}))"
+    if character in "\"'/":
+        return rf"(?:\\*{escaped}|\\+{code})"
+    if character in "<>&" or ord(character) > 126 or ord(character) < 32:
+        return rf"(?:{escaped}|\\+{code})"
+    return escaped
+
+
+_CONTROLS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
+
+
+def _surrogates(character: str) -> str:
+    """A character beyond the first plane, as JSON writes it: a pair."""
+    pair = character.encode("utf-16-be")
+    return rf"(?i:u{pair[:2].hex()}\\+u{pair[2:].hex()}|U{ord(character):08x})"
 
 
 def _mask(match: "re.Match[str]") -> str:

@@ -41,7 +41,7 @@ def stamp(checkpoint: Path) -> None:
 
         request = TimestampRequestBuilder().data(checkpoint.read_bytes())
         asked = request.hash_algorithm(HashAlgorithm.SHA256).build()
-        write_atomically(path, fetch_token(url, asked.as_bytes()))
+        write_atomically(path, fetch_token(url, asked.as_bytes()), drafts=checkpoint.parent.parent)
         path.chmod(0o444)
 
 

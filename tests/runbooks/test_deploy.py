@@ -6,6 +6,8 @@ import nbformat
 import pytest
 
 from opslib.errors import ParameterError
+from opslib.evidence.findings import State
+from opslib.evidence.verify import verify
 from opslib.model import Outcome
 
 
@@ -17,7 +19,9 @@ def test_passes_a_deployment_that_answers(world):
     assert endpoint.find("green").ready
     assert endpoint.traffic == {"blue": 100}
     files = {path.name for path in folder.iterdir()}
-    assert files == {"run.json", "journal.jsonl", "notebook.ipynb", "kernel.log", "before.json", "after.json"}
+    told = {"run.json", "journal.jsonl", "notebook.ipynb", "kernel.log", "before.json", "after.json", "plan.json"}
+    assert files == told | {"decisions.jsonl", "report.html", "attestation.dsse.json"}
+    assert verify(world.runs).state is State.SOUND
     before, after = (json.loads((folder / f"{name}.json").read_text()) for name in ("before", "after"))
     assert [d["name"] for d in before["deployments"]] == ["blue"]
     assert [d["name"] for d in after["deployments"]] == ["blue", "green"]

@@ -1,0 +1,107 @@
+"""A container of blobs to which files are added and never changed: create-only writes, read back.
+
+An immutable container (time-based retention or legal hold) takes exactly such writes. Source:
+https://learn.microsoft.com/azure/storage/blobs/immutable-container-level-worm-policies.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError as CoreError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError
+
+from opslib.errors import AzureError, ParameterError, RecordError
+
+if TYPE_CHECKING:
+    from azure.storage.blob import ContainerClient
+
+
+class Container:
+    """One container; `url` is its address without credentials."""
+
+    def __init__(self, client: "ContainerClient", url: str) -> None:
+        self._client = client
+        self.url = url
+
+    def sizes(self, prefix: str = "") -> Mapping[str, tuple[int, bytes]]:
+        """Size and MD5 (empty where the service keeps none) of every blob whose name begins so."""
+        with _mapped(f"list {self.url}"):
+            blobs = self._client.list_blobs(name_starts_with=prefix or None)
+            return {b.name: (int(b.size or 0), bytes(b.content_settings.content_md5 or b"")) for b in blobs}
+
+    def read(self, name: str) -> bytes:
+        """Read a whole blob."""
+        with _mapped(f"read {self.url}/{name}"):
+            return bytes(self._client.download_blob(name).readall())
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Create a blob, read it back, and say whether it is new.
+
+        Raises
+        ------
+        RecordError
+            If there is another blob of that name, or what is read back is not what was sent.
+        """
+        new = True
+        with _mapped(f"create {self.url}/{name}"):
+            try:
+                self._client.upload_blob(name, content, overwrite=False, validate_content=True)
+            except ResourceExistsError:
+                new = False  # or our own first attempt, whose answer was lost
+        seen = self.read(name)
+        if seen != content:
+            raise RecordError(
+                f"{self.url}/{name} holds other bytes ({_short(seen)}, expected {_short(content)}): it was "
+                "published from another archive, or altered. Nothing was overwritten"
+            )
+        return new
+
+
+@contextmanager
+def open_container(url: str, credential: TokenCredential | None = None) -> Iterator[Container]:
+    """Open a container with `DefaultAzureCredential`.
+
+    Raises
+    ------
+    ParameterError
+        If the address holds a secret (a SAS) or is none.
+    """
+    parts = urlsplit(url)
+    if (
+        parts.scheme != "https"
+        or parts.query
+        or len(parts.path.strip("/").split("/")) > 2
+        or not parts.path.strip("/")
+    ):
+        raise ParameterError(
+            "expected https://ACCOUNT.blob.core.windows.net/CONTAINER, without a query: opslib signs in as you "
+            f"(DefaultAzureCredential), got https://{parts.netloc.split('@')[-1]}{parts.path}"
+        )
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - only where something is published
+    from azure.storage.blob import ContainerClient  # noqa: PLC0415
+
+    address = url.rstrip("/")
+    with ContainerClient.from_container_url(address, credential=credential or DefaultAzureCredential()) as client:
+        yield Container(client, address)
+
+
+@contextmanager
+def _mapped(what: str) -> Iterator[None]:
+    """Turn azure-core's errors into ours."""
+    try:
+        yield
+    except ResourceExistsError:
+        raise
+    except HttpResponseError as error:
+        code = str(getattr(error, "error_code", "") or "")
+        raise AzureError(f"{what}: {error.status_code} {code} {error.reason}", error.status_code, code) from error
+    except CoreError as error:
+        raise AzureError(f"{what}: {error.message}") from error
+
+
+def _short(content: bytes) -> str:
+    return f"{len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()[:12]}"

@@ -1,0 +1,175 @@
+"""Off the machine: sealed runs go to a container once and for ever, and are read from there like a local archive.
+
+Everything is created and nothing overwritten. The ledger, which grows, goes there in segments
+(``LEDGER/000001-000042.jsonl``). The order is: keys and ledger, runs (each with its seal last), checkpoints. So a
+copy that broke off is incomplete, never unsound, and doing it again goes on where it stopped.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from opslib.errors import RecordError
+from opslib.evidence import dsse, ledger, seal
+from opslib.evidence import keys as keyring
+from opslib.evidence.verify_run import verify_run
+
+if TYPE_CHECKING:
+    from opslib.azure.blobs import Container
+
+SEGMENTS = "LEDGER/"
+THREADS = 8
+
+
+@dataclass
+class Published:
+    """What a publication did; `left_out` says which runs were not published and why."""
+
+    uploaded: int = 0
+    present: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Store:
+    """A container and what it held when we began."""
+
+    container: "Container"
+    there: Mapping[str, tuple[int, bytes]]
+    published: Published
+
+    def put(self, name: str, content: bytes) -> None:
+        """Create a blob; one that is there with the same digest is left alone."""
+        if self.there.get(name) == (len(content), hashlib.md5(content, usedforsecurity=False).digest()):
+            self.published.present += 1
+        elif self.container.create(name, content):
+            self.published.uploaded += 1
+        else:
+            self.published.present += 1
+
+
+def publish(archive: Path, folders: Sequence[Path], container: "Container") -> Published:
+    """Copy sealed runs to a container.
+
+    Parameters
+    ----------
+    archive
+        The archive they stand in.
+    folders
+        Which runs; none means all that are sealed and not quarantined.
+    container
+        Where to.
+
+    Raises
+    ------
+    RecordError
+        If the container holds the ledger of another archive, or other bytes under one of our names.
+    """
+    store = _Store(container, container.sizes(), Published())
+    for path in sorted((archive / keyring.FOLDER).glob("*.pem")):
+        store.put(f"{keyring.FOLDER}/{path.name}", path.read_bytes())
+    marks = ledger.checkpoints(archive)
+    lines = _put_ledger(archive, store)
+    keys = keyring.read_public_keys(sorted((archive / keyring.FOLDER).glob("*.pem")))
+    for folder in _wanted(archive, folders, keys, store.published):
+        _put_run(folder, store)
+    for path in marks:
+        if int(path.name.split(".")[0]) <= lines:
+            for file in (path, path.with_name(f"{path.name.split('.')[0]}.tsr")):
+                if file.exists():
+                    store.put(f"{ledger.CHECKPOINTS}/{file.name}", file.read_bytes())
+    return store.published
+
+
+@contextmanager
+def mirror(container: "Container", wanted: Callable[[str], bool] = lambda _: True) -> Iterator[Path]:
+    """Copy a published archive into a folder for a while; of the runs, only files whose names are wanted."""
+    with tempfile.TemporaryDirectory(prefix="opslib-published-") as scratch:
+        archive = Path(scratch)
+        names = list(container.sizes())
+        if not any(name.startswith(SEGMENTS) for name in names):
+            raise RecordError(f"{container.url} holds no archive: no {SEGMENTS} is there")
+        runs = [n for n in names if not n.startswith(SEGMENTS) and (n.count("/") != 2 or wanted(n))]
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda name: _fetch(archive, name, container), runs))
+        (archive / ledger.NAME).write_bytes(_join(container, names))
+        yield archive
+
+
+def _put_ledger(archive: Path, store: _Store) -> int:
+    """Publish the lines that are not there yet; return how many are there then."""
+    local = [e.line() for e in ledger.read_ledger(archive)]
+    segments = sorted(name for name in store.there if name.startswith(SEGMENTS))
+    there = max((_last(name) for name in segments), default=0)
+    for name in (n for n in segments if _last(n) == there):
+        content = store.container.read(name)
+        if b"".join(local[_first(name) - 1 : there]) != content:
+            raise RecordError(
+                f"{store.container.url} holds the ledger of another archive: {name} differs from the lines here. "
+                "Publish to a container of its own, or verify both"
+            )
+    if len(local) > there:
+        store.put(f"{SEGMENTS}{there + 1:06d}-{len(local):06d}.jsonl", b"".join(local[there:]))
+    return len(local)
+
+
+def _wanted(archive: Path, folders: Sequence[Path], keys: dsse.PublicKeys, published: Published) -> Iterator[Path]:
+    """The runs that may be published; the others are told of."""
+    lines: dict[str, dict[str, ledger.Entry]] = {}
+    for entry in ledger.read_ledger(archive):
+        lines.setdefault(entry.run, {})[entry.event] = entry
+    chosen = {folder.name for folder in folders} or lines.keys()
+    for run in sorted(chosen):
+        told = lines.get(run, {})
+        if ledger.FINISHED not in told:
+            published.left_out.append(f"{run}: it is not sealed")
+        elif told[ledger.FINISHED].quarantined:
+            published.left_out.append(f"{run}: it is quarantined, it looked as if it held a secret")
+        else:
+            folder = archive / told[ledger.STARTED].folder
+            wrong = next(verify_run(folder, keys, told), None) if folder.is_dir() else "it is not here"
+            if wrong is None:
+                yield folder
+            else:
+                published.left_out.append(f"{run}: {wrong}")
+
+
+def _put_run(folder: Path, store: _Store) -> None:
+    """Copy one run, its seal last: with it, all is there."""
+    place = f"{folder.parent.name}/{folder.name}"
+    files = sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: (p.name == seal.NAME, p.name))
+    for path in files:
+        store.put(f"{place}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+
+
+def _fetch(archive: Path, name: str, container: "Container") -> None:
+    """Copy a blob to where it belongs; one whose name leads elsewhere leaves a stray, for verification to find."""
+    safe = all(part not in {"", ".", ".."} and "\\" not in part for part in name.split("/"))
+    path = archive / (name if safe else f"stray {quote(name, safe='')}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(container.read(name) if safe else b"")
+
+
+def _join(container: "Container", names: Iterable[str]) -> bytes:
+    """Put the segments together; of two that overlap, what is new in the later."""
+    lines: list[bytes] = []
+    for name in sorted(n for n in names if n.startswith(SEGMENTS)):
+        first, content = _first(name), container.read(name).splitlines(keepends=True)
+        if first > len(lines) + 1:
+            break
+        lines += content[len(lines) + 1 - first :]
+    return b"".join(lines)
+
+
+def _first(segment: str) -> int:
+    return int(Path(segment).stem.split("-")[0])
+
+
+def _last(segment: str) -> int:
+    return int(Path(segment).stem.split("-")[1])

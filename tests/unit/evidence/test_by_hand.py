@@ -1,0 +1,49 @@
+"""A notebook that somebody runs by hand in JupyterLab: known to the ledger, sealed when they have finished."""
+
+import os
+import subprocess
+import sys
+
+from notebook_fixture import RECORD
+
+from opslib.evidence import custody, ledger
+from opslib.evidence.findings import State
+from opslib.evidence.record import read_record
+from opslib.evidence.verify import verify
+from opslib.model import Outcome
+
+BY_HAND = f"""
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from opslib.change.run import _begun
+from opslib.evidence.archive import new_folder
+from opslib.evidence.custody import release
+from opslib.parameters import RollbackParameters
+folder = new_folder(Path("runs"), "rollback", "fraud")
+_begun(RollbackParameters.check({{"endpoint": "fraud"}}), folder)
+os.environ["OPSLIB_RUN_FOLDER"] = str(folder)
+{RECORD}
+"""
+
+
+def test_a_run_by_hand_is_begun_in_the_ledger_and_sealed_afterwards(tmp_path):
+    """The kernel never signs: `opslib seal` does, once the kernel has gone."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", BY_HAND], cwd=tmp_path, check=True, env=environment)
+    runs = tmp_path / "runs"
+    ((entry, alive),) = custody.left_open(runs)
+    assert not alive
+    assert verify(runs).state is State.INCOMPLETE
+    assert not (runs / "KEYS").exists()
+    done = subprocess.run(
+        [sys.executable, "-m", "opslib", "seal", entry.run],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "sealed as succeeded" in done.stdout
+    assert read_record(runs / entry.folder).outcome is Outcome.SUCCEEDED
+    assert [e.event for e in ledger.read_ledger(runs)] == ["started", "finished"]
+    assert verify(runs).state is State.SOUND

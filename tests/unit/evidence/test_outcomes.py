@@ -1,0 +1,223 @@
+"""However a notebook ends, the runner's own record says so: outcome, exit code, ledger, seal; not papermill.
+
+The cases are those in which papermill alone writes "completed" or leaves nothing to read.
+"""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from awaiting import wait_until
+from jupyter_client.kernelspec import get_kernel_spec
+from notebook_fixture import RECORD, outputs, write_runbook
+
+from opslib import cli
+from opslib.errors import RecordError
+from opslib.evidence import custody, ledger
+from opslib.evidence import notebook as notebooks
+from opslib.evidence.findings import State
+from opslib.evidence.record import Approval, Request, read_record
+from opslib.evidence.verify import verify
+from opslib.model import Outcome
+from opslib.runbook import execute
+
+KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+HANG = "import time\nfor _ in range(600): time.sleep(0.1)"
+STUBBORN = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('never mind')"
+
+CASES = {
+    "reaches its end": ([RECORD], Outcome.SUCCEEDED, "", ""),
+    "a cell raises": (["1 / 0", RECORD], Outcome.FAILED, "ZeroDivisionError", "step0"),
+    "a cell raises after the record": ([RECORD, "1 / 0"], Outcome.FAILED, "ZeroDivisionError", "step1"),
+    "the kernel is killed": ([KILL, RECORD], Outcome.ABORTED, "DeadKernelError", "step0"),
+    "the kernel is killed in the last cell": ([RECORD, KILL], Outcome.ABORTED, "DeadKernelError", "step1"),
+    "it hangs": ([HANG, RECORD], Outcome.ABORTED, "did not end within 3 s", "step0"),
+    "it catches the interrupt": ([STUBBORN, RECORD], Outcome.ABORTED, "did not end within 3 s", ""),
+    "sys.exit(0)": (["import sys; sys.exit(0)", RECORD], Outcome.FAILED, "stopped early", "step0"),
+    "sys.exit(0) after the record": (
+        [RECORD, "import sys; sys.exit(0)", "1"],
+        Outcome.FAILED,
+        "stopped early",
+        "step1",
+    ),
+    "it records nothing": (["1 + 1"], Outcome.FAILED, "without recording an outcome", ""),
+}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_runner_says_truly_how_it_ended(case, tmp_path):
+    """Outcome, reason, exit code, failing cell, ledger and seal agree; the notebook can be read."""
+    cells, outcome, said, cell = CASES[case]
+    write_runbook(tmp_path, *cells)
+    folder, record = execute(
+        "rollback", {"endpoint": "fraud"}, tmp_path / "runs", timeout_s=3.0 if "3 s" in said else 60
+    )
+    assert record.outcome is outcome, record.reason
+    assert said in record.reason
+    assert record.exit_code == outcome.exit_code
+    assert cell in record.failing_cell
+    assert read_record(folder) == record
+    assert [e.outcome for e in ledger.read_ledger(tmp_path / "runs")] == ["", outcome]
+    assert verify(tmp_path / "runs").state is State.SOUND
+    assert nbformat.read(folder / "notebook.ipynb", as_version=4).cells
+    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_an_expected_exception_is_still_no_success(tmp_path):
+    """The tag ``raises-exception`` lets papermill go on; the run has an error in it all the same."""
+    write_runbook(tmp_path, "1 / 0", RECORD, tags=("raises-exception",))
+    _, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
+    assert record.outcome is Outcome.FAILED
+
+
+def test_an_unknown_parameter_leaves_nothing(tmp_path, capsys):
+    """Refused before a kernel is started: exit code 2, no folder, no line in the ledger."""
+    write_runbook(tmp_path, RECORD)
+    assert cli.main(["run", "rollback", "-p", "endpoint=fraud", "-p", "endpiont=x"]) == 2
+    assert "endpiont: unknown" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def start(tmp_path):
+    """A runner in a process of its own, whose notebook hangs."""
+    write_runbook(tmp_path, "print('I hang', flush=True)\n" + HANG, RECORD)
+    command = [sys.executable, "-m", "opslib", "run", "rollback", "-p", "endpoint=fraud", "--runs", "runs"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_until(lambda: list((tmp_path / "runs").glob("2*/*/notebook.ipynb")))
+    (folder,) = (tmp_path / "runs").glob("2*/*")
+    wait_until(lambda: '"start_time"' in (folder / "notebook.ipynb").read_text().split("I hang")[0])
+    return process, folder
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_runner_ends_its_run_in_order(tmp_path, signum):
+    """A cancelled pipeline and Ctrl-C: exit code 5, aborted, sealed."""
+    process, folder = start(tmp_path)
+    process.send_signal(signum)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 5, output
+    record = read_record(folder)
+    assert record.outcome is Outcome.ABORTED
+    assert signum.name in record.reason
+    assert verify(tmp_path / "runs").state is State.SOUND
+
+
+def test_a_killed_runner_leaves_an_open_run_that_everybody_sees(tmp_path, capsys):
+    """Started and never finished: listed as incomplete, verified as incomplete (2), until somebody ends it."""
+    process, folder = start(tmp_path)
+    assert custody.is_held(folder)
+    process.kill()
+    process.communicate(timeout=60)
+    runs = tmp_path / "runs"
+    assert [e.event for e in ledger.read_ledger(runs)] == [ledger.STARTED]
+    assert cli.main(["runs", "--runs", "runs"]) == 0
+    assert capsys.readouterr().out.startswith("incomplete ")
+    assert cli.main(["verify", "--runs", "runs"]) == 2
+    assert "opslib seal" in capsys.readouterr().out
+    assert cli.main(["seal", folder.name, "--runs", "runs"]) == 0
+    assert read_record(folder).outcome is Outcome.ABORTED
+    assert cli.main(["verify", "--runs", "runs"]) == 0
+
+
+def test_a_full_disk_keeps_the_last_good_notebook(tmp_path, monkeypatch):
+    """papermill's own writer would leave half a file of an operation that was already done."""
+    write_runbook(tmp_path, "print('done')", "2", RECORD)
+    real, saves = notebooks.write_atomically, iter(range(1000))
+
+    def fills_up(path, content, **kwargs):
+        if next(saves) > 6:
+            raise RecordError(f"{path} cannot be written: {OSError(errno.ENOSPC, 'No space left on device')}")
+        real(path, content, **kwargs)
+
+    monkeypatch.setattr(notebooks, "write_atomically", fills_up)
+    folder, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
+    assert record.outcome is Outcome.FAILED
+    assert "No space left" in record.reason
+    assert "done" in outputs(folder)
+    assert verify(tmp_path / "runs").state is State.SOUND
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_disk_that_is_really_full_destroys_nothing(tmp_path):
+    """The archive's disk fills up in the middle: not a success, and all that is there can still be read."""
+    disk = tmp_path / "runs"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        write_runbook(tmp_path, "print('done')", "print('x' * 300_000)", RECORD)
+        assert cli.main(["run", "rollback", "-p", "endpoint=fraud", "--runs", str(disk)]) == 1
+        (folder,) = disk.glob("2*/*")
+        assert "done" in outputs(folder)
+        assert json.loads((folder / "run.json").read_text())["runbook"] == "rollback"
+        assert verify(disk).state in {State.INCOMPLETE, State.SOUND}
+    finally:
+        custody.HELD.clear()
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_the_notebook_names_its_kernel_as_installed(tmp_path):
+    """JupyterLab rewrites a file whose kernel has another name, merely because somebody looked."""
+    write_runbook(tmp_path, RECORD)
+    folder, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
+    seen = json.loads((folder / "notebook.ipynb").read_text())["metadata"]
+    assert seen["kernelspec"]["display_name"] == get_kernel_spec("python3").display_name == record.kernel
+    assert seen["papermill"]["output_path"] == str(folder / "notebook.ipynb")
+
+
+def test_the_record_holds_what_a_change_record_needs(tmp_path):
+    """Who asked, who agreed to which plan, who ran it, from which commit, on which versions, at which place."""
+    path = write_runbook(tmp_path, RECORD)
+    for words in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"],
+    ):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    path.write_text(path.read_text() + "\n")
+    request = Request(
+        "CHG-1", "ada", emergency=True, approvals=(Approval("bob", "2026-01-01", "I agree", "0" * 64),)
+    )
+    archive = tmp_path / "runs"
+    first, _ = execute("rollback", {"endpoint": "fraud", "reason": "v2 is out"}, archive, request=request)
+    _, record = execute("rollback", {"endpoint": "fraud"}, archive)
+    told = read_record(first)
+    assert (told.ticket, told.requester, told.emergency, told.approvals) == (
+        "CHG-1",
+        "ada",
+        True,
+        request.approvals,
+    )
+    assert told.parameters["reason"] == "v2 is out"
+    assert len(told.commit) == 40
+    assert told.dirty is True
+    assert told.executor["user"]
+    assert told.host
+    assert {"python", "opslib", "papermill"} <= told.versions.keys()
+    assert (told.seq, record.seq) == (1, 3)
+    assert record.previous_sha256 == list(ledger.read_ledger(archive))[1].sha256
+    assert record.rollback["previous_run"] == told.run_id
+    assert len(told.notebook_sha256) == 64
+
+
+def test_the_kernel_never_has_the_signing_key(tmp_path, monkeypatch):
+    """Its code is what the key attests: the variables are not handed on."""
+    monkeypatch.setenv("OPSLIB_SIGNING_KEY_FILE", str(tmp_path / "key.pem"))
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", tmp_path / "key.pem"], check=True)
+    write_runbook(tmp_path, "import os; print([n for n in os.environ if 'SIGNING' in n])", RECORD)
+    folder, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
+    assert record.outcome is Outcome.SUCCEEDED
+    assert "[]" in outputs(folder)

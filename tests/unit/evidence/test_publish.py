@@ -1,0 +1,186 @@
+"""Off the machine: sealed runs in a real Azurite, created once, never overwritten, read by the same commands."""
+
+import shutil
+
+import pytest
+from azure.storage.blob import ContainerClient
+from azurite_fixture import Ada, running_azurite
+from evidence_fixture import contents, make_archive, make_run, open_run
+
+from opslib import cli
+from opslib.azure.blobs import Container, open_container
+from opslib.errors import AzureError, ParameterError, RecordError
+from opslib.evidence import custody, ledger, seal
+from opslib.evidence.findings import State
+from opslib.evidence.publish import mirror, publish
+from opslib.evidence.verify import verify
+from opslib.model import Outcome
+
+
+@pytest.fixture(scope="module")
+def azurite(tmp_path_factory):
+    with running_azurite(tmp_path_factory.mktemp("azurite")) as running:
+        yield running
+
+
+@pytest.fixture
+def url(azurite, monkeypatch, request):
+    """An empty container, and Ada signed in."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(azurite.certificate))
+    monkeypatch.setattr("azure.identity.DefaultAzureCredential", Ada)
+    address = f"{azurite.url}/c{abs(hash(request.node.nodeid)):x}"
+    with ContainerClient.from_container_url(address, credential=Ada()) as client:
+        client.create_container()
+    return address
+
+
+@pytest.fixture
+def archive(tmp_path):
+    make_archive(tmp_path / "runs", 2)
+    return tmp_path / "runs"
+
+
+def evidence(folder):
+    return {name: content for name, content in contents(folder).items() if not name.startswith(".")}
+
+
+def test_what_was_published_is_the_archive(url, archive):
+    """Every file, byte for byte; the copy verifies like the original, and doing it again does nothing."""
+    with open_container(url) as container:
+        first = publish(archive, [], container)
+        assert first.uploaded == len(evidence(archive))
+        assert (first.present, first.left_out) == (0, [])
+        with mirror(container) as copy:
+            assert evidence(copy) == evidence(archive)
+            assert verify(copy).state is State.SOUND
+        again = publish(archive, [], container)
+    assert (again.uploaded, again.present) == (0, first.uploaded - 1)  # no new line, no segment
+
+
+def test_a_growing_archive_is_published_piece_by_piece(url, archive):
+    """The ledger goes there in segments, each created once; together they are the ledger."""
+    with open_container(url) as container:
+        publish(archive, [], container)
+        for _ in range(2):
+            make_run(archive)
+            publish(archive, [], container)
+        segments = [name for name in container.sizes() if name.startswith("LEDGER/")]
+        assert len(segments) == 3
+        with mirror(container) as copy:
+            assert (copy / ledger.NAME).read_bytes() == (archive / ledger.NAME).read_bytes()
+            assert verify(copy).state is State.SOUND
+
+
+class Breaks(Container):
+    """A container to which the line breaks after so many creations."""
+
+    def __init__(self, whole, count):
+        super().__init__(whole._client, whole.url)
+        self.count = count
+
+    def create(self, name, content):
+        self.count -= 1
+        if self.count < 0:
+            raise AzureError("the line broke")
+        return super().create(name, content)
+
+
+def test_a_broken_publication_is_incomplete_and_goes_on(url, archive):
+    """Broken off at every file in turn: never taken for tampering, finished by doing it again."""
+    whole = len(evidence(archive))
+    with open_container(url) as container:
+        for _ in range(whole):
+            with pytest.raises(AzureError, match="the line broke"):
+                publish(archive, [], Breaks(container, 1))
+            if any(name.startswith("LEDGER/") for name in container.sizes()):
+                with mirror(container) as copy:
+                    state = verify(copy, missing_is_tampered=False).state
+                    left = len(evidence(archive)) - len(evidence(copy))
+                    assert state is State.SOUND if not left else state is not State.SOUND
+            if len(container.sizes()) == whole - 1:
+                break
+        publish(archive, [], container)
+        with mirror(container) as copy:
+            assert verify(copy).state is State.SOUND
+
+
+def test_another_file_under_the_same_name_is_never_overwritten(url, archive):
+    """Somebody put other bytes there: said, with both digests, and left alone."""
+    run = next(archive.glob(f"2*/*/{seal.NAME}"))
+    name = run.relative_to(archive).as_posix()
+    with open_container(url) as container:
+        container.create(name, b"something else")
+        with pytest.raises(RecordError, match="holds other bytes"):
+            publish(archive, [], container)
+        assert container.read(name) == b"something else"
+
+
+def test_another_archives_ledger_is_refused(url, archive, tmp_path):
+    """Two archives cannot share a container: their ledgers are two chains."""
+    make_archive(tmp_path / "other", 1)
+    with open_container(url) as container:
+        publish(tmp_path / "other", [], container)
+        with pytest.raises(RecordError, match="another archive"):
+            publish(archive, [], container)
+
+
+def test_what_is_open_quarantined_or_altered_stays_at_home(url, archive):
+    """Only sealed, sound runs that hold no secret leave the machine; the others are told of."""
+    altered = next(archive.glob("2*/*"))
+    folder, _ = open_run(archive)
+    leaky, record = open_run(archive)
+    (leaky / "leak.txt").write_text("Authorization: Bearer " + "a" * 30)
+    custody.end_run(leaky, record.ended(Outcome.HELD, "it leaked"))
+    altered.chmod(0o755)
+    (altered / "run.json").chmod(0o644)
+    (altered / "run.json").write_text("{}")
+    with open_container(url) as container:
+        published = publish(archive, [], container)
+        names = set(container.sizes())
+    custody.release(folder)
+    assert len(published.left_out) == 3
+    assert {"not sealed" in r or "quarantined" in r or "was changed" in r for r in published.left_out} == {True}
+    assert not any(stay.name in name for name in names for stay in (folder, leaky, altered))
+
+
+def test_the_commands_work_from_there(url, archive, capsys, monkeypatch):
+    """publish, runs, runs show and verify, with nothing local but the program."""
+    run = next(archive.glob("2*/*")).name
+    assert cli.main(["publish", run, "--to", url, "--runs", str(archive)]) == 0
+    assert cli.main(["verify", "--from", url]) == 2
+    assert "it is not here" in capsys.readouterr().out
+    assert cli.main(["publish", "--to", url, "--runs", str(archive)]) == 0
+    capsys.readouterr()
+    shutil.rmtree(archive)
+    assert cli.main(["runs", "--from", url]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert cli.main(["runs", "show", run, "--from", url]) == 0
+    assert run in capsys.readouterr().out
+    assert cli.main(["verify", "--from", url]) == 0
+    assert cli.main(["verify", run, "--from", url]) == 0
+
+
+def test_a_name_that_leads_elsewhere_is_found(url, archive):
+    """A blob whose name would leave the folder is kept as a stray, and told."""
+    with open_container(url) as container:
+        publish(archive, [], container)
+        container.create("2026-11\\..\\..\\evil.txt", b"x")
+        with mirror(container) as copy:
+            assert verify(copy).state is State.TAMPERED
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://a.blob.core.windows.net/c", "https://a.blob.core.windows.net/c?sv=1&sig=hunter2", "c", "https://a/"],
+)
+def test_an_address_with_a_secret_or_without_a_container_is_refused(address):
+    """opslib signs in as you: a SAS has no place on a command line, and is not shown."""
+    with pytest.raises(ParameterError, match="expected https") as caught, open_container(address):
+        pass
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_container_that_is_not_there_is_an_error_of_ours(url):
+    """The service's refusal is told in one line."""
+    with open_container(f"{url}-nowhere") as container, pytest.raises(AzureError, match="404"):
+        container.sizes()

@@ -1,0 +1,165 @@
+"""The redactor: known values in every encoding, and what looks like a secret whoever made it."""
+
+import base64
+import html
+import json
+import urllib.parse
+
+import pytest
+
+from opslib.errors import ParameterError
+from opslib.evidence import channel, redact
+from opslib.parameters import CanaryParameters, RollbackParameters
+
+SECRETS = ["hunter2hunter2", "p<w>\"&'\\\n/?+ ~é" + "x" * 8, "QUJD+/==" * 6, "0123456789abcdef" * 4]
+
+ENCODINGS = {
+    "plain": lambda s: s,
+    "repr": repr,
+    "json": json.dumps,
+    "json, unicode": lambda s: json.dumps(s, ensure_ascii=False),
+    "json in json": lambda s: json.dumps({"a": json.dumps({"b": s})}),
+    "html": html.escape,
+    "html in json": lambda s: json.dumps(html.escape(s)),
+    "url": lambda s: urllib.parse.quote(s, safe=""),
+    "url path": urllib.parse.quote,
+    "form": lambda s: urllib.parse.urlencode({"a": s}),
+    "hex": lambda s: s.encode().hex(),
+    "HEX": lambda s: s.encode().hex().upper(),
+    **{
+        f"base64 at {n}": (lambda s, n=n: base64.b64encode(b"x" * n + s.encode() + b"yz").decode())
+        for n in range(5)
+    },
+    **{
+        f"urlsafe base64 at {n}": (lambda s, n=n: base64.urlsafe_b64encode(b"x" * n + s.encode()).decode())
+        for n in range(3)
+    },
+    "basic authorization": lambda s: base64.b64encode(f"user:{s}".encode()).decode(),
+    "base64 in a url": lambda s: urllib.parse.quote(base64.b64encode(s.encode()).decode(), safe=""),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("secret", SECRETS, ids=range(len(SECRETS)))
+def test_a_known_value_is_masked_in_every_encoding(secret, encoding):
+    """Whatever it is wrapped in, what can be decoded of it again is gone."""
+    redactor = redact.Redactor([secret])
+    encoded = ENCODINGS[encoding](secret)
+    masked = redactor.redact(f"before {encoded} after")
+    assert redact.MASK in masked or masked == "before 0 after"
+    assert masked.startswith("before ")
+    assert masked.endswith(" after")
+    if encoding.count("base64") == 0 and "authorization" not in encoding:
+        assert encoded not in masked
+    else:
+        assert max(map(len, masked.replace(redact.MASK, " ").split())) < 12
+    assert redactor.count >= 1
+
+
+def test_text_without_a_secret_is_left_alone():
+    """A mask that hits ordinary text would destroy evidence."""
+    text = json.dumps({"outcome": "succeeded", "n": 12345678, "hex": "ab" * 40})
+    assert redact.Redactor(SECRETS).redact(text) == text
+    assert redact.looks_leaky(text) == []
+
+
+def test_json_stays_json():
+    """A number that is secret is masked by a number."""
+    masked = redact.Redactor(["1234567890"]).redact('{"a": 1234567890, "b": "1234567890"}')
+    assert json.loads(masked) == {"a": 0, "b": "0"}
+
+
+LEAKY = {
+    "shared access signature": "https://x.blob.core.windows.net/c?sv=1&sig=abcdefghijklmnopqrstuvwx%3D",
+    "JSON web token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJlc2ln",
+    "account key": "DefaultEndpointsProtocol=https;AccountKey=" + "A" * 86 + "==",
+    "bearer token": "Authorization: Bearer abcdefghijklmnopqrstuvwxyz",
+    "private key": "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----",
+}
+
+
+@pytest.mark.parametrize("pattern", LEAKY)
+@pytest.mark.parametrize("wrap", [str, json.dumps], ids=["plain", "json"])
+def test_what_looks_like_a_secret_is_found_and_masked(pattern, wrap):
+    """Patterns catch what nobody registered."""
+    text = wrap(f"it said: {LEAKY[pattern]} and went on")
+    assert pattern in redact.looks_leaky(text)
+    masked = redact.mask_patterns(text)
+    assert redact.looks_leaky(masked) == []
+    assert "went on" in masked
+
+
+def test_pictures_do_not_look_like_secrets():
+    """base64 of random bytes holds no pattern: a false alarm would quarantine every plot."""
+    import random  # noqa: PLC0415 - only here
+
+    noise = random.Random(3).randbytes(400_000)  # noqa: S311 - noise
+    assert redact.looks_leaky(base64.b64encode(noise).decode()) == []
+
+
+def test_the_environments_secrets_are_known_from_the_start():
+    """Variables whose names say so; not paths, not references, not keyboards."""
+    environment = {
+        "AZURE_CLIENT_SECRET": "a-secret-value",
+        "STORAGE_SAS": "sas-value-long",
+        "SIGNING_KEY_FILE": "/home/ada/key.pem",
+        "API_KEY": "env:OTHER",
+        "KEYBOARD": "us-international",
+        "PATH": "/usr/bin",
+    }
+    assert set(redact.environment_secrets(environment)) == {"a-secret-value", "sas-value-long"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"api_key": "hunter2hunter2"},
+        {"sas": "sv=2024"},
+        {"reason": LEAKY["shared access signature"]},
+        {"reason": f"said {LEAKY['JSON web token']}"},
+        {"password": "x"},
+    ],
+    ids=str,
+)
+def test_parameters_hold_no_secrets(given):
+    """Refused by name and by look, whether the runbook knows the name or not; the value is not shown."""
+    with pytest.raises(ParameterError, match="holds a secret") as caught:
+        RollbackParameters.check({"endpoint": "fraud", **given})
+    assert next(iter(given.values())) not in str(caught.value) or len(next(iter(given.values()))) < 2
+
+
+def test_a_reference_is_no_secret():
+    """It is refused only because the runbook does not take it."""
+    with pytest.raises(ParameterError, match="unknown"):
+        RollbackParameters.check({"endpoint": "fraud", "api_key": "env:NAME"})
+
+
+def test_a_registered_value_is_refused_as_a_parameter():
+    """What is known to be secret must not stand in a notebook."""
+    redact.register("correct horse battery")
+    with pytest.raises(ParameterError, match="holds a secret"):
+        CanaryParameters.check({"endpoint": "fraud", "canary": "green", "reason": "a correct horse battery staple"})
+
+
+def test_a_kernel_tells_its_runner(monkeypatch):
+    """What is registered on one side of the pipe is masked on the other; a runner that is gone blocks nobody."""
+    with channel.secrets_pipe() as pipe:
+        monkeypatch.setenv(redact.PIPE_VARIABLE, str(pipe.path))
+        assert pipe.path.stat().st_mode & 0o777 == 0o600
+        redact.register("told through a pipe")
+        redact.redactor.cache_clear()
+        assert redact.redact("told through a pipe") == "told through a pipe"
+        pipe.drain()
+        assert redact.redact("told through a pipe") == redact.MASK
+    redact.register("nobody listens")
+
+
+def test_long_secrets_pass_the_pipe(monkeypatch):
+    """A key of many lines is longer than what one write passes whole."""
+    value = "\n".join(f"line {n} of a very long private key" for n in range(500))
+    with channel.secrets_pipe() as pipe:
+        monkeypatch.setenv(redact.PIPE_VARIABLE, str(pipe.path))
+        redact.register(value)
+        redact.redactor.cache_clear()
+        pipe.drain()
+        assert redact.redact("line 499 of a very long private key") == redact.MASK
