@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from opslib.azure.monitor import Source
@@ -193,12 +194,20 @@ def _arm(served: Served) -> Arm:
 
 
 def _reference_ms(run: Run[CanaryParameters], source: Source, criteria: Criteria, stable: str) -> tuple[float, ...]:
-    """Stable's quantiles before the canary got traffic; empty lets the judge take them from the first interval."""
+    """Stable's quantiles before the canary gets traffic, waited for while requests come in, as long as a bake.
+
+    From metrics there are none: the judge takes them from the first minutes.
+    """
     latency = next(metric for metric in criteria.metrics if isinstance(metric, Latency))
-    until = run.record.started_at
-    since = until - timedelta(seconds=REFERENCE_S)
-    found = source.quantiles_ms(stable, since, until, latency.quantiles)
-    return found if found and found[0] > 0 else ()
+    deadline = datetime.now(UTC) + timedelta(seconds=run.parameters.bake_s)
+    while True:
+        now = datetime.now(UTC)
+        found = source.quantiles_ms(stable, now - timedelta(seconds=REFERENCE_S), now, latency.quantiles)
+        served = source.observe(now - timedelta(seconds=REFERENCE_S), now).total
+        if found or source.name == "metrics" or now >= deadline or not served:
+            return found if found and found[0] > 0 else ()
+        run.say(f"waiting for requests of {stable}, to know its latencies")
+        sleep(1.0)
 
 
 def _resumed(run: Run[CanaryParameters], criteria: Criteria, names: Mapping[str, str]) -> State | None:
@@ -238,6 +247,8 @@ def _end(interval: Grain) -> datetime:
 def forecast(run: Run[CanaryParameters], source: Source, before: Endpoint) -> BakePlan | None:
     """Say what the first stage can show at the traffic of the last minutes; None where there was none."""
     p, stable = run.parameters, before.stable or ""
+    if p.stages[0] >= 100:
+        return None  # nothing is left to compare with
     until = datetime.now(UTC) - timedelta(seconds=max(p.settle_s, source.least_lag_s))
     seen = source.observe(until - timedelta(seconds=REFERENCE_S), until)
     served = next((one for name, one in seen.total.items() if name.lower() == stable.lower()), None)

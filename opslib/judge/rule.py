@@ -1,8 +1,7 @@
-"""The plain rule: enough requests, then failures and p95 against limits and against the stable deployment.
+"""The plain rule for a single look without a concurrent baseline: one deployment before and after a change.
 
-Rates are compared by their Wilson intervals, so that a handful of requests neither convicts nor acquits. The
-interval's coverage holds for one look; the rule looks often, so a bake of many looks rolls back an innocent canary
-more often than `CONFIDENCE` says.
+Enough requests, then failures and p95 against limits and against those before. Rates are compared by their Wilson
+intervals, so that a handful of requests neither convicts nor acquits; their coverage holds for one look only.
 """
 
 from collections.abc import Iterator

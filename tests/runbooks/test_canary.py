@@ -53,13 +53,13 @@ def test_rolls_back_a_version_that_only_live_traffic_breaks(make_world):
 
 def test_rolls_back_a_slow_version(make_world):
     """Latency is judged against stable's own."""
-    world = make_world(green={"DELAY_S": "0.2"})
+    world = make_world(green={"DELAY_S": "0.05"})
     with world.clients(rps=20):
         _, record = world.run(
             "canary", canary="green", stages=[50, 100], **(QUICK | {"tolerated_slowdown": 0.5, "max_slowdown": 1})
         )
     assert record.outcome is Outcome.ROLLED_BACK, record.reason
-    assert "latency" in record.reason
+    assert "latency" in record.reason or "p95" in record.reason
     assert world.read().traffic == {"blue": 100}
 
 

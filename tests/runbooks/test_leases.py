@@ -4,7 +4,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 from awaiting import wait_until
-from runbook_world import QUICK_CANARY, journal
+from runbook_world import journal
 
 from opslib.azure.endpoints import edit_tags, set_traffic
 from opslib.change.lease import Lease, read_lease, take

@@ -9,7 +9,13 @@ from opslib.model import Decision, Observation, Result, Served
 
 LIMITS = Limits(min_requests=100, max_failure_rate=0.02, max_p95_ms=500, max_p95_ratio=1.5)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-GOOD = Served(1000, 1, 20, 100, 150)
+
+
+def served(requests, failures, p50_ms=None, p95_ms=None, p99_ms=None):
+    return Served(requests, failures, p50_ms=p50_ms, p95_ms=p95_ms, p99_ms=p99_ms)
+
+
+GOOD = served(1000, 1, 20, 100, 150)
 
 
 def observed(canary, stable=GOOD):
@@ -29,16 +35,16 @@ def decide(canary, stable=GOOD, *, over=True):
         (None, GOOD, False, Decision.CONTINUE),
         (None, GOOD, True, Decision.HOLD),
         (None, None, True, Decision.HOLD),
-        (Served(0, 0), GOOD, True, Decision.HOLD),
-        (Served(50, 0, 20, 100, 150), GOOD, True, Decision.HOLD),
-        (Served(50, 25, 20, 100, 150), GOOD, True, Decision.ROLLBACK),
-        (Served(1000, 60, 20, 100, 150), GOOD, False, Decision.ROLLBACK),
-        (Served(1000, 15, 20, 100, 150), Served(90000, 90, 20, 100, 150), False, Decision.ROLLBACK),
-        (Served(1000, 1, 20, 501, 600), Served(1000, 1, 20, 400, 500), True, Decision.ROLLBACK),
-        (Served(1000, 1, 20, 151, 600), GOOD, True, Decision.ROLLBACK),
-        (Served(1000, 1, 20, 149, 600), GOOD, True, Decision.PROMOTE),
-        (Served(120, 3, 20, 100, 150), None, True, Decision.HOLD),
-        (Served(1000, 1, None, None, None), GOOD, True, Decision.HOLD),
+        (served(0, 0), GOOD, True, Decision.HOLD),
+        (served(50, 0, 20, 100, 150), GOOD, True, Decision.HOLD),
+        (served(50, 25, 20, 100, 150), GOOD, True, Decision.ROLLBACK),
+        (served(1000, 60, 20, 100, 150), GOOD, False, Decision.ROLLBACK),
+        (served(1000, 15, 20, 100, 150), served(90000, 90, 20, 100, 150), False, Decision.ROLLBACK),
+        (served(1000, 1, 20, 501, 600), served(1000, 1, 20, 400, 500), True, Decision.ROLLBACK),
+        (served(1000, 1, 20, 151, 600), GOOD, True, Decision.ROLLBACK),
+        (served(1000, 1, 20, 149, 600), GOOD, True, Decision.PROMOTE),
+        (served(120, 3, 20, 100, 150), None, True, Decision.HOLD),
+        (served(1000, 1, None, None, None), GOOD, True, Decision.HOLD),
         (GOOD, None, True, Decision.PROMOTE),
     ],
 )
@@ -49,7 +55,7 @@ def test_decisions(canary, stable, over, decision):
 
 def test_a_failure_outweighs_what_is_not_known():
     """Too few requests to promote are still enough to roll back when nearly all of them fail."""
-    verdict = decide(Served(30, 29, 20, 100, 150), over=False)
+    verdict = decide(served(30, 29, 20, 100, 150), over=False)
     assert {m.result for m in verdict.measurements} == {Result.FAIL, Result.INCONCLUSIVE}
     assert verdict.decision is Decision.ROLLBACK
     assert "29 of 30" in verdict.reason
@@ -57,12 +63,12 @@ def test_a_failure_outweighs_what_is_not_known():
 
 def test_a_slow_handful_is_no_verdict():
     """The p95 of a few requests neither convicts nor acquits."""
-    assert decide(Served(20, 0, 20, 5000, 6000), over=False).decision is Decision.CONTINUE
+    assert decide(served(20, 0, 20, 5000, 6000), over=False).decision is Decision.CONTINUE
 
 
 def test_a_shared_incident_is_not_the_canarys_fault_against_stable():
     """Where stable fails as much, the comparison passes; only the absolute limit speaks."""
-    verdict = decide(Served(1000, 80, 20, 100, 150), Served(9000, 720, 20, 100, 150))
+    verdict = decide(served(1000, 80, 20, 100, 150), served(9000, 720, 20, 100, 150))
     results = {m.criterion: m.result for m in verdict.measurements}
     assert results["failure rate against stable"] is Result.PASS
     assert results["failure rate"] is Result.FAIL
