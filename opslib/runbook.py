@@ -30,7 +30,7 @@ from opslib.evidence.channel import SecretsPipe, masked_log, secrets_pipe
 from opslib.evidence.custody import archive_of, begin_run, end_run
 from opslib.evidence.index import Query, find
 from opslib.evidence.journal import NAME as JOURNAL
-from opslib.evidence.keys import SIGNING_VARIABLES
+from opslib.evidence.keys import SIGNING_VARIABLES, SigningKey, find_signing_key
 from opslib.evidence.notebook import NAME as NOTEBOOK
 from opslib.evidence.notebook import SCHEME, NotebookFile, failing_cell, merge_streams
 from opslib.evidence.provenance import find_commit
@@ -101,16 +101,25 @@ def execute(
         raise ParameterError(f"there is no runbook {runbook!r}: expected one of {', '.join(sorted(RUNBOOKS))}")
     parameters = RUNBOOKS[runbook].check(given)
     notebook = find_notebook(runbook)
+    key = _signing_key()
     folder = new_folder(archive, runbook, parameters.endpoint)
     begin_run(folder, _first_record(parameters, folder, notebook, request or Request()))
     with secrets_pipe() as secrets:
         watch = _Watch(folder, archive, timeout_s, on_event, secrets)
         error = _execute(notebook, _wanted(parameters, given), watch)
     record = _last_record(folder, watch, error)
-    sealed = end_run(folder, record)
+    sealed = end_run(folder, record, key)
     if sealed.notice:
         on_event({"event": "progress", "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
     return folder, sealed.record
+
+
+def _signing_key() -> SigningKey:
+    """Find the key before anything begins: a run that nobody could seal is refused."""
+    try:
+        return find_signing_key()
+    except errors.RecordError as error:
+        raise ParameterError(f"the run was not begun, since nobody could seal it: {error}") from error
 
 
 def _previous_run(archive: Path, endpoint: str) -> str:
@@ -143,7 +152,8 @@ def _last_record(folder: Path, watch: "_Watch", error: BaseException | None) -> 
     record = read_record(folder)
     if (record.outcome, record.reason) != (outcome, reason) or record.finished_at is None:
         record = record.ended(outcome, reason)
-    return replace(record, kernel=watch.kernel, failing_cell=failing_cell(folder / NOTEBOOK))
+    broken = outcome in {Outcome.ABORTED, Outcome.FAILED, Outcome.REFUSED}
+    return replace(record, kernel=watch.kernel, failing_cell=failing_cell(folder / NOTEBOOK) if broken else "")
 
 
 @dataclass
