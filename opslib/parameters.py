@@ -146,6 +146,8 @@ class CanaryParameters(WatchedParameters):
     def _ascend(cls, stages: list[int]) -> list[int]:
         if any(later <= earlier for earlier, later in pairwise(stages)):
             raise ValueError(f"stages must rise from one to the next, got {stages}")
+        if stages[0] == 100:
+            raise ValueError(f"the first stage must leave stable some traffic to compare with, got {stages}")
         if stages[-1] != 100:
             raise ValueError(f"the last stage must be 100, got {stages}: a canary nobody watches takes no traffic")
         return stages

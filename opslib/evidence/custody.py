@@ -89,13 +89,15 @@ def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Seal
     Raises
     ------
     RecordError
-        If the run has no outcome, was never begun, or something cannot be written.
+        If the run has no outcome, was never begun, is held by another process, or something cannot be written.
     """
     if record.outcome is None or record.finished_at is None:
         raise RecordError(f"{record.run_id} has no outcome: end it first (Record.ended)")
     archive = archive_of(folder)
+    _hold(archive, folder.name)
     lines = ledger.find_entries(archive, folder.name)
     if ledger.STARTED not in lines:
+        release(folder)
         raise RecordError(f"{folder.name} is not in the ledger {archive / ledger.NAME}: it was never begun")
     key = key or find_signing_key()
     notice = list_key(archive, key)
@@ -126,7 +128,7 @@ def is_held(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
@@ -143,15 +145,22 @@ def release(folder: Path) -> None:
 
 
 def _hold(archive: Path, run: str) -> None:
-    """Lock a run for as long as this process lives."""
+    """Lock a run for as long as this process lives, or until it is released."""
     path = archive / LOCKS / run
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while run not in HELD:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+                HELD[run] = descriptor
+            else:  # whoever held it has removed it since we opened it
+                os.close(descriptor)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise RecordError(f"{run} is under way: another process holds it. Let it end, or stop it") from error
     except OSError as error:
         raise RecordError(f"the run {run} cannot be locked ({path}): {error}") from error
-    HELD[run] = descriptor
 
 
 def _complete(folder: Path, record: Record) -> Record:

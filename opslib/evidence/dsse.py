@@ -33,6 +33,14 @@ class Envelope:
     keyid: str
 
 
+def signers(envelope: bytes) -> list[str]:
+    """Say whose signatures an envelope claims to carry, without believing it; none where it is none."""
+    try:
+        return [str(signature["keyid"]) for signature in json.loads(envelope)["signatures"]]
+    except (ValueError, TypeError, KeyError):
+        return []
+
+
 def sign(payload: bytes, payload_type: str, key: "SigningKey") -> str:
     """Sign a payload; return the envelope's JSON."""
     signature = key.private.sign(pre_authentication_encoding(payload, payload_type))

@@ -61,6 +61,7 @@ COLUMNS = tuple(field.name for field in fields(Row))
 _SCHEMA = f"""
 CREATE TABLE runs ({COLUMNS[0]} TEXT PRIMARY KEY, {", ".join(COLUMNS[1:])}) WITHOUT ROWID;
 CREATE INDEX by_endpoint ON runs (endpoint COLLATE NOCASE, started_at);
+CREATE INDEX by_both ON runs (endpoint COLLATE NOCASE, outcome, started_at);
 CREATE INDEX by_outcome ON runs (outcome, started_at);
 CREATE INDEX by_time ON runs (started_at);
 CREATE TABLE place (read_bytes INTEGER, head TEXT);

@@ -9,7 +9,7 @@ from opslib.errors import RecordError
 from opslib.evidence import custody, dsse, ledger
 from opslib.evidence import keys as keyring
 from opslib.evidence import record as records
-from opslib.evidence.findings import Finding, State, incomplete, tampered, worst
+from opslib.evidence.findings import Finding, State, incomplete, tampered, unknown_key, worst
 from opslib.evidence.verify_ledger import Chain, read_chain, verify_checkpoints
 from opslib.evidence.verify_run import verify_open, verify_run, walk
 
@@ -79,6 +79,7 @@ def verify(
     chain = read_chain(archive)
     findings += chain.findings
     findings += verify_checkpoints(archive, paths, chain, trusted, tsa)
+    findings += _unlisted(archive, paths, trusted)
     wanted = {path.resolve().name} if alone else chain.runs.keys()
     for run in wanted:
         findings += _verify_one(archive, run, chain.runs.get(run, {}), trusted, missing_is_tampered)
@@ -122,8 +123,22 @@ def _keys(archive: Path, given: Path | None) -> tuple[dsse.PublicKeys, bool, lis
             listed |= one
     apart = [given] if given else keyring.pinned_keys()
     trusted = dict(keyring.read_public_keys(apart)) if apart else listed
+    strangers = sorted(listed.keys() - trusted.keys())
+    findings += [unknown_key("the archive lists a key that is not trusted", file=_key_file(k)) for k in strangers]
     own = {keyring.own_key_id()} if not apart else set()
     return trusted, bool(apart) or trusted.keys() <= own, findings  # type: ignore[return-value]
+
+
+def _unlisted(archive: Path, paths: Iterable[Path], trusted: dsse.PublicKeys) -> Iterator[Finding]:
+    """Keys that signed here and are listed no more."""
+    used = {keyid for path in paths if path.is_file() for keyid in dsse.signers(path.read_bytes())}
+    for keyid in sorted(used & trusted.keys()):
+        if not (archive / _key_file(keyid)).is_file():
+            yield tampered("the key that signed here was removed", file=_key_file(keyid))
+
+
+def _key_file(keyid: str) -> str:
+    return f"{keyring.FOLDER}/{keyid}.pem"
 
 
 def _verify_one(

@@ -4,7 +4,7 @@ from runbook_world import QUICK_CANARY
 
 from opslib.model import Outcome
 
-QUICK = {**QUICK_CANARY, "stages": [100]}
+QUICK = {**QUICK_CANARY, "stages": [50, 100]}
 
 
 def test_passes_back_to_the_last_known_good_that_the_archive_tells(make_world):

@@ -67,9 +67,9 @@ def test_azure_is_the_only_door_to_azure():
     assert {d for d in doors if not d.startswith(("azure/", "sandbox/"))} == {"demo/production.py"}
 
 
-def test_runbook_is_the_only_door_to_papermill():
-    """Whoever executes a notebook goes through the runner that says truly how it ended."""
-    assert importers_of("papermill", "nbclient") == {"runbook.py"}
+def test_engine_is_the_only_door_to_papermill():
+    """Whoever executes a notebook goes through the engine that watches it."""
+    assert importers_of("papermill", "nbclient") == {"engine.py"}
 
 
 def test_the_sandbox_stands_alone():

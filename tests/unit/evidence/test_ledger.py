@@ -150,6 +150,30 @@ def test_a_run_left_open_can_be_ended_by_somebody_else(tmp_path):
     assert verify(tmp_path).state is State.SOUND
 
 
+def end_it(folder, failures):
+    try:
+        custody.end_left_open(folder)
+    except RecordError as error:
+        failures.put(str(error))
+
+
+def test_several_that_end_one_run_at_once_end_it_once(tmp_path):
+    """A guardian and a sweep that meet: one ends it, the others find it ended or held; one line, one seal."""
+    folder, _ = open_run(tmp_path)
+    os.close(custody.HELD.pop(folder.name))
+    context = multiprocessing.get_context("spawn")
+    failures = context.SimpleQueue()
+    workers = [context.Process(target=end_it, args=(folder, failures)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    while not failures.empty():
+        assert "is under way" in failures.get()
+    assert [e.event for e in ledger.read_ledger(tmp_path)] == [ledger.STARTED, ledger.FINISHED]
+    assert verify(tmp_path).state is State.SOUND
+
+
 def test_ending_twice_changes_nothing(tmp_path):
     """A second end finds everything done."""
     folder = make_run(tmp_path)

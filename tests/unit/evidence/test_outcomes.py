@@ -88,6 +88,15 @@ def test_an_unknown_parameter_leaves_nothing(tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_run_that_nobody_could_seal_is_not_begun(tmp_path, monkeypatch, capsys):
+    """A signing key that is not there is found out before, not after, the change."""
+    monkeypatch.setenv("OPSLIB_SIGNING_KEY_FILE", str(tmp_path / "nowhere.pem"))
+    write_runbook(tmp_path, RECORD)
+    assert cli.main(["run", "rollback", "-p", "endpoint=fraud"]) == 2
+    assert "nowhere.pem" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 def start(tmp_path):
     """A runner in a process of its own, whose notebook hangs."""
     write_runbook(tmp_path, "print('I hang', flush=True)\n" + HANG, RECORD)
