@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
     evidence.register(words)
     _add_sweep(words)
+    _add_judge(words)
     _add_demo(words)
     from opslib.sandbox import commands as sandbox  # noqa: PLC0415 - only here is the sandbox imported
 
@@ -79,6 +80,12 @@ def _add_sweep(words: Any) -> None:
     word.set_defaults(run=_sweep)
 
 
+def _add_judge(words: Any) -> None:
+    word = words.add_parser("judge", help="judge a recorded canary again: the same minutes, the same verdicts?")
+    word.add_argument("folder", type=Path, help="folder of the run")
+    word.set_defaults(run=_judge)
+
+
 def _add_demo(words: Any) -> None:
     word = words.add_parser("demo", help="a whole release on the sandbox, under live traffic")
     word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
@@ -107,6 +114,17 @@ def _sweep(arguments: argparse.Namespace) -> int:
         print(f"{run}: aborted: its process died; sealed as it was left")
     outcomes = [one.outcome.exit_code for one in swept if one.outcome is not None]
     return max(outcomes, default=0)
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    from opslib.change.rejudge import judge_again  # noqa: PLC0415
+
+    looks = list(judge_again(arguments.folder))
+    for look in looks:
+        print(f"{look.at[11:19]}  {'same' if look.same else 'DIFFERS, was ' + look.then}  {look.sentence}")
+    different = sum(not look.same for look in looks)
+    print(f"{len(looks)} looks judged again from the record alone: {different} differ")
+    return 1 if different else 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:

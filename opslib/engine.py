@@ -59,6 +59,7 @@ class Watch:
         return self.hang_s is not None and path.exists() and time() - path.stat().st_mtime > self.hang_s
 
     def signal_kernel(self, signum: signal.Signals) -> None:
+        """Send the kernel a signal, if there is one."""
         provisioner = getattr(getattr(self.client, "km", None), "provisioner", None)
         pid = getattr(provisioner, "pid", None)
         if pid:

@@ -105,6 +105,10 @@ class World:
     def run(self, runbook: str, *, timeout_s: float = 120.0, **given: object) -> tuple[Path, Record]:
         return execute(runbook, {"endpoint": self.name, **given}, self.runs, timeout_s)
 
+    def client_answers(self) -> list[dict[str, object]]:
+        """What clients got so far."""
+        return [answer for report in self.folder.glob("report-*.jsonl") for answer in answers(report)]
+
     @contextmanager
     def clients(self, rps: int = 40) -> Iterator[Path]:
         """Keep clients asking, one rare request among eight; yields the file of what they got."""

@@ -108,7 +108,9 @@ class Bench:
         state = _resumed(run, criteria, names)
         if state is None:
             state = begin(criteria, **names, reference_ms=_reference_ms(run, source, criteria, stable))
-        run.journal.write("judging", {"criteria": describe(criteria), "state": to_json(state)})
+        run.journal.write(
+            "judging", {"source": source.name, "criteria": describe(criteria), "state": to_json(state)}
+        )
         return cls(run, source, criteria, state, stable, canary)
 
     def thresholds_ms(self) -> tuple[float, ...]:

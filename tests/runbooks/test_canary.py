@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import scrapbook
+from awaiting import wait_until
 from runbook_world import QUICK_CANARY as QUICK
 from runbook_world import answers, journal
 
+from opslib.change.rejudge import judge_again
 from opslib.model import Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +39,32 @@ def test_promotes_a_good_version_and_no_client_notices(make_world):
     assert scraps["outcome"] == "succeeded"
     assert scraps["canary"] == "green"
     assert '"image/png"' in (folder / "notebook.ipynb").read_text()
+
+
+def test_a_recorded_canary_is_judged_again_from_its_record_alone(make_world):
+    """The same minutes give the same verdicts, number by number; an earlier hold's evidence is gone on with."""
+    world = make_world(green={})
+    short = QUICK | {"bake_s": 2, "max_bake_s": 2, "min_requests": 60}
+    with world.clients():
+        folder, held = world.run("canary", canary="green", stages=[50, 100], **short)
+        assert held.outcome is Outcome.HELD, held.reason
+        again, _ = world.run("canary", canary="green", stages=[50, 100], **short)
+    for run in (folder, again):
+        looks = list(judge_again(run))
+        assert looks
+        assert all(look.same for look in looks), looks
+    assert any("going on with the evidence of" in text for text in journal(again, "progress"))
+
+
+def test_a_rehearsal_judges_stable_against_itself(make_world):
+    """The actuator stays off; the record says how often an innocent canary would have been rolled back."""
+    world = make_world(green={})
+    with world.clients():
+        wait_until(lambda: len(world.client_answers()) > 400, within_s=60)
+        _, record = world.run("canary", canary="green", rehearse=True, **QUICK)
+    assert record.outcome is Outcome.PLANNED, record.reason
+    assert "Stable judged against itself 200 times" in record.reason
+    assert world.read().traffic == {"blue": 100}
 
 
 def test_rolls_back_a_version_that_only_live_traffic_breaks(make_world):

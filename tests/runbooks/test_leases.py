@@ -4,7 +4,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 from awaiting import wait_until
-from runbook_world import journal
+from runbook_world import QUICK_CANARY, journal
 
 from opslib.azure.endpoints import edit_tags, set_traffic
 from opslib.change.lease import Lease, read_lease, take
@@ -64,14 +64,7 @@ def test_the_request_that_moves_the_traffic_takes_the_lease(make_world):
 def test_two_starters_cannot_both_win(make_world):
     """Two canaries that start at once: one at most goes on, and the traffic is one's or back."""
     world = make_world(green={}, red={})
-    quick = {
-        "bake_s": 3,
-        "max_bake_s": 3,
-        "min_requests": 1,
-        "late_data_s": 5,
-        "max_p95_ratio": 50,
-        "stages": [100],
-    }
+    quick = {**QUICK_CANARY, "stages": [50, 100]}
     with world.clients(rps=20):
         threads = [start(world, **quick, canary=name) for name in ("green", "red")]
         for thread, _ in threads:

@@ -1,0 +1,66 @@
+"""Judge a recorded canary again from its journal alone: the same minutes must give the same verdicts."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opslib.change.judging import criteria_of
+from opslib.errors import RecordError
+from opslib.evidence.journal import NAME as JOURNAL
+from opslib.evidence.journal import as_json, read_journal
+from opslib.evidence.record import read_record
+from opslib.judge import from_json, from_record, judge, next_stage
+from opslib.parameters import CanaryParameters
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look as it was judged then, and as it is judged now."""
+
+    at: str
+    then: str
+    now: str
+    sentence: str
+    same: bool
+
+
+def judge_again(folder: Path) -> Iterator[Look]:
+    """Judge every recorded look of a run again.
+
+    Parameters
+    ----------
+    folder
+        The folder of a canary run.
+
+    Raises
+    ------
+    RecordError
+        If it is no canary, or nothing was judged in it.
+    """
+    record = read_record(folder)
+    if record.runbook != "canary":
+        raise RecordError(f"{record.run_id} is a {record.runbook}: only a canary is judged")
+    events = list(read_journal(folder / JOURNAL))
+    begun = next((event["data"] for event in events if event["event"] == "judging"), None)
+    if begun is None:
+        raise RecordError(f"{record.run_id} ended before anything was judged ({record.outcome}: {record.reason})")
+    state = from_json(begun["state"])
+    criteria = criteria_of(CanaryParameters.check(record.parameters), str(begun["source"]))
+    for event in events:
+        if event["event"] == "applied":
+            state = next_stage(state)
+        if event["event"] != "look":
+            continue
+        seen = event["data"]
+        intervals = [from_record(interval) for interval in seen["intervals"]]
+        state, verdict = judge(state, intervals, criteria, bake_over=seen["bake_over"], stops=seen["stops"])
+        yield Look(
+            at=event["at"],
+            then=seen["verdict"]["decision"],
+            now=verdict.outcome,
+            sentence=verdict.sentence,
+            same=as_json(verdict) == seen["details"],
+        )
