@@ -90,6 +90,28 @@ class ArmError(Exception):
         return cls(401, "AuthenticationFailed", message, headers={"WWW-Authenticate": challenge})
 
     @classmethod
+    def expired_token(cls) -> "ArmError":
+        """401 as ARM words it for a token that was good once."""
+        now = iso_now()
+        return cls(
+            401,
+            "ExpiredAuthenticationToken",
+            f"The access token expiry UTC time '{now}' is earlier than current UTC time '{now}'.",
+            headers={"WWW-Authenticate": 'Bearer error="invalid_token", error_description="expired"'},
+        )
+
+    @classmethod
+    def throttled(cls, retry_after_s: int) -> "ArmError":
+        """429 with Retry-After in whole seconds."""
+        return cls(
+            429,
+            "SubscriptionRequestsThrottled",
+            "Number of requests for the subscription exceeded the limit. Please try again after "
+            f"'{retry_after_s}' seconds after additional tokens are available.",
+            headers={"Retry-After": str(retry_after_s)},
+        )
+
+    @classmethod
     def forbidden(cls, caller: str, action: str, scope: str) -> "ArmError":
         """403 in ARM's words."""
         return cls(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .faults import Faults
 from .fleet import Fleet
 from .home import Home
 from .lifecycle import Lifecycle
@@ -26,3 +27,4 @@ class Sandbox:
     fleet: Fleet
     lifecycle: Lifecycle
     gateway: Gateway
+    faults: Faults

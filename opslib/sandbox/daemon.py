@@ -18,6 +18,7 @@ import uvicorn
 from .certificates import ensure_certificates, ensure_signing_key
 from .clock import iso_now
 from .context import Sandbox
+from .faults import Faults
 from .fleet import Fleet
 from .home import Home
 from .identity import cloud_name
@@ -73,6 +74,7 @@ def build(home: Home, base_url: str, settings: Settings) -> Sandbox:
     """Wire one sandbox."""
     store, telemetry = Store(home.state / "state.db"), Telemetry(home.state / "telemetry.db")
     tokens = Tokens(ensure_signing_key(home.private / "tokens.pem"), "https://sts.sandbox.invalid/")
+    faults = Faults()
     fleet = Fleet(home.state, store, telemetry, settings)
     return Sandbox(
         settings=settings,
@@ -83,8 +85,11 @@ def build(home: Home, base_url: str, settings: Settings) -> Sandbox:
         tokens=tokens,
         telemetry=telemetry,
         fleet=fleet,
-        lifecycle=Lifecycle(store, fleet, settings),
-        gateway=Gateway(store=store, fleet=fleet, telemetry=telemetry, tokens=tokens, settings=settings),
+        lifecycle=Lifecycle(store, fleet, settings, faults),
+        gateway=Gateway(
+            store=store, fleet=fleet, telemetry=telemetry, tokens=tokens, settings=settings, faults=faults
+        ),
+        faults=faults,
     )
 
 

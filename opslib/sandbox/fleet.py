@@ -100,6 +100,15 @@ class Fleet:
         await self._retire(instances, drain=False)
         await self.http.close()
 
+    def ready_instances(self) -> list[tuple[str, str, Instance]]:
+        """Return every instance in rotation after the names of its endpoint and deployment."""
+        return [
+            (ids.name(ids.parent(key)), ids.name(key), instance)
+            for key, pool in self._pools.items()
+            for instance in pool.instances
+            if instance.running()
+        ]
+
     def container_log(self, deployment_id: str, container: str, lines: int) -> str:
         """Return the last lines of an instance chosen for the caller: the one that wrote last."""
         if container == "StorageInitializer":
@@ -149,7 +158,7 @@ class Fleet:
             await self._retire(fresh, drain=False)
             raise OperationFailed("ResourceNotReady", CRASHED)
         for instance in fresh:
-            self._spawn(self._watch(pool, instance))
+            self.spawn(self._watch(pool, instance))
         await self._retire(pool.replace(payload, good + fresh), drain=True)
 
     def _new(self, payload: Payload) -> Instance:
@@ -213,7 +222,8 @@ class Fleet:
         self._store.delete_instance(instance.id)
         shutil.rmtree(instance.root, ignore_errors=True)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let work run until it ends or the fleet does."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -138,6 +138,10 @@ class Instance:
             self.identity.signal_group(signal.SIGKILL)
             await self._process.wait()
 
+    def strike(self, *, hang: bool) -> None:
+        """Let a declared fault kill its processes, or stop them in their tracks."""
+        self.identity.signal_group(signal.SIGSTOP if hang else signal.SIGKILL)
+
     async def _probe(self, http: aiohttp.ClientSession) -> bool:
         try:
             timeout = aiohttp.ClientTimeout(total=2.0)

@@ -35,7 +35,7 @@ async def list_metrics(request: Request, sandbox: Sandbox) -> Response:
     """
     resource = _resource(request, sandbox)
     chosen = [_metric(resource, name) for name in _names(request, resource)]
-    window = _window(request, sandbox)
+    window = _window(request, resource, sandbox)
     split = _FILTER.findall(request.query.get("$filter", ""))
     sandbox.telemetry.flush()
     values = []
@@ -97,6 +97,13 @@ def _resource(request: Request, sandbox: Sandbox) -> Resource:
     return found
 
 
+def _names_of(resource: Resource) -> tuple[str, str]:
+    """Return the names of an endpoint and, if it is one, a deployment."""
+    if resource.kind == "deployments":
+        return ids.name(ids.parent(resource.id)), resource.name
+    return resource.name, ""
+
+
 def _names(request: Request, resource: Resource) -> list[str]:
     sent = request.query.get("metricnames", "")
     return [name for name in sent.split(",") if name] or [OFFERED[resource.kind][0].name]
@@ -133,9 +140,10 @@ def _aggregations(request: Request) -> list[str]:
     return [one.strip() for one in request.query.get("aggregation", "Average").split(",") if one.strip()]
 
 
-def _window(request: Request, sandbox: Sandbox) -> Window:
+def _window(request: Request, resource: Resource, sandbox: Sandbox) -> Window:
     """Return start, end and grain; the end is that of the last complete, ingested minute."""
-    latest = now_us() - round(sandbox.settings.metrics_delay_s * MICROSECONDS)
+    delay_s = sandbox.settings.metrics_delay_s + sandbox.faults.metrics_delay_s(*_names_of(resource))
+    latest = now_us() - round(delay_s * MICROSECONDS)
     try:
         first, _, last = request.query.get("timespan", "").partition("/")
         start = parse_iso_us(first) if first else now_us() - 3600 * MICROSECONDS
@@ -164,6 +172,8 @@ def _read(
     groups: dict[tuple[str, ...], dict[int, Point]] = {} if names else {(): {}}
     for minute, average, minimum, maximum, *labels in _query(sandbox, metric, resource, names, window):
         key = tuple(labels)
+        if sandbox.faults.lost(*_names_of(resource), minute * MINUTE, (minute + 1) * MINUTE):
+            continue
         if all(_wanted(name, value.lower(), conditions) for name, value in zip(names, key, strict=True)):
             point = {"average": average, "minimum": minimum, "maximum": maximum}
             groups.setdefault(key, {})[minute * MINUTE] = point

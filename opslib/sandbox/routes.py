@@ -14,6 +14,7 @@ from . import (
     datastores,
     deployments,
     endpoints,
+    fault_handlers,
     identity,
     monitor,
     operations,
@@ -136,6 +137,11 @@ ROUTES = (
     # cloud metadata and managed identity
     Route("GET", "/metadata/endpoints", "Open_Metadata", identity.metadata),
     Route("GET", "/msi/token", "Open_Token", identity.token),
+    # the sandbox's own: faults
+    Route("GET", "/sandbox/faults", "Faults_List", fault_handlers.list_faults),
+    Route("POST", "/sandbox/faults", "Faults_Declare", fault_handlers.declare_faults),
+    Route("DELETE", "/sandbox/faults", "Faults_Clear", fault_handlers.clear_faults),
+    Route("DELETE", "/sandbox/faults/{name}", "Faults_ClearOne", fault_handlers.clear_faults),
     # blob storage, in the two ways in which the SDK addresses it
     *(
         Route(method, base + path, operation, handler)

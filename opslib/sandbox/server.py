@@ -3,6 +3,8 @@
 import inspect
 import logging
 import re
+import socket
+import struct
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -13,8 +15,11 @@ from starlette.responses import FileResponse, JSONResponse
 from starlette.responses import Response as HttpResponse
 from starlette.types import Receive, Scope, Send
 
+from . import blobs
 from .arm_errors import ArmError
 from .context import Sandbox
+from .fault import FaultKind
+from .faults import ConnectionDropped
 from .messages import Request, Response
 from .monitor import record_activity
 from .routes import KNOWN_PROVIDERS, ROUTES, Route
@@ -22,7 +27,7 @@ from .settings import MAX_ARM_BODY, MAX_BLOB_BODY
 from .tokens import AZURE_ARM_AUDIENCES, LOGS_AUDIENCES, TokenRefused
 
 logger = logging.getLogger("opslib.sandbox")
-_OWN_DOORS = ("Open", "Blob", "Scoring")  # groups that do not ask for an ARM token
+_OWN_DOORS = ("Open", "Faults", "Blob", "Scoring")  # groups that do not ask for an ARM token
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,24 @@ async def authenticate(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     return replace(exchange, request=replace(exchange.request, caller=caller))
 
 
+async def disturb(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+    """Let declared faults have their way with requests to ARM and to blob storage."""
+    if exchange.route is None or exchange.group in ("Open", "Faults", "Scoring"):
+        return exchange
+    names = exchange.request.parameters
+    target = (exchange.route.operation, names.get("endpoint", ""), names.get("deployment", ""))
+    if exchange.group != "Blob":
+        await sandbox.faults.disturb_arm(*target)
+    elif broken := sandbox.faults.hit(FaultKind.BLOB_ERROR, *target):
+        return replace(exchange, response=blobs.busy(broken.fault.answer_status))
+    return exchange
+
+
 async def handle(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     """Let the operation's handler answer; what is known and not built says so."""
     request, route = exchange.request, exchange.route
+    if exchange.response is not None:
+        return exchange
     if route is None:
         known = any(f"/providers/{provider}/" in request.path.lower() for provider in KNOWN_PROVIDERS)
         if known:
@@ -87,7 +107,7 @@ async def handle(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     return replace(exchange, response=await answer if inspect.isawaitable(answer) else answer)
 
 
-PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, handle)
+PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, disturb, handle)
 
 
 async def answer(request: Request, sandbox: Sandbox) -> Response:
@@ -99,6 +119,8 @@ async def answer(request: Request, sandbox: Sandbox) -> Response:
         response = exchange.response or Response(204)
     except ArmError as error:
         response = _refusal(exchange, error)
+    except ConnectionDropped:
+        raise
     except Exception as error:
         logger.exception("%s %s broke", request.method, request.path)
         response = _refusal(exchange, ArmError(500, "InternalServerError", f"{type(error).__name__}: {error}"))
@@ -144,7 +166,11 @@ class Application:
         except ArmError as error:
             await JSONResponse(error.body(), error.status)(scope, receive, send)
             return
-        response = await answer(request, self._sandbox)
+        try:
+            response = await answer(request, self._sandbox)
+        except ConnectionDropped:
+            await _reset(receive)
+            return
         await _http(response, request.method)(scope, receive, send)
 
     async def _context(self, http: HttpRequest) -> Request:
@@ -160,6 +186,15 @@ class Application:
             request_id=str(uuid.uuid4()),
             client=client,
         )
+
+
+async def _reset(receive: Receive) -> None:
+    """Reset the connection: ASGI has no word for it, uvicorn's `receive` is a method of what has the transport."""
+    transport = receive.__self__.transport  # type: ignore[attr-defined]
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _limit(path: str, sandbox: Sandbox) -> int:
