@@ -112,15 +112,21 @@ class ArmError(Exception):
         )
 
     @classmethod
-    def forbidden(cls, caller: str, action: str, scope: str) -> "ArmError":
+    def forbidden(cls, client: str, object_id: str, action: str, scope: str) -> "ArmError":
         """403 in ARM's words."""
         return cls(
             403,
             "AuthorizationFailed",
-            f"The client '{caller}' does not have authorization to perform action '{action}' over scope "
-            f"'{scope}' or the scope is invalid. If access was recently granted, please refresh your "
-            "credentials.",
+            f"The client '{client}' with object id '{object_id}' does not have authorization to perform action "
+            f"'{action}' over scope '{scope}' or the scope is invalid. If access was recently "
+            "granted, please refresh your credentials.",
         )
+
+    @classmethod
+    def insufficient_access(cls) -> "ArmError":
+        """403 of the Log Analytics query API."""
+        message = "The provided credentials have insufficient access to perform the requested operation"
+        return cls(403, "InsufficientAccessError", message)
 
     @classmethod
     def not_found(cls, kind: str, name: str) -> "ArmError":

@@ -17,6 +17,7 @@ from typing import Any
 from .fault_command import describe, listed
 from .fault_command import register as register_fault
 from .home import Home
+from .principal_command import register as register_principal
 from .process import ProcessId
 from .settings import Settings
 
@@ -58,6 +59,7 @@ def register(subparsers: Any) -> None:
     from .traffic import register as register_traffic  # noqa: PLC0415 - it needs nothing of the above
 
     register_fault(_word(words, "fault", "declare, list and clear faults", None))
+    register_principal(_word(words, "principal", "add, list and remove identities with fewer rights", None))
     register_traffic(_word(words, "traffic", "send honest open-loop load to an endpoint", None))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .directory import Directory
 from .faults import Faults
 from .fleet import Fleet
 from .home import Home
@@ -22,6 +23,7 @@ class Sandbox:
     base_url: str
     identity_header: str
     store: Store
+    directory: Directory
     tokens: Tokens
     telemetry: Telemetry
     fleet: Fleet

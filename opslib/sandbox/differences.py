@@ -25,13 +25,18 @@ DIFFERENCES = (
     ),
     Difference(
         "probes",
-        "first asked after `initialDelay`",
-        "readiness is polled at once; an instance counts as dead when its process ends; liveness is not polled",
+        "an instance is ready when its probes say so, first asked after initialDelay",
+        "at start readiness is polled at once, for as long as the probes are patient; from then on by the settings",
     ),
     Difference(
         "update in place",
         "20 % of the nodes at a time",
-        "all new instances beside the old ones, then one switch; the old ones finish what they hold",
+        "20 % of the instances, at least one, on top of the old; after a failure the version before is filled up",
+    ),
+    Difference(
+        "a container that fails its liveness probe",
+        "is restarted in its instance",
+        "is replaced by an instance with another id",
     ),
     Difference(
         "durations",
@@ -100,7 +105,22 @@ DIFFERENCES = (
     ),
     Difference(
         "access",
-        "roles",
-        "one principal with the rights of Owner",
+        "assignments take up to an hour to be believed; deny assignments, conditions, groups, PIM approval",
+        "assignments hold at once and end to the second; roles, custom ones too, decide every action; no more",
+    ),
+    Difference(
+        "scoring without onlineEndpoints/score/action",
+        "401 by the table of statuses",
+        "401",
+    ),
+    Difference(
+        "blob storage, managed identity's own rights",
+        "an endpoint's identity needs AcrPull and Storage Blob Data Reader",
+        "assignments are kept and shown, and not asked for when an instance starts; SAS guards blobs",
+    ),
+    Difference(
+        "tenants",
+        "one's own",
+        "one tenant, also called common, organizations and adfs",
     ),
 )

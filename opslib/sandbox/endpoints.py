@@ -10,7 +10,7 @@ from .arm_errors import ArmError
 from .context import Sandbox
 from .lifecycle import Kind
 from .messages import Request, Response
-from .principals import TENANT_ID
+from .principals import TENANT_ID, assigned_identity
 from .resources import accepted, page, status_url, system_data, written
 from .settings import LIMITS
 from .store import Resource
@@ -213,10 +213,7 @@ def _identity(sent: dict[str, Any] | None, before: dict[str, Any] | None) -> dic
         identity["tenantId"] = TENANT_ID
     if "UserAssigned" in kind:
         identity["userAssignedIdentities"] = {
-            name: {
-                "principalId": str(uuid.uuid5(uuid.NAMESPACE_URL, name.lower() + "/principal")),
-                "clientId": str(uuid.uuid5(uuid.NAMESPACE_URL, name.lower() + "/client")),
-            }
+            name: {"principalId": (who := assigned_identity(name)).object_id, "clientId": who.client_id}
             for name in (sent or {}).get("userAssignedIdentities") or {}
         }
     return identity

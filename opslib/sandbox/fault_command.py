@@ -1,19 +1,14 @@
 """`opslib sandbox fault ...`: declare faults, list them, clear them."""
 
 import argparse
-import json
-import ssl
 import sys
-import urllib.error
-import urllib.request
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from .fault import EFFECTS, Fault
 from .home import Home
-
-_TIMEOUT_S = 10.0
+from .own_api import call
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"No sandbox is up in {home.root}: start one with `opslib sandbox up`.", file=sys.stderr)
         return 1
     try:
-        rows = _call(home, *_request(arguments))
+        rows = call(home, *_request(arguments))
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -44,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def listed(home: Home) -> list[dict[str, Any]]:
     """Return a running sandbox's faults that are not over."""
-    return [row for row in _call(home, "GET", "", None) if row["state"] != "ended"]
+    return [row for row in call(home, "GET", "faults") if row["state"] != "ended"]
 
 
 def describe(row: dict[str, Any]) -> str:
@@ -58,16 +53,16 @@ def describe(row: dict[str, Any]) -> str:
 
 def _request(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any] | None]:
     if arguments.what == "list":
-        return "GET", "", None
+        return "GET", "faults", None
     if arguments.what == "clear":
-        return "DELETE", f"/{arguments.name}" if arguments.name else "", None
+        return "DELETE", f"faults/{arguments.name}" if arguments.name else "faults", None
     if arguments.what == "file":
         if arguments.file is None:
             raise ValueError("say which file: opslib sandbox fault file --file SCENARIO.yml")
-        return "POST", "", _read(arguments.file)
+        return "POST", "faults", _read(arguments.file)
     given = {field.name: getattr(arguments, field.name) for field in fields(Fault)[1:]}
     chosen = {name: value for name, value in given.items() if value is not None}
-    return "POST", "", {"kind": arguments.what, **chosen}
+    return "POST", "faults", {"kind": arguments.what, **chosen}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -80,22 +75,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(scenario, dict):
         raise ValueError(f"{path} must hold a fault or a scenario, got {type(scenario).__name__}")  # noqa: TRY004 - the file is wrong, not the program
     return scenario
-
-
-def _call(home: Home, method: str, rest: str, body: dict[str, Any] | None) -> list[dict[str, Any]]:
-    note = home.read_note() or {}
-    request = urllib.request.Request(  # noqa: S310 - the note's own https address
-        f"{note['url']}/sandbox/faults{rest}",
-        method=method,
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"X-IDENTITY-HEADER": home.identity_header(), "Content-Type": "application/json"},
-    )
-    trust = ssl.create_default_context(cafile=home.authority)
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S, context=trust) as answer:  # noqa: S310
-            rows: list[dict[str, Any]] = json.load(answer)["value"]
-            return rows
-    except urllib.error.HTTPError as error:
-        with error:
-            message = json.load(error)["error"]["message"]
-        raise ValueError(message) from error

@@ -54,6 +54,8 @@ class Instance:
     ----------
     in_flight
         Requests that it works on now [count].
+    ready
+        Whether it is in rotation.
     usage
         CPU and memory as last sampled.
     """
@@ -65,6 +67,7 @@ class Instance:
         self.log = log
         self.port = 0
         self.in_flight = 0
+        self.ready = True
         self.usage: Usage | None = None
         self.stopping = False
         self._process: asyncio.subprocess.Process | None = None
@@ -102,12 +105,12 @@ class Instance:
         self._identity = ProcessId.of(self._process.pid) or ProcessId(self._process.pid, 0)
         self._reader = asyncio.create_task(self._read(on_line))
 
-    async def ready(self, http: aiohttp.ClientSession, within_s: float) -> bool:
+    async def become_ready(self, http: aiohttp.ClientSession, within_s: float) -> bool:
         """Poll the readiness route until it answers 200; False when the process ends or time is up."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while self.running():
-                    if await self._probe(http):
+                    if await self.answers(http, 2.0):
                         return True
                     await asyncio.sleep(_PROBE_EVERY_S)
         return False
@@ -138,13 +141,18 @@ class Instance:
             self.identity.signal_group(signal.SIGKILL)
             await self._process.wait()
 
-    def strike(self, *, hang: bool) -> None:
-        """Let a declared fault kill its processes, or stop them in their tracks."""
-        self.identity.signal_group(signal.SIGSTOP if hang else signal.SIGKILL)
+    def kill(self) -> None:
+        """End its processes at once, whatever they hold: it is then found dead, and replaced."""
+        self.identity.signal_group(signal.SIGKILL)
 
-    async def _probe(self, http: aiohttp.ClientSession) -> bool:
+    def freeze(self) -> None:
+        """Stop its processes in their tracks: they are there and answer nothing."""
+        self.identity.signal_group(signal.SIGSTOP)
+
+    async def answers(self, http: aiohttp.ClientSession, timeout_s: float) -> bool:
+        """Probe once: answer whether its health route says 200 in time."""
         try:
-            timeout = aiohttp.ClientTimeout(total=2.0)
+            timeout = aiohttp.ClientTimeout(total=timeout_s)
             async with http.get(self.url + "/", timeout=timeout) as response:
                 return response.status == 200
         except (aiohttp.ClientError, TimeoutError, OSError):

@@ -12,6 +12,7 @@ from . import ids
 from .arm_errors import ArmError
 from .blob_files import content_path, locate
 from .clock import parse_duration_s
+from .probes import Probes, read_probes
 from .requirements import differences
 from .store import Resource, Store
 
@@ -41,8 +42,10 @@ class Payload:
         Lines for the StorageInitializer's log.
     capacity, concurrency
         Instances wanted; requests that one instance works on at once [count].
-    timeout_s, ready_within_s
-        Time given to one request, and to the readiness probe at start [s].
+    timeout_s
+        Time given to one request [s].
+    probes
+        What its instances are asked, and how often.
     """
 
     deployment: str
@@ -55,12 +58,12 @@ class Payload:
     capacity: int
     concurrency: int
     timeout_s: float
-    ready_within_s: float
+    probes: Probes
 
     @property
     def generation(self) -> str:
         """Return a digest of what needs new processes when it changes."""
-        parts = (self.files, self.app_root, self.entry_script, self.model_dir, self.variables)
+        parts = (self.files, self.app_root, self.entry_script, self.model_dir, self.variables, repr(self.probes))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
     def write(self, blobs: Path, root: Path) -> None:
@@ -121,7 +124,7 @@ def resolve(store: Store, deployment: Resource) -> Payload:
         capacity=int(deployment.body["sku"]["capacity"]),
         concurrency=int(properties["requestSettings"]["maxConcurrentRequestsPerInstance"]),
         timeout_s=parse_duration_s(properties["requestSettings"]["requestTimeout"]),
-        ready_within_s=_ready_within_s(properties["readinessProbe"]),
+        probes=read_probes(properties),
     )
 
 
@@ -183,8 +186,3 @@ def _environment_notes(store: Store, environment_id: str | None) -> list[str]:
     environment = _asset(store, environment_id, "environments")
     image = f"Image {environment.properties.get('image')} is not pulled: the sandbox runs its own Python."
     return [image, *differences(environment.properties.get("condaFile") or "")]
-
-
-def _ready_within_s(probe: dict[str, Any]) -> float:
-    period, delay = parse_duration_s(probe["period"]), parse_duration_s(probe["initialDelay"])
-    return delay + period * int(probe["failureThreshold"])

@@ -14,10 +14,13 @@ from . import (
     datastores,
     deployments,
     endpoints,
+    entra,
     fault_handlers,
     identity,
     monitor,
     operations,
+    principal_handlers,
+    role_handlers,
     workspaces,
 )
 from .context import Sandbox
@@ -36,6 +39,9 @@ EP = W + "/onlineEndpoints/{endpoint}"
 DEP = EP + "/deployments/{deployment}"
 LOC = SUB + ML + "/locations/{location}"
 ASSET = W + "/{kind:codes|environments|models|data}"
+ROLES = "/providers/Microsoft.Authorization/roleDefinitions"
+GRANTS = "/providers/Microsoft.Authorization/roleAssignments"
+IDENTITY = GROUP + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
 INSIGHTS = "/providers/Microsoft.Insights"
 BLOB = "/blob/{account}/{container}"
 STORE = f"/blob.blob.{datastores.STORAGE_SUFFIX}/{{container}}"
@@ -130,6 +136,26 @@ ROUTES = (
     # Microsoft.Authorization
     Route("GET", "/{scope*}/providers/Microsoft.Authorization/permissions", "Permissions_List", access.permissions),
     Route("GET", "/{scope*}/providers/Microsoft.Authorization/locks", "Locks_List", access.locks),
+    Route("GET", ROLES, "RoleDefinitions_List", role_handlers.list_definitions),
+    Route("GET", ROLES + "/{name}", "RoleDefinitions_Get", role_handlers.get_definition),
+    Route("GET", "/{scope*}" + ROLES, "RoleDefinitions_List", role_handlers.list_definitions),
+    Route("GET", "/{scope*}" + ROLES + "/{name}", "RoleDefinitions_Get", role_handlers.get_definition),
+    Route("PUT", "/{scope*}" + ROLES + "/{name}", "RoleDefinitions_CreateOrUpdate", role_handlers.put_definition),
+    Route("DELETE", "/{scope*}" + ROLES + "/{name}", "RoleDefinitions_Delete", role_handlers.delete_definition),
+    Route("GET", "/{scope*}" + GRANTS, "RoleAssignments_ListForScope", role_handlers.list_assignments),
+    Route("GET", "/{scope*}" + GRANTS + "/{name}", "RoleAssignments_Get", role_handlers.get_assignment),
+    Route("PUT", "/{scope*}" + GRANTS + "/{name}", "RoleAssignments_Create", role_handlers.put_assignment),
+    Route("DELETE", "/{scope*}" + GRANTS + "/{name}", "RoleAssignments_Delete", role_handlers.delete_assignment),
+    Route(
+        "PUT",
+        "/{scope*}/providers/Microsoft.Authorization/roleAssignmentScheduleRequests/{name}",
+        "RoleAssignmentScheduleRequests_Create",
+        role_handlers.put_schedule_request,
+    ),
+    # Microsoft.ManagedIdentity
+    Route("GET", IDENTITY, "UserAssignedIdentities_Get", principal_handlers.get_identity),
+    Route("PUT", IDENTITY, "UserAssignedIdentities_CreateOrUpdate", principal_handlers.put_identity),
+    Route("DELETE", IDENTITY, "UserAssignedIdentities_Delete", principal_handlers.delete_identity),
     # Log Analytics query API
     Route("POST", "/v1/workspaces/{workspace}/query", "Logs_QueryWorkspace", query_workspace),
     Route("POST", "/v1/{scope*}/query", "Logs_QueryResource", query_resource),
@@ -137,11 +163,27 @@ ROUTES = (
     # cloud metadata and managed identity
     Route("GET", "/metadata/endpoints", "Open_Metadata", identity.metadata),
     Route("GET", "/msi/token", "Open_Token", identity.token),
-    # the sandbox's own: faults
-    Route("GET", "/sandbox/faults", "Faults_List", fault_handlers.list_faults),
-    Route("POST", "/sandbox/faults", "Faults_Declare", fault_handlers.declare_faults),
-    Route("DELETE", "/sandbox/faults", "Faults_Clear", fault_handlers.clear_faults),
-    Route("DELETE", "/sandbox/faults/{name}", "Faults_ClearOne", fault_handlers.clear_faults),
+    # the sandbox's own: faults and principals
+    Route("GET", "/sandbox/principals", "Own_ListPrincipals", principal_handlers.list_principals),
+    Route("POST", "/sandbox/principals", "Own_AddPrincipal", principal_handlers.add_principal),
+    Route("DELETE", "/sandbox/principals/{name}", "Own_RemovePrincipal", principal_handlers.remove_principal),
+    Route("GET", "/sandbox/faults", "Own_ListFaults", fault_handlers.list_faults),
+    Route("POST", "/sandbox/faults", "Own_DeclareFaults", fault_handlers.declare_faults),
+    Route("DELETE", "/sandbox/faults", "Own_ClearFaults", fault_handlers.clear_faults),
+    Route("DELETE", "/sandbox/faults/{name}", "Own_ClearFault", fault_handlers.clear_faults),
+    # Microsoft Entra ID
+    Route("GET", "/common/discovery/instance", "Open_Instance", entra.instance),
+    *(
+        Route(method, f"/{tenant}{path}", operation, handler)
+        for tenant in entra.TENANTS
+        for method, path, operation, handler in (
+            ("GET", "/.well-known/openid-configuration", "Open_Discovery", entra.discovery),
+            ("GET", "/v2.0/.well-known/openid-configuration", "Open_Discovery", entra.discovery),
+            ("GET", "/discovery/keys", "Open_Keys", entra.keys),
+            ("POST", "/oauth2/token", "Open_IssueToken", entra.token),
+            ("POST", "/oauth2/v2.0/token", "Open_IssueToken", entra.token),
+        )
+    ),
     # blob storage, in the two ways in which the SDK addresses it
     *(
         Route(method, base + path, operation, handler)
@@ -161,4 +203,9 @@ ROUTES = (
         for method in ("GET", "POST", "PUT", "OPTIONS")
     ),
 )
-KNOWN_PROVIDERS = ("microsoft.machinelearningservices", "microsoft.insights", "microsoft.authorization")
+KNOWN_PROVIDERS = (
+    "microsoft.machinelearningservices",
+    "microsoft.insights",
+    "microsoft.authorization",
+    "microsoft.managedidentity",
+)

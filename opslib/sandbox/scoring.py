@@ -6,7 +6,6 @@ header; that the answer carries it too is widely assumed, not documented.
 """
 
 import asyncio
-import hmac
 import random
 import time
 from dataclasses import dataclass
@@ -23,10 +22,10 @@ from .fleet import Fleet
 from .messages import Request, Response
 from .outcome import DEPLOYMENT, TEXT, Outcome, broken_by_fault, client_id, model_error, respond, text
 from .pool import NoInstance, TooManyPending
+from .scoring_door import ScoringDoor
 from .settings import Settings
 from .store import Resource, Store
 from .telemetry import Telemetry
-from .tokens import SCORING_AUDIENCES, TokenRefused, Tokens
 
 if TYPE_CHECKING:
     from .context import Sandbox
@@ -68,14 +67,14 @@ class Gateway:
         store: Store,
         fleet: Fleet,
         telemetry: Telemetry,
-        tokens: Tokens,
+        door: ScoringDoor,
         settings: Settings,
         faults: Faults,
     ) -> None:
         self._store = store
         self._fleet = fleet
         self._telemetry = telemetry
-        self._tokens = tokens
+        self._door = door
         self._faults = faults
         self._random = random.Random(settings.seed)  # noqa: S311 - a traffic split, not a secret
         self._routes: dict[tuple[str, str], Route] = {}
@@ -88,7 +87,7 @@ class Gateway:
         route = self._route(request)
         if route is None:
             return respond(request, Outcome(404, b"Not Found", {"Content-Type": "text/plain"}), "")
-        identity = self._authenticate(route.endpoint, request)
+        identity = self._door.identify(route.endpoint, request.headers.get("authorization", ""))
         deployment, outcome = None, Outcome(401, reason="unauthorized")
         if identity is not None:
             deployment, outcome = self._choose(route, request)
@@ -135,24 +134,6 @@ class Gateway:
             mirrored[0] if mirrored else None,
             logged(self._store, endpoint.id, "AmlOnlineEndpointTrafficLog"),
         )
-
-    def _authenticate(self, endpoint: Resource, request: Request) -> str | None:
-        """Return who calls, as IdentityData would say it; None when the credential is no good."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        given = given.strip()
-        mode = endpoint.properties["authMode"]
-        if scheme.lower() != "bearer" or not given:
-            return None
-        if mode == "Key":
-            keys = (endpoint.secrets["primaryKey"], endpoint.secrets["secondaryKey"])
-            matches = [hmac.compare_digest(given.encode(), key.encode()) for key in keys]
-            return "" if any(matches) else None
-        try:
-            if mode == "AMLToken":
-                return str(self._tokens.verify(given, {endpoint.key}).get("sub", ""))
-            return self._tokens.principal(f"Bearer {given}", SCORING_AUDIENCES).object_id
-        except TokenRefused:
-            return None
 
     def _choose(self, route: Route, request: Request) -> tuple[Resource | None, Outcome]:
         forced = request.headers.get(DEPLOYMENT)

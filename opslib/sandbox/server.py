@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, JSONResponse
 from starlette.responses import Response as HttpResponse
 from starlette.types import Receive, Scope, Send
 
-from . import blobs
+from . import access, blobs
 from .arm_errors import ArmError
 from .context import Sandbox
 from .fault import FaultKind
@@ -27,7 +27,7 @@ from .settings import MAX_ARM_BODY, MAX_BLOB_BODY
 from .tokens import AZURE_ARM_AUDIENCES, LOGS_AUDIENCES, TokenRefused
 
 logger = logging.getLogger("opslib.sandbox")
-_OWN_DOORS = ("Open", "Faults", "Blob", "Scoring")  # groups that do not ask for an ARM token
+_OWN_DOORS = ("Open", "Own", "Blob", "Scoring")  # groups that do not ask for an ARM token
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,16 @@ async def authenticate(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     return replace(exchange, request=replace(exchange.request, caller=caller))
 
 
+async def authorize(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+    """Ask the caller's roles."""
+    if exchange.route is not None:
+        access.authorize(exchange.request, exchange.route.operation, sandbox)
+    return exchange
+
+
 async def disturb(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     """Let declared faults have their way with requests to ARM and to blob storage."""
-    if exchange.route is None or exchange.group in ("Open", "Faults", "Scoring"):
+    if exchange.route is None or exchange.group in ("Open", "Own", "Scoring"):
         return exchange
     names = exchange.request.parameters
     target = (exchange.route.operation, names.get("endpoint", ""), names.get("deployment", ""))
@@ -107,7 +114,7 @@ async def handle(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     return replace(exchange, response=await answer if inspect.isawaitable(answer) else answer)
 
 
-PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, disturb, handle)
+PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, authorize, disturb, handle)
 
 
 async def answer(request: Request, sandbox: Sandbox) -> Response:
