@@ -15,6 +15,7 @@ from typing import Any
 
 import uvicorn
 
+from .autoscaler import Autoscaler
 from .certificates import ensure_certificates, ensure_signing_key
 from .clock import iso_now
 from .context import Sandbox
@@ -59,7 +60,11 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
     for word in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(word, _ask_to_exit, server)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    chores = [asyncio.create_task(_flush(sandbox)), asyncio.create_task(_sampler(sandbox).run())]
+    chores = [
+        asyncio.create_task(_flush(sandbox)),
+        asyncio.create_task(_sampler(sandbox).run()),
+        asyncio.create_task(Autoscaler(sandbox).run()),
+    ]
     try:
         await _open(home, sandbox, server)
         await serving

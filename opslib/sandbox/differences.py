@@ -99,9 +99,24 @@ DIFFERENCES = (
         "not enforced; the limits of counts, names, sizes, time are",
     ),
     Difference(
-        "no-code and custom containers, Kubernetes, registries, autoscale",
+        "no-code and custom containers, Kubernetes, registries",
         "yes",
         "501",
+    ),
+    Difference(
+        "autoscale",
+        "also profiles by date and recurrence, predictive, notifications",
+        "one profile; any rule scales out, all rules scale in; evaluated every --autoscale-every-s",
+    ),
+    Difference(
+        "metric alerts",
+        "fire",
+        "are kept and shown, and notify nobody",
+    ),
+    Difference(
+        "retail prices",
+        "every region and currency, as of today",
+        "USD in eastus from a dated table that nobody has compared with Azure's answer; elsewhere no items",
     ),
     Difference(
         "access",

@@ -1,4 +1,4 @@
-"""Handlers: diagnostic settings, the activity log, autoscale settings (none yet)."""
+"""Handlers: diagnostic settings and the activity log."""
 
 import re
 
@@ -108,18 +108,6 @@ def record_activity(request: Request, sandbox: Sandbox, status: int) -> None:
         },
     }
     sandbox.store.append_activity(at_us, resource, body)
-
-
-def list_autoscale(request: Request, sandbox: Sandbox) -> Response:
-    """`GET .../autoscaleSettings`: none, since none can be made yet."""
-    del request, sandbox
-    return Response(200, {"value": []})
-
-
-def get_autoscale(request: Request, sandbox: Sandbox) -> Response:
-    """`GET .../autoscaleSettings/{name}`."""
-    del sandbox
-    raise ArmError.not_found("autoscale setting", request.parameters["name"])
 
 
 def _matches(event: dict[str, str], wanted: dict[str, str]) -> bool:

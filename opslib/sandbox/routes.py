@@ -17,8 +17,10 @@ from . import (
     entra,
     fault_handlers,
     identity,
+    insights,
     monitor,
     operations,
+    prices,
     principal_handlers,
     role_handlers,
     workspaces,
@@ -122,11 +124,36 @@ ROUTES = (
         monitor.delete_setting,
     ),
     Route("GET", SUB + INSIGHTS + "/eventtypes/management/values", "ActivityLogs_List", monitor.list_activity),
-    Route("GET", GROUP + INSIGHTS + "/autoscaleSettings", "Autoscale_ListByGroup", monitor.list_autoscale),
-    Route("GET", SUB + INSIGHTS + "/autoscaleSettings", "Autoscale_ListBySubscription", monitor.list_autoscale),
-    Route("GET", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "Autoscale_Get", monitor.get_autoscale),
-    Route("PUT", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "Autoscale_CreateOrUpdate", None),
-    Route("DELETE", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "Autoscale_Delete", None),
+    *(
+        Route(method, base + INSIGHTS + path, f"{group}_{word}", handler)
+        for group, path, listing, getting, putting, deleting in (
+            (
+                "AutoscaleSettings",
+                "/autoscaleSettings",
+                insights.list_autoscale,
+                insights.get_autoscale,
+                insights.put_autoscale,
+                insights.delete_autoscale,
+            ),
+            (
+                "MetricAlerts",
+                "/metricAlerts",
+                insights.list_alerts,
+                insights.get_alert,
+                insights.put_alert,
+                insights.delete_alert,
+            ),
+        )
+        for method, base, path, word, handler in (
+            ("GET", GROUP, path, "ListByResourceGroup", listing),
+            ("GET", SUB, path, "ListBySubscription", listing),
+            ("GET", GROUP, path + "/{name}", "Get", getting),
+            ("PUT", GROUP, path + "/{name}", "CreateOrUpdate", putting),
+            ("DELETE", GROUP, path + "/{name}", "Delete", deleting),
+        )
+    ),
+    Route("PATCH", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "AutoscaleSettings_Update", None),
+    Route("PATCH", GROUP + INSIGHTS + "/metricAlerts/{name}", "MetricAlerts_Update", None),
     Route(
         "GET",
         GROUP + "/providers/Microsoft.OperationalInsights/workspaces/{name}",
@@ -160,6 +187,8 @@ ROUTES = (
     Route("POST", "/v1/workspaces/{workspace}/query", "Logs_QueryWorkspace", query_workspace),
     Route("POST", "/v1/{scope*}/query", "Logs_QueryResource", query_resource),
     Route("POST", "/v1/$batch", "Logs_Batch", None),
+    # retail prices
+    Route("GET", "/api/retail/prices", "Open_RetailPrices", prices.list_prices),
     # cloud metadata and managed identity
     Route("GET", "/metadata/endpoints", "Open_Metadata", identity.metadata),
     Route("GET", "/msi/token", "Open_Token", identity.token),

@@ -20,6 +20,8 @@ class Settings:
         Validity of managed-identity tokens, and of an AMLToken endpoint's [s].
     startup_timeout_s
         Time given to an instance to answer its readiness probe at all, whatever its probe settings say [s].
+    autoscale_every_s
+        Pace at which autoscale settings are evaluated [s].
     quota_cores
         Limit of each VM family in each region [vCPU].
     seed
@@ -37,6 +39,7 @@ class Settings:
     logs_delay_s: float = 0.0
     token_lifetime_s: float = 3600.0
     startup_timeout_s: float = 120.0
+    autoscale_every_s: float = 15.0
     quota_cores: int = 100
     seed: int | None = None
     max_payload_bytes: int = 16 * 1024 * 1024

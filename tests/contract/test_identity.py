@@ -203,7 +203,7 @@ def test_an_entra_endpoint_scores_for_roles(role, status, person: Person, entra_
 
 @pytest.fixture(scope="module")
 def entra_url(make_endpoint: Callable[..., Served]) -> str:
-    return make_endpoint("entra", "blue", auth_mode="aad_token").url
+    return make_endpoint("entra", "blue", auth_mode="aad_token", instance_type="Standard_E2s_v3").url
 
 
 def test_a_removed_principal_is_nobody(person: Person, sandbox: RunningSandbox):

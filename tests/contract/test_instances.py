@@ -12,12 +12,13 @@ from served import ASK, Served, deployment, wait_until
 from opslib.sandbox.commands import _inventory
 
 QUICK = ProbeSettings(initial_delay=1, period=1, timeout=1, failure_threshold=2, success_threshold=1)
+SIZE = "Standard_E2s_v3"  # a family of its own: the suite shares its quota
 PATIENT = ProbeSettings(initial_delay=1, period=1, timeout=1, failure_threshold=30)
 
 
 @pytest.fixture(scope="module")
 def probed(make_endpoint: Callable[..., Served]) -> Served:
-    return make_endpoint("probed", "blue", readiness_probe=QUICK, liveness_probe=PATIENT)
+    return make_endpoint("probed", "blue", instance_type=SIZE, readiness_probe=QUICK, liveness_probe=PATIENT)
 
 
 def _pids(served: Served) -> set[int]:
@@ -41,7 +42,7 @@ def test_a_hanging_instance_is_replaced(probed: Served, sandbox: RunningSandbox)
     """What fails its liveness probe as often as it may is killed, and another takes its place; the log says so."""
     sandbox.keep_logs(probed.name)
     probed.ml.online_deployments.begin_create_or_update(
-        deployment("blue", probed.name, liveness_probe=QUICK, readiness_probe=QUICK)
+        deployment("blue", probed.name, instance_type=SIZE, liveness_probe=QUICK, readiness_probe=QUICK)
     ).result(timeout=60)
     before = _pids(probed)
     with sandbox.http(headers={"X-IDENTITY-HEADER": sandbox.home.identity_header()}) as client:
@@ -54,10 +55,12 @@ def test_a_hanging_instance_is_replaced(probed: Served, sandbox: RunningSandbox)
 
 def test_an_update_rolls_a_few_at_a_time(probed: Served, arm: httpx.Client):
     """Of two instances one is replaced at a time, never more than three are there, and no request fails."""
-    probed.ml.online_deployments.begin_create_or_update(deployment("blue", probed.name, instance_count=2)).result(
-        60
+    probed.ml.online_deployments.begin_create_or_update(
+        deployment("blue", probed.name, instance_type=SIZE, instance_count=2)
+    ).result(60)
+    changed = deployment(
+        "blue", probed.name, instance_type=SIZE, instance_count=2, environment_variables={"COLOR": "azure"}
     )
-    changed = deployment("blue", probed.name, instance_count=2, environment_variables={"COLOR": "azure"})
     poller = probed.ml.online_deployments.begin_create_or_update(changed)
     most, seen = 0, set[Any]()
     while not poller.done():
