@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import uvloop
 
+from .application import Application
 from .autoscaler import Autoscaler
 from .certificates import ensure_certificates, ensure_signing_key
 from .clock import iso_now
@@ -30,7 +32,6 @@ from .process import ProcessId
 from .sampler import Sampler
 from .scoring import Gateway
 from .scoring_door import ScoringDoor
-from .server import Application
 from .settings import Settings
 from .store import Store
 from .telemetry import Telemetry
@@ -49,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     home = Home(Path(arguments.home))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    asyncio.run(serve(home, _listen(home, arguments.port), Settings(**json.loads(arguments.settings))))
+    uvloop.run(serve(home, _listen(home, arguments.port), Settings(**json.loads(arguments.settings))))
 
 
 async def serve(home: Home, listener: socket.socket, settings: Settings) -> None:
@@ -167,6 +168,7 @@ def _server(home: Home, sandbox: Sandbox) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         server_header=False,
+        http="httptools",
         lifespan="off",
         timeout_keep_alive=65,
         timeout_graceful_shutdown=1,

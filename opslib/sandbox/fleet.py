@@ -11,8 +11,6 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from . import ids
 from .arm_errors import OperationFailed
 from .fleet_log import FleetLog
@@ -45,9 +43,6 @@ class Fleet:
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = asyncio.Semaphore(_STARTING_AT_ONCE)
         self._closing = False
-        self.http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-        )
 
     def pool(self, deployment_id: str) -> Pool:
         """Return a deployment's pool; an empty one when it has none."""
@@ -108,7 +103,6 @@ class Fleet:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         instances = [instance for pool in self._pools.values() for instance in pool.instances]
         await self._retire(instances, drain=False)
-        await self.http.close()
 
     def container_log(self, deployment_id: str, container: str, lines: int) -> str:
         """Return the last lines of a container."""
@@ -174,7 +168,7 @@ class Fleet:
             )
             self._log.event(instance, "Created", "Created container inference-server")
             limit_s = min(payload.probes.start_within_s, self._settings.startup_timeout_s)
-            ready = await instance.become_ready(self.http, limit_s)
+            ready = await instance.become_ready(limit_s)
         name, message = ("Started", "Started container inference-server") if ready else ("BackOff", CRASHED)
         self._log.event(instance, name, message)
         if not ready and not instance.running():
@@ -183,9 +177,6 @@ class Fleet:
 
     async def _probe(self, pool: Pool, instance: Instance) -> None:
         """Keep an instance in rotation while it is ready; end it when it is not alive any more."""
-
-        async def ask(timeout_s: float) -> bool:
-            return await instance.answers(self.http, timeout_s)
 
         def turn(ready: bool) -> None:
             instance.ready = ready
@@ -196,10 +187,10 @@ class Fleet:
 
         probes = instance.payload.probes
         readiness = asyncio.create_task(
-            keep_ready(probes.readiness, ask, turn, lambda: failed("Readiness")), name=instance.id
+            keep_ready(probes.readiness, instance.answers, turn, lambda: failed("Readiness")), name=instance.id
         )
         death = asyncio.create_task(instance.ended())
-        alive = asyncio.create_task(until_dead(probes.liveness, ask, lambda: failed("Liveness")))
+        alive = asyncio.create_task(until_dead(probes.liveness, instance.answers, lambda: failed("Liveness")))
         try:
             await asyncio.wait({death, alive}, return_when=asyncio.FIRST_COMPLETED)
         finally:

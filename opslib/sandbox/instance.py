@@ -10,10 +10,9 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-import aiohttp
-
 from .payload import Payload
 from .process import ProcessId, Usage
+from .upstream import UpstreamLost, ask
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 _PROBE_EVERY_S = 0.05
@@ -75,11 +74,6 @@ class Instance:
         self._reader: asyncio.Task[None] | None = None
 
     @property
-    def url(self) -> str:
-        """Return the address of its server."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
     def identity(self) -> ProcessId:
         """Return the process group's leader."""
         if self._identity is None:
@@ -105,12 +99,12 @@ class Instance:
         self._identity = ProcessId.of(self._process.pid) or ProcessId(self._process.pid, 0)
         self._reader = asyncio.create_task(self._read(on_line))
 
-    async def become_ready(self, http: aiohttp.ClientSession, within_s: float) -> bool:
+    async def become_ready(self, within_s: float) -> bool:
         """Poll the readiness route until it answers 200; False when the process ends or time is up."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while self.running():
-                    if await self.answers(http, 2.0):
+                    if await self.answers(2.0):
                         return True
                     await asyncio.sleep(_PROBE_EVERY_S)
         return False
@@ -149,13 +143,12 @@ class Instance:
         """Stop its processes in their tracks: they are there and answer nothing."""
         self.identity.signal_group(signal.SIGSTOP)
 
-    async def answers(self, http: aiohttp.ClientSession, timeout_s: float) -> bool:
+    async def answers(self, timeout_s: float) -> bool:
         """Probe once: answer whether its health route says 200 in time."""
         try:
-            timeout = aiohttp.ClientTimeout(total=timeout_s)
-            async with http.get(self.url + "/", timeout=timeout) as response:
-                return response.status == 200
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            async with asyncio.timeout(timeout_s):
+                return (await ask(self.port, "GET", "/", {})).status == 200
+        except (UpstreamLost, TimeoutError):
             return False
 
     async def _read(self, on_line: Callable[[str], None]) -> None:

@@ -10,8 +10,7 @@ import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import aiohttp
+from urllib.parse import quote, urlencode
 
 from . import ids
 from .clock import now_us
@@ -26,6 +25,7 @@ from .scoring_door import ScoringDoor
 from .settings import Settings
 from .store import Resource, Store
 from .telemetry import Telemetry
+from .upstream import UpstreamLost, ask
 
 if TYPE_CHECKING:
     from .context import Sandbox
@@ -167,7 +167,9 @@ class Gateway:
             async with asyncio.timeout(limit_s), pool.slot() as instance:
                 endpoint = ids.name(ids.parent(deployment.id))
                 broken = await self._faults.disturb_model(endpoint, deployment.name)
-                return broken_by_fault(broken) if broken is not None else await self._forward(instance.url, request)
+                return (
+                    broken_by_fault(broken) if broken is not None else await self._forward(instance.port, request)
+                )
         except TimeoutError:
             return Outcome(408, b"upstream request timeout", TEXT, "upstream_request_timeout")
         except TooManyPending:
@@ -181,25 +183,18 @@ class Gateway:
         if self._faults.hit(FaultKind.SCORING_RESET, "Scoring_Score", endpoint, deployment):
             raise ConnectionDropped
 
-    async def _forward(self, instance: str, request: Request) -> Outcome:
+    async def _forward(self, port: int, request: Request) -> Outcome:
         started = time.perf_counter()
         headers = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
         headers["x-request-id"] = request.request_id
         if not client_id(request):
             headers.pop("x-ms-client-request-id", None)
-        rest = "/" + request.parameters.get("rest", "score")
+        target = "/" + quote(request.parameters.get("rest", "score"))
+        if request.query:
+            target += "?" + urlencode(request.query)
         try:
-            async with self._fleet.http.request(
-                request.method,
-                instance + rest,
-                params=request.query,
-                data=request.body or None,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None),
-            ) as answer:
-                body = await answer.read()
-        except (aiohttp.ClientError, OSError):  # the process died with the request in its hands
+            answer = await ask(port, request.method, target, headers, request.body)
+        except UpstreamLost:  # the process died with the request in its hands
             return Outcome(
                 424, b"", TEXT | model_error(503, "model_not_ready"), "model_not_ready", 503, "model_not_ready"
             )
@@ -207,8 +202,8 @@ class Gateway:
         passed["ms-azureml-model-time"] = f"{(time.perf_counter() - started) * 1000:.0f}"
         if answer.status != 200:
             passed |= model_error(answer.status, "model_error")
-            return Outcome(424, body, passed, "model_error", answer.status, "model_error")
-        return Outcome(200, body, passed, "", 200)
+            return Outcome(424, answer.body, passed, "model_error", answer.status, "model_error")
+        return Outcome(200, answer.body, passed, "", 200)
 
     def _record(
         self, route: Route, request: Request, deployment: str, outcome: Outcome, identity: str, started: float

@@ -3,17 +3,10 @@
 import inspect
 import logging
 import re
-import socket
-import struct
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
-
-from starlette.requests import Request as HttpRequest
-from starlette.responses import FileResponse, JSONResponse
-from starlette.responses import Response as HttpResponse
-from starlette.types import Receive, Scope, Send
 
 from . import access, blobs
 from .arm_errors import ArmError
@@ -23,7 +16,6 @@ from .faults import ConnectionDropped
 from .messages import Request, Response
 from .monitor import record_activity
 from .routes import KNOWN_PROVIDERS, ROUTES, Route
-from .settings import MAX_ARM_BODY, MAX_BLOB_BODY
 from .tokens import AZURE_ARM_AUDIENCES, LOGS_AUDIENCES, TokenRefused
 
 logger = logging.getLogger("opslib.sandbox")
@@ -155,80 +147,6 @@ def _with_ids(exchange: Exchange, response: Response) -> Response:
     if client and exchange.group == "Blob":
         own["x-ms-client-request-id"] = client
     return replace(response, headers={**own, **response.headers})
-
-
-class Application:
-    """The ASGI application: the only place that knows an HTTP library."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection's request."""
-        if scope["type"] != "http":
-            return
-        http = HttpRequest(scope, receive)
-        try:
-            request = await self._context(http)
-        except ArmError as error:
-            await JSONResponse(error.body(), error.status)(scope, receive, send)
-            return
-        try:
-            response = await answer(request, self._sandbox)
-        except ConnectionDropped:
-            await _reset(receive)
-            return
-        await _http(response, request.method)(scope, receive, send)
-
-    async def _context(self, http: HttpRequest) -> Request:
-        path = re.sub("/{2,}", "/", http.scope["raw_path"].decode("ascii", errors="replace"))
-        client = f"{http.client.host}:{http.client.port}" if http.client is not None else ""
-        return Request(
-            method=http.method,
-            path=path,
-            query=dict(http.query_params),
-            headers=dict(http.headers),
-            body=await _read(http, _limit(path, self._sandbox)),
-            base_url=self._sandbox.base_url,
-            request_id=str(uuid.uuid4()),
-            client=client,
-        )
-
-
-async def _reset(receive: Receive) -> None:
-    """Reset the connection: ASGI has no word for it, uvicorn's `receive` is a method of what has the transport."""
-    transport = receive.__self__.transport  # type: ignore[attr-defined]
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _limit(path: str, sandbox: Sandbox) -> int:
-    if path.startswith("/blob"):
-        return MAX_BLOB_BODY
-    return sandbox.settings.max_payload_bytes if path.startswith("/inference/") else MAX_ARM_BODY
-
-
-async def _read(http: HttpRequest, limit_bytes: int) -> bytes:
-    chunks, size = [], 0
-    async for chunk in http.stream():
-        size += len(chunk)
-        if size > limit_bytes:
-            raise ArmError.too_large(limit_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _http(response: Response, method: str) -> HttpResponse:
-    headers = dict(response.headers)
-    if isinstance(response.body, (dict, list)):
-        return JSONResponse(response.body, response.status, headers)
-    if hasattr(response.body, "open"):
-        return FileResponse(str(response.body), response.status, headers)
-    if method == "HEAD":
-        return HttpResponse(b"", response.status, headers)
-    return HttpResponse(response.body or b"", response.status, headers)
 
 
 def _pattern(template: str) -> re.Pattern[str]:
