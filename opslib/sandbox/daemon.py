@@ -168,6 +168,7 @@ def _server(home: Home, sandbox: Sandbox) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         http="httptools",
         lifespan="off",
         timeout_keep_alive=65,

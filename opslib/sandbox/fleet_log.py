@@ -46,6 +46,7 @@ class FleetLog:
         log = InstanceLog(self._of(payload.deployment) / "storage-initializer.log")
         for line in payload.notes:
             log.append(line)
+        log.close()
 
     def console(self, instance: Instance, line: str) -> None:
         """Keep a line that an instance printed, if its endpoint keeps them."""

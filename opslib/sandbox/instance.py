@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import socket
@@ -28,14 +29,24 @@ class InstanceLog:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._file: io.TextIOWrapper | None = None
+        self._bytes = 0
 
     def append(self, line: str) -> None:
         """Append one line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-            full = file.tell() > _LOG_BYTES
-        if full:
+        if self._file is None:
+            self._file = self.path.open("a", encoding="utf-8", buffering=1)
+            self._bytes = self._file.tell()
+        self._bytes += self._file.write(line + "\n")
+        if self._bytes > _LOG_BYTES:
+            self.close()
             self.path.replace(self.path.with_suffix(".1"))
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def tail(self, lines: int) -> str:
         """Return the last lines."""
@@ -159,6 +170,7 @@ class Instance:
             except ValueError:  # a line beyond the limit: asyncio drops it and goes on
                 raw = b"(a line too long for the log was dropped)\n"
             if not raw:
+                self.log.close()
                 return
             line = raw.decode("utf-8", errors="replace").rstrip("\n")
             self.log.append(line)

@@ -29,7 +29,7 @@ def make_endpoint(sandbox: RunningSandbox, app: Path) -> None:
                 "codeId": f"{sandbox.workspace_id}/codes/lasting/versions/1",
                 "scoringScript": "score.py",
             },
-            "requestSettings": {"maxConcurrentRequestsPerInstance": 20},
+            "requestSettings": {"maxConcurrentRequestsPerInstance": 100},
         }
         blue = {"location": "eastus", "sku": {"name": "Default", "capacity": 1}, "properties": properties}
         finish(arm, arm.put(f"{endpoint}/deployments/blue", json=blue))
