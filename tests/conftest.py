@@ -13,7 +13,10 @@ __all__ = ["make_world", "sandbox", "sandbox_home", "workspace", "world"]
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
     """One sandbox for a whole session, with its variables set in this process and so in every child's."""
     with (
-        running_sandbox(tmp_path_factory.mktemp("sandbox"), Settings(seed=7, autoscale_every_s=1.0)) as running,
+        running_sandbox(
+            tmp_path_factory.mktemp("sandbox"),
+            Settings(seed=7, autoscale_every_s=1.0, max_requests_per_second=100_000),
+        ) as running,
         pointed_at(running),
     ):
         yield running

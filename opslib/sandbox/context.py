@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .consistency import Lag
 from .directory import Directory
 from .faults import Faults
 from .fleet import Fleet
@@ -30,3 +31,4 @@ class Sandbox:
     lifecycle: Lifecycle
     gateway: Gateway
     faults: Faults
+    lag: Lag

@@ -20,6 +20,7 @@ from .application import Application
 from .autoscaler import Autoscaler
 from .certificates import ensure_certificates, ensure_signing_key
 from .clock import iso_now
+from .consistency import Lag
 from .context import Sandbox
 from .directory import Directory
 from .faults import Faults
@@ -107,6 +108,7 @@ def build(home: Home, base_url: str, settings: Settings) -> Sandbox:
             faults=faults,
         ),
         faults=faults,
+        lag=Lag(settings),
     )
 
 

@@ -95,11 +95,11 @@ DIFFERENCES = (
     ),
     Difference(
         "limits of requests and bandwidth",
-        "500 RPS, 5 MBPS",
-        "not enforced; the limits of counts, names, sizes, time are",
+        "500 RPS, 5 MBPS, 500 connections",
+        "RPS are counted per second of the clock; bandwidth and connections are not limited",
     ),
     Difference(
-        "no-code and custom containers, Kubernetes, registries",
+        "custom containers, Kubernetes, registries",
         "yes",
         "501",
     ),
@@ -117,6 +117,16 @@ DIFFERENCES = (
         "retail prices",
         "every region and currency, as of today",
         "USD in eastus from a dated table that nobody has compared with Azure's answer; elsewhere no items",
+    ),
+    Difference(
+        "MLflow models without code",
+        "served by MLflow in an image of their own",
+        "by MLflow if the sandbox's Python has it; else scikit-learn models only, loaded by themselves",
+    ),
+    Difference(
+        "eventual consistency",
+        "not documented; reported of an endpoint's traffic",
+        "none, or of traffic and mirror by --consistency-lag-s",
     ),
     Difference(
         "access",

@@ -34,6 +34,8 @@ class Payload:
         The deployment's id as ARM spells it.
     files
         (blob name, path below the instance's folder) of every file.
+    own_files
+        (path, path below the instance's folder) of what the sandbox adds.
     app_root, entry_script, model_dir
         Paths below the instance's folder; the script is relative to `app_root`.
     variables
@@ -50,6 +52,7 @@ class Payload:
 
     deployment: str
     files: tuple[tuple[str, str], ...]
+    own_files: tuple[tuple[str, str], ...]
     app_root: str
     entry_script: str
     model_dir: str | None
@@ -63,7 +66,15 @@ class Payload:
     @property
     def generation(self) -> str:
         """Return a digest of what needs new processes when it changes."""
-        parts = (self.files, self.app_root, self.entry_script, self.model_dir, self.variables, repr(self.probes))
+        parts = (
+            self.files,
+            self.own_files,
+            self.app_root,
+            self.entry_script,
+            self.model_dir,
+            self.variables,
+            repr(self.probes),
+        )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
     def write(self, blobs: Path, root: Path) -> None:
@@ -75,6 +86,8 @@ class Payload:
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(content_path(blobs, blob), path)
         (root / self.app_root).mkdir(parents=True, exist_ok=True)
+        for source, target in self.own_files:
+            shutil.copyfile(source, root / target)
 
     def environment(self, root: Path, server_version: str) -> dict[str, str]:
         """Return what azureml_inference_server_http's amlserver.py would have set, and the deployment's own."""
@@ -97,25 +110,14 @@ def resolve(store: Store, deployment: Resource) -> Payload:
         If an asset does not exist, or the deployment needs something that is not built.
     """
     properties = deployment.properties
-    code, notes = properties.get("codeConfiguration"), []
-    if not code or not code.get("codeId"):
-        raise ArmError.not_built("online deployments without a scoring script (no-code and custom containers)")
-    code_asset = _asset(store, code["codeId"], "codes")
-    code_folder = ids.name(ids.parent(code_asset.id))
-    script = Path(f"{APP}/{_safe(code_folder)}/{_safe(code['scoringScript'])}")
-    files = _files(store, code_asset, "codeUri", f"{APP}/{_safe(code_folder)}")
-    if str(script) not in {target for _, target in files}:
-        raise ArmError.validation(
-            "CodeConfiguration",
-            f"The scoring script '{code['scoringScript']}' is not in the code asset, which holds: "
-            f"{', '.join(sorted(Path(target).name for _, target in files)[:20])}.",
-        )
+    script, files, own_files = _script(store, properties)
     model_dir, model_files = _model(store, properties)
-    notes += [f"Downloading {blob.rsplit('/', 1)[-1]} to /{target}" for blob, target in (*files, *model_files)]
+    notes = [f"Downloading {blob.rsplit('/', 1)[-1]} to /{target}" for blob, target in (*files, *model_files)]
     notes += _environment_notes(store, properties.get("environmentId"))
     return Payload(
         deployment=deployment.id,
         files=(*files, *model_files),
+        own_files=own_files,
         app_root=str(script.parent),
         entry_script=script.name,
         model_dir=model_dir,
@@ -126,6 +128,31 @@ def resolve(store: Store, deployment: Resource) -> Payload:
         timeout_s=parse_duration_s(properties["requestSettings"]["requestTimeout"]),
         probes=read_probes(properties),
     )
+
+
+Files = tuple[tuple[str, str], ...]
+
+
+def _script(store: Store, properties: dict[str, Any]) -> tuple[Path, Files, Files]:
+    """Return the scoring script, the code's files, and what the sandbox adds: an MLflow model needs no code."""
+    code = properties.get("codeConfiguration") or {}
+    if not code.get("codeId"):
+        model = _asset(store, properties["model"], "models") if properties.get("model") else None
+        if model is None or model.properties.get("modelType") != "mlflow_model":
+            raise ArmError.not_built("online deployments of custom containers, without code and MLflow model")
+        script = Path(f"{APP}/mlflow/mlflow_score.py")
+        return script, (), ((str(Path(__file__).with_name("mlflow_score.py")), str(script)),)
+    code_asset = _asset(store, code["codeId"], "codes")
+    code_folder = ids.name(ids.parent(code_asset.id))
+    script = Path(f"{APP}/{_safe(code_folder)}/{_safe(code['scoringScript'])}")
+    files = _files(store, code_asset, "codeUri", f"{APP}/{_safe(code_folder)}")
+    if str(script) not in {target for _, target in files}:
+        raise ArmError.validation(
+            "CodeConfiguration",
+            f"The scoring script '{code['scoringScript']}' is not in the code asset, which holds: "
+            f"{', '.join(sorted(Path(target).name for _, target in files)[:20])}.",
+        )
+    return script, files, ()
 
 
 def _model(store: Store, properties: dict[str, Any]) -> tuple[str | None, tuple[tuple[str, str], ...]]:

@@ -21,6 +21,7 @@ from .fleet import Fleet
 from .messages import Request, Response
 from .outcome import DEPLOYMENT, TEXT, Outcome, broken_by_fault, client_id, model_error, respond, text
 from .pool import NoInstance, TooManyPending
+from .rate_limit import RateLimit
 from .scoring_door import ScoringDoor
 from .settings import Settings
 from .store import Resource, Store
@@ -76,6 +77,7 @@ class Gateway:
         self._telemetry = telemetry
         self._door = door
         self._faults = faults
+        self._rate = RateLimit(settings.max_requests_per_second)
         self._random = random.Random(settings.seed)  # noqa: S311 - a traffic split, not a secret
         self._routes: dict[tuple[str, str], Route] = {}
         self._version = -1
@@ -91,6 +93,8 @@ class Gateway:
         deployment, outcome = None, Outcome(401, reason="unauthorized")
         if identity is not None:
             deployment, outcome = self._choose(route, request)
+            if not self._rate.admits(route.endpoint.key):
+                deployment, outcome = None, Outcome(429, text("Rate limit is exceeded."), TEXT, "rate_limit")
         if deployment is not None:
             self._drop(route.endpoint.name, deployment.name)
             self._mirror(route, request)

@@ -26,6 +26,10 @@ class Settings:
         Limit of each VM family in each region [vCPU].
     seed
         Seed of the traffic split; None for a different split in each run.
+    max_requests_per_second
+        Limit of each endpoint, all its deployments together [1/s].
+    consistency_lag_s
+        For how long after a write reads still show an endpoint's traffic as it was [s].
     max_payload_bytes
         Largest scoring request that is accepted [bytes].
     """
@@ -42,6 +46,8 @@ class Settings:
     autoscale_every_s: float = 15.0
     quota_cores: int = 100
     seed: int | None = None
+    max_requests_per_second: int = 500
+    consistency_lag_s: float = 0.0
     max_payload_bytes: int = 16 * 1024 * 1024
 
 

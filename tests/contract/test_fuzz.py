@@ -1,6 +1,7 @@
 import json
 import re
 import string
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sandbox_fixture import RunningSandbox, running_sandbox
+from served import wait_until
 
 from opslib.sandbox.routes import ROUTES, Route
 from opslib.sandbox.settings import Settings
@@ -107,7 +109,9 @@ GOOD = (
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
     """A sandbox that may be harmed, with an endpoint to aim at."""
-    with running_sandbox(tmp_path_factory.mktemp("fuzz") / "home", Settings(operation_s=0.0)) as running:
+    with running_sandbox(
+        tmp_path_factory.mktemp("fuzz") / "home", Settings(operation_s=0.0, max_requests_per_second=20)
+    ) as running:
         with running.arm() as arm:
             body = {"location": "eastus", "properties": {"authMode": "Key"}}
             arm.put(running.endpoint_id("real"), json=body).raise_for_status()
@@ -200,6 +204,18 @@ def test_nothing_escaped_and_nothing_was_traced(alone: RunningSandbox):
     assert {path.name for path in Path(alone.home.root).iterdir()} <= known
     with alone.arm() as arm:
         assert arm.get(alone.workspace_id).status_code == 200
+
+
+def test_an_endpoint_has_a_limit_of_requests_per_second(alone: RunningSandbox):
+    """What is beyond it is 429, and it is over with the second."""
+    path = alone.endpoint_id("real")
+    with alone.arm() as arm:
+        key = arm.post(f"{path}/listKeys").json()["primaryKey"]
+        uri = arm.get(path).json()["properties"]["scoringUri"]
+        headers = {"Authorization": f"Bearer {key}"}
+        seen = Counter(arm.post(uri, json={}, headers=headers).status_code for _ in range(100))
+        assert set(seen) == {404, 429}
+        wait_until(lambda: arm.post(uri, json={}, headers=headers).status_code == 404)
 
 
 @pytest.mark.parametrize("size_bytes", [5_000_000])

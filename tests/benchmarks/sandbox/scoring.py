@@ -18,6 +18,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+import uvloop
+
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[2] / "contract")]
 
@@ -26,6 +28,7 @@ from sandbox_fixture import RunningSandbox, running_sandbox  # noqa: E402
 
 from opslib.sandbox.commands import _inventory  # noqa: E402
 from opslib.sandbox.process import group_usage  # noqa: E402
+from opslib.sandbox.settings import Settings  # noqa: E402
 
 BODY = json.dumps({"data": [1, 2, 3]}).encode()
 
@@ -130,12 +133,13 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1000, help="in each of the rounds")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, running_sandbox(Path(folder)) as sandbox:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_sandbox(Path(folder), Settings(max_requests_per_second=100_000)) as sandbox,
+    ):
         make_endpoint(sandbox, HERE.parents[2] / "contract" / "app")
         bare, through = targets(sandbox)
-        asyncio.run(
-            measure(bare, through, sandbox.note["pid"], arguments.rps, arguments.requests, arguments.rounds)
-        )
+        uvloop.run(measure(bare, through, sandbox.note["pid"], arguments.rps, arguments.requests, arguments.rounds))
 
 
 if __name__ == "__main__":
