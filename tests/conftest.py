@@ -24,5 +24,11 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
     """One sandbox for a whole session, with its variables set in this process and so in every child's."""
-    with running_sandbox(tmp_path_factory.mktemp("sandbox"), Settings(seed=7)) as running, pointed_at(running):
+    with (
+        running_sandbox(
+            tmp_path_factory.mktemp("sandbox"),
+            Settings(seed=7, autoscale_every_s=1.0, max_requests_per_second=100_000),
+        ) as running,
+        pointed_at(running),
+    ):
         yield running

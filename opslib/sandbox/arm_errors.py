@@ -90,15 +90,43 @@ class ArmError(Exception):
         return cls(401, "AuthenticationFailed", message, headers={"WWW-Authenticate": challenge})
 
     @classmethod
-    def forbidden(cls, caller: str, action: str, scope: str) -> "ArmError":
+    def expired_token(cls) -> "ArmError":
+        """401 as ARM words it for a token that was good once."""
+        now = iso_now()
+        return cls(
+            401,
+            "ExpiredAuthenticationToken",
+            f"The access token expiry UTC time '{now}' is earlier than current UTC time '{now}'.",
+            headers={"WWW-Authenticate": 'Bearer error="invalid_token", error_description="expired"'},
+        )
+
+    @classmethod
+    def throttled(cls, retry_after_s: int) -> "ArmError":
+        """429 with Retry-After in whole seconds."""
+        return cls(
+            429,
+            "SubscriptionRequestsThrottled",
+            "Number of requests for the subscription exceeded the limit. Please try again after "
+            f"'{retry_after_s}' seconds after additional tokens are available.",
+            headers={"Retry-After": str(retry_after_s)},
+        )
+
+    @classmethod
+    def forbidden(cls, client: str, object_id: str, action: str, scope: str) -> "ArmError":
         """403 in ARM's words."""
         return cls(
             403,
             "AuthorizationFailed",
-            f"The client '{caller}' does not have authorization to perform action '{action}' over scope "
-            f"'{scope}' or the scope is invalid. If access was recently granted, please refresh your "
-            "credentials.",
+            f"The client '{client}' with object id '{object_id}' does not have authorization to perform action "
+            f"'{action}' over scope '{scope}' or the scope is invalid. If access was recently "
+            "granted, please refresh your credentials.",
         )
+
+    @classmethod
+    def insufficient_access(cls) -> "ArmError":
+        """403 of the Log Analytics query API."""
+        message = "The provided credentials have insufficient access to perform the requested operation"
+        return cls(403, "InsufficientAccessError", message)
 
     @classmethod
     def not_found(cls, kind: str, name: str) -> "ArmError":

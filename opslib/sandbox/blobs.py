@@ -79,6 +79,11 @@ def container(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, _listing(folder, prefix, blobs), {**_VERSION, "Content-Type": "application/xml"})
 
 
+def busy(status: int) -> Response:
+    """Answer as storage does when it has too much to do."""
+    return _error(status, "ServerBusy", "The server is currently unable to receive requests. Please retry.")
+
+
 def _put_block(request: Request, sandbox: Sandbox) -> Response:
     path = _block(sandbox, _name(request), request.query.get("blockid", ""))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from .fault_command import describe, listed
+from .fault_command import register as register_fault
 from .home import Home
+from .principal_command import register as register_principal
 from .process import ProcessId
 from .settings import Settings
 
@@ -55,6 +58,8 @@ def register(subparsers: Any) -> None:
     _word(words, "reset", "stop it and wipe its state", _reset)
     from .traffic import register as register_traffic  # noqa: PLC0415 - it needs nothing of the above
 
+    register_fault(_word(words, "fault", "declare, list and clear faults", None))
+    register_principal(_word(words, "principal", "add, list and remove identities with fewer rights", None))
     register_traffic(_word(words, "traffic", "send honest open-loop load to an endpoint", None))
 
 
@@ -179,6 +184,8 @@ def _status(arguments: argparse.Namespace) -> int:
     print(f"up at {note['url']} since {note['started_at']} (pid {note['pid']})")
     for kind, name, state, rest in _inventory(Home.find(arguments.home)):
         print(f"{kind:<12} {name:<50} {state:<10} {rest}")
+    for row in listed(Home.find(arguments.home)):
+        print(describe(row))
     return 0
 
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from .consistency import Lag
+from .directory import Directory
+from .faults import Faults
 from .fleet import Fleet
 from .home import Home
 from .lifecycle import Lifecycle
@@ -21,8 +24,11 @@ class Sandbox:
     base_url: str
     identity_header: str
     store: Store
+    directory: Directory
     tokens: Tokens
     telemetry: Telemetry
     fleet: Fleet
     lifecycle: Lifecycle
     gateway: Gateway
+    faults: Faults
+    lag: Lag

@@ -14,17 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import uvloop
 
+from .application import Application
+from .autoscaler import Autoscaler
 from .certificates import ensure_certificates, ensure_signing_key
 from .clock import iso_now
+from .consistency import Lag
 from .context import Sandbox
+from .directory import Directory
+from .faults import Faults
 from .fleet import Fleet
+from .fleet_log import FleetLog
 from .home import Home
 from .identity import cloud_name
 from .lifecycle import Lifecycle
 from .process import ProcessId
+from .sampler import Sampler
 from .scoring import Gateway
-from .server import Application
+from .scoring_door import ScoringDoor
 from .settings import Settings
 from .store import Store
 from .telemetry import Telemetry
@@ -43,7 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     home = Home(Path(arguments.home))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    asyncio.run(serve(home, _listen(home, arguments.port), Settings(**json.loads(arguments.settings))))
+    uvloop.run(serve(home, _listen(home, arguments.port), Settings(**json.loads(arguments.settings))))
 
 
 async def serve(home: Home, listener: socket.socket, settings: Settings) -> None:
@@ -54,7 +62,11 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
     for word in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(word, _ask_to_exit, server)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    chores = [asyncio.create_task(_flush(sandbox)), asyncio.create_task(sandbox.fleet.sample_for_ever())]
+    chores = [
+        asyncio.create_task(_flush(sandbox)),
+        asyncio.create_task(_sampler(sandbox).run()),
+        asyncio.create_task(Autoscaler(sandbox).run()),
+    ]
     try:
         await _open(home, sandbox, server)
         await serving
@@ -72,19 +84,31 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
 def build(home: Home, base_url: str, settings: Settings) -> Sandbox:
     """Wire one sandbox."""
     store, telemetry = Store(home.state / "state.db"), Telemetry(home.state / "telemetry.db")
-    tokens = Tokens(ensure_signing_key(home.private / "tokens.pem"), "https://sts.sandbox.invalid/")
-    fleet = Fleet(home.state, store, telemetry, settings)
+    directory = Directory(store)
+    tokens = Tokens(ensure_signing_key(home.private / "tokens.pem"), "https://sts.sandbox.invalid/", directory.find)
+    faults = Faults()
+    fleet = Fleet(home.state, store, FleetLog(home.state / "logs", store, telemetry), settings)
     return Sandbox(
         settings=settings,
         home=home,
         base_url=base_url,
         identity_header=home.identity_header(),
         store=store,
+        directory=directory,
         tokens=tokens,
         telemetry=telemetry,
         fleet=fleet,
-        lifecycle=Lifecycle(store, fleet, settings),
-        gateway=Gateway(store=store, fleet=fleet, telemetry=telemetry, tokens=tokens, settings=settings),
+        lifecycle=Lifecycle(store, fleet, settings, faults),
+        gateway=Gateway(
+            store=store,
+            fleet=fleet,
+            telemetry=telemetry,
+            door=ScoringDoor(tokens, directory),
+            settings=settings,
+            faults=faults,
+        ),
+        faults=faults,
+        lag=Lag(settings),
     )
 
 
@@ -146,6 +170,8 @@ def _server(home: Home, sandbox: Sandbox) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
+        http="httptools",
         lifespan="off",
         timeout_keep_alive=65,
         timeout_graceful_shutdown=1,
@@ -188,6 +214,10 @@ async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server) -> None:
         "workspace": {**workspace, "location": settings.location},
     }
     home.write_note(note)
+
+
+def _sampler(sandbox: Sandbox) -> Sampler:
+    return Sampler(sandbox.home.state, sandbox.fleet, sandbox.store, sandbox.telemetry)
 
 
 async def _flush(sandbox: Sandbox) -> None:

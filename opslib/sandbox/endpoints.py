@@ -10,7 +10,7 @@ from .arm_errors import ArmError
 from .context import Sandbox
 from .lifecycle import Kind
 from .messages import Request, Response
-from .principals import TENANT_ID
+from .principals import TENANT_ID, assigned_identity
 from .resources import accepted, page, status_url, system_data, written
 from .settings import LIMITS
 from .store import Resource
@@ -68,12 +68,12 @@ def list_endpoints(request: Request, sandbox: Sandbox) -> Response:
     order = _ORDERS.get(request.query.get("orderBy", "").lower())
     if order is not None:
         found = sorted(found, key=lambda one: str(one.body["systemData"][order[0]]), reverse=order[1])
-    return page(request, [render(one, sandbox.base_url) for one in found], "count")
+    return page(request, [render(sandbox.lag.shown(one), sandbox.base_url) for one in found], "count")
 
 
 def get_endpoint(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../onlineEndpoints/{endpoint}`."""
-    return Response(200, render(find(request, sandbox), sandbox.base_url))
+    return Response(200, render(sandbox.lag.shown(find(request, sandbox)), sandbox.base_url))
 
 
 def put_endpoint(request: Request, sandbox: Sandbox) -> Response:
@@ -96,6 +96,7 @@ def put_endpoint(request: Request, sandbox: Sandbox) -> Response:
         before.secrets if before is not None else _keys(body),
         before.sequence if before is not None else 0,
     )
+    sandbox.lag.note(before)
     stored, operation = sandbox.lifecycle.begin(Kind.CREATE if before is None else Kind.UPDATE, endpoint)
     return written(request, operation, _location(body), render(stored, sandbox.base_url), new=before is None)
 
@@ -213,10 +214,7 @@ def _identity(sent: dict[str, Any] | None, before: dict[str, Any] | None) -> dic
         identity["tenantId"] = TENANT_ID
     if "UserAssigned" in kind:
         identity["userAssignedIdentities"] = {
-            name: {
-                "principalId": str(uuid.uuid5(uuid.NAMESPACE_URL, name.lower() + "/principal")),
-                "clientId": str(uuid.uuid5(uuid.NAMESPACE_URL, name.lower() + "/client")),
-            }
+            name: {"principalId": (who := assigned_identity(name)).object_id, "clientId": who.client_id}
             for name in (sent or {}).get("userAssignedIdentities") or {}
         }
     return identity

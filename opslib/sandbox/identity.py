@@ -6,7 +6,7 @@ from typing import Any
 from .context import Sandbox
 from .datastores import STORAGE_SUFFIX
 from .messages import Request, Response
-from .principals import OPERATOR
+from .principals import OPERATOR, Principal
 
 
 def cloud_name(base_url: str) -> str:
@@ -54,18 +54,25 @@ def token(request: Request, sandbox: Sandbox) -> Response:
     resource = request.query.get("resource", "")
     if not resource:
         return _refused(400, "invalid_request", "The resource parameter is missing: name an audience.")
-    wanted = request.query.get("client_id")
-    if wanted not in (None, OPERATOR.client_id):
-        return _refused(400, "invalid_request", f"No managed identity has client_id {wanted}.")
-    issued = sandbox.tokens.issue_for(OPERATOR, resource, sandbox.settings.token_lifetime_s)
+    principal = _chosen(request, sandbox)
+    if principal is None:
+        return _refused(400, "invalid_request", "No managed identity has this client_id, object_id or mi_res_id.")
+    issued = sandbox.tokens.issue_for(principal, resource, sandbox.settings.token_lifetime_s)
     answer = {
         "access_token": issued.token,
-        "client_id": OPERATOR.client_id,
+        "client_id": principal.client_id,
         "expires_on": str(issued.expires_at),
         "resource": resource,
         "token_type": "Bearer",
     }
     return Response(200, answer, {"Cache-Control": "no-store"})
+
+
+def _chosen(request: Request, sandbox: Sandbox) -> Principal | None:
+    """Return the identity that is asked for; the operator is this machine's own."""
+    names = ("client_id", "object_id", "principal_id", "mi_res_id", "msi_res_id")
+    wanted = next((request.query[name] for name in names if name in request.query), None)
+    return OPERATOR if wanted is None else sandbox.directory.find(wanted)
 
 
 def _refused(status: int, code: str, message: str) -> Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import socket
@@ -10,10 +11,9 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-import aiohttp
-
 from .payload import Payload
 from .process import ProcessId, Usage
+from .upstream import UpstreamLost, ask
 
 _LAUNCH = Path(__file__).with_name("launch.py")
 _PROBE_EVERY_S = 0.05
@@ -29,14 +29,24 @@ class InstanceLog:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._file: io.TextIOWrapper | None = None
+        self._bytes = 0
 
     def append(self, line: str) -> None:
         """Append one line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-            full = file.tell() > _LOG_BYTES
-        if full:
+        if self._file is None:
+            self._file = self.path.open("a", encoding="utf-8", buffering=1)
+            self._bytes = self._file.tell()
+        self._bytes += self._file.write(line + "\n")
+        if self._bytes > _LOG_BYTES:
+            self.close()
             self.path.replace(self.path.with_suffix(".1"))
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def tail(self, lines: int) -> str:
         """Return the last lines."""
@@ -54,6 +64,8 @@ class Instance:
     ----------
     in_flight
         Requests that it works on now [count].
+    ready
+        Whether it is in rotation.
     usage
         CPU and memory as last sampled.
     """
@@ -65,16 +77,12 @@ class Instance:
         self.log = log
         self.port = 0
         self.in_flight = 0
+        self.ready = True
         self.usage: Usage | None = None
         self.stopping = False
         self._process: asyncio.subprocess.Process | None = None
         self._identity: ProcessId | None = None
         self._reader: asyncio.Task[None] | None = None
-
-    @property
-    def url(self) -> str:
-        """Return the address of its server."""
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def identity(self) -> ProcessId:
@@ -102,12 +110,12 @@ class Instance:
         self._identity = ProcessId.of(self._process.pid) or ProcessId(self._process.pid, 0)
         self._reader = asyncio.create_task(self._read(on_line))
 
-    async def ready(self, http: aiohttp.ClientSession, within_s: float) -> bool:
+    async def become_ready(self, within_s: float) -> bool:
         """Poll the readiness route until it answers 200; False when the process ends or time is up."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while self.running():
-                    if await self._probe(http):
+                    if await self.answers(2.0):
                         return True
                     await asyncio.sleep(_PROBE_EVERY_S)
         return False
@@ -138,12 +146,20 @@ class Instance:
             self.identity.signal_group(signal.SIGKILL)
             await self._process.wait()
 
-    async def _probe(self, http: aiohttp.ClientSession) -> bool:
+    def kill(self) -> None:
+        """End its processes at once, whatever they hold: it is then found dead, and replaced."""
+        self.identity.signal_group(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop its processes in their tracks: they are there and answer nothing."""
+        self.identity.signal_group(signal.SIGSTOP)
+
+    async def answers(self, timeout_s: float) -> bool:
+        """Probe once: answer whether its health route says 200 in time."""
         try:
-            timeout = aiohttp.ClientTimeout(total=2.0)
-            async with http.get(self.url + "/", timeout=timeout) as response:
-                return response.status == 200
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            async with asyncio.timeout(timeout_s):
+                return (await ask(self.port, "GET", "/", {})).status == 200
+        except (UpstreamLost, TimeoutError):
             return False
 
     async def _read(self, on_line: Callable[[str], None]) -> None:
@@ -154,6 +170,7 @@ class Instance:
             except ValueError:  # a line beyond the limit: asyncio drops it and goes on
                 raw = b"(a line too long for the log was dropped)\n"
             if not raw:
+                self.log.close()
                 return
             line = raw.decode("utf-8", errors="replace").rstrip("\n")
             self.log.append(line)

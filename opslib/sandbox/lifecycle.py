@@ -15,6 +15,7 @@ from enum import StrEnum
 from . import ids
 from .arm_errors import ArmError, OperationFailed
 from .clock import now_us
+from .faults import Faults
 from .fleet import Fleet
 from .settings import Settings
 from .store import Operation, Resource, Store
@@ -36,10 +37,11 @@ class Kind(StrEnum):
 class Lifecycle:
     """Begins operations and brings them to an end."""
 
-    def __init__(self, store: Store, fleet: Fleet, settings: Settings) -> None:
+    def __init__(self, store: Store, fleet: Fleet, settings: Settings, faults: Faults) -> None:
         self._store = store
         self._fleet = fleet
         self._settings = settings
+        self._faults = faults
         self._tasks: set[asyncio.Task[None]] = set()
 
     def require_settled(self, resource: Resource, action: str) -> None:
@@ -108,7 +110,7 @@ class Lifecycle:
             return
         try:
             least = asyncio.sleep(self._settings.operation_s)
-            await asyncio.gather(self._steps(operation.kind, resource.kind)(resource), least)
+            await asyncio.gather(self._disturbed(operation, resource), least)
         except OperationFailed as error:
             self._end(operation, "Failed", error)
         except ArmError as error:
@@ -118,6 +120,14 @@ class Lifecycle:
             self._end(operation, "Failed", OperationFailed("InternalServerError", str(error)))
         else:
             self._end(operation, "Succeeded", None)
+
+    async def _disturbed(self, operation: Operation, resource: Resource) -> None:
+        """Do an operation's work, unless a declared fault is in the way."""
+        of_deployment = resource.kind == "deployments"
+        name = f"{'OnlineDeployments' if of_deployment else 'OnlineEndpoints'}_{operation.kind}"
+        endpoint = ids.name(ids.parent(resource.id)) if of_deployment else resource.name
+        await self._faults.disturb_operation(name, endpoint, resource.name if of_deployment else "")
+        await self._steps(operation.kind, resource.kind)(resource)
 
     def _steps(self, kind: str, of: str) -> Callable[[Resource], Awaitable[None]]:
         if of == "deployments":

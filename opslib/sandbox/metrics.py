@@ -34,14 +34,14 @@ async def list_metrics(request: Request, sandbox: Sandbox) -> Response:
     Points exist for complete minutes only; a point without data has no aggregation key.
     """
     resource = _resource(request, sandbox)
-    chosen = [_metric(resource, name) for name in _names(request, resource)]
-    window = _window(request, sandbox)
+    chosen = [find_metric(resource, name) for name in _names(request, resource)]
+    window = _window(request, resource, sandbox)
     split = _FILTER.findall(request.query.get("$filter", ""))
     sandbox.telemetry.flush()
     values = []
     for metric in chosen:
         _check(metric, request, split)
-        series = await asyncio.to_thread(_read, sandbox, metric, resource, split, window)
+        series = await asyncio.to_thread(read_series, sandbox, metric, resource, split, window)
         values.append(_value(metric, resource, request, series))
     start, end, grain = window
     body = {
@@ -90,6 +90,12 @@ def list_namespaces(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": [row]})
 
 
+def latest_us(resource: Resource, sandbox: Sandbox) -> int:
+    """Return until when a resource's metrics can be read [microseconds since the epoch]."""
+    delay_s = sandbox.settings.metrics_delay_s + sandbox.faults.metrics_delay_s(*_names_of(resource))
+    return now_us() - round(delay_s * MICROSECONDS)
+
+
 def _resource(request: Request, sandbox: Sandbox) -> Resource:
     found = sandbox.store.get(request.parameters["scope"])
     if found is None or found.kind not in OFFERED:
@@ -97,12 +103,20 @@ def _resource(request: Request, sandbox: Sandbox) -> Resource:
     return found
 
 
+def _names_of(resource: Resource) -> tuple[str, str]:
+    """Return the names of an endpoint and, if it is one, a deployment."""
+    if resource.kind == "deployments":
+        return ids.name(ids.parent(resource.id)), resource.name
+    return resource.name, ""
+
+
 def _names(request: Request, resource: Resource) -> list[str]:
     sent = request.query.get("metricnames", "")
     return [name for name in sent.split(",") if name] or [OFFERED[resource.kind][0].name]
 
 
-def _metric(resource: Resource, name: str) -> Metric:
+def find_metric(resource: Resource, name: str) -> Metric:
+    """Return a metric that a resource has."""
     offered = {metric.name.lower(): metric for metric in OFFERED[resource.kind]}
     if name.lower() not in offered:
         valid = ",".join(metric.name for metric in offered.values())
@@ -133,9 +147,9 @@ def _aggregations(request: Request) -> list[str]:
     return [one.strip() for one in request.query.get("aggregation", "Average").split(",") if one.strip()]
 
 
-def _window(request: Request, sandbox: Sandbox) -> Window:
+def _window(request: Request, resource: Resource, sandbox: Sandbox) -> Window:
     """Return start, end and grain; the end is that of the last complete, ingested minute."""
-    latest = now_us() - round(sandbox.settings.metrics_delay_s * MICROSECONDS)
+    latest = latest_us(resource, sandbox)
     try:
         first, _, last = request.query.get("timespan", "").partition("/")
         start = parse_iso_us(first) if first else now_us() - 3600 * MICROSECONDS
@@ -154,7 +168,7 @@ def _window(request: Request, sandbox: Sandbox) -> Window:
     return start, max(start, end), grain
 
 
-def _read(
+def read_series(
     sandbox: Sandbox, metric: Metric, resource: Resource, split: list[Condition], window: Window
 ) -> list[tuple[dict[str, str], list[Row]]]:
     """Read a metric's series, one for each value of the dimensions named in $filter. Runs in a thread."""
@@ -164,6 +178,8 @@ def _read(
     groups: dict[tuple[str, ...], dict[int, Point]] = {} if names else {(): {}}
     for minute, average, minimum, maximum, *labels in _query(sandbox, metric, resource, names, window):
         key = tuple(labels)
+        if sandbox.faults.lost(*_names_of(resource), minute * MINUTE, (minute + 1) * MINUTE):
+            continue
         if all(_wanted(name, value.lower(), conditions) for name, value in zip(names, key, strict=True)):
             point = {"average": average, "minimum": minimum, "maximum": maximum}
             groups.setdefault(key, {})[minute * MINUTE] = point

@@ -1,8 +1,9 @@
-"""Handlers: diagnostic settings, the activity log, autoscale settings (none yet)."""
+"""Handlers: diagnostic settings and the activity log."""
 
 import re
 
 from . import ids
+from .access import action_of
 from .arm_errors import ArmError
 from .clock import MICROSECONDS, iso, now_us, parse_iso_us
 from .context import Sandbox
@@ -78,7 +79,7 @@ def list_activity(request: Request, sandbox: Sandbox) -> Response:
 
 def record_activity(request: Request, sandbox: Sandbox, status: int) -> None:
     """Append a write to the activity log, as ARM does for every PUT, PATCH, POST and DELETE."""
-    resource, action = _action(request)
+    action, resource = action_of(request.method, request.path)
     at_us = now_us()
     caller = request.caller
     body = {
@@ -107,27 +108,6 @@ def record_activity(request: Request, sandbox: Sandbox, status: int) -> None:
         },
     }
     sandbox.store.append_activity(at_us, resource, body)
-
-
-def list_autoscale(request: Request, sandbox: Sandbox) -> Response:
-    """`GET .../autoscaleSettings`: none, since none can be made yet."""
-    del request, sandbox
-    return Response(200, {"value": []})
-
-
-def get_autoscale(request: Request, sandbox: Sandbox) -> Response:
-    """`GET .../autoscaleSettings/{name}`."""
-    del sandbox
-    raise ArmError.not_found("autoscale setting", request.parameters["name"])
-
-
-def _action(request: Request) -> tuple[str, str]:
-    """Return the resource written to and the operation's name."""
-    path = request.path.rstrip("/")
-    if request.method == "POST":
-        resource, verb = path.rsplit("/", 1)
-        return resource, f"{ids.resource_type(resource)}/{verb}/action"
-    return path, f"{ids.resource_type(path)}/{'delete' if request.method == 'DELETE' else 'write'}"
 
 
 def _matches(event: dict[str, str], wanted: dict[str, str]) -> bool:

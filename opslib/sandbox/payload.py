@@ -12,6 +12,7 @@ from . import ids
 from .arm_errors import ArmError
 from .blob_files import content_path, locate
 from .clock import parse_duration_s
+from .probes import Probes, read_probes
 from .requirements import differences
 from .store import Resource, Store
 
@@ -33,6 +34,8 @@ class Payload:
         The deployment's id as ARM spells it.
     files
         (blob name, path below the instance's folder) of every file.
+    own_files
+        (path, path below the instance's folder) of what the sandbox adds.
     app_root, entry_script, model_dir
         Paths below the instance's folder; the script is relative to `app_root`.
     variables
@@ -41,12 +44,15 @@ class Payload:
         Lines for the StorageInitializer's log.
     capacity, concurrency
         Instances wanted; requests that one instance works on at once [count].
-    timeout_s, ready_within_s
-        Time given to one request, and to the readiness probe at start [s].
+    timeout_s
+        Time given to one request [s].
+    probes
+        What its instances are asked, and how often.
     """
 
     deployment: str
     files: tuple[tuple[str, str], ...]
+    own_files: tuple[tuple[str, str], ...]
     app_root: str
     entry_script: str
     model_dir: str | None
@@ -55,12 +61,20 @@ class Payload:
     capacity: int
     concurrency: int
     timeout_s: float
-    ready_within_s: float
+    probes: Probes
 
     @property
     def generation(self) -> str:
         """Return a digest of what needs new processes when it changes."""
-        parts = (self.files, self.app_root, self.entry_script, self.model_dir, self.variables)
+        parts = (
+            self.files,
+            self.own_files,
+            self.app_root,
+            self.entry_script,
+            self.model_dir,
+            self.variables,
+            repr(self.probes),
+        )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
     def write(self, blobs: Path, root: Path) -> None:
@@ -72,6 +86,8 @@ class Payload:
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(content_path(blobs, blob), path)
         (root / self.app_root).mkdir(parents=True, exist_ok=True)
+        for source, target in self.own_files:
+            shutil.copyfile(source, root / target)
 
     def environment(self, root: Path, server_version: str) -> dict[str, str]:
         """Return what azureml_inference_server_http's amlserver.py would have set, and the deployment's own."""
@@ -94,9 +110,38 @@ def resolve(store: Store, deployment: Resource) -> Payload:
         If an asset does not exist, or the deployment needs something that is not built.
     """
     properties = deployment.properties
-    code, notes = properties.get("codeConfiguration"), []
-    if not code or not code.get("codeId"):
-        raise ArmError.not_built("online deployments without a scoring script (no-code and custom containers)")
+    script, files, own_files = _script(store, properties)
+    model_dir, model_files = _model(store, properties)
+    notes = [f"Downloading {blob.rsplit('/', 1)[-1]} to /{target}" for blob, target in (*files, *model_files)]
+    notes += _environment_notes(store, properties.get("environmentId"))
+    return Payload(
+        deployment=deployment.id,
+        files=(*files, *model_files),
+        own_files=own_files,
+        app_root=str(script.parent),
+        entry_script=script.name,
+        model_dir=model_dir,
+        variables=tuple(sorted((properties.get("environmentVariables") or {}).items())),
+        notes=tuple(notes),
+        capacity=int(deployment.body["sku"]["capacity"]),
+        concurrency=int(properties["requestSettings"]["maxConcurrentRequestsPerInstance"]),
+        timeout_s=parse_duration_s(properties["requestSettings"]["requestTimeout"]),
+        probes=read_probes(properties),
+    )
+
+
+Files = tuple[tuple[str, str], ...]
+
+
+def _script(store: Store, properties: dict[str, Any]) -> tuple[Path, Files, Files]:
+    """Return the scoring script, the code's files, and what the sandbox adds: an MLflow model needs no code."""
+    code = properties.get("codeConfiguration") or {}
+    if not code.get("codeId"):
+        model = _asset(store, properties["model"], "models") if properties.get("model") else None
+        if model is None or model.properties.get("modelType") != "mlflow_model":
+            raise ArmError.not_built("online deployments of custom containers, without code and MLflow model")
+        script = Path(f"{APP}/mlflow/mlflow_score.py")
+        return script, (), ((str(Path(__file__).with_name("mlflow_score.py")), str(script)),)
     code_asset = _asset(store, code["codeId"], "codes")
     code_folder = ids.name(ids.parent(code_asset.id))
     script = Path(f"{APP}/{_safe(code_folder)}/{_safe(code['scoringScript'])}")
@@ -107,22 +152,7 @@ def resolve(store: Store, deployment: Resource) -> Payload:
             f"The scoring script '{code['scoringScript']}' is not in the code asset, which holds: "
             f"{', '.join(sorted(Path(target).name for _, target in files)[:20])}.",
         )
-    model_dir, model_files = _model(store, properties)
-    notes += [f"Downloading {blob.rsplit('/', 1)[-1]} to /{target}" for blob, target in (*files, *model_files)]
-    notes += _environment_notes(store, properties.get("environmentId"))
-    return Payload(
-        deployment=deployment.id,
-        files=(*files, *model_files),
-        app_root=str(script.parent),
-        entry_script=script.name,
-        model_dir=model_dir,
-        variables=tuple(sorted((properties.get("environmentVariables") or {}).items())),
-        notes=tuple(notes),
-        capacity=int(deployment.body["sku"]["capacity"]),
-        concurrency=int(properties["requestSettings"]["maxConcurrentRequestsPerInstance"]),
-        timeout_s=parse_duration_s(properties["requestSettings"]["requestTimeout"]),
-        ready_within_s=_ready_within_s(properties["readinessProbe"]),
-    )
+    return script, files, ()
 
 
 def _model(store: Store, properties: dict[str, Any]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
@@ -183,8 +213,3 @@ def _environment_notes(store: Store, environment_id: str | None) -> list[str]:
     environment = _asset(store, environment_id, "environments")
     image = f"Image {environment.properties.get('image')} is not pulled: the sandbox runs its own Python."
     return [image, *differences(environment.properties.get("condaFile") or "")]
-
-
-def _ready_within_s(probe: dict[str, Any]) -> float:
-    period, delay = parse_duration_s(probe["period"]), parse_duration_s(probe["initialDelay"])
-    return delay + period * int(probe["failureThreshold"])

@@ -35,6 +35,11 @@ class Pool:
         """Return the requests that one instance works on at once."""
         return self.payload.concurrency if self.payload is not None else 1
 
+    @property
+    def rotation(self) -> list[Instance]:
+        """Return the instances that are ready for traffic."""
+        return [instance for instance in self.instances if instance.ready]
+
     def pending(self) -> int:
         """Return requests in instances and in the queue."""
         return sum(instance.in_flight for instance in self.instances) + len(self._waiting)
@@ -43,7 +48,7 @@ class Pool:
         """Switch to another set of instances at once; return those that take no traffic any more."""
         retired = [instance for instance in self.instances if instance not in instances]
         self.payload, self.instances = payload, list(instances)
-        self._hand_out()
+        self.hand_out()
         return retired
 
     def remove(self, instance: Instance) -> None:
@@ -59,16 +64,17 @@ class Pool:
             yield instance
         finally:
             instance.in_flight -= 1
-            self._hand_out()
+            self.hand_out()
 
     async def _acquire(self) -> Instance:
         free = self._free()
         if free is not None and not self._waiting:
             free.in_flight += 1
             return free
-        if not self.instances:
+        rotation = len(self.rotation)
+        if not rotation:
             raise NoInstance
-        if self.pending() >= 2 * self.concurrency * len(self.instances):
+        if self.pending() >= 2 * self.concurrency * rotation:
             raise TooManyPending
         turn: asyncio.Future[Instance] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
@@ -77,16 +83,17 @@ class Pool:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # the turn came with the cancellation: give it back
                 turn.result().in_flight -= 1
-                self._hand_out()
+                self.hand_out()
             elif turn in self._waiting:
                 self._waiting.remove(turn)
             raise
 
     def _free(self) -> Instance | None:
-        instance = min(self.instances, key=lambda one: one.in_flight, default=None)
+        instance = min(self.rotation, key=lambda one: one.in_flight, default=None)
         return instance if instance is not None and instance.in_flight < self.concurrency else None
 
-    def _hand_out(self) -> None:
+    def hand_out(self) -> None:
+        """Give free instances to whoever waits."""
         while self._waiting:
             instance = self._free()
             if instance is None:

@@ -14,9 +14,15 @@ from . import (
     datastores,
     deployments,
     endpoints,
+    entra,
+    fault_handlers,
     identity,
+    insights,
     monitor,
     operations,
+    prices,
+    principal_handlers,
+    role_handlers,
     workspaces,
 )
 from .context import Sandbox
@@ -35,6 +41,9 @@ EP = W + "/onlineEndpoints/{endpoint}"
 DEP = EP + "/deployments/{deployment}"
 LOC = SUB + ML + "/locations/{location}"
 ASSET = W + "/{kind:codes|environments|models|data}"
+ROLES = "/providers/Microsoft.Authorization/roleDefinitions"
+GRANTS = "/providers/Microsoft.Authorization/roleAssignments"
+IDENTITY = GROUP + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
 INSIGHTS = "/providers/Microsoft.Insights"
 BLOB = "/blob/{account}/{container}"
 STORE = f"/blob.blob.{datastores.STORAGE_SUFFIX}/{{container}}"
@@ -115,11 +124,36 @@ ROUTES = (
         monitor.delete_setting,
     ),
     Route("GET", SUB + INSIGHTS + "/eventtypes/management/values", "ActivityLogs_List", monitor.list_activity),
-    Route("GET", GROUP + INSIGHTS + "/autoscaleSettings", "Autoscale_ListByGroup", monitor.list_autoscale),
-    Route("GET", SUB + INSIGHTS + "/autoscaleSettings", "Autoscale_ListBySubscription", monitor.list_autoscale),
-    Route("GET", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "Autoscale_Get", monitor.get_autoscale),
-    Route("PUT", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "Autoscale_CreateOrUpdate", None),
-    Route("DELETE", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "Autoscale_Delete", None),
+    *(
+        Route(method, base + INSIGHTS + path, f"{group}_{word}", handler)
+        for group, path, listing, getting, putting, deleting in (
+            (
+                "AutoscaleSettings",
+                "/autoscaleSettings",
+                insights.list_autoscale,
+                insights.get_autoscale,
+                insights.put_autoscale,
+                insights.delete_autoscale,
+            ),
+            (
+                "MetricAlerts",
+                "/metricAlerts",
+                insights.list_alerts,
+                insights.get_alert,
+                insights.put_alert,
+                insights.delete_alert,
+            ),
+        )
+        for method, base, path, word, handler in (
+            ("GET", GROUP, path, "ListByResourceGroup", listing),
+            ("GET", SUB, path, "ListBySubscription", listing),
+            ("GET", GROUP, path + "/{name}", "Get", getting),
+            ("PUT", GROUP, path + "/{name}", "CreateOrUpdate", putting),
+            ("DELETE", GROUP, path + "/{name}", "Delete", deleting),
+        )
+    ),
+    Route("PATCH", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "AutoscaleSettings_Update", None),
+    Route("PATCH", GROUP + INSIGHTS + "/metricAlerts/{name}", "MetricAlerts_Update", None),
     Route(
         "GET",
         GROUP + "/providers/Microsoft.OperationalInsights/workspaces/{name}",
@@ -129,13 +163,56 @@ ROUTES = (
     # Microsoft.Authorization
     Route("GET", "/{scope*}/providers/Microsoft.Authorization/permissions", "Permissions_List", access.permissions),
     Route("GET", "/{scope*}/providers/Microsoft.Authorization/locks", "Locks_List", access.locks),
+    Route("GET", ROLES, "RoleDefinitions_List", role_handlers.list_definitions),
+    Route("GET", ROLES + "/{name}", "RoleDefinitions_Get", role_handlers.get_definition),
+    Route("GET", "/{scope*}" + ROLES, "RoleDefinitions_List", role_handlers.list_definitions),
+    Route("GET", "/{scope*}" + ROLES + "/{name}", "RoleDefinitions_Get", role_handlers.get_definition),
+    Route("PUT", "/{scope*}" + ROLES + "/{name}", "RoleDefinitions_CreateOrUpdate", role_handlers.put_definition),
+    Route("DELETE", "/{scope*}" + ROLES + "/{name}", "RoleDefinitions_Delete", role_handlers.delete_definition),
+    Route("GET", "/{scope*}" + GRANTS, "RoleAssignments_ListForScope", role_handlers.list_assignments),
+    Route("GET", "/{scope*}" + GRANTS + "/{name}", "RoleAssignments_Get", role_handlers.get_assignment),
+    Route("PUT", "/{scope*}" + GRANTS + "/{name}", "RoleAssignments_Create", role_handlers.put_assignment),
+    Route("DELETE", "/{scope*}" + GRANTS + "/{name}", "RoleAssignments_Delete", role_handlers.delete_assignment),
+    Route(
+        "PUT",
+        "/{scope*}/providers/Microsoft.Authorization/roleAssignmentScheduleRequests/{name}",
+        "RoleAssignmentScheduleRequests_Create",
+        role_handlers.put_schedule_request,
+    ),
+    # Microsoft.ManagedIdentity
+    Route("GET", IDENTITY, "UserAssignedIdentities_Get", principal_handlers.get_identity),
+    Route("PUT", IDENTITY, "UserAssignedIdentities_CreateOrUpdate", principal_handlers.put_identity),
+    Route("DELETE", IDENTITY, "UserAssignedIdentities_Delete", principal_handlers.delete_identity),
     # Log Analytics query API
     Route("POST", "/v1/workspaces/{workspace}/query", "Logs_QueryWorkspace", query_workspace),
     Route("POST", "/v1/{scope*}/query", "Logs_QueryResource", query_resource),
     Route("POST", "/v1/$batch", "Logs_Batch", None),
+    # retail prices
+    Route("GET", "/api/retail/prices", "Open_RetailPrices", prices.list_prices),
     # cloud metadata and managed identity
     Route("GET", "/metadata/endpoints", "Open_Metadata", identity.metadata),
     Route("GET", "/msi/token", "Open_Token", identity.token),
+    # the sandbox's own: faults and principals
+    Route("GET", "/sandbox/principals", "Own_ListPrincipals", principal_handlers.list_principals),
+    Route("POST", "/sandbox/principals", "Own_AddPrincipal", principal_handlers.add_principal),
+    Route("DELETE", "/sandbox/principals/{name}", "Own_RemovePrincipal", principal_handlers.remove_principal),
+    Route("GET", "/sandbox/faults", "Own_ListFaults", fault_handlers.list_faults),
+    Route("POST", "/sandbox/faults", "Own_DeclareFaults", fault_handlers.declare_faults),
+    Route("DELETE", "/sandbox/faults", "Own_ClearFaults", fault_handlers.clear_faults),
+    Route("DELETE", "/sandbox/faults/{name}", "Own_ClearFault", fault_handlers.clear_faults),
+    # Microsoft Entra ID
+    Route("GET", "/common/discovery/instance", "Open_Instance", entra.instance),
+    *(
+        Route(method, f"/{tenant}{path}", operation, handler)
+        for tenant in entra.TENANTS
+        for method, path, operation, handler in (
+            ("GET", "/.well-known/openid-configuration", "Open_Discovery", entra.discovery),
+            ("GET", "/v2.0/.well-known/openid-configuration", "Open_Discovery", entra.discovery),
+            ("GET", "/discovery/keys", "Open_Keys", entra.keys),
+            ("POST", "/oauth2/token", "Open_IssueToken", entra.token),
+            ("POST", "/oauth2/v2.0/token", "Open_IssueToken", entra.token),
+        )
+    ),
     # blob storage, in the two ways in which the SDK addresses it
     *(
         Route(method, base + path, operation, handler)
@@ -155,4 +232,9 @@ ROUTES = (
         for method in ("GET", "POST", "PUT", "OPTIONS")
     ),
 )
-KNOWN_PROVIDERS = ("microsoft.machinelearningservices", "microsoft.insights", "microsoft.authorization")
+KNOWN_PROVIDERS = (
+    "microsoft.machinelearningservices",
+    "microsoft.insights",
+    "microsoft.authorization",
+    "microsoft.managedidentity",
+)

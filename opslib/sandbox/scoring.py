@@ -6,30 +6,31 @@ header; that the answer carries it too is widely assumed, not documented.
 """
 
 import asyncio
-import hmac
 import random
-import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
-import aiohttp
-
+from . import ids
 from .clock import now_us
 from .diagnostics import logged
+from .fault import FaultKind
+from .faults import ConnectionDropped, Faults
 from .fleet import Fleet
 from .messages import Request, Response
+from .outcome import DEPLOYMENT, TEXT, Outcome, broken_by_fault, client_id, model_error, respond, text
 from .pool import NoInstance, TooManyPending
+from .rate_limit import RateLimit
+from .scoring_door import ScoringDoor
 from .settings import Settings
 from .store import Resource, Store
 from .telemetry import Telemetry
-from .tokens import SCORING_AUDIENCES, TokenRefused, Tokens
+from .upstream import UpstreamLost, ask
 
 if TYPE_CHECKING:
     from .context import Sandbox
 
-DEPLOYMENT = "azureml-model-deployment"
-_CLIENT_ID = re.compile(r"^[A-Za-z0-9_-]{1,40}$")
 _NOT_PASSED = frozenset(
     (
         "host",
@@ -58,28 +59,25 @@ class Route:
     logged: bool
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one request."""
-
-    status: int
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    reason: str = ""
-    model_status: int | None = None
-    model_reason: str = ""
-
-
 class Gateway:
     """Routes scoring requests. Asks the same store as the control plane."""
 
     def __init__(
-        self, *, store: Store, fleet: Fleet, telemetry: Telemetry, tokens: Tokens, settings: Settings
+        self,
+        *,
+        store: Store,
+        fleet: Fleet,
+        telemetry: Telemetry,
+        door: ScoringDoor,
+        settings: Settings,
+        faults: Faults,
     ) -> None:
         self._store = store
         self._fleet = fleet
         self._telemetry = telemetry
-        self._tokens = tokens
+        self._door = door
+        self._faults = faults
+        self._rate = RateLimit(settings.max_requests_per_second)
         self._random = random.Random(settings.seed)  # noqa: S311 - a traffic split, not a secret
         self._routes: dict[tuple[str, str], Route] = {}
         self._version = -1
@@ -90,17 +88,20 @@ class Gateway:
         started = time.perf_counter()
         route = self._route(request)
         if route is None:
-            return _response(request, Outcome(404, b"Not Found", {"Content-Type": "text/plain"}), "")
-        identity = self._authenticate(route.endpoint, request)
+            return respond(request, Outcome(404, b"Not Found", {"Content-Type": "text/plain"}), "")
+        identity = self._door.identify(route.endpoint, request.headers.get("authorization", ""))
         deployment, outcome = None, Outcome(401, reason="unauthorized")
         if identity is not None:
             deployment, outcome = self._choose(route, request)
+            if not self._rate.admits(route.endpoint.key):
+                deployment, outcome = None, Outcome(429, text("Rate limit is exceeded."), TEXT, "rate_limit")
         if deployment is not None:
+            self._drop(route.endpoint.name, deployment.name)
             self._mirror(route, request)
             outcome = await self._serve(deployment, request)
         name = deployment.name if deployment is not None else ""
         self._record(route, request, name, outcome, identity or "", started)
-        return _response(request, outcome, name)
+        return respond(request, outcome, name)
 
     async def close(self) -> None:
         """Give up on mirrored copies that are under way."""
@@ -138,31 +139,13 @@ class Gateway:
             logged(self._store, endpoint.id, "AmlOnlineEndpointTrafficLog"),
         )
 
-    def _authenticate(self, endpoint: Resource, request: Request) -> str | None:
-        """Return who calls, as IdentityData would say it; None when the credential is no good."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        given = given.strip()
-        mode = endpoint.properties["authMode"]
-        if scheme.lower() != "bearer" or not given:
-            return None
-        if mode == "Key":
-            keys = (endpoint.secrets["primaryKey"], endpoint.secrets["secondaryKey"])
-            matches = [hmac.compare_digest(given.encode(), key.encode()) for key in keys]
-            return "" if any(matches) else None
-        try:
-            if mode == "AMLToken":
-                return str(self._tokens.verify(given, {endpoint.key}).get("sub", ""))
-            return self._tokens.principal(f"Bearer {given}", SCORING_AUDIENCES).object_id
-        except TokenRefused:
-            return None
-
     def _choose(self, route: Route, request: Request) -> tuple[Resource | None, Outcome]:
         forced = request.headers.get(DEPLOYMENT)
         if forced is not None:
             found = route.deployments.get(forced.lower())
-            return found, Outcome(404, _text(f"Deployment {forced} was not found."), reason="no_such_deployment")
+            return found, Outcome(404, text(f"Deployment {forced} was not found."), reason="no_such_deployment")
         if not route.names:
-            return None, Outcome(404, _text("No deployment has traffic."), reason="no_traffic")
+            return None, Outcome(404, text("No deployment has traffic."), reason="no_traffic")
         name = self._random.choices(route.names, route.weights)[0]
         return route.deployments[name], Outcome(404)
 
@@ -186,44 +169,45 @@ class Gateway:
         limit_s = pool.payload.timeout_s if pool.payload is not None else 5.0
         try:
             async with asyncio.timeout(limit_s), pool.slot() as instance:
-                return await self._forward(instance.url, request)
+                endpoint = ids.name(ids.parent(deployment.id))
+                broken = await self._faults.disturb_model(endpoint, deployment.name)
+                return (
+                    broken_by_fault(broken) if broken is not None else await self._forward(instance.port, request)
+                )
         except TimeoutError:
-            return Outcome(408, b"upstream request timeout", _TEXT, "upstream_request_timeout")
+            return Outcome(408, b"upstream request timeout", TEXT, "upstream_request_timeout")
         except TooManyPending:
             return Outcome(
-                429, b"", _TEXT | _model_error(None, "too_many_pending_request"), "too_many_pending_request"
+                429, b"", TEXT | model_error(None, "too_many_pending_request"), "too_many_pending_request"
             )
         except NoInstance:
-            return Outcome(503, b"no healthy upstream", _TEXT, "no_healthy_upstream")
+            return Outcome(503, b"no healthy upstream", TEXT, "no_healthy_upstream")
 
-    async def _forward(self, instance: str, request: Request) -> Outcome:
+    def _drop(self, endpoint: str, deployment: str) -> None:
+        if self._faults.hit(FaultKind.SCORING_RESET, "Scoring_Score", endpoint, deployment):
+            raise ConnectionDropped
+
+    async def _forward(self, port: int, request: Request) -> Outcome:
         started = time.perf_counter()
         headers = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
         headers["x-request-id"] = request.request_id
-        if not _client_id(request):
+        if not client_id(request):
             headers.pop("x-ms-client-request-id", None)
-        rest = "/" + request.parameters.get("rest", "score")
+        target = "/" + quote(request.parameters.get("rest", "score"))
+        if request.query:
+            target += "?" + urlencode(request.query)
         try:
-            async with self._fleet.http.request(
-                request.method,
-                instance + rest,
-                params=request.query,
-                data=request.body or None,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None),
-            ) as answer:
-                body = await answer.read()
-        except (aiohttp.ClientError, OSError):  # the process died with the request in its hands
+            answer = await ask(port, request.method, target, headers, request.body)
+        except UpstreamLost:  # the process died with the request in its hands
             return Outcome(
-                424, b"", _TEXT | _model_error(503, "model_not_ready"), "model_not_ready", 503, "model_not_ready"
+                424, b"", TEXT | model_error(503, "model_not_ready"), "model_not_ready", 503, "model_not_ready"
             )
         passed = {name: value for name, value in answer.headers.items() if name.lower() not in _NOT_RETURNED}
         passed["ms-azureml-model-time"] = f"{(time.perf_counter() - started) * 1000:.0f}"
         if answer.status != 200:
-            passed |= _model_error(answer.status, "model_error")
-            return Outcome(424, body, passed, "model_error", answer.status, "model_error")
-        return Outcome(200, body, passed, "", 200)
+            passed |= model_error(answer.status, "model_error")
+            return Outcome(424, answer.body, passed, "model_error", answer.status, "model_error")
+        return Outcome(200, answer.body, passed, "", 200)
 
     def _record(
         self, route: Route, request: Request, deployment: str, outcome: Outcome, identity: str, started: float
@@ -245,7 +229,7 @@ class Gateway:
             len(outcome.body),
             request.headers.get("user-agent", "")[:70],
             request.request_id,
-            _client_id(request),
+            client_id(request),
             total_ms,
             0.0,
             0.0,
@@ -253,36 +237,6 @@ class Gateway:
             identity,
         )
         self._telemetry.add("requests", row)
-
-
-_TEXT = {"Content-Type": "text/plain"}
-
-
-def _text(message: str) -> bytes:
-    return message.encode()
-
-
-def _model_error(status: int | None, reason: str) -> dict[str, str]:
-    headers = {"ms-azureml-model-error-reason": reason}
-    return headers if status is None else {"ms-azureml-model-error-statuscode": str(status), **headers}
-
-
-def _client_id(request: Request) -> str:
-    """Return the caller's id for the request when it keeps Azure's rule: 40 characters, [A-Za-z0-9_-]."""
-    given = request.headers.get("x-ms-client-request-id", "")
-    return given if _CLIENT_ID.match(given) else ""
-
-
-def _response(request: Request, outcome: Outcome, deployment: str) -> Response:
-    headers = {name: value for name, value in outcome.headers.items() if name.lower() != "x-request-id"}
-    headers["x-request-id"] = request.request_id
-    if client_id := _client_id(request):
-        for name in [one for one in headers if one.lower() == "x-ms-client-request-id"]:
-            del headers[name]
-        headers["x-ms-client-request-id"] = client_id
-    if deployment:
-        headers[DEPLOYMENT] = deployment
-    return Response(outcome.status, outcome.body, headers)
 
 
 async def score(request: Request, sandbox: "Sandbox") -> Response:

@@ -8,21 +8,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from starlette.requests import Request as HttpRequest
-from starlette.responses import FileResponse, JSONResponse
-from starlette.responses import Response as HttpResponse
-from starlette.types import Receive, Scope, Send
-
+from . import access, blobs
 from .arm_errors import ArmError
 from .context import Sandbox
+from .fault import FaultKind
+from .faults import ConnectionDropped
 from .messages import Request, Response
 from .monitor import record_activity
 from .routes import KNOWN_PROVIDERS, ROUTES, Route
-from .settings import MAX_ARM_BODY, MAX_BLOB_BODY
 from .tokens import AZURE_ARM_AUDIENCES, LOGS_AUDIENCES, TokenRefused
 
 logger = logging.getLogger("opslib.sandbox")
-_OWN_DOORS = ("Open", "Blob", "Scoring")  # groups that do not ask for an ARM token
+_OWN_DOORS = ("Open", "Own", "Blob", "Scoring")  # groups that do not ask for an ARM token
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,31 @@ async def authenticate(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     return replace(exchange, request=replace(exchange.request, caller=caller))
 
 
+async def authorize(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+    """Ask the caller's roles."""
+    if exchange.route is not None:
+        access.authorize(exchange.request, exchange.route.operation, sandbox)
+    return exchange
+
+
+async def disturb(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+    """Let declared faults have their way with requests to ARM and to blob storage."""
+    if exchange.route is None or exchange.group in ("Open", "Own", "Scoring"):
+        return exchange
+    names = exchange.request.parameters
+    target = (exchange.route.operation, names.get("endpoint", ""), names.get("deployment", ""))
+    if exchange.group != "Blob":
+        await sandbox.faults.disturb_arm(*target)
+    elif broken := sandbox.faults.hit(FaultKind.BLOB_ERROR, *target):
+        return replace(exchange, response=blobs.busy(broken.fault.answer_status))
+    return exchange
+
+
 async def handle(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     """Let the operation's handler answer; what is known and not built says so."""
     request, route = exchange.request, exchange.route
+    if exchange.response is not None:
+        return exchange
     if route is None:
         known = any(f"/providers/{provider}/" in request.path.lower() for provider in KNOWN_PROVIDERS)
         if known:
@@ -87,7 +106,7 @@ async def handle(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     return replace(exchange, response=await answer if inspect.isawaitable(answer) else answer)
 
 
-PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, handle)
+PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, authorize, disturb, handle)
 
 
 async def answer(request: Request, sandbox: Sandbox) -> Response:
@@ -99,6 +118,8 @@ async def answer(request: Request, sandbox: Sandbox) -> Response:
         response = exchange.response or Response(204)
     except ArmError as error:
         response = _refusal(exchange, error)
+    except ConnectionDropped:
+        raise
     except Exception as error:
         logger.exception("%s %s broke", request.method, request.path)
         response = _refusal(exchange, ArmError(500, "InternalServerError", f"{type(error).__name__}: {error}"))
@@ -126,67 +147,6 @@ def _with_ids(exchange: Exchange, response: Response) -> Response:
     if client and exchange.group == "Blob":
         own["x-ms-client-request-id"] = client
     return replace(response, headers={**own, **response.headers})
-
-
-class Application:
-    """The ASGI application: the only place that knows an HTTP library."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection's request."""
-        if scope["type"] != "http":
-            return
-        http = HttpRequest(scope, receive)
-        try:
-            request = await self._context(http)
-        except ArmError as error:
-            await JSONResponse(error.body(), error.status)(scope, receive, send)
-            return
-        response = await answer(request, self._sandbox)
-        await _http(response, request.method)(scope, receive, send)
-
-    async def _context(self, http: HttpRequest) -> Request:
-        path = re.sub("/{2,}", "/", http.scope["raw_path"].decode("ascii", errors="replace"))
-        client = f"{http.client.host}:{http.client.port}" if http.client is not None else ""
-        return Request(
-            method=http.method,
-            path=path,
-            query=dict(http.query_params),
-            headers=dict(http.headers),
-            body=await _read(http, _limit(path, self._sandbox)),
-            base_url=self._sandbox.base_url,
-            request_id=str(uuid.uuid4()),
-            client=client,
-        )
-
-
-def _limit(path: str, sandbox: Sandbox) -> int:
-    if path.startswith("/blob"):
-        return MAX_BLOB_BODY
-    return sandbox.settings.max_payload_bytes if path.startswith("/inference/") else MAX_ARM_BODY
-
-
-async def _read(http: HttpRequest, limit_bytes: int) -> bytes:
-    chunks, size = [], 0
-    async for chunk in http.stream():
-        size += len(chunk)
-        if size > limit_bytes:
-            raise ArmError.too_large(limit_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _http(response: Response, method: str) -> HttpResponse:
-    headers = dict(response.headers)
-    if isinstance(response.body, (dict, list)):
-        return JSONResponse(response.body, response.status, headers)
-    if hasattr(response.body, "open"):
-        return FileResponse(str(response.body), response.status, headers)
-    if method == "HEAD":
-        return HttpResponse(b"", response.status, headers)
-    return HttpResponse(response.body or b"", response.status, headers)
 
 
 def _pattern(template: str) -> re.Pattern[str]:

@@ -20,10 +20,16 @@ class Settings:
         Validity of managed-identity tokens, and of an AMLToken endpoint's [s].
     startup_timeout_s
         Time given to an instance to answer its readiness probe at all, whatever its probe settings say [s].
+    autoscale_every_s
+        Pace at which autoscale settings are evaluated [s].
     quota_cores
         Limit of each VM family in each region [vCPU].
     seed
         Seed of the traffic split; None for a different split in each run.
+    max_requests_per_second
+        Limit of each endpoint, all its deployments together [1/s].
+    consistency_lag_s
+        For how long after a write reads still show an endpoint's traffic as it was [s].
     max_payload_bytes
         Largest scoring request that is accepted [bytes].
     """
@@ -37,8 +43,11 @@ class Settings:
     logs_delay_s: float = 0.0
     token_lifetime_s: float = 3600.0
     startup_timeout_s: float = 120.0
+    autoscale_every_s: float = 15.0
     quota_cores: int = 100
     seed: int | None = None
+    max_requests_per_second: int = 500
+    consistency_lag_s: float = 0.0
     max_payload_bytes: int = 16 * 1024 * 1024
 
 

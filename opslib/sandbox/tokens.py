@@ -1,13 +1,14 @@
 """Tokens: managed identity's and AMLToken endpoints', real signed JWTs that expire."""
 
+import json
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
 
-from .principals import PRINCIPALS, TENANT_ID, Principal
+from .principals import TENANT_ID, Principal
 
 ALGORITHM = "ES256"
 AZURE_ARM_AUDIENCES = (
@@ -33,16 +34,17 @@ class Issued:
 class Tokens:
     """Issues and verifies the sandbox's tokens."""
 
-    def __init__(self, private_key: str, issuer: str) -> None:
+    def __init__(self, private_key: str, issuer: str, find: Callable[[str], Principal | None]) -> None:
         self._private = private_key
         self._public = _public(private_key)
-        self._issuer = issuer
+        self.issuer = issuer
+        self._find = find
 
     def issue(self, audience: str, claims: dict[str, Any], lifetime_s: float) -> Issued:
         """Sign a token for one audience."""
         now = int(time.time())
         expires = now + int(lifetime_s)
-        content = {"aud": audience, "iss": self._issuer, "iat": now, "nbf": now, "exp": expires, **claims}
+        content = {"aud": audience, "iss": self.issuer, "iat": now, "nbf": now, "exp": expires, **claims}
         return Issued(jwt.encode(content, self._private, algorithm=ALGORITHM), expires)
 
     def issue_for(self, principal: Principal, audience: str, lifetime_s: float) -> Issued:
@@ -57,6 +59,11 @@ class Tokens:
         }
         return self.issue(audience, claims, lifetime_s)
 
+    def public_jwk(self) -> dict[str, Any]:
+        """Return the key that verifies the tokens (RFC 7517)."""
+        key: dict[str, Any] = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self._public))
+        return {**key, "alg": ALGORITHM, "use": "sig", "kid": "sandbox"}
+
     def verify(self, token: str, audiences: Collection[str]) -> dict[str, Any]:
         """Return the claims of a good token; audiences are compared without a trailing slash."""
         try:
@@ -64,7 +71,7 @@ class Tokens:
                 token,
                 self._public,
                 algorithms=[ALGORITHM],
-                issuer=self._issuer,
+                issuer=self.issuer,
                 options={"require": ["exp", "aud", "iss"], "verify_aud": False},
             )
         except jwt.InvalidTokenError as error:
@@ -81,7 +88,7 @@ class Tokens:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenRefused("Authentication failed. The 'Authorization' header is missing.")
-        principal = PRINCIPALS.get(str(self.verify(token.strip(), audiences).get("oid")))
+        principal = self._find(str(self.verify(token.strip(), audiences).get("oid")))
         if principal is None:
             raise TokenRefused("The access token names no principal of this tenant.")
         return principal

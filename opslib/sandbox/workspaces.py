@@ -6,7 +6,7 @@ A workspace exists because it is asked for: any subscription, group and name are
 import uuid
 from typing import Any
 
-from . import ids, quota, skus
+from . import ids, prices, quota, skus
 from .context import Sandbox
 from .messages import Request, Response
 from .principals import OPERATOR, TENANT_ID
@@ -100,7 +100,11 @@ def _size(sku: skus.Sku) -> dict[str, Any]:
         "memoryGB": sku.memory_gb,
         "lowPriorityCapable": True,
         "premiumIO": True,
-        "estimatedVMPrices": {"billingCurrency": "USD", "unitOfMeasure": "OneHour", "values": []},
+        "estimatedVMPrices": {
+            "billingCurrency": "USD",
+            "unitOfMeasure": "OneHour",
+            "values": prices.estimated(sku),
+        },
         "supportedComputeTypes": ["AmlCompute"],
     }
 

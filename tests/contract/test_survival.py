@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
+from rest_client import make_endpoint
 from sandbox_fixture import RunningSandbox, reread, running_sandbox
 from served import ASK, wait_until
 
@@ -24,7 +24,7 @@ APP = Path(__file__).parent / "app"
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
     """A sandbox of its own, that may be killed, with one endpoint made by bare HTTP."""
     with running_sandbox(tmp_path_factory.mktemp("mortal"), Settings(operation_s=0.3)) as running:
-        _make_endpoint(running)
+        make_endpoint(running, APP)
         yield running
 
 
@@ -163,41 +163,6 @@ def test_it_starts_fast_and_stays_small(tmp_path: Path):
         status = Path(f"/proc/{quick.note['pid']}/status").read_text()
         resident_kb = int(status.split("VmRSS:")[1].split()[0])
         assert resident_kb < 80_000
-
-
-def _make_endpoint(sandbox: RunningSandbox) -> None:
-    """Upload, register and deploy by bare HTTP, as the REST tutorial does."""
-    with sandbox.arm() as arm:
-        for kind, folder in (("codes", "code"), ("models", "model")):
-            path = f"{sandbox.workspace_id}/{kind}/lasting/versions/1"
-            place = arm.post(f"{path}/startPendingUpload", json={}).json()["blobReferenceForConsumption"]
-            base, signature = place["credential"]["sasUri"].split("?")
-            for file in (APP / folder).glob("*.*"):
-                arm.put(f"{base}/{folder}/{file.name}?{signature}", content=file.read_bytes()).raise_for_status()
-            field = {"codes": "codeUri", "models": "modelUri"}[kind]
-            arm.put(path, json={"properties": {field: f"{base}/{folder}"}}).raise_for_status()
-        endpoint = sandbox.endpoint_id("lasting")
-        body = {"location": "eastus", "properties": {"authMode": "Key"}}
-        _finish(arm, arm.put(endpoint, json=body))
-        properties = {
-            "endpointComputeType": "Managed",
-            "instanceType": "Standard_DS3_v2",
-            "model": f"{sandbox.workspace_id}/models/lasting/versions/1",
-            "codeConfiguration": {
-                "codeId": f"{sandbox.workspace_id}/codes/lasting/versions/1",
-                "scoringScript": "score.py",
-            },
-            "requestSettings": {"maxConcurrentRequestsPerInstance": 20},
-        }
-        blue = {"location": "eastus", "sku": {"name": "Default", "capacity": 1}, "properties": properties}
-        _finish(arm, arm.put(f"{endpoint}/deployments/blue", json=blue))
-        _finish(arm, arm.put(endpoint, json={**body, "properties": {"authMode": "Key", "traffic": {"blue": 100}}}))
-
-
-def _finish(arm: httpx.Client, started: httpx.Response) -> None:
-    started.raise_for_status()
-    where = started.headers["Azure-AsyncOperation"]
-    assert wait_until(lambda: (said := arm.get(where).json()["status"]) != "InProgress" and said) == "Succeeded"
 
 
 def _opslib(sandbox: RunningSandbox, word: str, *more: str) -> str:

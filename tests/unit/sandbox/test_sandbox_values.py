@@ -6,8 +6,9 @@ import pytest
 
 from opslib.sandbox.certificates import ensure_signing_key
 from opslib.sandbox.kql_parser import SemanticError, parse
-from opslib.sandbox.principals import OPERATOR, Role
+from opslib.sandbox.principals import OPERATOR
 from opslib.sandbox.requirements import differences
+from opslib.sandbox.roles import Role
 from opslib.sandbox.routes import ROUTES
 from opslib.sandbox.tokens import TokenRefused, Tokens
 
@@ -59,7 +60,9 @@ def test_differing_environments_are_named():
 @pytest.mark.parametrize(("audience", "lifetime_s", "good"), [("a", 60, True), ("a", -60, False), ("b", 60, False)])
 def test_tokens_expire_and_have_one_audience(tmp_path: Path, audience: str, lifetime_s: float, good: bool):
     """An expired token, and one for somebody else, name nobody."""
-    tokens = Tokens(ensure_signing_key(tmp_path / "key.pem"), "https://issuer.invalid/")
+    tokens = Tokens(
+        ensure_signing_key(tmp_path / "key.pem"), "https://issuer.invalid/", {OPERATOR.object_id: OPERATOR}.get
+    )
     header = f"Bearer {tokens.issue_for(OPERATOR, audience, lifetime_s).token}"
     if good:
         assert tokens.principal(header, {"a"}) == OPERATOR

@@ -1,0 +1,151 @@
+"""Where the sandbox differs from Azure: what a reader of a green run must know. Printed into SUPPORT.md."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as in Azure."""
+
+    what: str
+    azure: str
+    sandbox: str
+
+
+DIFFERENCES = (
+    Difference(
+        "environment",
+        "builds an image",
+        "runs the Python it is installed in; each unmet requirement is said in the StorageInitializer log",
+    ),
+    Difference(
+        "instance",
+        "a VM",
+        "a process group of `azureml-inference-server-http`; CPU is a share of its cores, at most the size's",
+    ),
+    Difference(
+        "probes",
+        "an instance is ready when its probes say so, first asked after initialDelay",
+        "at start readiness is polled at once, for as long as the probes are patient; from then on by the settings",
+    ),
+    Difference(
+        "update in place",
+        "20 % of the nodes at a time",
+        "20 % of the instances, at least one, on top of the old; after a failure the version before is filled up",
+    ),
+    Difference(
+        "a container that fails its liveness probe",
+        "is restarted in its instance",
+        "is replaced by an instance with another id",
+    ),
+    Difference(
+        "durations",
+        "minutes",
+        "about a second for a deployment; `--operation-s` sets a least duration",
+    ),
+    Difference(
+        "failed update",
+        "not documented",
+        "the version before goes on serving, also after a restart",
+    ),
+    Difference(
+        "after a crash",
+        "not visible",
+        "operations that were cut short are run again to their end",
+    ),
+    Difference(
+        "traffic to an instance that died",
+        "not documented",
+        "424 `model_not_ready` for the request it held; 503 while no instance is ready",
+    ),
+    Difference(
+        "words of refusals",
+        "documented for few",
+        "Azure's where a source has them, else our own in Azure's envelope",
+    ),
+    Difference(
+        "a new version of an asset under an old number",
+        "refused",
+        "refused with 409; the code is our choice",
+    ),
+    Difference(
+        "writes while a deployment is in transition",
+        "the endpoint's other deployments: not documented",
+        "allowed; the deployment itself and its endpoint's deletion are refused with 409",
+    ),
+    Difference(
+        "mirrored requests",
+        "counted against bandwidth",
+        "also in the request log and metrics, under the mirror's name",
+    ),
+    Difference(
+        "`azureml-model-deployment` in answers",
+        "not documented",
+        "always there when a deployment answered",
+    ),
+    Difference(
+        "metrics",
+        "`RequestsPerMinute` over several nodes: not documented",
+        "the exact count of the minute",
+    ),
+    Difference(
+        "connections, GPU, data collection",
+        "measured",
+        "offered, and without data",
+    ),
+    Difference(
+        "limits of requests and bandwidth",
+        "500 RPS, 5 MBPS, 500 connections",
+        "RPS are counted per second of the clock; bandwidth and connections are not limited",
+    ),
+    Difference(
+        "custom containers, Kubernetes, registries",
+        "yes",
+        "501",
+    ),
+    Difference(
+        "autoscale",
+        "also profiles by date and recurrence, predictive, notifications",
+        "one profile; any rule scales out, all rules scale in; evaluated every --autoscale-every-s",
+    ),
+    Difference(
+        "metric alerts",
+        "fire",
+        "are kept and shown, and notify nobody",
+    ),
+    Difference(
+        "retail prices",
+        "every region and currency, as of today",
+        "USD in eastus from a dated table that nobody has compared with Azure's answer; elsewhere no items",
+    ),
+    Difference(
+        "MLflow models without code",
+        "served by MLflow in an image of their own",
+        "by MLflow if the sandbox's Python has it; else scikit-learn models only, loaded by themselves",
+    ),
+    Difference(
+        "eventual consistency",
+        "not documented; reported of an endpoint's traffic",
+        "none, or of traffic and mirror by --consistency-lag-s",
+    ),
+    Difference(
+        "access",
+        "assignments take up to an hour to be believed; deny assignments, conditions, groups, PIM approval",
+        "assignments hold at once and end to the second; roles, custom ones too, decide every action; no more",
+    ),
+    Difference(
+        "scoring without onlineEndpoints/score/action",
+        "401 by the table of statuses",
+        "401",
+    ),
+    Difference(
+        "blob storage, managed identity's own rights",
+        "an endpoint's identity needs AcrPull and Storage Blob Data Reader",
+        "assignments are kept and shown, and not asked for when an instance starts; SAS guards blobs",
+    ),
+    Difference(
+        "tenants",
+        "one's own",
+        "one tenant, also called common, organizations and adfs",
+    ),
+)

@@ -1,0 +1,48 @@
+"""What each instance uses, at a steady pace: the source of the utilization metrics and of DeploymentCapacity."""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+from . import skus
+from .clock import now_us
+from .fleet import Fleet
+from .process import group_usage, groups
+from .store import Store
+from .telemetry import Telemetry
+
+_EVERY_S = 10.0
+
+
+class Sampler:
+    """Writes samples of CPU, memory and disk."""
+
+    def __init__(self, root: Path, fleet: Fleet, store: Store, telemetry: Telemetry) -> None:
+        self._root = root
+        self._fleet = fleet
+        self._store = store
+        self._telemetry = telemetry
+
+    async def run(self) -> None:
+        """Sample for ever."""
+        while True:
+            self.sample()
+            await asyncio.sleep(_EVERY_S)
+
+    def sample(self) -> None:
+        """Record what each instance used since the last time."""
+        pids, at_us = groups(), now_us()
+        for key, instances in self._fleet.by_deployment().items():
+            deployment = self._store.get(key)
+            sku = skus.find(deployment.properties["instanceType"]) if deployment is not None else None
+            for instance in instances:
+                before, instance.usage = instance.usage, group_usage(instance.identity.pid, pids)
+                if before is None or sku is None:
+                    continue
+                cores = min(sku.cores, os.cpu_count() or 1)
+                cpu = 100 * max(0.0, instance.usage.cpu_s - before.cpu_s) / _EVERY_S / cores
+                memory = 100 * instance.usage.memory_bytes / (sku.memory_gb * 2**30)
+                disk = shutil.disk_usage(self._root)
+                row = (at_us, key, instance.id, cpu, memory, 100 * disk.used / disk.total, len(instances))
+                self._telemetry.add("samples", row)

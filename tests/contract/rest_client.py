@@ -1,0 +1,42 @@
+"""One endpoint made by bare HTTP, as Microsoft's REST tutorial does."""
+
+from pathlib import Path
+
+import httpx
+from sandbox_fixture import RunningSandbox
+from served import wait_until
+
+
+def make_endpoint(sandbox: RunningSandbox, app: Path) -> None:
+    """Upload, register and deploy by bare HTTP, as the REST tutorial does."""
+    with sandbox.arm() as arm:
+        for kind, folder in (("codes", "code"), ("models", "model")):
+            path = f"{sandbox.workspace_id}/{kind}/lasting/versions/1"
+            place = arm.post(f"{path}/startPendingUpload", json={}).json()["blobReferenceForConsumption"]
+            base, signature = place["credential"]["sasUri"].split("?")
+            for file in (app / folder).glob("*.*"):
+                arm.put(f"{base}/{folder}/{file.name}?{signature}", content=file.read_bytes()).raise_for_status()
+            field = {"codes": "codeUri", "models": "modelUri"}[kind]
+            arm.put(path, json={"properties": {field: f"{base}/{folder}"}}).raise_for_status()
+        endpoint = sandbox.endpoint_id("lasting")
+        body = {"location": "eastus", "properties": {"authMode": "Key"}}
+        finish(arm, arm.put(endpoint, json=body))
+        properties = {
+            "endpointComputeType": "Managed",
+            "instanceType": "Standard_DS3_v2",
+            "model": f"{sandbox.workspace_id}/models/lasting/versions/1",
+            "codeConfiguration": {
+                "codeId": f"{sandbox.workspace_id}/codes/lasting/versions/1",
+                "scoringScript": "score.py",
+            },
+            "requestSettings": {"maxConcurrentRequestsPerInstance": 100},
+        }
+        blue = {"location": "eastus", "sku": {"name": "Default", "capacity": 1}, "properties": properties}
+        finish(arm, arm.put(f"{endpoint}/deployments/blue", json=blue))
+        finish(arm, arm.put(endpoint, json={**body, "properties": {"authMode": "Key", "traffic": {"blue": 100}}}))
+
+
+def finish(arm: httpx.Client, started: httpx.Response) -> None:
+    started.raise_for_status()
+    where = started.headers["Azure-AsyncOperation"]
+    assert wait_until(lambda: (said := arm.get(where).json()["status"]) != "InProgress" and said) == "Succeeded"

@@ -1,0 +1,108 @@
+from typing import Any
+
+import httpx
+import pytest
+from azure.core.exceptions import HttpResponseError
+from azure.identity import DefaultAzureCredential
+from azure.mgmt.monitor import MonitorManagementClient
+from sandbox_fixture import RunningSandbox
+from served import Served, wait_until
+
+
+@pytest.fixture
+def monitor(sandbox: RunningSandbox, credential: DefaultAzureCredential) -> MonitorManagementClient:
+    scopes = [f"{sandbox.url}/.default"]
+    subscription = sandbox.workspace["subscription_id"]
+    return MonitorManagementClient(credential, subscription, base_url=sandbox.url, credential_scopes=scopes)
+
+
+def _setting(target: str, metric: str, resource: str, *, above: float, minimum: int) -> dict[str, Any]:
+    trigger = {
+        "metric_name": metric,
+        "metric_resource_uri": resource,
+        "time_grain": "PT1M",
+        "statistic": "Average",
+        "time_window": "PT10M",
+        "time_aggregation": "Maximum",
+        "operator": "GreaterThan",
+        "threshold": above,
+    }
+    action = {"direction": "Increase", "type": "ChangeCount", "value": "1", "cooldown": "PT5M"}
+    profile = {
+        "name": "default",
+        "capacity": {"minimum": str(minimum), "maximum": "3", "default": str(minimum)},
+        "rules": [{"metric_trigger": trigger, "scale_action": action}],
+    }
+    return {"location": "eastus", "enabled": True, "target_resource_uri": target, "profiles": [profile]}
+
+
+def test_autoscale_keeps_bounds_and_follows_a_metric(
+    fraud: Served, arm: httpx.Client, sandbox: RunningSandbox, monitor: MonitorManagementClient
+):
+    """A metric beyond its threshold adds an instance; a manual scale below the minimum is undone."""
+    group, green = sandbox.workspace["resource_group"], f"{sandbox.endpoint_id(fraud.name)}/deployments/green"
+    busy = _setting(green, "RequestsPerMinute", sandbox.endpoint_id("counted"), above=1, minimum=1)
+    made = monitor.autoscale_settings.create_or_update(group, "keeper", busy)
+    assert [row.name for row in monitor.autoscale_settings.list_by_resource_group(group)] == [made.name]
+    wait_until(lambda: _capacity(arm, green) == 2, 30)
+    with pytest.raises(HttpResponseError, match="a target has one"):
+        monitor.autoscale_settings.create_or_update(group, "second", busy)
+    quiet = _setting(green, "RequestsPerMinute", sandbox.endpoint_id("counted"), above=1e9, minimum=2)
+    monitor.autoscale_settings.create_or_update(group, "keeper", quiet)
+    arm.patch(green, json={"sku": {"capacity": 1}}).raise_for_status()
+    wait_until(lambda: _capacity(arm, green) == 1, 30)
+    wait_until(lambda: _capacity(arm, green) == 2, 30)
+    monitor.autoscale_settings.delete(group, "keeper")
+    assert list(monitor.autoscale_settings.list_by_subscription()) == []
+    arm.patch(green, json={"sku": {"capacity": 1}}).raise_for_status()
+
+
+def test_metric_alerts_are_kept(fraud: Served, sandbox: RunningSandbox, monitor: MonitorManagementClient):
+    """An alert rule comes back as it went, and a metric that is not there is refused."""
+    group = sandbox.workspace["resource_group"]
+    rule = {
+        "name": "slow",
+        "metric_name": "RequestLatency_P95",
+        "operator": "GreaterThan",
+        "threshold": 500,
+        "time_aggregation": "Average",
+        "criterion_type": "StaticThresholdCriterion",
+    }
+    alert: dict[str, Any] = {
+        "location": "global",
+        "severity": 2,
+        "enabled": True,
+        "scopes": [sandbox.endpoint_id(fraud.name)],
+        "evaluation_frequency": "PT1M",
+        "window_size": "PT5M",
+        "criteria": {
+            "odata.type": "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria",
+            "all_of": [rule],
+        },
+    }
+    monitor.metric_alerts.create_or_update(group, "slow", alert)
+    assert monitor.metric_alerts.get(group, "slow").criteria.all_of[0].threshold == 500
+    rule["metric_name"] = "Happiness"
+    with pytest.raises(HttpResponseError, match="Happiness"):
+        monitor.metric_alerts.create_or_update(group, "slow", alert)
+    monitor.metric_alerts.delete(group, "slow")
+
+
+def test_prices_are_quoted_as_documented(sandbox: RunningSandbox):
+    """The documented filter finds one Linux pay-as-you-go price, among those that must be told apart."""
+    query = (
+        "serviceName eq 'Virtual Machines' and armRegionName eq 'eastus' and armSkuName eq 'Standard_DS3_v2' "
+        "and priceType eq 'Consumption'"
+    )
+    with sandbox.http() as client:
+        answer = client.get("/api/retail/prices", params={"$filter": query}).json()
+        nowhere = client.get("/api/retail/prices", params={"$filter": query.replace("eastus", "moon")}).json()
+    plain = [row for row in answer["Items"] if "Spot" not in row["skuName"] and "Windows" not in row["productName"]]
+    assert [row["unitPrice"] for row in plain] == [0.293]
+    assert answer["Count"] == 3
+    assert nowhere["Items"] == []
+
+
+def _capacity(arm: httpx.Client, deployment: str) -> int:
+    body = arm.get(deployment).json()
+    return body["sku"]["capacity"] if body["properties"]["provisioningState"] == "Succeeded" else 0
