@@ -167,7 +167,7 @@ def _strays(archive: Path, chain: Chain) -> Iterator[Finding]:
     """Whatever stands in the archive and is not in the ledger."""
     known = {lines["started"].folder for lines in chain.runs.values() if "started" in lines}
     for path in sorted(archive.iterdir()):
-        if path.name in OWN or path.name.startswith("."):
+        if path.name in OWN or path.name.startswith(".") or _is_loose_notebook(path):
             continue
         if path.is_symlink() or not path.is_dir() or not _MONTH.fullmatch(path.name):
             yield tampered("it does not belong there", file=path.name)
@@ -180,6 +180,11 @@ def _strays(archive: Path, chain: Chain) -> Iterator[Finding]:
                 yield tampered(
                     "the ledger does not know it: it was put there, or its lines were removed", file=name
                 )
+
+
+def _is_loose_notebook(path: Path) -> bool:
+    """What papermill alone was told to write here: it claims to be no run, and nothing vouches for it."""
+    return path.suffix == ".ipynb" and path.is_file() and not path.is_symlink()
 
 
 def _now(archive: Path, run: str) -> dict[str, ledger.Entry]:
