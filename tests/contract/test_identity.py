@@ -245,3 +245,25 @@ def test_the_sdk_says_what_is_missing(person: Person, sandbox: RunningSandbox):
         with pytest.raises(HttpResponseError, match="onlineEndpoints/listKeys/action") as caught:
             ml.online_endpoints.get_keys("fraud")
     assert caught.value.status_code == 403
+
+
+def test_an_instance_has_its_endpoints_identity(blue_only: Served, arm: httpx.Client, sandbox: RunningSandbox):
+    """A scoring script gets tokens as its endpoint, and may do what the endpoint's roles allow."""
+    names = ["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "REQUESTS_CA_BUNDLE"]
+    given = blue_only.score({"env": names}).json()
+    assert given["REQUESTS_CA_BUNDLE"] == str(sandbox.home.authority)
+    endpoint = sandbox.endpoint_id(blue_only.name)
+    own = arm.get(endpoint).json()["identity"]["principalId"]
+    with sandbox.http() as client:
+        asked = {"resource": sandbox.url, "api-version": "2019-08-01"}
+        secret = {"X-IDENTITY-HEADER": given["IDENTITY_HEADER"]}
+        token = client.get(given["IDENTITY_ENDPOINT"], params=asked, headers=secret).json()["access_token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert client.get(endpoint, headers=bearer).status_code == 403
+        grant = {"roleDefinitionId": "Reader", "principalId": own}
+        assignment = f"{endpoint}{ROLES}/roleAssignments/{uuid.uuid4()}"
+        assert arm.put(assignment, json={"properties": grant}).status_code == 201
+        assert client.get(endpoint, headers=bearer).status_code == 200
+        asked["client_id"] = str(uuid.uuid4())
+        assert client.get(given["IDENTITY_ENDPOINT"], params=asked, headers=secret).status_code == 400
+    arm.delete(assignment).raise_for_status()
