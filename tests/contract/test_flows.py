@@ -45,7 +45,7 @@ def test_a_safe_rollout(ml: MLClient, sandbox: RunningSandbox):
             endpoint.traffic, endpoint.mirror_traffic = traffic, mirror
             ml.online_endpoints.begin_create_or_update(endpoint).result()
             assert colors(30) == seen
-    assert "model loaded" in ml.online_deployments.get_logs(name="green", endpoint_name=name, lines=50)
+    assert "model loaded" in ml.online_deployments.get_logs(name="green", endpoint_name=name, lines=1000)
     ml.online_deployments.begin_delete(name="blue", endpoint_name=name).result()
     ml.online_endpoints.begin_delete(name=name).result()
     with pytest.raises(ResourceNotFoundError):

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -267,3 +269,37 @@ def test_an_instance_has_its_endpoints_identity(blue_only: Served, arm: httpx.Cl
         asked["client_id"] = str(uuid.uuid4())
         assert client.get(given["IDENTITY_ENDPOINT"], params=asked, headers=secret).status_code == 400
     arm.delete(assignment).raise_for_status()
+
+
+def test_a_principal_is_added_on_the_command_line(sandbox: RunningSandbox):
+    """`add` prints the variables of a new identity, `list` names it, `remove` ends it; a bad role is refused."""
+
+    def opslib(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "opslib.cli",
+            "sandbox",
+            "principal",
+            *words,
+            "--home",
+            str(sandbox.home.root),
+        ]
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+
+    added = opslib("add", "intern", "--role", "Reader")
+    assert {line.split("=")[0] for line in added.stdout.splitlines()} == {
+        "export AZURE_AUTHORITY_HOST",
+        "export AZURE_TENANT_ID",
+        "export AZURE_CLIENT_ID",
+        "export AZURE_CLIENT_SECRET",
+        "export AZURE_FEDERATED_TOKEN_FILE",
+        "export AZURE_TOKEN_CREDENTIALS",
+    }
+    assert any(
+        line.startswith("intern ") and line.endswith("Reader") for line in opslib("list").stdout.splitlines()
+    )
+    assert opslib("remove", "intern").returncode == 0
+    refused = opslib("add", "intern", "--role", "Emperor")
+    assert refused.returncode == 2
+    assert "Contributor" in refused.stderr
