@@ -60,9 +60,16 @@ async def put_blob(request: Request, sandbox: Sandbox) -> Response:
 
 
 def delete_blob(request: Request, sandbox: Sandbox) -> Response:
-    """`DELETE` a blob: not needed by any deployment, and not built."""
-    del request, sandbox
-    return _error(501, "NotImplemented", "The sandbox does not implement Delete Blob.")
+    """`DELETE` a blob."""
+    refusal = _refuse(request, sandbox)
+    if refusal is not None:
+        return refusal
+    blob = sandbox.store.get_blob(_name(request))
+    if blob is None:
+        return _error(404, "BlobNotFound", "The specified blob does not exist.")
+    sandbox.store.delete_blob(blob.name)
+    content_path(_root(sandbox), blob.name).unlink(missing_ok=True)
+    return Response(202, None, _VERSION)
 
 
 def container(request: Request, sandbox: Sandbox) -> Response:

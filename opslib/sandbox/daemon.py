@@ -35,6 +35,7 @@ from .scoring import Gateway
 from .scoring_door import ScoringDoor
 from .settings import Settings
 from .store import Store
+from .surroundings import Surroundings
 from .telemetry import Telemetry
 from .tokens import Tokens
 
@@ -87,7 +88,8 @@ def build(home: Home, base_url: str, settings: Settings) -> Sandbox:
     directory = Directory(store)
     tokens = Tokens(ensure_signing_key(home.private / "tokens.pem"), "https://sts.sandbox.invalid/", directory.find)
     faults = Faults()
-    fleet = Fleet(home.state, store, FleetLog(home.state / "logs", store, telemetry), settings)
+    around = Surroundings(base_url, home.authority, store)
+    fleet = Fleet(home.state, store, FleetLog(home.state / "logs", store, telemetry), around, settings)
     return Sandbox(
         settings=settings,
         home=home,

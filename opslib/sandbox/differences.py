@@ -129,6 +129,11 @@ DIFFERENCES = (
         "none, or of traffic and mirror by --consistency-lag-s",
     ),
     Difference(
+        "egress disabled",
+        "the instance's network has no way out",
+        "proxy variables lead nowhere; a program that does not ask them is not stopped",
+    ),
+    Difference(
         "access",
         "assignments take up to an hour to be believed; deny assignments, conditions, groups, PIM approval",
         "assignments hold at once and end to the second; roles, custom ones too, decide every action; no more",

@@ -10,7 +10,7 @@ from typing import Any
 from . import ids
 from .arm_errors import ArmError
 from .clock import now_us, parse_iso_us
-from .principals import OPERATOR, Principal
+from .principals import OPERATOR, Principal, assigned_identity
 from .roles import BUILT_IN, OWNER, Role
 from .store import Resource, Store
 
@@ -32,7 +32,7 @@ class Directory:
             values = one.properties
             if identifier.lower() in (values["object_id"], values["client_id"], values.get("resource", "").lower()):
                 return _principal(one)
-        return None
+        return self._endpoint_identity(identifier.lower())
 
     def named(self, name: str) -> Resource | None:
         """Return what is on record of the principal with this name."""
@@ -107,11 +107,16 @@ class Directory:
         """Answer whether a principal may do something to a resource: any one role is enough."""
         return any(role.allows(action) for role in self.roles_of(principal, scope))
 
-    def knows_identity(self, object_id: str) -> bool:
-        """Answer whether an object id is a principal's or an endpoint's own identity's."""
-        endpoints = self._store.all("onlineEndpoints")
-        own = {(one.body.get("identity") or {}).get("principalId") for one in endpoints}
-        return self.find(object_id) is not None or object_id in own
+    def _endpoint_identity(self, object_id: str) -> Principal | None:
+        """Return an endpoint's system-assigned identity, or one assigned to it."""
+        for endpoint in self._store.all("onlineEndpoints"):
+            identity = endpoint.body.get("identity") or {}
+            if identity.get("principalId") == object_id:
+                return Principal(object_id, str(uuid.uuid5(uuid.NAMESPACE_URL, object_id)), endpoint.name)
+            for name in identity.get("userAssignedIdentities") or {}:
+                if (assigned := assigned_identity(name)).object_id == object_id:
+                    return assigned
+        return None
 
 
 def _principal(one: Resource) -> Principal:

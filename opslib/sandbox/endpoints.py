@@ -14,6 +14,7 @@ from .principals import TENANT_ID, assigned_identity
 from .resources import accepted, page, status_url, system_data, written
 from .settings import LIMITS
 from .store import Resource
+from .surroundings import SECRET
 
 KIND = "onlineEndpoints"
 _ORDERS = {
@@ -242,6 +243,7 @@ def _keys(body: dict[str, Any]) -> dict[str, str]:
     return {
         "primaryKey": str(sent.get("primaryKey") or _key()),
         "secondaryKey": str(sent.get("secondaryKey") or _key()),
+        SECRET: _key(),
     }
 
 

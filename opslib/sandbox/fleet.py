@@ -20,6 +20,7 @@ from .pool import Pool
 from .probes import keep_ready, until_dead
 from .settings import Settings
 from .store import InstanceRecord, Resource, Store
+from .surroundings import Surroundings
 
 CRASHED = (
     "User container has crashed or terminated. Please see troubleshooting guide, available here: "
@@ -33,11 +34,12 @@ _ROLLED_AT_ONCE = 0.2  # share of the instances; how-to-deploy-online-endpoints.
 class Fleet:
     """Pools of instances by deployment."""
 
-    def __init__(self, state: Path, store: Store, log: FleetLog, settings: Settings) -> None:
+    def __init__(self, state: Path, store: Store, log: FleetLog, around: Surroundings, settings: Settings) -> None:
         self._blobs = state / "blobs"
         self._roots = state / "instances"
         self._store = store
         self._log = log
+        self._around = around
         self._settings = settings
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -154,7 +156,9 @@ class Fleet:
 
     def _new(self, payload: Payload) -> Instance:
         instance_id = f"instance-{uuid.uuid4().hex[:12]}"
-        return Instance(instance_id, payload, self._roots / instance_id, self._log.open(payload, instance_id))
+        instance = Instance(instance_id, payload, self._roots / instance_id, self._log.open(payload, instance_id))
+        instance.around = self._around.variables(payload.deployment)
+        return instance
 
     async def _start(self, instance: Instance) -> bool:
         """Start one instance and wait until it is ready; answer whether it is."""

@@ -6,7 +6,9 @@ from typing import Any
 from .context import Sandbox
 from .datastores import STORAGE_SUFFIX
 from .messages import Request, Response
-from .principals import OPERATOR, Principal
+from .principals import OPERATOR, Principal, assigned_identity
+from .store import Resource
+from .surroundings import SECRET
 
 
 def cloud_name(base_url: str) -> str:
@@ -49,12 +51,14 @@ def token(request: Request, sandbox: Sandbox) -> Response:
     Microsoft Learn, "How to use managed identities for App Service", REST endpoint reference.
     """
     given = request.headers.get("x-identity-header", "")
-    if not hmac.compare_digest(given.encode(), sandbox.identity_header.encode()):
+    mine = hmac.compare_digest(given.encode(), sandbox.identity_header.encode())
+    endpoint = None if mine else _endpoint(given, sandbox)
+    if not mine and endpoint is None:
         return _refused(401, "unauthorized_client", "The X-IDENTITY-HEADER is missing or wrong.")
     resource = request.query.get("resource", "")
     if not resource:
         return _refused(400, "invalid_request", "The resource parameter is missing: name an audience.")
-    principal = _chosen(request, sandbox)
+    principal = _chosen(request, sandbox) if endpoint is None else _own(request, endpoint, sandbox)
     if principal is None:
         return _refused(400, "invalid_request", "No managed identity has this client_id, object_id or mi_res_id.")
     issued = sandbox.tokens.issue_for(principal, resource, sandbox.settings.token_lifetime_s)
@@ -73,6 +77,26 @@ def _chosen(request: Request, sandbox: Sandbox) -> Principal | None:
     names = ("client_id", "object_id", "principal_id", "mi_res_id", "msi_res_id")
     wanted = next((request.query[name] for name in names if name in request.query), None)
     return OPERATOR if wanted is None else sandbox.directory.find(wanted)
+
+
+def _endpoint(secret: str, sandbox: Sandbox) -> Resource | None:
+    """Return the endpoint whose instances were given this secret."""
+    for endpoint in sandbox.store.all("onlineEndpoints"):
+        own = endpoint.secrets.get(SECRET)
+        if own is not None and hmac.compare_digest(own.encode(), secret.encode()):
+            return endpoint
+    return None
+
+
+def _own(request: Request, endpoint: Resource, sandbox: Sandbox) -> Principal | None:
+    """Return an endpoint's own identity, or one of those assigned to it."""
+    identity = endpoint.body.get("identity") or {}
+    wanted = request.query.get("client_id")
+    if wanted is None:
+        return sandbox.directory.find(str(identity.get("principalId")))
+    assigned = {name: one["clientId"] for name, one in identity.get("userAssignedIdentities", {}).items()}
+    name = next((name for name, client in assigned.items() if client == wanted), None)
+    return assigned_identity(name) if name is not None else None
 
 
 def _refused(status: int, code: str, message: str) -> Response:

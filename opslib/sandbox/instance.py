@@ -64,6 +64,8 @@ class Instance:
     ----------
     in_flight
         Requests that it works on now [count].
+    around
+        Variables that do not come from its deployment.
     ready
         Whether it is in rotation.
     usage
@@ -78,6 +80,7 @@ class Instance:
         self.port = 0
         self.in_flight = 0
         self.ready = True
+        self.around: dict[str, str] = {}
         self.usage: Usage | None = None
         self.stopping = False
         self._process: asyncio.subprocess.Process | None = None
@@ -187,4 +190,4 @@ class Instance:
         """Nothing of the sandbox's own environment but what a program needs to run at all."""
         kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         own = {"PYTHONUNBUFFERED": "1", "HOSTNAME": self.id, "SERVER_PORT": str(self.port)}
-        return kept | own | self.payload.environment(self.root, SERVER_VERSION)
+        return kept | own | self.around | self.payload.environment(self.root, SERVER_VERSION)

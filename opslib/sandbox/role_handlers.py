@@ -162,7 +162,7 @@ def _end(sent: dict[str, Any]) -> str | None:
 
 def _checked(sent: dict[str, Any], sandbox: Sandbox) -> tuple[str, Role]:
     principal, role = sent.get("principalId"), sandbox.directory.role(str(sent.get("roleDefinitionId")))
-    if not isinstance(principal, str) or not sandbox.directory.knows_identity(principal):
+    if not isinstance(principal, str) or sandbox.directory.find(principal) is None:
         raise ArmError(400, "PrincipalNotFound", f"Principal {principal} does not exist in the directory.")
     if role is None:
         raise ArmError(

@@ -27,12 +27,12 @@ class Sampler:
     async def run(self) -> None:
         """Sample for ever."""
         while True:
-            self.sample()
+            self.sample(await asyncio.to_thread(groups))  # a scan of /proc is long beside a request
             await asyncio.sleep(_EVERY_S)
 
-    def sample(self) -> None:
+    def sample(self, pids: dict[int, list[int]]) -> None:
         """Record what each instance used since the last time."""
-        pids, at_us = groups(), now_us()
+        at_us = now_us()
         for key, instances in self._fleet.by_deployment().items():
             deployment = self._store.get(key)
             sku = skus.find(deployment.properties["instanceType"]) if deployment is not None else None

@@ -266,6 +266,10 @@ class Store:
         rows = self._db.execute("SELECT * FROM blobs WHERE name=?", (name,)).fetchall()
         return _blob(rows[0]) if rows else None
 
+    def delete_blob(self, name: str) -> None:
+        """Forget a blob."""
+        self._db.execute("DELETE FROM blobs WHERE name=?", (name,))
+
     def blobs(self, prefix: str) -> list[Blob]:
         """Return the blobs whose name starts with a prefix, in the order of their names."""
         rows = self._db.execute(

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -245,3 +247,59 @@ def test_the_sdk_says_what_is_missing(person: Person, sandbox: RunningSandbox):
         with pytest.raises(HttpResponseError, match="onlineEndpoints/listKeys/action") as caught:
             ml.online_endpoints.get_keys("fraud")
     assert caught.value.status_code == 403
+
+
+def test_an_instance_has_its_endpoints_identity(blue_only: Served, arm: httpx.Client, sandbox: RunningSandbox):
+    """A scoring script gets tokens as its endpoint, and may do what the endpoint's roles allow."""
+    names = ["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "REQUESTS_CA_BUNDLE"]
+    given = blue_only.score({"env": names}).json()
+    assert given["REQUESTS_CA_BUNDLE"] == str(sandbox.home.authority)
+    endpoint = sandbox.endpoint_id(blue_only.name)
+    own = arm.get(endpoint).json()["identity"]["principalId"]
+    with sandbox.http() as client:
+        asked = {"resource": sandbox.url, "api-version": "2019-08-01"}
+        secret = {"X-IDENTITY-HEADER": given["IDENTITY_HEADER"]}
+        token = client.get(given["IDENTITY_ENDPOINT"], params=asked, headers=secret).json()["access_token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert client.get(endpoint, headers=bearer).status_code == 403
+        grant = {"roleDefinitionId": "Reader", "principalId": own}
+        assignment = f"{endpoint}{ROLES}/roleAssignments/{uuid.uuid4()}"
+        assert arm.put(assignment, json={"properties": grant}).status_code == 201
+        assert client.get(endpoint, headers=bearer).status_code == 200
+        asked["client_id"] = str(uuid.uuid4())
+        assert client.get(given["IDENTITY_ENDPOINT"], params=asked, headers=secret).status_code == 400
+    arm.delete(assignment).raise_for_status()
+
+
+def test_a_principal_is_added_on_the_command_line(sandbox: RunningSandbox):
+    """`add` prints the variables of a new identity, `list` names it, `remove` ends it; a bad role is refused."""
+
+    def opslib(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "opslib.cli",
+            "sandbox",
+            "principal",
+            *words,
+            "--home",
+            str(sandbox.home.root),
+        ]
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+
+    added = opslib("add", "intern", "--role", "Reader")
+    assert {line.split("=")[0] for line in added.stdout.splitlines()} == {
+        "export AZURE_AUTHORITY_HOST",
+        "export AZURE_TENANT_ID",
+        "export AZURE_CLIENT_ID",
+        "export AZURE_CLIENT_SECRET",
+        "export AZURE_FEDERATED_TOKEN_FILE",
+        "export AZURE_TOKEN_CREDENTIALS",
+    }
+    assert any(
+        line.startswith("intern ") and line.endswith("Reader") for line in opslib("list").stdout.splitlines()
+    )
+    assert opslib("remove", "intern").returncode == 0
+    refused = opslib("add", "intern", "--role", "Emperor")
+    assert refused.returncode == 2
+    assert "Contributor" in refused.stderr

@@ -215,3 +215,16 @@ def test_junk_never_breaks_the_service(sandbox: RunningSandbox, route: Route):
             assert answer.status_code < 500 or answer.status_code == 501
         if route.operation.split("_", maxsplit=1)[0] not in OWN_DOORS:
             assert stranger.request(route.method, address).status_code == 401
+
+
+def test_a_blob_can_be_deleted(arm: httpx.Client, sandbox: RunningSandbox):
+    """What was uploaded is there, then it is not; without its signature it cannot be deleted."""
+    asked = arm.post(f"{sandbox.workspace_id}/codes/gone/versions/1/startPendingUpload", json={}).json()
+    base, signature = asked["blobReferenceForConsumption"]["credential"]["sasUri"].split("?")
+    address = f"{base}/gone.txt"
+    arm.put(f"{address}?{signature}", content=b"here").raise_for_status()
+    with sandbox.http() as client:
+        assert client.delete(address).status_code == 403
+        assert client.get(f"{address}?{signature}").content == b"here"
+        assert client.delete(f"{address}?{signature}").status_code == 202
+        assert client.get(f"{address}?{signature}").status_code == 404

@@ -24,4 +24,6 @@ def run(data):
     if request.get("fail"):
         message = "the model cannot score this"
         raise ValueError(message)
+    if "env" in request:
+        return {name: os.environ.get(name) for name in request["env"]}
     return {"weight": weight, "sum": sum(request.get("data", [])), "color": os.environ.get("COLOR", "")}

@@ -1,0 +1,38 @@
+"""What an instance finds around it: the endpoint's own identity, whom to trust, and whether there is a way out."""
+
+from pathlib import Path
+
+from . import ids
+from .store import Resource, Store
+
+SECRET = "identitySecret"  # of an endpoint: stands for its identity at the token endpoint
+_NOWHERE = "http://127.0.0.1:9"  # the discard port, on which nothing listens
+
+
+class Surroundings:
+    """Makes the variables that do not come from the deployment."""
+
+    def __init__(self, base_url: str, authority: Path, store: Store) -> None:
+        self._base_url = base_url
+        self._authority = authority
+        self._store = store
+
+    def variables(self, deployment_id: str) -> dict[str, str]:
+        """Return them: a managed identity as azure-identity looks for it, proxies to nowhere without egress."""
+        endpoint, deployment = self._store.get(ids.parent(deployment_id)), self._store.get(deployment_id)
+        found = {"REQUESTS_CA_BUNDLE": str(self._authority), "SSL_CERT_FILE": str(self._authority)}
+        if endpoint is not None:
+            found |= self._identity(endpoint)
+        if deployment is not None and deployment.properties.get("egressPublicNetworkAccess") == "Disabled":
+            found |= {"HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE, "NO_PROXY": "127.0.0.1,localhost"}
+        return found
+
+    def _identity(self, endpoint: Resource) -> dict[str, str]:
+        identity = endpoint.body.get("identity") or {}
+        if SECRET not in endpoint.secrets or identity.get("type", "None") == "None":
+            return {}
+        found = {"IDENTITY_ENDPOINT": f"{self._base_url}/msi/token", "IDENTITY_HEADER": endpoint.secrets[SECRET]}
+        if "principalId" not in identity:
+            first = next(iter(identity.get("userAssignedIdentities", {}).values()), None)
+            found |= {"AZURE_CLIENT_ID": str(first["clientId"])} if first else {}
+        return found

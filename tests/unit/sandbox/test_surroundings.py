@@ -1,0 +1,33 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opslib.sandbox.store import Resource, Store
+from opslib.sandbox.surroundings import SECRET, Surroundings
+
+ENDPOINT = "/subscriptions/s/e/onlineEndpoints/e"
+ASSIGNED = {"type": "UserAssigned", "userAssignedIdentities": {"/uai": {"clientId": "c", "principalId": "p"}}}
+
+
+@pytest.mark.parametrize(
+    ("identity", "egress", "there", "absent"),
+    [
+        ({"type": "SystemAssigned", "principalId": "p"}, "Enabled", {"IDENTITY_HEADER": "k"}, "HTTPS_PROXY"),
+        (ASSIGNED, "Enabled", {"IDENTITY_HEADER": "k", "AZURE_CLIENT_ID": "c"}, "HTTP_PROXY"),
+        ({"type": "None"}, "Disabled", {"HTTPS_PROXY": "http://127.0.0.1:9"}, "IDENTITY_ENDPOINT"),
+    ],
+)
+def test_identity_and_egress_reach_the_process(
+    identity: dict[str, Any], egress: str, there: dict[str, str], absent: str, tmp_path: Path
+):
+    """An endpoint's identity is offered, no identity is not, and egress that is disabled leads nowhere."""
+    store = Store(tmp_path / "state.db")
+    store.put(Resource(ENDPOINT, "onlineEndpoints", {"identity": identity, "properties": {}}, {SECRET: "k"}))
+    body = {"properties": {"egressPublicNetworkAccess": egress}}
+    store.put(Resource(f"{ENDPOINT}/deployments/d", "deployments", body))
+    found = Surroundings("https://127.0.0.1:1", tmp_path / "ca.pem", store).variables(f"{ENDPOINT}/deployments/d")
+    store.close()
+    assert there.items() <= found.items()
+    assert absent not in found
+    assert found["SSL_CERT_FILE"] == str(tmp_path / "ca.pem")
