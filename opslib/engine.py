@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, time
@@ -59,11 +59,12 @@ class Watch:
         return self.hang_s is not None and path.exists() and time() - path.stat().st_mtime > self.hang_s
 
     def signal_kernel(self, signum: signal.Signals) -> None:
-        """Send the kernel a signal, if there is one."""
+        """Send the kernel a signal, if there is one still."""
         provisioner = getattr(getattr(self.client, "km", None), "provisioner", None)
         pid = getattr(provisioner, "pid", None)
         if pid:
-            os.kill(pid, signum)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signum)
 
     def read_events(self) -> None:
         """Hand on the journal's new lines."""
@@ -99,6 +100,7 @@ def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch)
             now_s = monotonic()
             if watch.hangs():
                 watch.stop(f"the kernel hung: no sign of it for {watch.hang_s:g} s")
+                watch.signal_kernel(signal.SIGKILL)  # it would not hear an interrupt
             if watch.timeout_s is not None and now_s - watch.begun_s > watch.timeout_s:
                 watch.stop(f"it did not end within {watch.timeout_s:g} s")
             if watch.stop_reason:

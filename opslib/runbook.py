@@ -35,6 +35,9 @@ from opslib.guardian import guarded
 from opslib.model import Outcome
 from opslib.parameters import RUNBOOKS, CanaryParameters, RunbookParameters
 
+LEAST_HANG_S = 60.0
+"""A kernel that imports or plots on a busy machine gives no sign for some seconds, and does not hang [seconds]."""
+
 
 def find_notebook(runbook: str) -> Path:
     """Find a runbook's notebook: in this folder's ``notebooks/`` or above, else where opslib was installed from."""
@@ -162,7 +165,7 @@ def _last_record(folder: Path, watch: Watch, error: BaseException | None) -> Rec
 
 def _hang_s(parameters: RunbookParameters) -> float | None:
     """How long a kernel may give no sign: as long as the lease of the runbook that holds one [seconds]."""
-    return max(60.0, parameters.lease_s) if isinstance(parameters, CanaryParameters) else None
+    return max(LEAST_HANG_S, parameters.lease_s) if isinstance(parameters, CanaryParameters) else None
 
 
 def _wanted(parameters: RunbookParameters, given: Mapping[str, Any]) -> dict[str, Any]:

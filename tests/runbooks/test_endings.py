@@ -73,6 +73,18 @@ def test_a_kernel_that_is_killed_aborts_and_the_runner_gives_the_traffic_back(ca
     assert len(journal(folder, "undone")) == 1
 
 
+def test_a_kernel_that_hangs_is_killed_and_the_runner_gives_the_traffic_back(make_world, monkeypatch):
+    """A kernel that gives no sign while its canary takes traffic is not waited for."""
+    monkeypatch.setattr("opslib.runbook.LEAST_HANG_S", 5.0)
+    canary = Background(make_world(green={}), lease_s=5)
+    canary.await_canary()
+    os.kill(kernel_of(canary.folder), signal.SIGSTOP)
+    _, record = canary.result()
+    assert record.outcome is Outcome.ABORTED
+    assert "the kernel hung" in record.reason
+    assert canary.world.read().traffic == {"blue": 100}
+
+
 def test_a_run_that_takes_too_long_is_interrupted_and_undoes_itself(make_world):
     """The whole run has a deadline; the kernel's own undo runs before it ends."""
     world = make_world(green={})
