@@ -15,7 +15,7 @@ from pathlib import Path
 from opslib.change.recover import recover
 from opslib.change.run import FOLDER_VARIABLE
 from opslib.errors import OpsError
-from opslib.evidence.custody import end_run
+from opslib.evidence.custody import end_run, take_over
 from opslib.evidence.record import read_record
 from opslib.model import Outcome
 
@@ -48,6 +48,7 @@ def guard(folder: Path) -> None:
     """Wait for the runner's word; without it, end the kernel, give the traffic back, and seal the run."""
     if sys.stdin.buffer.read() == DONE:
         return
+    take_over(folder)
     end_kernel(folder)
     try:
         said = recover(folder)

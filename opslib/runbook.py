@@ -26,6 +26,8 @@ from opslib.evidence.archive import new_folder
 from opslib.evidence.channel import secrets_pipe
 from opslib.evidence.custody import archive_of, begin_run, end_run
 from opslib.evidence.index import Query, find
+from opslib.evidence.journal import NAME as JOURNAL
+from opslib.evidence.journal import read_journal
 from opslib.evidence.keys import SigningKey, find_signing_key
 from opslib.evidence.notebook import NAME as NOTEBOOK
 from opslib.evidence.notebook import failing_cell
@@ -191,7 +193,10 @@ def _how_it_ended(folder: Path, watch: Watch, error: BaseException | None) -> tu
         name = str(getattr(error, "ename", type(error).__name__))
         if name == "OutcomeError" and record.outcome is not None and not record.outcome.good:
             return record.outcome, record.reason
-        return _outcome_of(name), f"{name}: {getattr(error, 'evalue', error)}"
+        outcome = _outcome_of(name)
+        if outcome is Outcome.REFUSED and _began(folder):
+            outcome = Outcome.FAILED  # something was changed already
+        return outcome, f"{name}: {getattr(error, 'evalue', error)}"
     unrun = _cells_not_run(folder / NOTEBOOK)
     if unrun:
         why = f" ({record.reason})" if record.reason else ""
@@ -199,6 +204,12 @@ def _how_it_ended(folder: Path, watch: Watch, error: BaseException | None) -> tu
     if record.outcome is None or record.finished_at is None:
         return Outcome.FAILED, "the notebook ended without recording an outcome"
     return record.outcome, record.reason
+
+
+def _began(folder: Path) -> bool:
+    """Whether the run had begun to change anything."""
+    path = folder / JOURNAL
+    return path.exists() and any(event["event"] == "applying" for event in read_journal(path))
 
 
 def _outcome_of(name: str) -> Outcome:

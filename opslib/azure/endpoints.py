@@ -13,7 +13,7 @@ from opslib.azure.arm import Json, Progress
 from opslib.azure.connect import Workspace
 from opslib.errors import ApplyError, Drift, NotFound, OperationTimeout
 from opslib.evidence.redact import register
-from opslib.model import Deployment, Endpoint, Receipt, SetTraffic, Traffic
+from opslib.model import Deployment, Endpoint, Receipt, SetInstanceCount, SetTraffic, Traffic
 
 API_VERSION = "2024-10-01"
 """Newest stable version of the specification that has online endpoints as they are read here."""
@@ -108,20 +108,31 @@ def edit_tags(workspace: Workspace, name: str, tags: EditTags, deadline_s: float
     )
 
 
-def scale(
-    workspace: Workspace, name: str, deployment: str, instances: int, deadline_s: float, progress: Progress
-) -> Receipt:
-    """Set a deployment's number of instances by PATCH of its sku, which leaves every other field alone."""
-    path = f"{_path(workspace, name)}/deployments/{deployment}"
-    settle(workspace, name, deadline_s, progress)
+def scale(workspace: Workspace, step: SetInstanceCount, deadline_s: float, progress: Progress) -> Receipt:
+    """Set a deployment's number of instances by PATCH of its sku, which leaves every other field alone.
+
+    Raises
+    ------
+    Drift
+        If it is neither the step's `before` nor its `after`: somebody else, or autoscale, changed it.
+    """
+    path = f"{_path(workspace, step.endpoint)}/deployments/{step.deployment}"
+    settle(workspace, step.endpoint, deadline_s, progress)
     arm = workspace.arm.get(path, API_VERSION)
-    if arm["sku"]["capacity"] == instances:
+    seen = arm["sku"]["capacity"]
+    if seen == step.after:
         return _unchanged("PATCH", path)
-    body = {"sku": arm["sku"] | {"capacity": instances}}
+    if seen != step.before:
+        raise Drift(
+            f"{step.deployment} has {seen} instances, expected {step.before}: somebody changed it meanwhile"
+        )
+    body = {"sku": arm["sku"] | {"capacity": step.after}}
     receipt = workspace.arm.write("PATCH", path, API_VERSION, body=body, deadline_s=deadline_s, progress=progress)
     seen = workspace.arm.get(path, API_VERSION)["sku"]["capacity"]
-    if seen != instances:
-        raise ApplyError(f"{deployment} has {seen} instances after a succeeded scale to {instances}: autoscale?")
+    if seen != step.after:
+        raise ApplyError(
+            f"{step.deployment} has {seen} instances after a succeeded scale to {step.after}: autoscale?"
+        )
     return receipt
 
 

@@ -8,7 +8,7 @@ from opslib.azure import endpoints
 from opslib.azure.arm import Progress
 from opslib.azure.assets import create_deployment, read_definition
 from opslib.azure.connect import Workspace
-from opslib.errors import ApplyError
+from opslib.errors import ApplyError, Drift
 from opslib.model import (
     CreateDeployment,
     DeleteDeployment,
@@ -40,9 +40,7 @@ def apply(
         case SetTraffic():
             return endpoints.set_traffic(workspace, step, deadline_s, progress, tags)
         case SetInstanceCount():
-            return endpoints.scale(
-                workspace, step.endpoint, step.deployment, step.after, deadline_s=deadline_s, progress=progress
-            )
+            return endpoints.scale(workspace, step, deadline_s, progress)
         case DeleteDeployment():
             return endpoints.delete_deployment(workspace, step.endpoint, step.deployment, deadline_s, progress)
         case CreateDeployment():
@@ -55,5 +53,9 @@ def _create(step: CreateDeployment, workspace: Workspace, deadline_s: float, pro
     started_at, begun_s = datetime.now(UTC), monotonic()
     definition = read_definition(str(Path(step.definition)))
     endpoints.settle(workspace, step.endpoint, deadline_s, progress)
+    if endpoints.read_endpoint(workspace, step.endpoint).find(step.deployment):
+        raise Drift(
+            f"somebody else made {step.deployment} meanwhile: it was left alone. Give the new version a name"
+        )
     create_deployment(workspace, definition, deadline_s, progress)
     return Receipt("PUT", f"{step.endpoint}/{step.deployment}", "", started_at, round(monotonic() - begun_s, 3))

@@ -104,7 +104,8 @@ def _source(run: Run[CanaryParameters], endpoint: Endpoint) -> Source:
 
 def _bake(run: Run[CanaryParameters], leasehold: Leasehold, step: SetTraffic, bench: Bench) -> Stage:
     """Watch one stage until it is decided; a hold that more traffic can decide extends it, up to `max_bake_s`."""
-    p, weight = run.parameters, step.after.get(bench.canary, 0)
+    p, ours, theirs = run.parameters, step.after.get(bench.canary, 0), step.after.get(bench.stable, 0)
+    weight = 100.0 * ours / (ours + theirs)  # of what the two of them serve; others may serve too
     run.read_endpoint()
     started_at, bake_s = datetime.now(UTC), step.bake_s
     bench.begin_stage()

@@ -11,7 +11,7 @@ from opslib.change import plan as planning
 from opslib.change import preflight
 from opslib.change.apply import apply
 from opslib.change.run import Run
-from opslib.errors import ApplyError, AzureError, OpsError, ProbeFailed
+from opslib.errors import ApplyError, AzureError, Drift, OpsError, ProbeFailed
 from opslib.model import CreateDeployment, Endpoint, Finding, Outcome, Plan, ProbeResult, SendProbes
 from opslib.parameters import DeployParameters
 
@@ -67,6 +67,8 @@ def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
     try:
         run.note("applied", apply(create, run.workspace, run.parameters.operation_timeout_s, run.say))
         probes = _ask(run, ask)
+    except Drift:
+        raise  # it is somebody else's: nothing of this run is there to remove
     except BaseException as error:
         logs = _logs(run, create.deployment)
         _remove(run, plan)

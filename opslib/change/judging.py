@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import sleep
@@ -94,6 +94,8 @@ class Bench:
     stable: str
     canary: str
     lines: tuple[Line, ...] = ()
+    resumed: bool = False
+    seen_requests: int = 0
 
     @classmethod
     def open(cls, run: Run[CanaryParameters], before: Endpoint, source: Source, canary: str) -> "Bench":
@@ -101,24 +103,30 @@ class Bench:
         stable = before.stable or ""
         criteria = criteria_of(run.parameters, source.name)
         names = {
-            "endpoint": before.name,
+            "endpoint": before.id.lower(),
             "stable": digest(before.find(stable)),
             "canary": digest(before.find(canary)),
         }
-        state = _resumed(run, criteria, names)
+        state = None if run.parameters.rehearse else _resumed(run, criteria, names)
+        resumed = state is not None
         if state is None:
             state = begin(criteria, **names, reference_ms=_reference_ms(run, source, criteria, stable))
         run.journal.write(
             "judging", {"source": source.name, "criteria": describe(criteria), "state": to_json(state)}
         )
-        return cls(run, source, criteria, state, stable, canary)
+        return cls(run, source, criteria, state, stable, canary, resumed=resumed)
 
     def thresholds_ms(self) -> tuple[float, ...]:
         """Latencies at which the next look must count."""
         return wanted_thresholds_ms(self.state, self.criteria)
 
     def begin_stage(self) -> None:
-        """Go on to the next stage: the evidence stays."""
+        """Go on to the next stage: the evidence stays, looks start anew - unless an undecided stage is resumed."""
+        self.seen_requests = 0
+        if self.resumed:
+            self.resumed = False
+            return
+        self.run.journal.write("next stage")
         self.state = next_stage(self.state)
 
     def judge(self, observation: Observation, *, weight: float, bake_over: bool) -> Verdict:
@@ -126,19 +134,24 @@ class Bench:
         now_s, lag_s = datetime.now(UTC).timestamp(), self.lag_s
         known = [to_interval(grain, self, weight) for grain in self._closed(observation, bake_over=bake_over)]
         fresh = ready(known, self.state, now_s=now_s, lag_s=lag_s, zero_lag_s=lag_s)
+        self.seen_requests += sum(interval.canary.requests for interval in fresh)
+        blind = bake_over and self.seen_requests == 0
         stops = [stop for interval in fresh if (stop := traffic_stop(interval))]
-        self.state, verdict = judge(self.state, fresh, self.criteria, bake_over=bake_over, stops=stops)
+        self.state, verdict = judge(
+            self.state, fresh, self.criteria, bake_over=bake_over and not blind, stops=stops
+        )
         self.lines += verdict.lines
         write_atomically(self.run.folder / STATE_NAME, to_json(self.state) + "\n")
+        final = _held_blind(verdict) if blind and verdict.outcome == "continue" else verdict
         look = {
-            "verdict": {"decision": verdict.outcome, "reason": verdict.sentence},
-            "bake_over": bake_over,
+            "verdict": {"decision": final.outcome, "reason": final.sentence},
+            "bake_over": bake_over and not blind,
             "intervals": [to_record(interval) for interval in fresh],
             "stops": stops,
             "details": verdict,
         }
         self.run.journal.write("look", look)
-        return verdict
+        return final
 
     @property
     def lag_s(self) -> float:
@@ -156,6 +169,12 @@ class Bench:
             and _end(interval) <= shown
             and (bake_over or _end(interval) < observation.until or interval.length_s >= self.source.grain_s)
         ]
+
+
+def _held_blind(verdict: Verdict) -> Verdict:
+    """A stage in which nothing of the canary was seen holds, whatever was proved before it."""
+    why = "nothing that the canary served at this stage was seen"
+    return replace(verdict, outcome="hold", reasons=(why,), more_minutes=None, sentence=f"Hold: {why}.")
 
 
 def to_interval(grain: Grain, bench: Bench, weight: float) -> Interval:
@@ -224,7 +243,7 @@ def _resumed(run: Run[CanaryParameters], criteria: Criteria, names: Mapping[str,
         except (JudgeError, RecordError):
             return None
         run.say(f"going on with the evidence of {record.run_id}: {state.judged} intervals")
-        return next_stage(state)
+        return replace(state, first_canary_s=None)  # its instances may be cold again
     return None
 
 

@@ -3,12 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 from opslib.azure.endpoints import edit_tags, read_endpoint
-from opslib.azure.scoring import read_probes
 from opslib.change.apply import apply
 from opslib.change.lease import Lease, drop, read_lease, renew, take
 from opslib.change.plan import describe_traffic
 from opslib.change.run import Run
-from opslib.change.undo import Undo, describe_arrival, give_back, same, verify_arrival
+from opslib.change.undo import Undo, describe_arrival, find_probes, give_back, persist, same, verify_arrival
 from opslib.errors import ApplyError, AzureError, Drift, OperationTimeout
 from opslib.model import Endpoint, Plan, SetTraffic
 from opslib.parameters import CanaryParameters
@@ -65,19 +64,25 @@ class Leasehold:
 
     def give_up(self) -> None:
         """Remove the lease at the good end; the traffic stays."""
-        change = self._run.record.run_id
-        edit_tags(self._run.workspace, self._plan.endpoint, drop(change), self._patience_s(), self._run.say)
+        run, name = self._run, self._plan.endpoint
+        persist(
+            lambda left_s: edit_tags(run.workspace, name, drop(run.record.run_id), left_s, run.say),
+            f"the lease on {name} could not be removed",
+            run.say,
+            self._patience_s(),
+        )
 
     def give_back(self) -> None:
         """Undo: return the traffic that was there before, from wherever the walk has got to, and see it arrive."""
         run, plan = self._run, self._plan
         made = tuple(step.after for step in plan.steps if isinstance(step, SetTraffic))
         undo = Undo(plan.endpoint, run.record.run_id, plan.before.traffic, made)
-        run.journal.write("undoing", undo)
-        run.say(f"giving traffic back: {describe_traffic(undo.returns_to)}")
-        run.note("undone", give_back(run.workspace, undo, run.say))
-        probes = read_probes(run.parameters.probes) if run.parameters.probes else ()
-        arrived = run.note("arrived", verify_arrival(run.workspace, plan.before, probes))
+        run.journal.try_write("undoing", undo)
+        receipt = give_back(run.workspace, undo, lambda text: print(text, flush=True))
+        run.journal.write("undone", receipt)
+        run.say(f"traffic was given back: {describe_traffic(undo.returns_to)}")
+        arrived = verify_arrival(run.workspace, plan.before, find_probes(run.parameters.probes))
+        run.journal.write("arrived", arrived)
         if arrived:
             run.say(describe_arrival(arrived, undo.returns_to))
 

@@ -1,19 +1,21 @@
 """Undo for a run that can no longer do it itself: what its journal says was begun is taken back."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace, connect
-from opslib.azure.endpoints import read_endpoint, settle
-from opslib.azure.scoring import read_probes
+from opslib.azure.endpoints import edit_tags, read_endpoint, settle
 from opslib.change.apply import apply
-from opslib.change.undo import DEADLINE_S, Undo, describe_arrival, give_back, verify_arrival
+from opslib.change.lease import drop
+from opslib.change.undo import DEADLINE_S, Undo, describe_arrival, find_probes, give_back, persist, verify_arrival
+from opslib.errors import OpsError
 from opslib.evidence.journal import Journal, read_journal
 from opslib.evidence.record import Record, read_record, write_record
-from opslib.model import DeleteDeployment
+from opslib.model import DeleteDeployment, Outcome, SetInstanceCount, Step
 
 Event = Mapping[str, Any]
 
@@ -46,24 +48,39 @@ def recover(folder: Path, progress: Progress = lambda _: None, deadline_s: float
     """
     record = read_record(folder)
     journal = Journal(folder)
-    begun = _begun(list(read_journal(journal.path))) if journal.path.exists() else []
-    if not begun or record.runbook not in {"canary", "deploy"}:
+    events = list(read_journal(journal.path)) if journal.path.exists() else []
+    begun = [event["data"] for event in events if event["event"] == "applying"]
+    ended = {event["event"] for event in events} & {"undone", "finished", "scaled"}
+    if not begun or ended or record.runbook not in {"canary", "deploy", "scale"}:
         return ""
-    workspace = connect(str(record.parameters["target"]))
-    if record.runbook == "deploy":
-        said = _remove(record, journal, workspace, begun[-1]["deployment"], progress)
-    else:
+    target = str(record.parameters["target"])
+    workspace = persist(lambda _: connect(target), "Azure does not answer", progress, deadline_s)
+    if record.runbook == "canary" and _promoted(events):
+        return _let_go(record, workspace, progress, deadline_s)
+    if record.runbook == "canary":
         said = _return_traffic(record, journal, workspace, begun, progress, deadline_s)
-    after = read_endpoint(workspace, record.endpoint)
-    write_record(folder, replace(record, traffic_after=dict(after.traffic)))
+    else:
+        said = _take_back(record, journal, workspace, begun[-1], progress, deadline_s)
+    with contextlib.suppress(OpsError):
+        after = read_endpoint(workspace, record.endpoint)
+        write_record(folder, replace(record, traffic_after=dict(after.traffic)))
     return said
 
 
-def _begun(events: list[Event]) -> list[Event]:
-    """Steps that were begun, unless the run reached its decision or undid them."""
-    if any(event["event"] in {"rollout", "undone", "finished"} for event in events):
-        return []
-    return [event["data"] for event in events if event["event"] == "applying"]
+def _promoted(events: Sequence[Event]) -> bool:
+    """Whether the canary was promoted before its run ended: then it is what was wanted."""
+    return any(e["event"] == "rollout" and e["data"]["outcome"] == Outcome.SUCCEEDED for e in events)
+
+
+def _let_go(record: Record, workspace: Workspace, progress: Progress, deadline_s: float) -> str:
+    """Remove the lease of a canary that was promoted, so that no sweep takes its traffic away."""
+    persist(
+        lambda left_s: edit_tags(workspace, record.endpoint, drop(record.run_id), max(30.0, left_s), progress),
+        f"the lease on {record.endpoint} could not be removed",
+        progress,
+        deadline_s,
+    )
+    return "the canary had been promoted: its traffic stays"
 
 
 def _return_traffic(
@@ -76,24 +93,29 @@ def _return_traffic(
 ) -> str:
     returns_to = record.traffic_before or {}
     undo = Undo(record.endpoint, record.run_id, returns_to, tuple(step["after"] for step in begun))
-    journal.write("undoing", undo)
+    journal.try_write("undoing", undo)
     receipt = give_back(workspace, undo, progress, deadline_s)
-    journal.write("undone", receipt)
-    path = str(record.parameters.get("probes") or "")
-    probes = read_probes(path) if path and Path(path).is_file() else ()
-    arrived = verify_arrival(workspace, read_endpoint(workspace, record.endpoint), probes)
-    journal.write("arrived", arrived)
+    journal.try_write("undone", receipt)
+    probes = find_probes(str(record.parameters.get("probes") or ""))
+    arrived = verify_arrival(workspace, read_endpoint(workspace, record.endpoint), probes) if probes else ()
+    journal.try_write("arrived", arrived)
     said = f"traffic was given back: {dict(returns_to)}" if receipt.changed else ""
     return "; ".join(part for part in (said, describe_arrival(arrived, returns_to)) if part)
 
 
-def _remove(record: Record, journal: Journal, workspace: Workspace, deployment: str, progress: Progress) -> str:
-    """Remove a deployment that was begun: a failed one keeps billing until it is deleted."""
-    settle(workspace, record.endpoint, DEADLINE_S, progress)
-    made = read_endpoint(workspace, record.endpoint).find(deployment)
+def _take_back(
+    record: Record, journal: Journal, workspace: Workspace, begun: Event, progress: Progress, deadline_s: float
+) -> str:
+    """Remove a deployment that was begun (a failed one keeps billing), or scale back."""
+    settle(workspace, record.endpoint, deadline_s, progress)
+    made = read_endpoint(workspace, record.endpoint).find(begun["deployment"])
     if made is None:
         return ""
-    step = DeleteDeployment(record.endpoint, made.name)
-    journal.write("undoing", step)
-    journal.write("undone", apply(step, workspace, DEADLINE_S, progress))
-    return f"the unfinished deployment {made.name} was removed"
+    step: Step = DeleteDeployment(record.endpoint, made.name)
+    said = f"the unfinished deployment {made.name} was removed"
+    if record.runbook == "scale":
+        step = SetInstanceCount(record.endpoint, made.name, begun["after"], begun["before"])
+        said = f"{made.name} was scaled back to {begun['before']} instances"
+    journal.try_write("undoing", step)
+    journal.try_write("undone", apply(step, workspace, deadline_s, progress))
+    return said

@@ -44,13 +44,13 @@ def judge_again(folder: Path) -> Iterator[Look]:
     if record.runbook != "canary":
         raise RecordError(f"{record.run_id} is a {record.runbook}: only a canary is judged")
     events = list(read_journal(folder / JOURNAL))
-    begun = next((event["data"] for event in events if event["event"] == "judging"), None)
-    if begun is None:
-        raise RecordError(f"{record.run_id} ended before anything was judged ({record.outcome}: {record.reason})")
-    state = from_json(begun["state"])
-    criteria = criteria_of(CanaryParameters.check(record.parameters), str(begun["source"]))
+    if not any(event["event"] == "look" for event in events):
+        raise RecordError(f"nothing was judged in {record.run_id} ({record.outcome}: {record.reason})")
+    parameters = CanaryParameters.check(record.parameters)
     for event in events:
-        if event["event"] == "applied":
+        if event["event"] == "judging":
+            state, criteria = from_json(event["data"]["state"]), criteria_of(parameters, event["data"]["source"])
+        if event["event"] == "next stage":
             state = next_stage(state)
         if event["event"] != "look":
             continue

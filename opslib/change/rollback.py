@@ -99,9 +99,7 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> t
     findings = (
         state,
         preflight.check_lease(before, datetime.now(UTC)),
-        preflight.check_permissions(
-            missing_actions(run.workspace, before, "rollback"), run.workspace.scope.principal
-        ),
+        _check_permissions(run, before),
         preflight.check_ready(before, to, "rollback target"),
     )
     return run.note("preflight", findings)

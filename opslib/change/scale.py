@@ -73,12 +73,15 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
     began = datetime.now(UTC)
     earlier = look(source, began - timedelta(seconds=p.observe_s), began, p.late_data_s).observation
     run.journal.write("applying", step)
-    receipt = run.note("applied", apply(step, run.workspace, p.operation_timeout_s, run.say))
-    run.say(
-        f"{step.deployment} has {step.after} instances after {receipt.duration_s:.0f} s; watching {p.observe_s:g} s"
-    )
-    later = _watch(run, source)
-    outcome, verdict = _judge(run, step, earlier, later, serves=bool(plan.before.traffic.get(step.deployment)))
+    try:
+        receipt = run.note("applied", apply(step, run.workspace, p.operation_timeout_s, run.say))
+        run.say(f"{step.deployment} has {step.after} instances; watching {p.observe_s:g} s")
+        later = _watch(run, source)
+        serves = bool(plan.before.traffic.get(step.deployment))
+        outcome, verdict = _judge(run, step, earlier, later, serves=serves)
+    except BaseException:
+        _scale_back(run, plan)
+        raise
     if outcome is Outcome.ROLLED_BACK:
         _scale_back(run, plan)
     return run.note(
@@ -141,9 +144,12 @@ def _judge(
 
 def _scale_back(run: Run[ScaleParameters], plan: Plan) -> None:
     for step in plan.undo:
-        run.journal.write("undoing", step)
-        run.say(f"scaling back: {planning.describe_step(step)}")
-        run.note("undone", apply(step, run.workspace, run.parameters.operation_timeout_s, run.say))
+        run.journal.try_write("undoing", step)
+        receipt = apply(
+            step, run.workspace, run.parameters.operation_timeout_s, lambda text: print(text, flush=True)
+        )
+        run.journal.write("undone", receipt)
+        run.say(f"scaled back: {planning.describe_step(step)}")
 
 
 def _reason(step: SetInstanceCount, outcome: Outcome, verdict: Verdict | None) -> str:

@@ -54,7 +54,11 @@ def sweep(
     """
     names = [endpoint] if endpoint else sorted(str(e["name"]) for e in list_endpoints(workspace))
     for name in names:
-        found = read_endpoint(workspace, name)
+        try:
+            found = read_endpoint(workspace, name)
+        except OpsError as error:
+            progress(f"{name} cannot be read: {error}")
+            continue
         lease = read_lease(found.tags)
         if lease is None:
             continue

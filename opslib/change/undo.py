@@ -4,14 +4,17 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic, sleep
+from typing import TypeVar
 
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import edit_tags, read_endpoint, set_traffic, settle
-from opslib.azure.scoring import Probe, scoring_client
+from opslib.azure.scoring import Probe, read_probes, scoring_client
 from opslib.change.lease import drop, read_lease
-from opslib.errors import ApplyError, AzureError, Drift, OpsError
+from opslib.errors import ApplyError, AzureError, DefinitionError, DoorError, Drift, OpsError
 from opslib.model import Endpoint, ProbeResult, Receipt, SetTraffic, Traffic
+
+T = TypeVar("T")
 
 DEADLINE_S = 1800.0
 """How long an undo is tried through throttling and outages [seconds]."""
@@ -57,19 +60,55 @@ def give_back(
     ApplyError
         If Azure refuses for good, or `deadline_s` has passed.
     """
-    begun_s = monotonic()
-    for attempt in range(10_000):
+
+    def once(left_s: float) -> Receipt:
+        return _give_back_once(workspace, undo, progress, max(30.0, left_s))
+
+    return persist(once, f"traffic of {undo.endpoint} could not be given back", progress, deadline_s, pause)
+
+
+def persist(
+    once: Callable[[float], T],
+    failure: str,
+    progress: Progress,
+    deadline_s: float,
+    pause: Callable[[float], None] = sleep,
+) -> T:
+    """Do something at Azure, again and again through throttling and outages.
+
+    Parameters
+    ----------
+    once
+        One attempt; is told how long is left [seconds].
+    failure
+        What to say of it if it never succeeds.
+    progress
+        Told of every attempt that failed.
+    deadline_s
+        When to stop trying [seconds].
+    pause
+        Waits between attempts [seconds].
+
+    Raises
+    ------
+    Drift
+        At once: somebody else's change is not overcome by trying again.
+    ApplyError
+        If Azure refuses for good, or `deadline_s` has passed.
+    """
+    begun_s, attempt = monotonic(), 0
+    while True:
         left_s = deadline_s - (monotonic() - begun_s)
         try:
-            return _give_back_once(workspace, undo, progress, max(30.0, left_s))
+            return once(left_s)
         except Drift:
             raise
-        except (AzureError, ApplyError) as error:
+        except (AzureError, ApplyError, DoorError) as error:
             if getattr(error, "status", None) in PERMANENT or left_s <= 0:
-                raise ApplyError(f"traffic of {undo.endpoint} could not be given back: {error}") from error
-            progress(f"giving traffic back failed, trying again for {max(0.0, left_s):.0f} s: {error}")
+                raise ApplyError(f"{failure}: {error}") from error
+            progress(f"trying again for {max(0.0, left_s):.0f} s: {error}")
             pause(min(2.0**attempt, 15.0, max(0.1, left_s)))
-    raise ApplyError(f"traffic of {undo.endpoint} could not be given back")
+            attempt += 1
 
 
 def _give_back_once(workspace: Workspace, undo: Undo, progress: Progress, deadline_s: float) -> Receipt:
@@ -88,6 +127,14 @@ def _give_back_once(workspace: Workspace, undo: Undo, progress: Progress, deadli
         )
     step = SetTraffic(undo.endpoint, endpoint.traffic, undo.returns_to)
     return set_traffic(workspace, step, deadline_s, progress, drop(undo.change))
+
+
+def find_probes(path: str) -> tuple[Probe, ...]:
+    """The probes of a run that is undone; none where the file is gone or was changed since."""
+    try:
+        return read_probes(path) if path else ()
+    except DefinitionError:
+        return ()
 
 
 def verify_arrival(

@@ -136,6 +136,12 @@ def is_held(folder: Path) -> bool:
     return False
 
 
+def take_over(folder: Path) -> None:
+    """Hold a run whose runner died, so that nobody else ends it meanwhile; one that is held is left as it is."""
+    with contextlib.suppress(RecordError):
+        _hold(archive_of(folder), folder.name)
+
+
 def release(folder: Path) -> None:
     """Let go of a run that has ended."""
     descriptor = HELD.pop(folder.name, None)

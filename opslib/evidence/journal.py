@@ -1,5 +1,6 @@
 """The journal of a run: one JSON line per event, on disk before the run goes on."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -30,6 +31,11 @@ class Journal:
     def touch(self) -> None:
         """Show that somebody is at work, without an event."""
         os.utime(self.path)
+
+    def try_write(self, event: str, value: Any = None) -> None:
+        """Append one event where that is possible: an undo does not wait for a disk that is full."""
+        with contextlib.suppress(RecordError):
+            self.write(event, value)
 
     def write(self, event: str, value: Any = None) -> None:
         """Append one event.

@@ -80,6 +80,8 @@ def test_traffic_is_safe_and_the_record_true(make_world, kill):
         time.sleep(kill.after_s)
         killed_s = time.monotonic()
         execute_kill(kill, folder, run)
+        if kill.whom != "kernel":
+            run.wait(30)  # its lock falls with it
         unwatched_s = recover(world, folder, killed_s)
         run.wait(60)
     endpoint = world.read()
