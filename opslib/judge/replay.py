@@ -1,4 +1,4 @@
-"""Judge recorded intervals again, and rehearse how often an innocent canary would have been rolled back."""
+"""Rehearse how often an innocent canary would have been rolled back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from opslib.judge.criteria import Criteria
 from opslib.judge.decide import judge
 from opslib.judge.interval import Arm, Interval
 from opslib.judge.state import State
-from opslib.judge.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +42,6 @@ class Rehearsal:
     upper: float
     log_peaks: tuple[float, ...]
     sentence: str
-
-
-def again(
-    state: State, intervals: Sequence[Interval], criteria: Criteria, *, bake_over: bool
-) -> tuple[State, Verdict]:
-    """Judge recorded intervals from the state before them; gives bit for bit what was given then."""
-    return judge(state, intervals, criteria, bake_over=bake_over)
 
 
 def rehearse(

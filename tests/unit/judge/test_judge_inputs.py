@@ -41,7 +41,7 @@ from opslib.judge.percentiles import (
 from opslib.judge.planner import minutes_to_detect, requests_to_prove
 from opslib.judge.probes import Probe, order, paired
 from opslib.judge.ranks import _log_ratios
-from opslib.judge.replay import _split, again, calibrated_alpha, rehearse
+from opslib.judge.replay import _split, calibrated_alpha, rehearse
 from opslib.judge.slo import log_e as slo_log_e
 from opslib.judge.split import log_e as split_log_e
 from opslib.judge.tables import log_e_two_by_two
@@ -336,7 +336,7 @@ def test_judging_a_record_again_gives_the_same_verdict():
     """What was judged is judged the same from its record."""
     minutes = [minute(i, canary=(60, i % 3)) for i in range(20)]
     recorded = [from_record(to_record(each)) for each in minutes]
-    assert again(start(), recorded, ONLY_FAILURES, bake_over=True) == judge(
+    assert judge(start(), recorded, ONLY_FAILURES, bake_over=True) == judge(
         start(), minutes, ONLY_FAILURES, bake_over=True
     )
 
