@@ -274,44 +274,6 @@ class Observation:
         return self.watermark is not None and self.watermark >= self.until
 
 
-class Result(StrEnum):
-    """What one criterion says."""
-
-    PASS = "pass"
-    INCONCLUSIVE = "inconclusive"
-    FAIL = "fail"
-
-
-class Decision(StrEnum):
-    """What the judge says of a stage."""
-
-    ROLLBACK = "rollback"
-    CONTINUE = "continue"
-    PROMOTE = "promote"
-    HOLD = "hold"
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One criterion, the numbers that speak to it, and what it says."""
-
-    criterion: str
-    result: Result
-    reason: str
-    canary: float | None = None
-    stable: float | None = None
-    limit: float | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The judge's decision and every measurement behind it."""
-
-    decision: Decision
-    reason: str
-    measurements: tuple[Measurement, ...]
-
-
 @dataclass(frozen=True)
 class ProbeResult:
     """One request that the runbook itself sent; `deployment` is who answered, where the answer tells."""

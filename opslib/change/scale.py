@@ -11,9 +11,8 @@ from opslib.change import preflight
 from opslib.change.apply import apply
 from opslib.change.observe import look, pause_s
 from opslib.change.run import Run
-from opslib.judge.rule import Limits, judge
+from opslib.judge.rule import Decision, Limits, Verdict, judge
 from opslib.model import (
-    Decision,
     Endpoint,
     Finding,
     Observation,
@@ -21,7 +20,6 @@ from opslib.model import (
     Plan,
     Served,
     SetInstanceCount,
-    Verdict,
 )
 from opslib.parameters import ScaleParameters
 

@@ -6,13 +6,52 @@ intervals, so that a handful of requests neither convicts nor acquits; their cov
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from math import sqrt
 from statistics import NormalDist
 
-from opslib.model import Decision, Measurement, Observation, Result, Served, Verdict
+from opslib.model import Observation, Served
 
 CONFIDENCE = 0.99
 """Two-sided coverage of the intervals, for one look [fraction]."""
+
+
+class Result(StrEnum):
+    """What one criterion says."""
+
+    PASS = "pass"
+    INCONCLUSIVE = "inconclusive"
+    FAIL = "fail"
+
+
+class Decision(StrEnum):
+    """What the judge says of a stage."""
+
+    ROLLBACK = "rollback"
+    CONTINUE = "continue"
+    PROMOTE = "promote"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One criterion, the numbers that speak to it, and what it says."""
+
+    criterion: str
+    result: Result
+    reason: str
+    canary: float | None = None
+    stable: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judge's decision and every measurement behind it."""
+
+    decision: Decision
+    reason: str
+    measurements: tuple[Measurement, ...]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from opslib.errors import RecordError
 from opslib.evidence.archive import find_archive, new_folder, read_archive
 from opslib.evidence.journal import Journal, as_json, read_journal
 from opslib.evidence.record import Record, read_record, write_record
-from opslib.model import Decision, Outcome, Scope
+from opslib.judge.rule import Decision
+from opslib.model import Outcome, Scope
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RECORD = Record("id", "canary", "fraud", {"stages": [10, 100]}, NOW, scope=Scope("s", "g", "w", "https://arm"))

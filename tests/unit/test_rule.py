@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from opslib.judge.rule import Limits, judge, wilson_interval
-from opslib.model import Decision, Observation, Result, Served
+from opslib.judge.rule import Decision, Limits, Result, judge, wilson_interval
+from opslib.model import Observation, Served
 
 LIMITS = Limits(min_requests=100, max_failure_rate=0.02, max_p95_ms=500, max_p95_ratio=1.5)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
