@@ -94,7 +94,6 @@ class Bench:
     stable: str
     canary: str
     lines: tuple[Line, ...] = ()
-    resumed: bool = False
     seen_requests: int = 0
 
     @classmethod
@@ -108,24 +107,24 @@ class Bench:
             "canary": digest(before.find(canary)),
         }
         state = None if run.parameters.rehearse else _resumed(run, criteria, names)
-        resumed = state is not None
         if state is None:
             state = begin(criteria, **names, reference_ms=_reference_ms(run, source, criteria, stable))
         run.journal.write(
             "judging", {"source": source.name, "criteria": describe(criteria), "state": to_json(state)}
         )
-        return cls(run, source, criteria, state, stable, canary, resumed=resumed)
+        return cls(run, source, criteria, state, stable, canary)
 
     def thresholds_ms(self) -> tuple[float, ...]:
         """Latencies at which the next look must count."""
         return wanted_thresholds_ms(self.state, self.criteria)
 
     def begin_stage(self) -> None:
-        """Go on to the next stage: the evidence stays, looks start anew - unless an undecided stage is resumed."""
+        """Go on to the next stage: the evidence stays, looks start anew.
+
+        So they do where a run goes on with an undecided one: the chance of a false promotion holds for each run,
+        since it was a person who chose to ask again. The chance of a false rollback holds for all of them together.
+        """
         self.seen_requests = 0
-        if self.resumed:
-            self.resumed = False
-            return
         self.run.journal.write("next stage")
         self.state = next_stage(self.state)
 
