@@ -27,7 +27,10 @@ class SecretsPipe:
         self._lock = threading.Lock()
 
     def drain(self) -> None:
-        """Take what has been said so far: a kernel says it before it can show the value."""
+        """Take what has been said so far: a kernel says it before it can show the value.
+
+        Whoever returns from here masks all of it: another thread that took a value has registered it by then.
+        """
         with self._lock:
             while True:
                 try:
@@ -36,9 +39,9 @@ class SecretsPipe:
                     break
                 self._rest += chunk
             *lines, self._rest = self._rest.split(b"\n")
-        for line in lines:
-            with suppress(ValueError):
-                redactor().add([str(json.loads(line))])
+            for line in lines:
+                with suppress(ValueError):
+                    redactor().add([str(json.loads(line))])
 
     def close(self) -> None:
         """Take the last and close."""
