@@ -7,7 +7,6 @@ interrupted. Here a run is a success only if every cell ran, nothing raised, and
 import hashlib
 import json
 import sqlite3
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -42,10 +41,9 @@ LEAST_HANG_S = 60.0
 
 
 def find_notebook(runbook: str) -> Path:
-    """Find a runbook's notebook: in this folder's ``notebooks/`` or above, else where opslib was installed from."""
+    """Find a runbook's notebook: in this folder's ``notebooks/`` or above, else beside the package."""
     here = Path.cwd()
-    folders = [f / "notebooks" for f in (here, *here.parents)]
-    folders += [Path(__file__).parent.parent / "notebooks", Path(sys.prefix) / "share" / "opslib" / "notebooks"]
+    folders = [*(f / "notebooks" for f in (here, *here.parents)), Path(__file__).parent.parent / "notebooks"]
     path = next((f / f"{runbook}.ipynb" for f in folders if (f / f"{runbook}.ipynb").is_file()), None)
     if path is None:
         raise ParameterError(f"there is no notebook for {runbook!r}: expected one of {', '.join(sorted(RUNBOOKS))}")
