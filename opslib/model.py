@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -251,6 +251,11 @@ class Interval:
     start: datetime
     length_s: float
     served: Mapping[str, Served]
+
+    @property
+    def end(self) -> datetime:
+        """End of the interval."""
+        return self.start + timedelta(seconds=self.length_s)
 
 
 @dataclass(frozen=True)

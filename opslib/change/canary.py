@@ -12,9 +12,10 @@ from opslib.azure.monitor import Source, find_source
 from opslib.azure.scoring import read_probes, scoring_client
 from opslib.change import plan as planning
 from opslib.change import preflight
-from opslib.change.judging import Bench, forecast, to_interval
+from opslib.change.judging import Bench, to_interval
 from opslib.change.leasehold import Leasehold
 from opslib.change.observe import look, pause_s
+from opslib.change.outlook import forecast
 from opslib.change.rollout import Rollout, Stage
 from opslib.change.run import Run
 from opslib.errors import ObserveError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opslib.change.judging import criteria_of
+from opslib.change.criteria import criteria_of
 from opslib.errors import RecordError
 from opslib.evidence.journal import NAME as JOURNAL
 from opslib.evidence.journal import as_json, read_journal
