@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
+    model_validator,
 )
 
 from opslib.errors import ParameterError
@@ -29,6 +30,10 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", mi
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 Mode = Literal["observe", "advise", "act"]
 """What a metric may do: be recorded, stop a promotion, or roll back too."""
+
+
+MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+"""Name of a business metric; with `_` for a blank, so that it is none of opslib's own."""
 
 
 class RunbookParameters(BaseModel):
@@ -140,6 +145,29 @@ class CanaryParameters(WatchedParameters):
     latency_mode: Mode = Field(default="act", description="may latency roll back")
     rehearse: bool = Field(default=False, description="judge stable against itself; move no traffic")
     probes: str = Field(default="", description="path of a .jsonl of requests and expected answers")
+    probe_every_s: Seconds = Field(
+        default=60.0, description="probes are put to both versions this often, 0 only before [seconds]"
+    )
+    answers_mode: Mode = Field(default="observe", description="may changed answers to probes stop it")
+    max_changed_answers: float = Field(
+        default=0.1, gt=0, lt=0.9, description="probes without expected answer that may change [fraction]"
+    )
+    outcomes: str = Field(default="", description="path of a .jsonl of what became of requests, appended to")
+    bad_outcomes: list[MetricName] = Field(default=[], description="yes/no outcomes in it that are judged")
+    measures: dict[MetricName, float] = Field(
+        default={}, description="measures in it, with the fall of the mean that is no harm [their unit]"
+    )
+    outcome_window_s: Seconds = Field(default=0.0, description="outcomes may follow this late [seconds]")
+    outcomes_mode: Mode = Field(default="advise", description="may yes/no outcomes roll back")
+
+    @model_validator(mode="after")
+    def _tell_outcomes(self) -> Self:
+        names = [*self.bad_outcomes, *self.measures]
+        if bool(self.outcomes) != bool(names):
+            raise ValueError("outcomes and the names in it (bad_outcomes, measures) must be given together")
+        if len(set(names)) < len(names):
+            raise ValueError(f"each outcome and measure needs a name of its own, got {names}")
+        return self
 
     @field_validator("stages")
     @classmethod

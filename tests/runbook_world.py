@@ -32,6 +32,8 @@ def init():
 
 def run(body):
     request = json.loads(body)
+    if sum(request["data"]) > 999 and os.path.exists(os.environ.get("BROKEN_BY", "")):
+        raise RuntimeError("the features of large claims are gone")
     if request.get("rare") and os.environ.get("FRAGILE"):
         raise ValueError("nobody tested a rare request")
     time.sleep(float(os.environ.get("DELAY_S", "0")))

@@ -26,6 +26,18 @@ LEAST_FOR_QUANTILES = 50
 """Requests below which a tail quantile says nothing [count]."""
 
 
+IDS_PER_QUERY = 1000
+"""Requests looked up at once; a query may be a few hundred kilobytes long [count]."""
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Which deployment answered a request, and when."""
+
+    deployment: str
+    at: datetime
+
+
 @dataclass(frozen=True)
 class RequestLog:
     """The request log of one endpoint: every request, a few seconds to a few minutes late."""
@@ -84,15 +96,29 @@ class RequestLog:
             return ()
         return tuple(float(rows[0][f"q{n}"]) for n in range(len(quantiles)))
 
-    def answered_by(self, client_request_ids: Iterable[str], since: datetime) -> dict[str, str]:
-        """Name the deployment that answered each of our own requests, as far as the log shows them yet."""
-        ids = ", ".join(f'"{i}"' for i in client_request_ids)
-        rows = self._query(
-            f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} | where XMSClientRequestId in ({ids})"
-            " | project XMSClientRequestId, DeploymentName",
-            since,
-        )
-        return {row["XMSClientRequestId"]: row["DeploymentName"] for row in rows}
+    def answered_by(self, client_request_ids: Iterable[str], since: datetime) -> dict[str, Exposure]:
+        """Say who answered each of these requests and when, as far as the log shows them yet.
+
+        Parameters
+        ----------
+        client_request_ids
+            As their clients sent them in `x-ms-client-request-id`; letters, digits and ``._:-``.
+        since
+            Time before which none of them was sent.
+        """
+        found: dict[str, Exposure] = {}
+        wanted = [f'"{i}"' for i in client_request_ids]
+        for first in range(0, len(wanted), IDS_PER_QUERY):
+            ids = ", ".join(wanted[first : first + IDS_PER_QUERY])
+            rows = self._query(
+                f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} | where XMSClientRequestId in ({ids})"
+                " | project XMSClientRequestId, DeploymentName, TimeGenerated",
+                since,
+            )
+            for row in rows:
+                at = read_time(row["TimeGenerated"])
+                found[row["XMSClientRequestId"]] = Exposure(row["DeploymentName"], at)
+        return found
 
     def _query(self, kql: str, since: datetime) -> list[dict[str, Any]]:
         try:

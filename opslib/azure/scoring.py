@@ -74,11 +74,16 @@ class ScoringClient:
 
     def send(self, probe: Probe, deployment: str = "") -> ProbeResult:
         """Ask once and check the answer; a named `deployment` is forced by header, even at 0 % traffic."""
+        return self.ask(probe, deployment)[0]
+
+    def ask(self, probe: Probe, deployment: str = "") -> tuple[ProbeResult, Any]:
+        """As `send`, with the answer itself; None where there is none, or another deployment gave it."""
         client_request_id = f"{PROBE_PREFIX}{uuid4().hex[:24]}"
         headers = {"Authorization": f"Bearer {self._key}", "x-ms-client-request-id": client_request_id}
         if deployment:
             headers["azureml-model-deployment"] = deployment
         sent_at, begun_s = datetime.now(UTC), perf_counter()
+        answer = None
         try:
             response = self._http.post(self._uri, json=probe.request, headers=headers)
         except httpx.HTTPError as error:
@@ -86,9 +91,13 @@ class ScoringClient:
         else:
             status = response.status_code
             answered_by = response.headers.get("azureml-model-deployment", "")
-            problem = _problem(response, probe, deployment, answered_by)
+            astray = bool(deployment and answered_by and answered_by.lower() != deployment.lower())
+            answer = None if astray else _json(response)
+            problem = (
+                f"answered by {answered_by}, asked {deployment}" if astray else _problem(response, answer, probe)
+            )
         latency_ms = round((perf_counter() - begun_s) * 1000, 3)
-        return ProbeResult(sent_at, status, latency_ms, answered_by, client_request_id, problem)
+        return ProbeResult(sent_at, status, latency_ms, answered_by, client_request_id, problem), answer
 
     def send_all(self, probes: Sequence[Probe], requests: int, deployment: str = "") -> Iterator[ProbeResult]:
         """Ask `requests` times, going round the probes."""
@@ -109,17 +118,20 @@ def failures(results: Iterable[ProbeResult]) -> list[ProbeResult]:
     return [result for result in results if not result.ok]
 
 
-def _problem(response: httpx.Response, probe: Probe, deployment: str, answered_by: str) -> str:
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json() if response.status_code == 200 else None
+    except ValueError:
+        return None
+
+
+def _problem(response: httpx.Response, answer: Any, probe: Probe) -> str:
     """Say what is wrong with an answer; empty where nothing is."""
     if response.status_code != 200:
         reason = response.headers.get("ms-azureml-model-error-reason", "")
         said = " ".join(response.text.split())[:300]
         return f"status {response.status_code} {reason}: {said}".replace(" :", ":")
-    if deployment and answered_by and answered_by.lower() != deployment.lower():
-        return f"answered by {answered_by}, asked {deployment}"
-    try:
-        answer = response.json()
-    except ValueError:
+    if answer is None and response.text.strip() != "null":
         return f"not JSON: {response.text[:300]}"
     if probe.answer is not None and not matches(answer, probe.answer):
         return f"answered {json.dumps(answer)[:300]}, expected {json.dumps(probe.answer)[:300]}"

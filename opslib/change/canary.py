@@ -3,8 +3,10 @@
 A hold gives the traffic back too: when the run ends nobody watches, and a canary that nobody watches takes none.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import sleep
 
 from opslib.azure.access import missing_actions
@@ -12,10 +14,11 @@ from opslib.azure.monitor import Source, find_source
 from opslib.azure.scoring import read_probes, scoring_client
 from opslib.change import plan as planning
 from opslib.change import preflight
-from opslib.change.judging import Bench, to_interval
+from opslib.change.judging import Bench
 from opslib.change.leasehold import Leasehold
 from opslib.change.observe import look, pause_s
 from opslib.change.outlook import forecast
+from opslib.change.probing import Probing, probing
 from opslib.change.rollout import Rollout, Stage
 from opslib.change.run import Run
 from opslib.errors import ObserveError
@@ -40,6 +43,7 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> tuple[Finding,
         preflight.check_rollback_target(before),
         _check_monitoring(run, before),
         _check_outlook(run, before),
+        _check_outcomes(run, before),
         preflight.check_probes(_ask(run, before) if ready.level == "ok" else (), p.canary),
     )
     return run.note("preflight", findings)
@@ -74,12 +78,13 @@ def walk(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     stages: list[Stage] = []
     leasehold = Leasehold(run, plan)
     try:
-        for step in plan.steps:
-            assert isinstance(step, SetTraffic)
-            leasehold.move(step)
-            stages.append(_bake(run, leasehold, step, bench))
-            if stages[-1].verdict.outcome != "promote":
-                break
+        with _probing(run, plan.before, bench) as probes:
+            for step in plan.steps:
+                assert isinstance(step, SetTraffic)
+                leasehold.move(step)
+                stages.append(_bake(run, leasehold, step, bench, probes))
+                if stages[-1].verdict.outcome != "promote":
+                    break
     except BaseException:
         leasehold.give_back()
         raise
@@ -103,7 +108,9 @@ def _source(run: Run[CanaryParameters], endpoint: Endpoint) -> Source:
     return find_source(run.workspace, endpoint, run.parameters.source, grain_s)
 
 
-def _bake(run: Run[CanaryParameters], leasehold: Leasehold, step: SetTraffic, bench: Bench) -> Stage:
+def _bake(
+    run: Run[CanaryParameters], leasehold: Leasehold, step: SetTraffic, bench: Bench, probes: Probing
+) -> Stage:
     """Watch one stage until it is decided; a hold that more traffic can decide extends it, up to `max_bake_s`."""
     p, ours, theirs = run.parameters, step.after.get(bench.canary, 0), step.after.get(bench.stable, 0)
     weight = 100.0 * ours / (ours + theirs)  # of what the two of them serve; others may serve too
@@ -117,7 +124,7 @@ def _bake(run: Run[CanaryParameters], leasehold: Leasehold, step: SetTraffic, be
         seen = look(bench.source, started_at, end, p.late_data_s, bench.lag_s, bench.thresholds_ms())
         if seen.silence:
             run.say(f"the {bench.source.name} is silent: {seen.silence}")
-        verdict = bench.judge(seen.observation, weight=weight, bake_over=seen.over)
+        verdict = bench.judge(seen.observation, weight=weight, bake_over=seen.over, rounds=probes.take())
         run.say(verdict.sentence)
         if verdict.outcome == "hold" and bake_s < p.max_bake_s and not seen.waited_out:
             action, why = after_hold(verdict, "rollback", baked_s=bake_s, max_bake_s=p.max_bake_s)
@@ -128,13 +135,20 @@ def _bake(run: Run[CanaryParameters], leasehold: Leasehold, step: SetTraffic, be
         sleep(pause_s(bench.source, step.bake_s))
 
 
+def _probing(run: Run[CanaryParameters], before: Endpoint, bench: Bench) -> AbstractContextManager[Probing]:
+    """Put the probes to both versions while the canary is watched, so that they are compared without users too."""
+    p = run.parameters
+    probes = read_probes(p.probes) if p.probes else ()
+    return probing(run.workspace, before, bench.versions, probes, p.probe_every_s)
+
+
 def _rehearse(run: Run[CanaryParameters], bench: Bench) -> Rollout:
     """Judge stable against itself on what it has just served: an innocent canary, rolled back how often."""
     p = run.parameters
     until = datetime.now(UTC) - timedelta(seconds=bench.lag_s)
     since = until - timedelta(seconds=p.bake_s * len(p.stages))
     observation = bench.source.observe(since, until, bench.thresholds_ms())
-    intervals = [to_interval(grain, bench, 0.0) for grain in observation.intervals if grain.length_s > 0]
+    intervals = [bench.show(grain, 0.0) for grain in observation.intervals if grain.length_s > 0]
     found = rehearse(bench.state, intervals, bench.criteria, weight=p.stages[0], seed=REHEARSAL_SEED)
     run.journal.write("rehearsal", found)
     run.say(found.sentence)
@@ -153,6 +167,18 @@ def _check_monitoring(run: Run[CanaryParameters], before: Endpoint) -> Finding:
     except ObserveError as error:
         return preflight.check_monitoring("", 0.0, 0.0, str(error))
     return preflight.check_monitoring(source.name, source.shortest_bake_s, run.parameters.bake_s, "")
+
+
+def _check_outcomes(run: Run[CanaryParameters], before: Endpoint) -> Finding:
+    p = run.parameters
+    if not p.outcomes:
+        return preflight.check_outcomes("", (), readable=False, source="")
+    try:
+        source = _source(run, before).name
+    except ObserveError as error:
+        source = f"nothing ({error})"
+    names = (*p.bad_outcomes, *p.measures)
+    return preflight.check_outcomes(p.outcomes, names, readable=Path(p.outcomes).is_file(), source=source)
 
 
 def _check_outlook(run: Run[CanaryParameters], before: Endpoint) -> Finding:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from opslib.judge import PUBLISHED, Criteria, Failures, Latency, Slo, Together
+from opslib.judge import PUBLISHED, Answers, Criteria, Failures, Latency, Mean, Outcome, Slo, Together
 from opslib.model import Deployment
 from opslib.parameters import CanaryParameters
 
@@ -34,12 +34,22 @@ def criteria_of(p: CanaryParameters, source: str) -> Criteria:
             Together(mode="act" if p.failures_mode == p.latency_mode == "act" else "observe"),
             Slo(name="p95 limit", allowed=0.05, threshold_ms=p.max_p95_ms, mode=p.latency_mode),
             Slo(name="failure limit", allowed=p.max_failure_rate, mode=p.failures_mode),
+            *_answers(p),
+            *(Outcome(name=name, window_s=p.outcome_window_s, mode=p.outcomes_mode) for name in p.bad_outcomes),
+            *(Mean(name=name, tolerated_drop=drop, mode="advise") for name, drop in p.measures.items()),
         ),
         alpha=p.alpha,
         least_requests=p.min_requests,
         looks=1 + max(0, math.ceil((p.max_bake_s - p.bake_s) / p.bake_s)),
         warm_up_s=p.warm_up_s,
     )
+
+
+def _answers(p: CanaryParameters) -> tuple[Answers, ...]:
+    """What is judged of answers that nobody knows beforehand; nothing, where nothing is asked."""
+    if not p.probes or not p.probe_every_s:
+        return ()
+    return (Answers(allowed=p.max_changed_answers, mode=p.answers_mode),)
 
 
 def digest(deployment: Deployment | None) -> str:

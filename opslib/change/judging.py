@@ -1,23 +1,26 @@
 """The judge at work in a run: what it is shown, and where its evidence is kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from opslib.azure.monitor import Source
+from opslib.azure.request_log import RequestLog
+from opslib.change.cohorts import Cohorts
 from opslib.change.criteria import criteria_of, digest
+from opslib.change.intervals import counts_alone, to_interval, without_probes
 from opslib.change.outlook import reference_ms
+from opslib.change.probing import Round
 from opslib.change.run import Run
-from opslib.errors import JudgeError, RecordError
+from opslib.errors import JudgeError, ObserveError, RecordError
 from opslib.evidence.archive import find_archive, read_archive
 from opslib.evidence.record import write_atomically
 from opslib.judge import (
-    PUBLISHED,
-    Arm,
     Criteria,
     Interval,
     Line,
+    Revision,
     State,
     Verdict,
     begin,
@@ -25,18 +28,23 @@ from opslib.judge import (
     from_json,
     judge,
     next_stage,
+    probe_stop,
     ready,
     require_same,
+    revisions,
     to_json,
     to_record,
     traffic_stop,
     wanted_thresholds_ms,
 )
-from opslib.model import Endpoint, Observation, Outcome, Served
+from opslib.model import Endpoint, Observation, Outcome, ProbeResult
 from opslib.model import Interval as Grain
 from opslib.parameters import CanaryParameters
 
 STATE_NAME = "judge-state.json"
+
+PROBE_ROUNDS_KEPT = 10
+"""Rounds of own probes that a hard stop looks back on, and more [count]."""
 
 
 @dataclass
@@ -49,8 +57,14 @@ class Bench:
     state: State
     stable: str
     canary: str
+    cohorts: Cohorts | None = None
     lines: tuple[Line, ...] = ()
     seen_requests: int = 0
+    judged: tuple[Interval, ...] = ()
+    revised: tuple[Revision, ...] = ()
+    unripe: tuple[Interval, ...] = ()
+    rounds: tuple[Interval, ...] = ()
+    probed: tuple[ProbeResult, ...] = ()
 
     @classmethod
     def open(cls, run: Run[CanaryParameters], before: Endpoint, source: Source, canary: str) -> "Bench":
@@ -68,7 +82,12 @@ class Bench:
         run.journal.write(
             "judging", {"source": source.name, "criteria": describe(criteria), "state": to_json(state)}
         )
-        return cls(run, source, criteria, state, stable, canary)
+        return cls(run, source, criteria, state, stable, canary, _open_cohorts(run, source))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Name of the deployment that plays each role."""
+        return {"stable": self.stable, "canary": self.canary}
 
     def thresholds_ms(self) -> tuple[float, ...]:
         """Latencies at which the next look must count."""
@@ -80,20 +99,44 @@ class Bench:
         So they do where a run goes on with an undecided one: the chance of a false promotion holds for each run,
         since it was a person who chose to ask again. The chance of a false rollback holds for all of them together.
         """
-        self.seen_requests = 0
+        self.seen_requests, self.judged, self.revised = 0, (), ()
         self.run.journal.write("next stage")
         self.state = next_stage(self.state)
 
-    def judge(self, observation: Observation, *, weight: float, bake_over: bool) -> Verdict:
-        """Judge what is new and settled in an observation, and keep the evidence on disk."""
+    def judge(
+        self, observation: Observation, *, weight: float, bake_over: bool, rounds: Sequence[Round] = ()
+    ) -> Verdict:
+        """Judge what is new and settled in an observation, and keep the evidence on disk.
+
+        Parameters
+        ----------
+        observation
+            What was served since the stage began.
+        weight
+            Share of the two versions' traffic that the canary is to get [percent].
+        bake_over
+            Whether the planned end of the stage has come.
+        rounds
+            Own probes finished since the last look.
+        """
+        asked = self._keep(rounds)
         now_s, lag_s = datetime.now(UTC).timestamp(), self.lag_s
-        known = [to_interval(grain, self, weight) for grain in self._closed(observation, bake_over=bake_over)]
+        known = [self.show(grain, weight) for grain in self._closed(observation, bake_over=bake_over)]
         fresh = ready(known, self.state, now_s=now_s, lag_s=lag_s, zero_lag_s=lag_s)
+        self._note_revisions(known)
+        self.judged, self.unripe = (*self.judged, *fresh), (*self.unripe, *fresh)
+        cohorts = self._ripe()
         self.seen_requests += sum(interval.canary.requests for interval in fresh)
         blind = bake_over and self.seen_requests == 0
         stops = [stop for interval in fresh if (stop := traffic_stop(interval))]
+        stops += [stop for stop in [probe_stop(self.rounds)] if asked and stop]
         self.state, verdict = judge(
-            self.state, fresh, self.criteria, bake_over=bake_over and not blind, stops=stops
+            self.state,
+            (*fresh, *asked),
+            self.criteria,
+            bake_over=bake_over and not blind,
+            stops=stops,
+            cohorts=cohorts,
         )
         self.lines += verdict.lines
         write_atomically(self.run.folder / STATE_NAME, to_json(self.state) + "\n")
@@ -101,17 +144,64 @@ class Bench:
         look = {
             "verdict": {"decision": final.outcome, "reason": final.sentence},
             "bake_over": bake_over and not blind,
-            "intervals": [to_record(interval) for interval in fresh],
+            "intervals": [to_record(interval) for interval in (*fresh, *asked)],
+            "cohorts": [to_record(cohort) for cohort in cohorts],
             "stops": stops,
             "details": verdict,
         }
         self.run.journal.write("look", look)
         return final
 
+    def show(self, grain: Grain, weight: float) -> Interval:
+        """Show one interval as the judge sees it, with `weight` percent for the canary and without own probes."""
+        return to_interval(
+            without_probes(grain, self.probed), self.source.name, self.stable, self.canary, weight=weight
+        )
+
     @property
     def lag_s(self) -> float:
         """Age that an interval must have before it is judged [seconds]."""
         return max(self.run.parameters.settle_s, self.source.least_lag_s)
+
+    def _keep(self, rounds: Sequence[Round]) -> tuple[Interval, ...]:
+        """Keep rounds of own probes as evidence; give those that the judge can weigh."""
+        for each in rounds:
+            self.run.journal.write("probes", each.results)
+            if each.problem:
+                self.run.say(f"the probes could not be sent: {each.problem}")
+        asked = tuple(each.interval for each in rounds if each.interval and each.interval.canary.requests)
+        self.rounds = (*self.rounds, *asked)[-PROBE_ROUNDS_KEPT:]
+        if self.source.name == "metrics":
+            self.probed += tuple(result for each in rounds for result in each.results)
+        return asked
+
+    def _note_revisions(self, known: Sequence[Interval]) -> None:
+        """Record judged intervals that read otherwise now; they are not judged again."""
+        shown = [counts_alone(interval) for interval in known]
+        found = revisions([counts_alone(interval) for interval in self.judged], shown)
+        changed = [
+            one
+            for one in found
+            if (one.now is None or one.now.length_s == one.judged.length_s) and one not in self.revised
+        ]
+        if changed:
+            self.revised += tuple(changed)
+            self.run.journal.write("revised", changed)
+            self.run.say(f"{len(self.revised)} judged intervals read otherwise now: recorded, not judged again")
+
+    def _ripe(self) -> tuple[Interval, ...]:
+        """Take the outcome cohorts that can no longer change; a silent file or log is told, and asked again."""
+        if self.cohorts is None:
+            return ()
+        try:
+            cohorts = self.cohorts.take(self.unripe, self.versions, self.lag_s)
+        except ObserveError as error:
+            self.run.say(f"outcomes are silent: {error}")
+            return ()
+        self.unripe = self.unripe[len(cohorts) :]
+        if self.cohorts.refused:
+            self.run.say(f"{len(self.cohorts.refused)} lines are no outcomes, the first: {self.cohorts.refused[0]}")
+        return cohorts
 
     def _closed(self, observation: Observation, *, bake_over: bool) -> list[Grain]:
         """The intervals that the source has shown whole; at the end of a bake the last one is cut there."""
@@ -132,29 +222,11 @@ def _held_blind(verdict: Verdict) -> Verdict:
     return replace(verdict, outcome="hold", reasons=(why,), more_minutes=None, sentence=f"Hold: {why}.")
 
 
-def to_interval(grain: Grain, bench: Bench, weight: float) -> Interval:
-    """Show the judge one interval; a deployment that is not named served nothing."""
-    served = {name.lower(): one for name, one in grain.served.items()}
-    nothing = Served(0, 0)
-    return Interval(
-        start_s=grain.start.timestamp(),
-        length_s=grain.length_s,
-        weight=weight,
-        source="metrics" if bench.source.name == "metrics" else "request log",
-        stable=_arm(served.get(bench.stable.lower(), nothing)),
-        canary=_arm(served.get(bench.canary.lower(), nothing)),
-    )
-
-
-def _arm(served: Served) -> Arm:
-    published = (served.p50_ms, served.p90_ms, served.p95_ms, served.p99_ms)
-    known = [(q, float(ms)) for q, ms in zip(PUBLISHED, published, strict=True) if ms is not None]
-    return Arm(
-        requests=served.requests,
-        failures=served.failures,
-        above=served.above,
-        percentiles_ms=() if served.above else tuple(known),
-    )
+def _open_cohorts(run: Run[CanaryParameters], source: Source) -> Cohorts | None:
+    p = run.parameters
+    if not p.outcomes or not isinstance(source, RequestLog):
+        return None
+    return Cohorts(Path(p.outcomes), source, run.record.started_at, p.outcome_window_s)
 
 
 def _resumed(run: Run[CanaryParameters], criteria: Criteria, names: Mapping[str, str]) -> State | None:

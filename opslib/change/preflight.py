@@ -156,6 +156,21 @@ def check_outlook(outlook: BakePlan | None, silence: str) -> Finding:
     return _ok("bake", outlook.advice)
 
 
+def check_outcomes(path: str, names: Sequence[str], *, readable: bool, source: str) -> Finding:
+    """What becomes of the answers can be told by version, where it is to be judged."""
+    if not path:
+        return _ok("outcomes", "none given: only failures and latency are judged")
+    if not readable:
+        return _blocker("outcomes", f"{path} is no file", "Whoever appends to it must have made it.")
+    if source != "request log":
+        return _blocker(
+            "outcomes",
+            f"who answered a request is known from the request log alone, this run watches {source}",
+            "Keep the request log by a diagnostic setting, or judge without outcomes.",
+        )
+    return _ok("outcomes", f"{', '.join(names)} from {path}")
+
+
 def check_probes(results: Sequence[ProbeResult], deployment: str) -> Finding:
     """The deployment answers when it is asked directly."""
     bad = [result for result in results if not result.ok]

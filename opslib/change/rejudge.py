@@ -56,7 +56,10 @@ def judge_again(folder: Path) -> Iterator[Look]:
             continue
         seen = event["data"]
         intervals = [from_record(interval) for interval in seen["intervals"]]
-        state, verdict = judge(state, intervals, criteria, bake_over=seen["bake_over"], stops=seen["stops"])
+        cohorts = [from_record(cohort) for cohort in seen.get("cohorts", [])]
+        state, verdict = judge(
+            state, intervals, criteria, bake_over=seen["bake_over"], stops=seen["stops"], cohorts=cohorts
+        )
         yield Look(
             at=event["at"],
             then=seen["verdict"]["decision"],

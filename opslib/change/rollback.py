@@ -186,7 +186,8 @@ def _ask_log(run: Run[RollbackParameters], endpoint: Endpoint, results: Sequence
         if not isinstance(source, RequestLog):
             return {}
         sleep(source.grain_s)
-        return source.answered_by([r.client_request_id for r in results], results[0].sent_at)
+        found = source.answered_by([r.client_request_id for r in results], results[0].sent_at)
+        return {request: exposure.deployment for request, exposure in found.items()}
     except ObserveError:
         return {}
 

@@ -54,7 +54,7 @@ def judge(
     stops
         Hard stops that were seen outside statistics, one sentence each ("provisioning failed"): any rolls back.
     cohorts
-        Mature outcome cohorts (see `outcomes.mature`); only their `outcomes` are read.
+        Mature outcome cohorts (see `outcomes.mature`); only their `outcomes` and `moments` are read.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def _judge_interval(state: State, interval: Interval, criteria: Criteria) -> tup
         return state, None
     gained = gains(criteria, state, interval)
     minutes = interval.length_s / 60.0
-    bets = add_means(criteria, multiply(criteria, state.log_bets, gained, minutes), interval)
+    bets = multiply(criteria, state.log_bets, gained, minutes)
     before = metric_evidence(state, criteria)
     state = _count(replace(state, log_bets=bets), interval, criteria)
     state = _raise_peak(state, criteria)
@@ -150,6 +150,7 @@ def _judge_cohort(state: State, cohort: Interval, criteria: Criteria) -> State:
     watched = [metric for metric in criteria.metrics if isinstance(metric, Outcome)]
     gained = {metric.name: log_e for metric in watched if (log_e := log_e_of_cohort(metric, cohort)) is not None}
     bets = multiply(criteria, state.log_bets, gained, cohort.length_s / 60.0)
+    bets = add_means(criteria, bets, cohort)
     state = tally_cohort(criteria, replace(state, log_bets=bets, cohort_end_s=cohort.end_s), cohort)
     return _raise_peak(state, criteria)
 

@@ -35,7 +35,8 @@ def gains(criteria: Criteria, state: State, interval: Interval) -> dict[str, Flo
                 found[metric.name] = _failures(metric, interval)
             case Latency():
                 found[metric.name] = _latency(metric, state, interval)
-            case Slo():
+            case Slo() if metric.threshold_ms is None or interval.source != "probes":
+                # A probe's latency is that of the runbook's way to the endpoint too, which is nobody's promise.
                 found[metric.name], found[f"shared:{metric.name}"] = slo.log_e(metric, interval)
             case Ranks():
                 found[metric.name] = ranks.log_e(metric, interval) if interval.source == "metrics" else None
@@ -73,7 +74,7 @@ def multiply(
 def add_means(
     criteria: Criteria, log_bets: Mapping[str, tuple[float, ...]], interval: Interval
 ) -> dict[str, tuple[float, ...]]:
-    """Add the interval's differences to the sums of the metrics that are means."""
+    """Add a mature cohort's differences to the sums of the metrics that are means."""
     after = dict(log_bets)
     for metric in criteria.metrics:
         if isinstance(metric, Mean) and (value := means.difference(metric, interval)) is not None:

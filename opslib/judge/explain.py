@@ -213,12 +213,13 @@ class Series:
 def series(lines: Sequence[Line]) -> Series:
     """Turn journal lines into the plot's columns; evidence is cut at 1e12, shares are nan without requests."""
     metrics: dict[str, dict[str, tuple[float, ...]]] = {}
+    users = [each.source != "probes" for each in lines]  # own probes weigh, and are no share of users' requests
     for i, first in enumerate(lines[0].metrics if lines else ()):
         rows = [each.metrics[i] for each in lines]
         columns = {"evidence": tuple(_cut(row.log_evidence) for row in rows)}
         for arm in ("canary", "stable"):
-            bad = np.cumsum([getattr(row, f"{arm}_bad") for row in rows])
-            n = np.cumsum([getattr(row, f"{arm}_n") for row in rows])
+            bad = np.cumsum([getattr(row, f"{arm}_bad") * user for row, user in zip(rows, users, strict=True)])
+            n = np.cumsum([getattr(row, f"{arm}_n") * user for row, user in zip(rows, users, strict=True)])
             both = [rate_bounds(int(b), int(size)) for b, size in zip(bad, n, strict=True)]
             columns[f"{arm}_share"] = tuple(
                 float(b / size) if size else math.nan for b, size in zip(bad, n, strict=True)

@@ -35,7 +35,8 @@ class Arm:
     outcomes
         (name, trials, bad) of yes/no business outcomes, by the interval in which the request was made.
     moments
-        (name, n, mean, variance) of business measures [their own unit]; the variance within the interval.
+        (name, n, mean, variance) of business measures [their own unit], by the interval in which the request was
+        made; the variance within the interval.
     changed_answers
         (asked, changed) golden or mirrored questions and those answered otherwise than by stable [count].
     """

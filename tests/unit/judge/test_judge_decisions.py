@@ -314,7 +314,7 @@ def test_mean_is_reported_but_cannot_act():
         )
         for each in traffic(40)
     ]
-    _, verdict = judge(fresh(criteria), minutes, criteria, bake_over=True)
+    _, verdict = judge(fresh(criteria), minutes, criteria, cohorts=minutes, bake_over=True)
     assert dict(verdict.log_metrics)["order value"] > math.log(20)
     assert verdict.outcome == "promote"
     with pytest.raises(JudgeError, match="asymptotic"):

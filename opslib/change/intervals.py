@@ -1,0 +1,76 @@
+"""From what a source showed to what the judge weighs."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from opslib.azure.clock import whole_minute
+from opslib.judge import PUBLISHED, Arm, Interval
+from opslib.model import Interval as Grain
+from opslib.model import ProbeResult, Served, is_failure
+
+
+def to_interval(grain: Grain, source: str, stable: str, canary: str, *, weight: float) -> Interval:
+    """Show the judge one interval; a deployment that is not named served nothing.
+
+    Parameters
+    ----------
+    grain
+        What every deployment served.
+    source
+        Name of the source that says so.
+    stable, canary
+        Names of the two deployments.
+    weight
+        Share of the two versions' traffic that the canary is to get [percent].
+    """
+    served = {name.lower(): one for name, one in grain.served.items()}
+    nothing = Served(0, 0)
+    return Interval(
+        start_s=grain.start.timestamp(),
+        length_s=grain.length_s,
+        weight=weight,
+        source="metrics" if source == "metrics" else "request log",
+        stable=_arm(served.get(stable.lower(), nothing)),
+        canary=_arm(served.get(canary.lower(), nothing)),
+    )
+
+
+def without_probes(interval: Grain, sent: Iterable[ProbeResult]) -> Grain:
+    """Take own requests out of one minute of metrics, which count everybody's.
+
+    Percentiles stay as they are: a probe among many users' requests moves them little.
+    """
+    served = dict(interval.served)
+    for result in sent:
+        seen = served.get(result.deployment)
+        if seen is None or result.status is None or whole_minute(result.sent_at, up=False) != interval.start:
+            continue
+        served[result.deployment] = _less(seen, is_failure(result.status))
+    return replace(interval, served=served)
+
+
+def _less(seen: Served, failed: bool) -> Served:
+    requests = max(0, seen.requests - 1)
+    return replace(seen, requests=requests, failures=min(requests, max(0, seen.failures - failed)))
+
+
+def counts_alone(interval: Interval) -> Interval:
+    """An interval of a request log without its latencies: each look counts them at thresholds of its own."""
+    if interval.source == "metrics":
+        return interval
+    arms = {
+        arm: replace(seen, above=(), percentiles_ms=())
+        for arm, seen in (("stable", interval.stable), ("canary", interval.canary))
+    }
+    return replace(interval, stable=arms["stable"], canary=arms["canary"])
+
+
+def _arm(served: Served) -> Arm:
+    published = (served.p50_ms, served.p90_ms, served.p95_ms, served.p99_ms)
+    known = [(q, float(ms)) for q, ms in zip(PUBLISHED, published, strict=True) if ms is not None]
+    return Arm(
+        requests=served.requests,
+        failures=served.failures,
+        above=served.above,
+        percentiles_ms=() if served.above else tuple(known),
+    )

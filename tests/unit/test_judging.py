@@ -1,0 +1,128 @@
+"""A bench over recorded minutes: what is judged once stays, a blind stage never promotes."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from runbook_world import journal
+
+from opslib.azure.request_log import RequestLog
+from opslib.change.cohorts import read_result
+from opslib.change.criteria import criteria_of
+from opslib.change.intervals import without_probes
+from opslib.change.judging import Bench
+from opslib.change.run import Run, new_record
+from opslib.errors import DefinitionError, ParameterError
+from opslib.judge import begin
+from opslib.model import Interval, Observation, ProbeResult, Served
+from opslib.parameters import CanaryParameters
+
+SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
+PARAMETERS = CanaryParameters.check(
+    {
+        "endpoint": "fraud",
+        "canary": "green",
+        "settle_s": 0,
+        "warm_up_s": 0,
+        "bake_s": 600,
+        "max_failure_rate": 0.1,
+        "latency_mode": "observe",
+    }
+)
+SERVED = Served(3000, 3, 10.0, 12.0, 15.0, 20.0)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    run = Run(PARAMETERS, None, tmp_path, new_record(PARAMETERS, tmp_path))
+    criteria = criteria_of(PARAMETERS, "request log")
+    state = begin(criteria, endpoint="fraud", stable="blue@1", canary="green@2")
+    bench = Bench(run, RequestLog(None, "/fraud", 60.0), criteria, state, "blue", "green")
+    bench.begin_stage()
+    return bench
+
+
+def minutes(count: int, first: int = 0, canary: Served = SERVED) -> Observation:
+    grains = tuple(
+        Interval(SINCE + timedelta(minutes=first + n), 60.0, {"blue": SERVED, "green": canary})
+        for n in range(count)
+    )
+    until = SINCE + timedelta(minutes=first + count)
+    return Observation("request log", SINCE, until, watermark=until, total={}, intervals=grains)
+
+
+def test_a_minute_that_reads_otherwise_later_is_recorded_once_and_not_judged_again(bench: Bench):
+    """Late rows change no verdict, and an auditor sees that they came."""
+    bench.judge(minutes(3), weight=50.0, bake_over=False)
+    before = bench.state
+    grown = minutes(3, canary=replace(SERVED, requests=3100, failures=90))
+    for _ in range(2):
+        bench.judge(grown, weight=50.0, bake_over=False)
+    assert bench.state == before
+    (changed,) = journal(bench.run.folder, "revised")
+    assert len(changed) == 3
+    assert changed[0]["judged"]["canary"]["requests"] == 3000
+    assert changed[0]["now"]["canary"]["requests"] == 3100
+
+
+def test_thresholds_asked_for_later_are_no_revision(bench: Bench):
+    """The same requests counted at more latencies are the same requests."""
+    bench.judge(minutes(3), weight=50.0, bake_over=False)
+    counted = replace(SERVED, above=((10.0, 1500), (1000.0, 0)))
+    bench.judge(minutes(3, canary=counted), weight=50.0, bake_over=False)
+    assert not journal(bench.run.folder, "revised")
+
+
+def test_a_later_stage_that_saw_nothing_holds_whatever_was_proved_before(bench: Bench):
+    """The first stage proves the canary; the second has no requests: its end is a hold."""
+    first = bench.judge(minutes(10), weight=50.0, bake_over=True)
+    assert first.outcome == "promote", first.sentence
+    bench.begin_stage()
+    verdict = bench.judge(minutes(0, first=10), weight=50.0, bake_over=True)
+    assert verdict.outcome == "hold"
+    assert "nothing that the canary served at this stage was seen" in verdict.sentence
+
+
+def test_own_probes_are_taken_out_of_minutes_that_count_everybody(bench: Bench):
+    """Requests and failures of a probe leave its own minute and its own deployment, and none below zero."""
+    (grain,) = minutes(1, canary=Served(2, 1)).intervals
+    failed = ProbeResult(SINCE + timedelta(seconds=5), 424, 3.0, "green", "opslib-1", "status 424")
+    fine = replace(failed, status=200, problem="", sent_at=SINCE + timedelta(seconds=61))
+    seen = without_probes(grain, [failed, fine])
+    assert (seen.served["green"].requests, seen.served["green"].failures) == (1, 0)
+    assert seen.served["blue"] == SERVED
+    assert without_probes(grain, [failed] * 5).served["green"] == Served(0, 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"request_id": "a", "outcome": "bad", "bad": 1}',
+        '{"request_id": "a\\" or 1==1", "outcome": "bad", "bad": true}',
+        '{"outcome": "bad", "bad": true}',
+        '{"request_id": "a", "measure": "value", "value": "5"}',
+        '{"request_id": "a", "measure": "value", "value": true}',
+        "[]",
+        "nonsense",
+    ],
+)
+def test_what_is_no_outcome_is_refused(line: str):
+    """A line that would be counted wrongly, or could end a query's string, is told and left out."""
+    with pytest.raises(DefinitionError, match=r"expected|Expecting"):
+        read_result(line)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"outcomes": "o.jsonl"},
+        {"bad_outcomes": ["chargeback"]},
+        {"outcomes": "o.jsonl", "bad_outcomes": ["value"], "measures": {"value": 0.1}},
+        {"outcomes": "o.jsonl", "bad_outcomes": ["p95 limit"]},
+    ],
+)
+def test_outcomes_and_their_names_belong_together(given: dict[str, object]):
+    """A misspelt half of the wish must not run as no wish."""
+    with pytest.raises(ParameterError, match="outcome"):
+        CanaryParameters.check({"endpoint": "fraud", "canary": "green", **given})
