@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from math import isnan
 from typing import TYPE_CHECKING
 
 from opslib.change.rollout import Rollout
@@ -44,23 +45,23 @@ def plot(rollout: Rollout) -> Picture:
     stages = [stage.observation.intervals for stage in rollout.stages]
     rows: Sequence[tuple[Axes, str, Callable[[Interval, Served], float | None]]] = (
         (axes[1], "requests per second", lambda i, s: s.requests / i.length_s if i.length_s else None),
-        (axes[2], "failures [%]", lambda _, s: 100 * s.failures / s.requests if s.requests else None),
         (axes[3], "p95 [ms]", lambda _, s: s.p95_ms),
     )
     _draw_evidence(axes[0], rollout)
+    _draw_failures(axes[2], rollout)
     for axis, label, value in rows:
         for number, name in enumerate((rollout.stable, rollout.canary)):
             for intervals in stages:
                 _draw(axis, intervals, name, number, value)
         axis.set_ylabel(label)
-        axis.set_ylim(bottom=0)
+    for axis in axes[1:]:
+        axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
     for axis in axes:
         axis.grid(alpha=0.3)
         _mark_stages(axis, rollout)
     lines = {str(line.get_label()): line for line in axes[1].get_lines() if len(line.get_xdata()) > 0}
     named = {label: line for label, line in lines.items() if not label.startswith("_")}
     axes[1].legend(named.values(), named.keys(), loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    axes[2].set_ylim(top=max(1.0, axes[2].get_ylim()[1]))
     axes[0].set_title(f"Canary {rollout.canary} against {rollout.stable}: {rollout.outcome}")
     axes[3].set_xlabel("time [UTC]")
     axes[3].tick_params(axis="x", rotation=30)
@@ -69,22 +70,52 @@ def plot(rollout: Rollout) -> Picture:
 
 def _draw_evidence(axis: "Axes", rollout: Rollout) -> None:
     """How many times likelier harm is than none, on a log axis, and where it rolls back."""
-    columns = series(rollout.lines)
-    times = [datetime.fromtimestamp(line.start_s + line.length_s, UTC) for line in rollout.lines]
     axis.set_yscale("log")
     axis.set_ylabel("evidence of harm")
+    if not rollout.lines:
+        return
+    columns, times = series(rollout.lines), _times(rollout)
+    binding = rollout.stages[-1].verdict.binding if rollout.stages else ""
     for number, (name, metric) in enumerate(columns.metrics.items()):
-        axis.plot(times, metric["evidence"], linewidth=0.8, color=GREYS[number % len(GREYS)], label=name)  # type: ignore[arg-type]
-    axis.plot(times, columns.evidence, color="black", linewidth=1.8, label="all, weighted")  # type: ignore[arg-type]
-    if rollout.lines:
-        axis.axhline(
-            columns.threshold, color=COLOURS[1], linestyle="--", label=f"rolls back: {columns.threshold:.0f}"
+        decided = name == binding
+        axis.plot(
+            times[1:],  # type: ignore[arg-type]
+            metric["evidence"],
+            marker=".",
+            linewidth=1.8 if decided else 0.8,
+            color=SHADES[number % len(SHADES)],
+            label=f"{name}: decides" if decided else name,
         )
-        axis.set_ylim(top=max(axis.get_ylim()[1], 3 * columns.threshold))
-        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    axis.plot(times[1:], columns.evidence, color="black", marker=".", linewidth=1.8, label="all, weighted")  # type: ignore[arg-type]
+    axis.axhline(columns.threshold, color=COLOURS[1], linestyle="--", label=f"rolls back: {columns.threshold:.0f}")
+    axis.set_ylim(top=max(axis.get_ylim()[1], 3 * columns.threshold))
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
 
 
-GREYS = ("#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#999999")
+def _draw_failures(axis: "Axes", rollout: Rollout) -> None:
+    """Share of failed requests so far, of both versions, each within bounds that hold at all times at once."""
+    axis.set_ylabel("failures so far [%]")
+    failures = series(rollout.lines).metrics.get("failures")
+    if failures is None:
+        return
+    for number, arm in enumerate(("stable", "canary")):
+        low, share, high = (
+            [100 * value for value in (failures[f"{arm}_{which}"][0], *failures[f"{arm}_{which}"])]
+            for which in ("low", "share", "high")
+        )
+        axis.fill_between(_times(rollout), low, high, color=COLOURS[number], alpha=0.15, linewidth=0)  # type: ignore[arg-type]
+        axis.plot(_times(rollout), share, color=COLOURS[number], linestyle=STYLES[number][1])  # type: ignore[arg-type]
+    highest = max((100 * share for share in failures["canary_share"] if not isnan(share)), default=0.0)
+    axis.set_ylim(top=max(1.0, 3 * highest))
+
+
+def _times(rollout: Rollout) -> list[datetime]:
+    """When the first judged interval began, and when each of them ended."""
+    starts = [line.start_s for line in rollout.lines[:1]]
+    return [datetime.fromtimestamp(at, UTC) for at in starts + [x.start_s + x.length_s for x in rollout.lines]]
+
+
+SHADES = ("#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#999999")
 """One for each metric. Source: as above."""
 
 
