@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     evidence.register(words)
     _add_sweep(words)
     _add_judge(words)
+    _add_answer(words)
     _add_demo(words)
     from opslib.sandbox import commands as sandbox  # noqa: PLC0415 - only here is the sandbox imported
 
@@ -86,6 +87,20 @@ def _add_judge(words: Any) -> None:
     word.set_defaults(run=_judge)
 
 
+def _add_answer(words: Any) -> None:
+    word = words.add_parser("answer", help="answer a canary that holds and asks (on_hold=ask)")
+    word.add_argument("name", metavar="RUN", help="a run's id, a part of it, or its folder")
+    word.add_argument(
+        "choice",
+        choices=["promote", "rollback", "extend"],
+        help="promote: go on although undecided; rollback: give the traffic back; extend: watch for another bake",
+    )
+    word.add_argument("--reason", default="", help="why; it stands in the evidence")
+    word.add_argument("--who", default="", help="who answers (default: the user of this machine)")
+    word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
+    word.set_defaults(run=_answer)
+
+
 def _add_demo(words: Any) -> None:
     word = words.add_parser("demo", help="a whole release on the sandbox, under live traffic")
     word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
@@ -125,6 +140,16 @@ def _judge(arguments: argparse.Namespace) -> int:
     different = sum(not look.same for look in looks)
     print(f"{len(looks)} looks judged again from the record alone: {different} differ")
     return 1 if different else 0
+
+
+def _answer(arguments: argparse.Namespace) -> int:
+    from opslib.change.answer import give_answer  # noqa: PLC0415
+    from opslib.evidence.archive import find_run  # noqa: PLC0415
+
+    folder = find_run(_archive(arguments), arguments.name)
+    given = give_answer(folder, arguments.choice, arguments.reason, arguments.who)
+    print(f"{folder.name}: {given.choice}, by {given.who}; it is heard at the next look, within seconds")
+    return 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:

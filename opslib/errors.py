@@ -18,6 +18,7 @@ Our error tree::
     |   +-- ProbeFailed      a deployment was asked directly and did not answer as it must
     +-- ObserveError         what was served cannot be read
     +-- JudgeError           criteria, counts or a state that cannot be judged
+    +-- AnswerError          a run does not take a person's answer
     +-- RecordError          the evidence of a run cannot be written or read
     +-- OutcomeError         the run reached its end and its outcome is not the good one
 
@@ -131,6 +132,12 @@ class ObserveError(OpsError):
 
 class JudgeError(OpsError):
     """Criteria, counts or a state of the judge cannot be judged."""
+
+
+class AnswerError(OpsError):
+    """A run does not take a person's answer: it does not ask, is over, was answered, or no reason is given."""
+
+    refused = True
 
 
 class RecordError(OpsError):

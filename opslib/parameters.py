@@ -131,6 +131,12 @@ class CanaryParameters(WatchedParameters):
     max_bake_s: Seconds = Field(
         default=1800.0, description="an undecided stage is watched up to this long [seconds]"
     )
+    on_hold: Literal["rollback", "extend", "smaller step", "ask"] = Field(
+        default="rollback", description="what follows a stage that is undecided at max_bake_s"
+    )
+    answer_s: Seconds = Field(
+        default=3600.0, gt=0, description='longest wait for a person\'s answer, with on_hold="ask" [seconds]'
+    )
     alpha: float = Field(
         default=0.05, gt=0, lt=0.5, description="chance of ever rolling back a good one [fraction]"
     )

@@ -1,8 +1,10 @@
 """The canary runbook: live traffic in stages, watched and judged; promoted, held, or rolled back.
 
-A hold gives the traffic back too: when the run ends nobody watches, and a canary that nobody watches takes none.
+What is undecided in the end gives the traffic back too: when the run ends nobody watches, and a canary that nobody
+watches takes none. What may be done before, `on_hold` says.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,16 +16,17 @@ from opslib.azure.monitor import Source, find_source
 from opslib.azure.scoring import read_probes, scoring_client
 from opslib.change import plan as planning
 from opslib.change import preflight
+from opslib.change.holding import StageWatch
 from opslib.change.judging import Bench
 from opslib.change.leasehold import Leasehold
 from opslib.change.observe import look, pause_s
 from opslib.change.outlook import forecast
 from opslib.change.probing import Probing, probing
-from opslib.change.rollout import Rollout, Stage
+from opslib.change.rollout import Rollout, Stage, Turn
 from opslib.change.run import Run
 from opslib.errors import ObserveError
 from opslib.judge import Plan as BakePlan
-from opslib.judge import after_hold, rehearse
+from opslib.judge import rehearse
 from opslib.model import Endpoint, Finding, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.parameters import CanaryParameters
 
@@ -75,21 +78,15 @@ def walk(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     bench = Bench.open(run, plan.before, source, canary)
     if run.parameters.rehearse:
         return _rehearse(run, bench)
-    stages: list[Stage] = []
     leasehold = Leasehold(run, plan)
     try:
         with _probing(run, plan.before, bench) as probes:
-            for step in plan.steps:
-                assert isinstance(step, SetTraffic)
-                leasehold.move(step)
-                stages.append(_bake(run, leasehold, step, bench, probes))
-                if stages[-1].verdict.outcome != "promote":
-                    break
+            stages = tuple(_climb(run, plan, leasehold, bench, probes))
     except BaseException:
         leasehold.give_back()
         raise
-    outcome = _OUTCOMES[stages[-1].verdict.outcome]
-    rollout = Rollout(outcome, _reason(stages[-1], canary), stable, canary, tuple(stages), bench.lines)
+    outcome = _OUTCOMES[stages[-1].turn]
+    rollout = Rollout(outcome, _reason(stages, canary), stable, canary, stages, bench.lines)
     if outcome is Outcome.SUCCEEDED:
         run.journal.write("rollout", replace(rollout, lines=()))
         leasehold.give_up()
@@ -99,7 +96,11 @@ def walk(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     return rollout
 
 
-_OUTCOMES = {"promote": Outcome.SUCCEEDED, "hold": Outcome.HELD, "rollback": Outcome.ROLLED_BACK}
+_OUTCOMES: Mapping[Turn, Outcome] = {
+    "promote": Outcome.SUCCEEDED,
+    "hold": Outcome.HELD,
+    "rollback": Outcome.ROLLED_BACK,
+}
 
 
 def _source(run: Run[CanaryParameters], endpoint: Endpoint) -> Source:
@@ -108,30 +109,45 @@ def _source(run: Run[CanaryParameters], endpoint: Endpoint) -> Source:
     return find_source(run.workspace, endpoint, run.parameters.source, grain_s)
 
 
+def _climb(
+    run: Run[CanaryParameters], plan: Plan, leasehold: Leasehold, bench: Bench, probes: Probing
+) -> Iterator[Stage]:
+    """Go from stage to stage until one does not lead on; each planned one may lead on by one smaller step."""
+    steps = [step for step in plan.steps if isinstance(step, SetTraffic)]
+    while steps:
+        step = steps.pop(0)
+        leasehold.move(step)
+        planned = step.after[bench.canary] in run.parameters.stages
+        smaller = planning.insert_half_step(plan.before.traffic, bench.canary, step, steps) if planned else ()
+        stage = _bake(run, leasehold, step, bench, probes, room=bool(smaller))
+        yield stage
+        if stage.turn == "smaller step":
+            run.journal.write("smaller step", {"why": stage.why, "steps": smaller})
+            steps = list(smaller)
+        elif stage.turn != "promote":
+            return
+
+
 def _bake(
-    run: Run[CanaryParameters], leasehold: Leasehold, step: SetTraffic, bench: Bench, probes: Probing
+    run: Run[CanaryParameters], leasehold: Leasehold, step: SetTraffic, bench: Bench, probes: Probing, *, room: bool
 ) -> Stage:
-    """Watch one stage until it is decided; a hold that more traffic can decide extends it, up to `max_bake_s`."""
+    """Watch one stage until it is decided: by the judge, by policy, or by a person; see `StageWatch`."""
     p, ours, theirs = run.parameters, step.after.get(bench.canary, 0), step.after.get(bench.stable, 0)
     weight = 100.0 * ours / (ours + theirs)  # of what the two of them serve; others may serve too
     run.read_endpoint()
-    started_at, bake_s = datetime.now(UTC), step.bake_s
+    watch = StageWatch(run, bench, step, room=room)
     bench.begin_stage()
-    run.say(f"baking {planning.describe_traffic(step.after)} for {bake_s:g} s, watched by {bench.source.name}")
+    run.say(f"baking {planning.describe_traffic(step.after)} for {step.bake_s:g} s, watched by {bench.source.name}")
     while True:
         leasehold.stay(step)
-        end = started_at + timedelta(seconds=bake_s)
-        seen = look(bench.source, started_at, end, p.late_data_s, bench.lag_s, bench.thresholds_ms())
+        seen = look(bench.source, watch.started_at, watch.end, p.late_data_s, bench.lag_s, bench.thresholds_ms())
         if seen.silence:
             run.say(f"the {bench.source.name} is silent: {seen.silence}")
         verdict = bench.judge(seen.observation, weight=weight, bake_over=seen.over, rounds=probes.take())
         run.say(verdict.sentence)
-        if verdict.outcome == "hold" and bake_s < p.max_bake_s and not seen.waited_out:
-            action, why = after_hold(verdict, "rollback", baked_s=bake_s, max_bake_s=p.max_bake_s)
-            bake_s = min(bake_s + step.bake_s, p.max_bake_s) if action == "extend" else p.max_bake_s
-            run.say(f"watched for {bake_s:g} s in all: {why}")
-        elif verdict.outcome != "continue":
-            return Stage(step.after, started_at, bake_s, seen.observation, verdict)
+        stage = watch.decide(verdict, seen)
+        if stage is not None:
+            return stage
         sleep(pause_s(bench.source, step.bake_s))
 
 
@@ -203,7 +219,19 @@ def _ask(run: Run[CanaryParameters], before: Endpoint) -> tuple[ProbeResult, ...
         return run.note("probes", tuple(client.send_all(probes, len(probes), run.parameters.canary)))
 
 
-def _reason(stage: Stage, canary: str) -> str:
-    if stage.verdict.outcome == "promote":
-        return f"{canary} takes all traffic. {stage.verdict.sentence}"
-    return f"at {stage.traffic.get(canary)} % of traffic: {stage.verdict.sentence}"
+def _reason(stages: Sequence[Stage], canary: str) -> str:
+    """Say how it ended, and who decided what the judge did not."""
+    *earlier, last = stages
+    told = [_tell(stage, canary) for stage in earlier if stage.answer is not None]
+    if last.turn != "promote":
+        told = [_tell(last, canary), *told]
+    elif last.answer is not None:
+        told = [f"{canary} takes all traffic.", *told, _tell(last, canary)]
+    else:
+        told = [f"{canary} takes all traffic.", *told, last.verdict.sentence]
+    return " ".join([told[0], *(sentence[0].upper() + sentence[1:] for sentence in told[1:])])
+
+
+def _tell(stage: Stage, canary: str) -> str:
+    said = f"{stage.why.rstrip('.')}. {stage.verdict.sentence}" if stage.why else stage.verdict.sentence
+    return f"at {stage.traffic[canary]} % of traffic: {said}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from opslib.judge import PUBLISHED, Answers, Criteria, Failures, Latency, Mean, Outcome, Slo, Together
+from opslib.judge import EXTRA_LOOKS, PUBLISHED, Answers, Criteria, Failures, Latency, Mean, Outcome, Slo, Together
 from opslib.model import Deployment
 from opslib.parameters import CanaryParameters
 
@@ -40,7 +40,7 @@ def criteria_of(p: CanaryParameters, source: str) -> Criteria:
         ),
         alpha=p.alpha,
         least_requests=p.min_requests,
-        looks=1 + max(0, math.ceil((p.max_bake_s - p.bake_s) / p.bake_s)),
+        looks=1 + max(0, math.ceil((p.max_bake_s - p.bake_s) / p.bake_s)) + EXTRA_LOOKS[p.on_hold],
         warm_up_s=p.warm_up_s,
     )
 

@@ -9,7 +9,7 @@ from opslib.change.plan import describe_traffic
 from opslib.change.run import Run
 from opslib.change.undo import Undo, describe_arrival, find_probes, give_back, persist, same, verify_arrival
 from opslib.errors import ApplyError, AzureError, Drift, OperationTimeout
-from opslib.model import Endpoint, Plan, SetTraffic
+from opslib.model import Endpoint, Plan, SetTraffic, Traffic
 from opslib.parameters import CanaryParameters
 
 
@@ -20,6 +20,7 @@ class Leasehold:
         self._run = run
         self._plan = plan
         self._deadline = datetime.now(UTC)
+        self._made: list[Traffic] = []
 
     def move(self, step: SetTraffic) -> None:
         """Move traffic, and take or renew the lease in the same request.
@@ -31,6 +32,7 @@ class Leasehold:
         """
         run = self._run
         run.journal.write("applying", step)
+        self._made.append(step.after)
         lease = self._lease(step)
         run.note("applied", apply(step, run.workspace, run.parameters.operation_timeout_s, run.say, take(lease)))
         self._deadline = lease.deadline
@@ -75,8 +77,7 @@ class Leasehold:
     def give_back(self) -> None:
         """Undo: return the traffic that was there before, from wherever the walk has got to, and see it arrive."""
         run, plan = self._run, self._plan
-        made = tuple(step.after for step in plan.steps if isinstance(step, SetTraffic))
-        undo = Undo(plan.endpoint, run.record.run_id, plan.before.traffic, made)
+        undo = Undo(plan.endpoint, run.record.run_id, plan.before.traffic, tuple(self._made))
         run.journal.try_write("undoing", undo)
         receipt = give_back(run.workspace, undo, lambda text: print(text, flush=True))
         run.journal.write("undone", receipt)

@@ -1,6 +1,7 @@
 """Plans: before, after, the steps between and the undo, made before anything is applied. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from opslib.errors import PlanError
 from opslib.model import (
@@ -69,6 +70,45 @@ def plan_stages(before: Endpoint, canary: str, stages: Sequence[int], bake_s: fl
         current = after
     undo = SetTraffic(before.name, current, dict(before.traffic))
     return Plan(before.name, before, tuple(steps), (undo,), (_traffic_change(before.traffic, current),))
+
+
+def insert_half_step(
+    before: Traffic, canary: str, here: SetTraffic, rest: Sequence[SetTraffic]
+) -> tuple[SetTraffic, ...]:
+    """Go from one stage to the next by way of another, half-way between them.
+
+    Parameters
+    ----------
+    before
+        Traffic without the canary; sums to 100 [percent].
+    canary
+        Deployment on trial.
+    here, rest
+        The stage that was reached, and those that are still planned.
+
+    Returns
+    -------
+    tuple
+        What is planned now; empty where there is no next stage, or no whole percent between the two.
+
+    Examples
+    --------
+    >>> here = SetTraffic("fraud", {"blue": 100}, {"blue": 90, "green": 10}, 600.0)
+    >>> there = SetTraffic("fraud", here.after, {"blue": 50, "green": 50}, 600.0)
+    >>> [step.after for step in insert_half_step({"blue": 100}, "green", here, [there])]
+    [{'blue': 70, 'green': 30}, {'blue': 50, 'green': 50}]
+    """
+    if not rest:
+        return ()
+    weight = (here.after[canary] + rest[0].after[canary]) // 2
+    if weight == here.after[canary]:
+        return ()
+    after = share_traffic(before, canary, weight)
+    return (
+        SetTraffic(here.endpoint, here.after, after, here.bake_s),
+        replace(rest[0], before=after),
+        *rest[1:],
+    )
 
 
 def plan_return(before: Endpoint, to: str, requests: int) -> Plan:

@@ -49,6 +49,14 @@ def decisions(event: Event) -> Iterator[dict[str, Any]]:
         case "preflight":
             worst = "blocked" if any(f["level"] == "blocker" for f in data) else "clear"
             yield when | {"decision": worst, "findings": data}
+        case "asked":
+            yield when | {"decision": "ask", "reason": data["why"], "question": data}
+        case "answered":
+            yield when | {"decision": data["choice"], "reason": f"{data['who']}: {data['reason']}", "answer": data}
+        case "unanswered":
+            yield when | {"decision": "unanswered", "reason": data["why"]}
+        case "smaller step":
+            yield when | {"decision": "smaller step", "reason": data["why"], "steps": data["steps"]}
         case "finished":
             yield when | {"decision": data["outcome"], "reason": data["reason"]}
         case "raised":
@@ -72,6 +80,13 @@ def gates(event: Event) -> Iterator[dict[str, Any]]:
                 "result": stage["verdict"]["outcome"],
                 "evidence": stage["verdict"]["sentence"],
             }
+            if stage.get("answer"):
+                yield {
+                    "gate": "a person's answer",
+                    "stage": stage["traffic"],
+                    "result": stage["answer"]["choice"],
+                    "evidence": stage["why"],
+                }
 
 
 def correlation_ids(events: Sequence[Event]) -> Iterator[str]:

@@ -16,7 +16,7 @@
 from opslib.judge.criteria import Criteria, describe
 from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
 from opslib.judge.explain import Series, series
-from opslib.judge.holding import after_hold
+from opslib.judge.holding import EXTRA_LOOKS, Bake, after_hold
 from opslib.judge.interval import Arm, Interval, from_record, to_record
 from opslib.judge.metrics import PUBLISHED, Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
 from opslib.judge.outcomes import mature
@@ -29,10 +29,12 @@ from opslib.judge.verdict import PRECEDENCE, Line, MetricLine, Proof, Verdict
 from opslib.judge.watermark import Revision, ready, revisions
 
 __all__ = [
+    "EXTRA_LOOKS",
     "PRECEDENCE",
     "PUBLISHED",
     "Answers",
     "Arm",
+    "Bake",
     "Criteria",
     "Failures",
     "Forecast",

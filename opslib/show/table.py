@@ -9,7 +9,7 @@ from typing import Any
 from opslib.change.deploy import Deployed
 from opslib.change.plan import az_command, describe_step, describe_traffic
 from opslib.change.rollback import RolledBack
-from opslib.change.rollout import Rollout
+from opslib.change.rollout import Rollout, Stage
 from opslib.change.run import Run
 from opslib.change.scale import Scaled
 from opslib.evidence.record import Record
@@ -131,10 +131,15 @@ def _rollout(rollout: Rollout) -> Table:
         total = stage.observation.total
         for name in (rollout.stable, rollout.canary):
             served = total.get(name, Served(0, 0))
-            decision = stage.verdict.outcome if name == rollout.canary else ""
+            decision = _decision(stage) if name == rollout.canary else ""
             rows.append((f"{stage.traffic.get(name, 0)} %", name, *_served(served), decision))
     columns = ("traffic", "deployment", "requests", "failures", "p50", "p95", "p99", "verdict")
     return Table(f"Canary {rollout.canary}: {rollout.outcome}", columns, rows, note=rollout.reason)
+
+
+def _decision(stage: Stage) -> str:
+    """What was decided of a stage, and by whom if not by the judge."""
+    return f"{stage.turn} by {stage.answer.who}" if stage.answer else stage.turn
 
 
 @table.register

@@ -24,7 +24,7 @@ def test_text_is_read_as_what_is_meant():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"bakes": 1}, "bakes: unknown; canary takes alpha, answers_mode, bad_outcomes, bake_s"),
+        ({"bakes": 1}, "bakes: unknown; canary takes alpha, answer_s, answers_mode, bad_outcomes, bake_s"),
         ({"bake_s": "abc"}, "bake_s: input should be a valid number, got 'abc'"),
         ({"bake_s": 0}, "bake_s: input should be greater than 0"),
         ({"min_requests": True}, "min_requests: input should be a valid integer, got True"),

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import deployment, endpoint
 
-from opslib.change.plan import az_command, canary_of, plan_instances, plan_return, plan_stages, share_traffic
+from opslib.change.plan import (
+    az_command,
+    canary_of,
+    insert_half_step,
+    plan_instances,
+    plan_return,
+    plan_stages,
+    share_traffic,
+)
 from opslib.errors import PlanError
 from opslib.model import DeleteDeployment, Scope, SetTraffic
 
@@ -80,3 +88,26 @@ def test_scale_knows_its_way_back():
     """The undo is the number of instances before."""
     plan = plan_instances(endpoint({"blue": 100}, deployment("blue", instances=3)), "blue", 5)
     assert (plan.steps[0].after, plan.undo[0].after) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "here", "there", "after"),
+    [
+        ({"blue": 100}, 10, 50, {"blue": 70, "green": 30}),
+        ({"blue": 100}, 50, 100, {"blue": 25, "green": 75}),
+        ({"blue": 100}, 97, 100, {"blue": 2, "green": 98}),
+        ({"blue": 60, "grey": 40}, 10, 30, {"blue": 48, "grey": 32, "green": 20}),
+        ({"blue": 100}, 99, 100, None),
+        ({"blue": 100}, 100, None, None),
+    ],
+)
+def test_a_half_step_goes_to_the_next_stage_by_way_of_another(before, here, there, after):
+    """Each step starts where the one before it ends; without a whole percent between there is no half step."""
+    weights = [here] if there is None else [here, there]
+    first, *rest = plan_stages(
+        endpoint(before, deployment("blue"), deployment("green")), "green", weights, 60.0
+    ).steps
+    steps = insert_half_step(before, "green", first, rest)
+    assert [step.after for step in steps] == ([] if after is None else [after, rest[0].after])
+    assert [step.before for step in steps] == ([] if after is None else [first.after, after])
+    assert all(step.bake_s == 60.0 for step in steps)

@@ -1,4 +1,4 @@
-"""What surrounds the decision: published figures, percentiles, split, planner, rehearsal, probes, holds."""
+"""What surrounds the decision: published figures, percentiles, split, planner, rehearsal, probes."""
 
 import math
 from dataclasses import replace
@@ -25,7 +25,6 @@ from opslib.judge import (
     traffic_stop,
 )
 from opslib.judge.bounds import rate_bounds
-from opslib.judge.holding import after_hold
 from opslib.judge.latency import log_tilts
 from opslib.judge.means import half_width, tuned_rho
 from opslib.judge.metrics import Slo
@@ -366,18 +365,6 @@ def test_revision_of_a_judged_minute_is_reported():
     now = [minute(0), minute(1, canary=(61, 1)), minute(3)]
     found = revisions(judged, now)
     assert [(each.start_s, each.now is None) for each in found] == [(60.0, False), (120.0, True)]
-
-
-def test_hold_policy_never_promotes():
-    """After a hold the bake is extended while it may be, then policy decides; it cannot promote."""
-    _, verdict = judge(start(), [minute(i, canary=(60, i % 2)) for i in range(5)], ONLY_FAILURES, bake_over=True)
-    assert verdict.outcome == "hold"
-    assert after_hold(verdict, "ask", baked_s=360.0, max_bake_s=3600.0)[0] == "extend"
-    assert after_hold(verdict, "rollback", baked_s=3600.0, max_bake_s=3600.0)[0] == "rollback"
-    with pytest.raises(JudgeError, match="policy"):
-        after_hold(verdict, "promote", baked_s=0.0, max_bake_s=1.0)
-    with pytest.raises(JudgeError, match="verdict of hold"):
-        after_hold(replace(verdict, outcome="promote"), "ask", baked_s=0.0, max_bake_s=1.0)
 
 
 def test_rate_bounds_cover_at_all_times():

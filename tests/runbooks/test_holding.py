@@ -1,0 +1,229 @@
+"""A canary that is undecided when its bake is over: extended, moved by a smaller step, asked about, given back."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from awaiting import wait_until
+from runbook_world import QUICK_CANARY, World, journal
+
+from opslib.change.answer import give_answer
+from opslib.change.lease import read_lease
+from opslib.change.rejudge import judge_again
+from opslib.cli import main
+from opslib.errors import AnswerError
+from opslib.evidence.custody import is_held
+from opslib.evidence.record import read_record
+from opslib.evidence.story import tell
+from opslib.evidence.verify import verify
+from opslib.model import Outcome
+
+SHORT = QUICK_CANARY | {"max_bake_s": 6, "stages": [20, 100], "latency_mode": "observe"}
+UNPROVABLE = SHORT | {"bake_s": 3, "max_bake_s": 3, "max_failure_rate": 0.002}
+"""Some seconds of traffic cannot show so few failures; preflight does not know that where clients come later."""
+UNSEEN = SHORT | {"bake_s": 1, "max_bake_s": 1, "late_data_s": 1, "on_hold": "ask", "answer_s": 60}
+"""Without clients nothing is seen of the canary, so that it asks at once."""
+
+
+class Background:
+    """A canary that runs in a thread."""
+
+    def __init__(self, world: World, **given: object) -> None:
+        self.world = world
+        self._results: list[object] = []
+        self._thread = threading.Thread(
+            target=lambda: self._results.append(world.run("canary", canary="green", **given))
+        )
+        self._thread.start()
+
+    @property
+    def folder(self) -> Path:
+        return wait_until(lambda: next((p.parent for p in self.world.runs.glob("2*/*/journal.jsonl")), None))
+
+    def await_traffic(self) -> None:
+        wait_until(lambda: journal(self.folder, "applied"))
+
+    def await_question(self, number: int = 1) -> None:
+        wait_until(lambda: len(journal(self.folder, "asked")) >= number)
+
+    def result(self):
+        self._thread.join(90)
+        return self._results[0]
+
+
+def weights(folder):
+    """The canary's weight at each traffic step that was applied."""
+    return [step["after"].get("green", 0) for step in journal(folder, "applying")]
+
+
+def decisions(folder):
+    return [json.loads(line)["decision"] for line in (folder / "decisions.jsonl").read_text().splitlines()]
+
+
+def assert_judged_again(folder):
+    looks = list(judge_again(folder))
+    assert looks
+    assert all(look.same for look in looks)
+
+
+def test_extend_goes_on_for_as_long_again_once(make_world):
+    """Then it is held, and the traffic is back."""
+    world = make_world(green={})
+    run = Background(world, **UNPROVABLE, on_hold="extend")
+    run.await_traffic()
+    with world.clients():
+        folder, record = run.result()
+    assert record.outcome is Outcome.HELD, record.reason
+    said = [text for text in journal(folder, "progress") if "for as long again, once" in text]
+    assert len(said) == 1
+    assert said[0].startswith("watched for 6 s in all")
+    (rollout,) = journal(folder, "rollout")
+    assert rollout["stages"][0]["bake_s"] == 6
+    assert world.read().traffic == {"blue": 100}
+    assert_judged_again(folder)
+
+
+def test_a_smaller_step_brings_the_traffic_that_decides(make_world):
+    """What 20 % cannot prove in time 60 % does: then it goes on as planned, with the evidence of before."""
+    world = make_world(green={})
+    run = Background(world, **(SHORT | {"max_failure_rate": 0.03, "on_hold": "smaller step"}))
+    run.await_traffic()
+    with world.clients():
+        folder, record = run.result()
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    assert weights(folder) == [20, 60, 100]
+    assert world.read().traffic == {"green": 100}
+    assert "smaller step" in decisions(folder)
+    assert_judged_again(folder)
+
+
+def test_a_smaller_step_that_holds_again_gives_the_traffic_back(make_world):
+    """There is one for each planned stage; the undo knows the state that was not planned."""
+    world = make_world(green={})
+    run = Background(world, **(UNPROVABLE | {"bake_s": 6, "max_bake_s": 6}), on_hold="smaller step")
+    run.await_traffic()
+    with world.clients():
+        folder, record = run.result()
+    assert record.outcome is Outcome.HELD, record.reason
+    assert record.reason.startswith("at 60 % of traffic: Hold")
+    assert weights(folder) == [20, 60]
+    (receipt,) = journal(folder, "undone")
+    assert receipt["changed"]
+    assert world.read().traffic == {"blue": 100}
+
+
+def test_a_person_promotes_what_the_judge_left_undecided(make_world, capsys):
+    """From another terminal, with a reason; the record says who, and the decision log what the judge said."""
+    world = make_world(green={})
+    run = Background(world, **(UNPROVABLE | {"on_hold": "ask", "stages": [50, 100]}))
+    run.await_traffic()
+    with world.clients():
+        for number in (1, 2):
+            run.await_question(number)
+            words = ["answer", run.folder.name, "promote", "--reason", "checked by hand", "--who", "ada"]
+            assert main([*words, "--runs", str(world.runs)]) == 0
+            assert main([*words, "--runs", str(world.runs)]) == 2
+        folder, record = run.result()
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    assert record.reason.startswith(
+        "green takes all traffic. At 50 % of traffic: promoted by ada although undecided"
+    )
+    assert record.reason.count("promoted by ada although undecided: checked by hand. Hold: ") == 2
+    assert world.read().traffic == {"green": 100}
+    asking = next(text for text in journal(folder, "progress") if text.startswith("undecided"))
+    assert f'opslib answer {folder} promote --reason "..."' in asking
+    assert [d for d in decisions(folder) if d not in {"continue", "clear"}] == [
+        *(["hold", "ask", "promote"] * 2),
+        "succeeded",
+    ]
+    assert {"gate": "a person's answer", "result": "promote"}.items() <= record.gates[-1].items()
+    assert "promoted by ada although undecided" in (folder / "report.html").read_text()
+    assert "ada answers promote: checked by hand" in tell(folder)
+    assert json.loads((folder / "answer.json").read_text())["reason"] == "checked by hand"
+    assert verify(folder, None, None).state.exit_code == 0
+    assert_judged_again(folder)
+    with pytest.raises(AnswerError, match="is over"):
+        give_answer(folder, "rollback", "too late")
+    refused = capsys.readouterr().err
+    assert refused.count("answered already") + refused.count("does not ask anything now") == 2
+
+
+def test_a_person_extends_and_then_rolls_back(make_world):
+    """Each question is answered for itself; what a person gives back counts as rolled back."""
+    world = make_world(green={})
+    run = Background(world, **UNSEEN)
+    run.await_question()
+    give_answer(run.folder, "extend", "clients come soon", who="ada")
+    run.await_question(2)
+    assert world.read().traffic == {"blue": 80, "green": 20}
+    give_answer(run.folder, "rollback", "nobody came", who="bob")
+    _, record = run.result()
+    assert record.outcome is Outcome.ROLLED_BACK, record.reason
+    assert "rolled back by bob although undecided: nobody came" in record.reason
+    assert world.read().traffic == {"blue": 100}
+
+
+def test_nobody_answers_in_time(make_world):
+    """The traffic is given back, as held."""
+    world = make_world(green={})
+    folder, record = world.run("canary", canary="green", **(UNSEEN | {"answer_s": 2}))
+    assert record.outcome is Outcome.HELD, record.reason
+    assert "nobody answered by" in record.reason
+    assert len(journal(folder, "unanswered")) == 1
+    assert world.read().traffic == {"blue": 100}
+
+
+def test_harm_that_is_found_while_a_person_is_asked_rolls_back_at_once(make_world):
+    """Nobody needs to answer for that."""
+    world = make_world(green={"FRAGILE": "1"})
+    run = Background(world, **(UNSEEN | {"stages": [50, 100], "max_failure_rate": 0.03}))
+    run.await_question()
+    with world.clients():
+        folder, record = run.result()
+    assert record.outcome is Outcome.ROLLED_BACK, record.reason
+    assert "fail" in record.reason
+    assert [one["why"] for one in journal(folder, "unanswered")] == ["decided meanwhile: rollback"]
+    assert world.read().traffic == {"blue": 100}
+    assert_judged_again(folder)
+
+
+def test_a_proof_that_comes_in_while_a_person_is_asked_promotes(make_world):
+    """The looks that are planned for it are taken; nobody needs to answer."""
+    world = make_world(green={})
+    run = Background(world, **(UNSEEN | {"stages": [50, 100], "bake_s": 6, "max_bake_s": 6}))
+    run.await_question()
+    with world.clients():
+        folder, record = run.result()
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    assert [one["why"] for one in journal(folder, "unanswered")] == ["decided meanwhile: promote"]
+    assert not journal(folder, "answered")
+    assert_judged_again(folder)
+
+
+def test_a_run_that_is_killed_while_it_asks_leaves_no_canary_behind(make_world):
+    """Its lease was renewed while it asked; runner and kernel die, the guardian gives the traffic back."""
+    world = make_world(green={})
+    command = [sys.executable, "-m", "opslib", "run", "canary", "--runs", str(world.runs)]
+    given = UNSEEN | {"endpoint": world.name, "canary": "green", "lease_s": 6}
+    command += [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
+    run = subprocess.Popen(command, cwd=world.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = wait_until(lambda: next((p.parent for p in world.runs.glob("*/*/journal.jsonl")), None))
+    (question,) = wait_until(lambda: journal(folder, "asked"))
+    asked_at = datetime.fromisoformat(question["asked_at"])
+    wait_until(lambda: datetime.now(UTC) > asked_at + timedelta(seconds=6))
+    assert not read_lease(world.read().tags).expired(datetime.now(UTC))
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    wait_until(lambda: (record := read_record(folder)).outcome is not None and not is_held(folder) and record)
+    assert read_record(folder).outcome is Outcome.ABORTED
+    endpoint = world.read()
+    assert endpoint.traffic == {"blue": 100}
+    assert read_lease(endpoint.tags) is None
+    with pytest.raises(AnswerError, match="is over"):
+        give_answer(folder, "promote", "too late")

@@ -1,0 +1,133 @@
+"""A person's answer: taken once for each question, by a run that asks, with a reason."""
+
+import json
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from evidence_fixture import make_run, open_run
+
+from opslib.change.answer import NAME, Question, give_answer, hear, read_answer
+from opslib.errors import AnswerError, RecordError
+from opslib.evidence.custody import release
+from opslib.evidence.journal import Journal, read_journal
+from opslib.evidence.record import write_record
+from opslib.model import Outcome
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run under way: its folder and its record."""
+    folder, record = open_run(tmp_path / "runs")
+    yield folder, record
+    release(folder)
+
+
+def ask(folder, seconds=0.0):
+    question = Question(
+        f"2026-01-01T00:00:{seconds:06.3f}+00:00", "not proven", datetime.now(UTC) + timedelta(hours=1)
+    )
+    Journal(folder).write("asked", question)
+    return question
+
+
+def test_an_answer_is_taken_and_journaled(run):
+    """It says what, why, who and when; the kernel hears it once."""
+    folder, _ = run
+    question = ask(folder)
+    assert hear(folder, Journal(folder), question, "") is None
+    given = give_answer(folder, "promote", "  checked by hand ", who="ada")
+    assert (given.choice, given.reason, given.who) == ("promote", "checked by hand", "ada")
+    assert given.user
+    assert hear(folder, Journal(folder), question, "") == given == read_answer(folder)
+    last = list(read_journal(folder / "journal.jsonl"))[-1]
+    assert last["event"] == "answered"
+    assert last["data"]["who"] == "ada"
+
+
+def test_a_question_has_one_answer_and_the_next_one_its_own(run):
+    """A second answer is refused, before it was heard and after; the next question takes one again."""
+    folder, _ = run
+    question = ask(folder)
+    give_answer(folder, "extend", "let it bake", who="ada")
+    with pytest.raises(AnswerError, match="answered already: extend, by ada"):
+        give_answer(folder, "promote", "in a hurry")
+    hear(folder, Journal(folder), question, "")
+    with pytest.raises(AnswerError, match="does not ask anything now"):
+        give_answer(folder, "promote", "in a hurry")
+    other = ask(folder, 1.0)
+    assert hear(folder, Journal(folder), other, "") is None
+    give_answer(folder, "rollback", "enough")
+    assert hear(folder, Journal(folder), other, "").choice == "rollback"
+
+
+def test_of_many_who_answer_at_once_one_is_heard(run):
+    """The others are told so."""
+    folder, _ = run
+    ask(folder)
+    taken, refused = [], []
+
+    def answer(who):
+        try:
+            taken.append(give_answer(folder, "promote", "mine", who=who))
+        except AnswerError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=answer, args=(f"p{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(taken), len(refused)) == (1, 7)
+    assert read_answer(folder) == taken[0]
+
+
+def test_an_answer_without_reason_is_refused(run):
+    """It stands in the evidence."""
+    folder, _ = run
+    ask(folder)
+    with pytest.raises(AnswerError, match="needs a reason"):
+        give_answer(folder, "promote", " ")
+    assert not (folder / NAME).exists()
+
+
+def test_a_run_that_does_not_ask_takes_no_answer(run):
+    """Neither one that never asked, nor one whose question was ended, nor one that gives its traffic back."""
+    folder, _ = run
+    with pytest.raises(AnswerError, match="does not ask anything now"):
+        give_answer(folder, "promote", "why not")
+    hear(folder, Journal(folder), ask(folder), "nobody answered within 1 s")
+    with pytest.raises(AnswerError, match="does not ask anything now"):
+        give_answer(folder, "promote", "too late")
+    ask(folder, 1.0)
+    Journal(folder).write("undoing", {})
+    with pytest.raises(AnswerError, match="does not ask anything now"):
+        give_answer(folder, "promote", "too late")
+
+
+def test_a_run_that_is_over_takes_no_answer(run, tmp_path):
+    """Ended, sealed, or left by a process that died while it asked."""
+    folder, record = run
+    ask(folder)
+    write_record(folder, record.ended(Outcome.HELD, "not decided"))
+    with pytest.raises(AnswerError, match=r"is over \(held: not decided\)"):
+        give_answer(folder, "promote", "too late")
+    with pytest.raises(AnswerError, match="is over"):
+        give_answer(make_run(tmp_path / "others"), "promote", "too late")
+    write_record(folder, replace(record))
+    release(folder)
+    with pytest.raises(AnswerError, match="its process died"):
+        give_answer(folder, "promote", "too late")
+
+
+def test_a_file_that_is_no_answer_is_refused(run):
+    """Somebody who wrote it by hand is told what is wrong."""
+    folder, _ = run
+    (folder / NAME).write_text(json.dumps({"choice": "promote"}))
+    with pytest.raises(RecordError, match="is no answer"):
+        read_answer(folder)
+    fields = {"question": "", "choice": "ship it", "reason": "r", "who": "w", "user": "u", "at": ""}
+    (folder / NAME).write_text(json.dumps(fields))
+    with pytest.raises(RecordError, match="expected one of promote, rollback, extend, got 'ship it'"):
+        read_answer(folder)
