@@ -6,22 +6,15 @@ Microsoft.Insights autoscaleSettings 2022-10-01.
 """
 
 import math
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from .arm_errors import ArmError
-from .clock import parse_duration_s
+from .autoscale_schedule import When, choose, read_when
+from .criteria import OPERATORS, Dimension, read_dimensions, read_seconds, read_threshold, read_word
 
-_OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    "Equals": operator.eq,
-    "NotEquals": operator.ne,
-    "GreaterThan": operator.gt,
-    "GreaterThanOrEqual": operator.ge,
-    "LessThan": operator.lt,
-    "LessThanOrEqual": operator.le,
-}
 STATISTICS = {"Average": "average", "Min": "minimum", "Max": "maximum", "Sum": "average", "Count": "average"}
 _AGGREGATIONS: dict[str, Callable[[list[float]], float]] = {
     "Average": lambda values: sum(values) / len(values),
@@ -34,6 +27,7 @@ _AGGREGATIONS: dict[str, Callable[[list[float]], float]] = {
 _TYPES = ("ChangeCount", "PercentChangeCount", "ExactCount")
 _WINDOW_S, _COOLDOWN_S = (300.0, 43200.0), (60.0, 604800.0)
 _MOST_PROFILES, _MOST_RULES = 20, 10
+_DIMENSION, _SIGNS = ("DimensionName", "Operator", "Values"), {"Equals": "eq", "NotEquals": "ne"}
 
 
 @dataclass(frozen=True)
@@ -51,14 +45,18 @@ class Rule:
     type: str
     value: int
     cooldown_s: float
+    dimensions: tuple[Dimension, ...] = ()
+    per_instance: bool = False
 
-    def measure(self, points: list[float]) -> float | None:
-        """Return the value that is compared; of no points, none."""
-        return _AGGREGATIONS[self.aggregation](points) if points else None
+    def measure(self, points: list[float], capacity: int = 1) -> float | None:
+        """Return the value that is compared, of so many instances; of no points, none."""
+        if not points:
+            return None
+        return _AGGREGATIONS[self.aggregation](points) / (max(1, capacity) if self.per_instance else 1)
 
     def triggers(self, measured: float | None) -> bool:
         """Answer whether a measured value is beyond the threshold; what was not measured is not."""
-        return measured is not None and _OPERATORS[self.operator](measured, self.threshold)
+        return measured is not None and OPERATORS[self.operator](measured, self.threshold)
 
     def target(self, capacity: int) -> int:
         """Return the count that the rule asks for."""
@@ -70,12 +68,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Profile:
-    """Bounds of the count of instances, and the rules within them."""
+    """Bounds of the count of instances, the rules within them (there may be none), and when both hold."""
 
     minimum: int
     maximum: int
     default: int
     rules: tuple[Rule, ...]
+    name: str = ""
+    when: When = None
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,19 @@ def read_profiles(properties: Mapping[str, Any]) -> tuple[Profile, ...]:
     rows = properties.get("profiles")
     if not isinstance(rows, list) or not 1 <= len(rows) <= _MOST_PROFILES:
         raise ArmError.bad_request(f"An autoscale setting has 1 to {_MOST_PROFILES} profiles.")
-    if any(isinstance(row, dict) and (row.get("recurrence") or row.get("fixedDate")) for row in rows):
-        raise ArmError.not_built("autoscale profiles with a recurrence or a fixed date")
-    if len(rows) > 1:
+    profiles = tuple(_profile(row) for row in rows)
+    names = [profile.name for profile in profiles]
+    if len(set(names)) < len(names):
+        raise ArmError.bad_request(f"Each profile of a setting has a name of its own, got {names}.")
+    if sum(profile.when is None for profile in profiles) > 1:
         raise ArmError.bad_request("Only one profile can be the default one, without recurrence and fixedDate.")
-    return tuple(_profile(row) for row in rows)
+    return profiles
+
+
+def present_profile(profiles: tuple[Profile, ...], now: datetime) -> Profile | None:
+    """Return the profile that holds now; None when none does."""
+    index = choose([profile.when for profile in profiles], now)
+    return None if index is None else profiles[index]
 
 
 def _flaps(profile: Profile, capacity: int, wanted: int, measured: Mapping[Rule, float | None]) -> bool:
@@ -156,7 +164,10 @@ def _profile(row: Any) -> Profile:
     rules = row.get("rules") or []
     if not isinstance(rules, list) or len(rules) > _MOST_RULES:
         raise ArmError.bad_request(f"A profile has at most {_MOST_RULES} rules.")
-    return Profile(low, high, usual, tuple(_rule(rule) for rule in rules))
+    name = row.get("name")
+    if not isinstance(name, str) or not name:
+        raise ArmError.bad_request(f"A profile needs a name, got {name!r}.")
+    return Profile(low, high, usual, tuple(_rule(rule) for rule in rules), name, read_when(row))
 
 
 def _rule(row: Any) -> Rule:
@@ -164,22 +175,21 @@ def _rule(row: Any) -> Rule:
     trigger, action = parts
     if not isinstance(trigger, dict) or not isinstance(action, dict):
         raise ArmError.bad_request("A rule needs a metricTrigger and a scaleAction.")
-    threshold = trigger.get("threshold")
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
-        raise ArmError.bad_request(f"A rule's threshold must be a number, got {threshold!r}.")
     _duration("timeGrain", trigger.get("timeGrain"), (60.0, 43200.0))
     return Rule(
         metric=str(trigger.get("metricName")),
         resource=str(trigger.get("metricResourceUri")),
         window_s=_duration("timeWindow", trigger.get("timeWindow"), _WINDOW_S),
-        statistic=_word("statistic", trigger.get("statistic"), STATISTICS),
-        aggregation=_word("timeAggregation", trigger.get("timeAggregation"), _AGGREGATIONS),
-        operator=_word("operator", trigger.get("operator"), _OPERATORS),
-        threshold=float(threshold),
-        increase=_word("direction", action.get("direction"), ("Increase", "Decrease")) == "Increase",
-        type=_word("type", action.get("type"), _TYPES),
+        statistic=read_word("statistic", trigger.get("statistic"), STATISTICS),
+        aggregation=read_word("timeAggregation", trigger.get("timeAggregation"), _AGGREGATIONS),
+        operator=read_word("operator", trigger.get("operator"), OPERATORS),
+        threshold=read_threshold(trigger.get("threshold")),
+        increase=read_word("direction", action.get("direction"), ("Increase", "Decrease")) == "Increase",
+        type=read_word("type", action.get("type"), _TYPES),
         value=_count(action.get("value", "1"), "value"),
         cooldown_s=_duration("cooldown", action.get("cooldown"), _COOLDOWN_S),
+        dimensions=read_dimensions(trigger.get("dimensions"), _DIMENSION, _SIGNS),
+        per_instance=trigger.get("dividePerInstance") is True,
     )
 
 
@@ -190,17 +200,8 @@ def _count(value: Any, name: str) -> int:
     return int(text)
 
 
-def _word(name: str, value: Any, known: Any) -> str:
-    if value not in list(known):
-        raise ArmError.bad_request(f"The {name} must be one of {', '.join(known)}; got {value!r}.")
-    return str(value)
-
-
 def _duration(name: str, value: Any, between: tuple[float, float]) -> float:
-    try:
-        seconds = parse_duration_s(str(value))
-    except ValueError as error:
-        raise ArmError.bad_request(f"The {name} cannot be read: {error}.") from error
+    seconds = read_seconds(name, value)
     if not between[0] <= seconds <= between[1]:
         raise ArmError.bad_request(
             f"The {name} must be from {between[0]:g} s to {between[1]:g} s, got {seconds:g} s."

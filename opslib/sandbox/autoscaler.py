@@ -1,15 +1,20 @@
-"""Acts on autoscale settings: measures, decides, scales through the same state machine as everybody."""
+"""Acts on autoscale settings: measures, decides, scales through the same state machine as everybody.
+
+What it did last stands beside the setting in the store, so that a cooldown outlives the process.
+"""
 
 import asyncio
 import logging
-import time
+import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from . import ids, quota
+from .activity import record_scaling
 from .arm_errors import ArmError
-from .autoscale_rules import STATISTICS, Decision, Rule, decide, read_profiles
-from .clock import MICROSECONDS
+from .autoscale_rules import STATISTICS, Decision, Rule, decide, present_profile, read_profiles
+from .clock import MICROSECONDS, now_us
 from .context import Sandbox
 from .insights import AUTOSCALE
 from .lifecycle import SETTLED, Kind
@@ -24,34 +29,41 @@ class Autoscaler:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._acted_s: dict[str, float] = {}
+        self._refused: dict[str, tuple[int, int]] = {}  # counts that quota refused, said once
 
     async def run(self) -> None:
         """Evaluate for ever."""
         while True:
-            for setting in self._sandbox.store.all(AUTOSCALE):
+            for key in [setting.key for setting in self._sandbox.store.all(AUTOSCALE)]:
+                setting = self._sandbox.store.get(key)
                 try:
-                    await self._evaluate(setting)
+                    if setting is not None:
+                        await self._evaluate(setting)
                 except Exception:
-                    logger.exception("autoscale setting %s cannot be evaluated", setting.id)
+                    logger.exception("autoscale setting %s cannot be evaluated", key)
             await asyncio.sleep(self._sandbox.settings.autoscale_every_s)
 
     async def _evaluate(self, setting: Resource) -> None:
         store = self._sandbox.store
         target = store.get(setting.properties["targetResourceUri"])
         endpoint = store.get(ids.parent(target.id)) if target is not None else None
+        setting = self._conclude(setting)
         if target is None or endpoint is None or not setting.properties["enabled"]:
             return
         if target.state not in SETTLED or endpoint.state not in SETTLED:
             return
-        profile = read_profiles(setting.properties)[0]
-        measured = {rule: await self._measure(rule) for rule in profile.rules}
-        rested_s = time.monotonic() - self._acted_s.get(setting.key, float("-inf"))
-        decision = decide(profile, int(target.body["sku"]["capacity"]), measured, rested_s)
-        if decision is not None and store.get(target.id) == target:  # nobody wrote it meanwhile
+        profile = present_profile(read_profiles(setting.properties), datetime.now(UTC))
+        if profile is None:
+            return
+        capacity = int(target.body["sku"]["capacity"])
+        measured = {rule: await self._measure(rule, capacity) for rule in profile.rules}
+        rested_s = (now_us() - int(setting.secrets.get("acted_us", 0))) / MICROSECONDS
+        decision = decide(profile, capacity, measured, rested_s)
+        unwritten = store.get(target.id) == target and store.get(setting.id) == setting
+        if decision is not None and unwritten:
             self._act(setting, endpoint, target, decision)
 
-    async def _measure(self, rule: Rule) -> float | None:
+    async def _measure(self, rule: Rule, capacity: int) -> float | None:
         resource = self._sandbox.store.get(rule.resource)
         if resource is None:
             return None
@@ -59,20 +71,62 @@ class Autoscaler:
         end -= end % MINUTE
         window = (end - round(rule.window_s * MICROSECONDS) // MINUTE * MINUTE, end, MINUTE)
         self._sandbox.telemetry.flush()
-        metric = find_metric(resource, rule.metric)
-        series = await asyncio.to_thread(read_series, self._sandbox, metric, resource, [], window)
-        points: list[dict[str, Any]] = series[0][1] if series else []
+        metric, split = find_metric(resource, rule.metric), list(rule.dimensions)
+        series = await asyncio.to_thread(read_series, self._sandbox, metric, resource, split, window)
+        points: list[dict[str, Any]] = [point for _, found in series for point in found]
         field = STATISTICS[rule.statistic]
-        return rule.measure([point.get(field, point["average"]) for point in points if "average" in point])
+        values = [point.get(field, point["average"]) for point in points if "average" in point]
+        return rule.measure(values, capacity)
 
     def _act(self, setting: Resource, endpoint: Resource, target: Resource, decision: Decision) -> None:
-        sku = {**target.body["sku"], "capacity": decision.capacity}
-        wanted = replace(target, body={**target.body, "sku": sku})
+        store, counts = self._sandbox.store, (int(target.body["sku"]["capacity"]), decision.capacity)
+        wanted = replace(target, body={**target.body, "sku": {**target.body["sku"], "capacity": decision.capacity}})
+        way = "Scaleup" if counts[1] > counts[0] else "Scaledown"
         try:
-            quota.check(self._sandbox.store, self._sandbox.settings, endpoint, wanted)
+            quota.check(store, self._sandbox.settings, endpoint, wanted)
         except ArmError as refusal:
             logger.warning("autoscale %s wants %d of %s: %s", setting.name, decision.capacity, target.id, refusal)
+            if self._refused.get(setting.key) != counts:
+                correlation = str(uuid.uuid4())
+                record_scaling(
+                    store, setting, counts=counts, operation=way, correlation=correlation, status="Failed"
+                )
+            self._refused[setting.key] = counts
             return
-        self._acted_s[setting.key] = time.monotonic()
+        self._refused.pop(setting.key, None)
         logger.info("autoscale %s sets %s to %d: %s", setting.name, target.id, decision.capacity, decision.why)
-        self._sandbox.lifecycle.begin(Kind.SCALE, wanted)
+        with store.transaction():
+            _, operation = self._sandbox.lifecycle.begin(Kind.SCALE, wanted)
+            memory = {"acted_us": str(now_us()), "acting": operation.id, "counts": f"{counts[0]} {counts[1]}"}
+            setting = store.put(replace(setting, secrets=setting.secrets | memory))
+            correlation = _guid(operation.id)
+            record_scaling(
+                store, setting, counts=counts, operation=way, correlation=correlation, status="Succeeded"
+            )
+
+    def _conclude(self, setting: Resource) -> Resource:
+        """Say what became of the last scaling once it has ended, also if another process began it."""
+        acting = setting.secrets.get("acting")
+        operation = self._sandbox.store.get_operation(acting) if acting else None
+        if operation is None or operation.ended_us is None:
+            return setting
+        before, after = (int(count) for count in setting.secrets["counts"].split())
+        way = "ScaleupResult" if after > before else "ScaledownResult"
+        status = "Succeeded" if operation.status == "Succeeded" else "Failed"
+        correlation = _guid(operation.id)
+        kept = {name: value for name, value in setting.secrets.items() if name == "acted_us"}
+        with self._sandbox.store.transaction():
+            record_scaling(
+                self._sandbox.store,
+                setting,
+                counts=(before, after),
+                operation=way,
+                correlation=correlation,
+                status=status,
+            )
+            return self._sandbox.store.put(replace(setting, secrets=kept))
+
+
+def _guid(operation_id: str) -> str:
+    """Return the guid that stands for an operation in the activity log."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, operation_id))

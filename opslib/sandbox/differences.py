@@ -105,8 +105,18 @@ DIFFERENCES = (
     ),
     Difference(
         "autoscale",
-        "also profiles by date and recurrence, predictive, notifications",
-        "one profile; any rule scales out, all rules scale in; evaluated every --autoscale-every-s",
+        "every 30 to 60 s; predictive, notifications",
+        "every --autoscale-every-s; neither. Any rule scales out, all rules scale in",
+    ),
+    Difference(
+        "autoscale profiles",
+        "a recurring profile holds until the next one begins; beside a plain default: contradicting words",
+        "it holds until the next recurring one begins: the plain default then never does",
+    ),
+    Difference(
+        "autoscale in the activity log",
+        "an attempt and its result, by Microsoft.Insights/autoscaleSettings",
+        "the same; a refusal by quota is told once, until another count is wanted",
     ),
     Difference(
         "metric alerts",

@@ -3,15 +3,16 @@
 from typing import Any
 
 from . import ids
+from .alert_rules import read_alert
 from .arm_errors import ArmError
 from .autoscale_rules import read_profiles
+from .clock import iso_now
 from .context import Sandbox
 from .messages import Request, Response
-from .metric_table import OFFERED
+from .metric_table import OFFERED, Metric
 from .store import Resource
 
 AUTOSCALE, ALERTS = "autoscaleSettings", "metricAlerts"
-_CRITERIA = "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria"
 
 
 def list_autoscale(request: Request, sandbox: Sandbox) -> Response:
@@ -26,29 +27,12 @@ def get_autoscale(request: Request, sandbox: Sandbox) -> Response:
 
 def put_autoscale(request: Request, sandbox: Sandbox) -> Response:
     """`PUT .../autoscaleSettings/{name}`: one for each deployment; it acts from now on, if enabled."""
-    body, properties = _body(request)
-    read_profiles(properties)
-    target = sandbox.store.get(str(properties.get("targetResourceUri")))
-    if target is None or target.kind != "deployments":
-        raise ArmError.bad_request(
-            f"The targetResourceUri '{properties.get('targetResourceUri')}' names no online deployment."
-        )
-    address = _address(request, AUTOSCALE)
-    for other in sandbox.store.all(AUTOSCALE):
-        if ids.key(other.properties["targetResourceUri"]) == target.key and other.key != ids.key(address):
-            raise ArmError.conflict(f"Autoscale setting '{other.name}' exists for this target: a target has one.")
-    for profile in properties["profiles"]:
-        for rule in profile.get("rules") or []:
-            trigger = rule["metricTrigger"]
-            trigger["metricResourceUri"] = trigger.get("metricResourceUri") or target.id
-            _check_metric(str(trigger["metricResourceUri"]), str(trigger.get("metricName")), sandbox)
-    return _put(
-        request,
-        sandbox,
-        AUTOSCALE,
-        {"enabled": True, "notifications": [], **properties, "name": request.parameters["name"]},
-        body,
-    )
+    return _accept_autoscale(request, sandbox, request.json())
+
+
+def patch_autoscale(request: Request, sandbox: Sandbox) -> Response:
+    """`PATCH .../autoscaleSettings/{name}`: the properties and tags that are sent, the rest as it was."""
+    return _accept_autoscale(request, sandbox, _merged(request, sandbox, AUTOSCALE))
 
 
 def delete_autoscale(request: Request, sandbox: Sandbox) -> Response:
@@ -67,18 +51,13 @@ def get_alert(request: Request, sandbox: Sandbox) -> Response:
 
 
 def put_alert(request: Request, sandbox: Sandbox) -> Response:
-    """`PUT .../metricAlerts/{name}`: kept and shown; it notifies nobody."""
-    body, properties = _body(request)
-    scopes, criteria = properties.get("scopes"), properties.get("criteria")
-    if not isinstance(scopes, list) or len(scopes) != 1:
-        raise ArmError.bad_request("A metric alert has one scope here: an online endpoint or deployment.")
-    if not isinstance(criteria, dict) or criteria.get("odata.type") != _CRITERIA:
-        raise ArmError.bad_request(f"The criteria must be of odata.type {_CRITERIA}.")
-    if not isinstance(properties.get("severity"), int) or not 0 <= properties["severity"] <= 4:
-        raise ArmError.bad_request("The severity must be an integer from 0 to 4.")
-    for one in criteria.get("allOf") or [{}]:
-        _check_metric(str(scopes[0]), str(one.get("metricName") if isinstance(one, dict) else None), sandbox)
-    return _put(request, sandbox, ALERTS, {"enabled": True, "actions": [], **properties}, body)
+    """`PUT .../metricAlerts/{name}`: watches from now on, if enabled; it notifies nobody."""
+    return _accept_alert(request, sandbox, request.json())
+
+
+def patch_alert(request: Request, sandbox: Sandbox) -> Response:
+    """`PATCH .../metricAlerts/{name}`: the properties and tags that are sent, the rest as it was."""
+    return _accept_alert(request, sandbox, _merged(request, sandbox, ALERTS))
 
 
 def delete_alert(request: Request, sandbox: Sandbox) -> Response:
@@ -86,19 +65,76 @@ def delete_alert(request: Request, sandbox: Sandbox) -> Response:
     return _delete(request, sandbox, ALERTS)
 
 
-def _check_metric(resource_id: str, name: str, sandbox: Sandbox) -> None:
+def _accept_autoscale(request: Request, sandbox: Sandbox, body: dict[str, Any]) -> Response:
+    properties = _properties(body)
+    target = sandbox.store.get(str(properties.get("targetResourceUri")))
+    if target is None or target.kind != "deployments":
+        raise ArmError.bad_request(
+            f"The targetResourceUri '{properties.get('targetResourceUri')}' names no online deployment."
+        )
+    for profile in read_profiles(properties):
+        for rule in profile.rules:
+            names = {name for name, _, _ in rule.dimensions}
+            check_metric(rule.resource or target.id, rule.metric, names, sandbox)
+    for profile in properties["profiles"]:
+        for rule in profile.get("rules") or []:
+            rule["metricTrigger"]["metricResourceUri"] = rule["metricTrigger"].get("metricResourceUri") or target.id
+    address = _address(request, AUTOSCALE)
+    for other in sandbox.store.all(AUTOSCALE):
+        if ids.key(other.properties["targetResourceUri"]) == target.key and other.key != ids.key(address):
+            raise ArmError.conflict(f"Autoscale setting '{other.name}' exists for this target: a target has one.")
+    settled = {"enabled": True, "notifications": [], **properties, "name": request.parameters["name"]}
+    return _put(request, sandbox, AUTOSCALE, settled, body)
+
+
+def _accept_alert(request: Request, sandbox: Sandbox, body: dict[str, Any]) -> Response:
+    properties = _properties(body)
+    rule = read_alert(properties)
+    for one in rule.criteria:
+        metric = check_metric(rule.scope, one.metric, {name for name, _, _ in one.dimensions}, sandbox)
+        if one.aggregation not in metric.aggregations:
+            raise ArmError.bad_request(
+                f"The metric '{metric.name}' has no aggregation {one.aggregation}: "
+                f"it has {', '.join(metric.aggregations)}."
+            )
+    settled = {"autoMitigate": True, "actions": [], **properties, "lastUpdatedTime": iso_now()}
+    return _put(request, sandbox, ALERTS, settled, body)
+
+
+def check_metric(resource_id: str, name: str, dimensions: set[str], sandbox: Sandbox) -> Metric:
+    """Return the metric of a resource, which must have these dimensions.
+
+    Raises
+    ------
+    ArmError
+        If the resource, the metric or a dimension is not there.
+    """
     resource = sandbox.store.get(resource_id)
     offered = OFFERED.get(resource.kind, ()) if resource is not None else ()
-    if name.lower() not in {metric.name.lower() for metric in offered}:
+    found = next((metric for metric in offered if metric.name.lower() == name.lower()), None)
+    if found is None:
         raise ArmError.bad_request(f"The resource '{resource_id}' is not there, or has no metric '{name}'.")
+    if unknown := {one for one in dimensions if one.lower() not in {own.lower() for own in found.dimensions}}:
+        raise ArmError.bad_request(
+            f"The metric '{found.name}' has no dimensions {sorted(unknown)}: it has {list(found.dimensions)}."
+        )
+    return found
 
 
-def _body(request: Request) -> tuple[dict[str, Any], dict[str, Any]]:
-    body = request.json()
+def _properties(body: dict[str, Any]) -> dict[str, Any]:
     properties = body.get("properties")
     if not isinstance(properties, dict) or not isinstance(body.get("location"), str):
         raise ArmError.invalid_request("The body needs a location and an object 'properties'.")
-    return body, properties
+    return properties
+
+
+def _merged(request: Request, sandbox: Sandbox, kind: str) -> dict[str, Any]:
+    """Return what is there with what was sent over it, as one body."""
+    before, sent = _find(request, sandbox, kind).body, request.json()
+    changes = sent.get("properties") or {}
+    if not isinstance(changes, dict):
+        raise ArmError.invalid_request("The body's 'properties' must be an object.")
+    return {**before, "tags": sent.get("tags", before["tags"]), "properties": {**before["properties"], **changes}}
 
 
 def _put(
@@ -107,7 +143,8 @@ def _put(
     before = sandbox.store.get(_address(request, kind))
     tags = body.get("tags") if isinstance(body.get("tags"), dict) else {}
     kept = {"location": body["location"], "tags": tags, "properties": properties}
-    resource = Resource(_address(request, kind), kind, kept, {}, before.sequence if before is not None else 0)
+    secrets, sequence = ({}, 0) if before is None else (before.secrets, before.sequence)
+    resource = Resource(_address(request, kind), kind, kept, secrets, sequence)
     made = before is None and kind == AUTOSCALE  # alerts answer 200 in either case (their specification)
     return Response(201 if made else 200, _render(sandbox.store.put(resource)))
 

@@ -1,11 +1,10 @@
-"""Handlers: diagnostic settings and the activity log."""
+"""Handlers: diagnostic settings, and reading the activity log."""
 
 import re
 
 from . import ids
-from .access import action_of
 from .arm_errors import ArmError
-from .clock import MICROSECONDS, iso, now_us, parse_iso_us
+from .clock import MICROSECONDS, now_us, parse_iso_us
 from .context import Sandbox
 from .diagnostics import CATEGORIES, KIND
 from .messages import Request, Response
@@ -75,39 +74,6 @@ def list_activity(request: Request, sandbox: Sandbox) -> Response:
         if ids.key(event["resourceId"]).startswith(prefix) and _matches(event, wanted)
     ]
     return Response(200, {"value": found[:_MAX_EVENTS]})
-
-
-def record_activity(request: Request, sandbox: Sandbox, status: int) -> None:
-    """Append a write to the activity log, as ARM does for every PUT, PATCH, POST and DELETE."""
-    action, resource = action_of(request.method, request.path)
-    at_us = now_us()
-    caller = request.caller
-    body = {
-        "eventTimestamp": iso(at_us),
-        "submissionTimestamp": iso(at_us),
-        "id": f"{resource}/events/{request.request_id}/ticks/{at_us}",
-        "eventDataId": request.request_id,
-        "correlationId": request.request_id,
-        "operationId": request.request_id,
-        "caller": caller.object_id if caller is not None else None,
-        "claims": {"appid": caller.client_id, "name": caller.name} if caller is not None else {},
-        "category": {"value": "Administrative", "localizedValue": "Administrative"},
-        "level": "Informational" if status < 400 else "Error",
-        "operationName": {"value": action, "localizedValue": action},
-        "resourceId": resource,
-        "resourceGroupName": request.parameters.get("group", ""),
-        "resourceProviderName": {"value": action.split("/")[0], "localizedValue": action.split("/")[0]},
-        "resourceType": {"value": ids.resource_type(resource), "localizedValue": ids.resource_type(resource)},
-        "status": {"value": "Succeeded" if status < 400 else "Failed"},
-        "subStatus": {"value": str(status)},
-        "subscriptionId": ids.subscription(resource),
-        "httpRequest": {
-            "clientRequestId": request.headers.get("x-ms-client-request-id", ""),
-            "clientIpAddress": request.client.rsplit(":", 1)[0],
-            "method": request.method,
-        },
-    }
-    sandbox.store.append_activity(at_us, resource, body)
 
 
 def _matches(event: dict[str, str], wanted: dict[str, str]) -> bool:

@@ -152,8 +152,13 @@ ROUTES = (
             ("DELETE", GROUP, path + "/{name}", "Delete", deleting),
         )
     ),
-    Route("PATCH", GROUP + INSIGHTS + "/autoscaleSettings/{name}", "AutoscaleSettings_Update", None),
-    Route("PATCH", GROUP + INSIGHTS + "/metricAlerts/{name}", "MetricAlerts_Update", None),
+    Route(
+        "PATCH",
+        GROUP + INSIGHTS + "/autoscaleSettings/{name}",
+        "AutoscaleSettings_Update",
+        insights.patch_autoscale,
+    ),
+    Route("PATCH", GROUP + INSIGHTS + "/metricAlerts/{name}", "MetricAlerts_Update", insights.patch_alert),
     Route(
         "GET",
         GROUP + "/providers/Microsoft.OperationalInsights/workspaces/{name}",

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 from . import access, blobs
+from .activity import record_activity
 from .arm_errors import ArmError
 from .context import Sandbox
 from .fault import FaultKind
 from .faults import ConnectionDropped
 from .messages import Request, Response
-from .monitor import record_activity
 from .routes import KNOWN_PROVIDERS, ROUTES, Route
 from .tokens import AZURE_ARM_AUDIENCES, LOGS_AUDIENCES, TokenRefused
 

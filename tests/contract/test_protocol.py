@@ -139,9 +139,9 @@ def test_cloud_metadata_has_both_shapes(sandbox: RunningSandbox):
 def test_what_is_not_built_says_so(arm: httpx.Client, sandbox: RunningSandbox):
     """A known operation without a handler is 501 and named; an unknown provider is 404."""
     group = sandbox.workspace_id.split("/providers/", maxsplit=1)[0]
-    answer = arm.patch(f"{group}/providers/Microsoft.Insights/autoscaleSettings/x", json={})
+    answer = arm.get(f"{group}/providers/Microsoft.AlertsManagement/alertsSummary")
     assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotImplemented")
-    assert "AutoscaleSettings_Update" in answer.json()["error"]["message"]
+    assert "Alerts_GetSummary" in answer.json()["error"]["message"]
     assert arm.get(f"{sandbox.workspace_id}/batchEndpoints").status_code == 501
     assert arm.get(f"{group}/providers/Microsoft.Compute/disks").status_code == 404
 

@@ -1,3 +1,5 @@
+import calendar
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -55,6 +57,50 @@ def test_autoscale_keeps_bounds_and_follows_a_metric(
     monitor.autoscale_settings.delete(group, "keeper")
     assert list(monitor.autoscale_settings.list_by_subscription()) == []
     arm.patch(green, json={"sku": {"capacity": 1}}).raise_for_status()
+
+
+def _scheduled(name: str, minimum: int, **when: Any) -> dict[str, Any]:
+    """A profile that has bounds only, and when it holds."""
+    capacity = {"minimum": str(minimum), "maximum": str(minimum), "default": str(minimum)}
+    return {"name": name, "capacity": capacity, "rules": [], **when}
+
+
+def test_profiles_hold_on_their_dates_and_scaling_is_in_the_activity_log(
+    fraud: Served, arm: httpx.Client, sandbox: RunningSandbox, monitor: MonitorManagementClient
+):
+    """Bounds of today's date go before those of every week; what was done is told, with one correlation id."""
+    group, green = sandbox.workspace["resource_group"], f"{sandbox.endpoint_id(fraud.name)}/deployments/green"
+    now = datetime.now(UTC)
+    schedule = {"time_zone": "UTC", "days": list(calendar.day_name), "hours": [0], "minutes": [0]}
+    weekly = _scheduled("weekly", 1, recurrence={"frequency": "Week", "schedule": schedule})
+    today = {"time_zone": "UTC", "start": now - timedelta(hours=1), "end": now + timedelta(hours=1)}
+    event = _scheduled("event", 2, fixed_date=today)
+    setting = {"location": "eastus", "enabled": True, "target_resource_uri": green, "profiles": [weekly, event]}
+    made = monitor.autoscale_settings.create_or_update(group, "calendar", setting)
+    assert [row.name for row in made.profiles] == ["weekly", "event"]
+    wait_until(lambda: _capacity(arm, green) == 2, 30)
+    monitor.autoscale_settings.update(group, "calendar", {"properties": {"profiles": [weekly]}})
+    wait_until(lambda: _capacity(arm, green) == 1, 30)
+    told = wait_until(lambda: len(found := _scalings(monitor, made.id, now)) == 4 and found)
+    assert [(row.operation_name.value.split("/")[2], row.status.value) for row in told] == [
+        ("Scaleup", "Succeeded"),
+        ("ScaleupResult", "Succeeded"),
+        ("Scaledown", "Succeeded"),
+        ("ScaledownResult", "Succeeded"),
+    ]
+    assert {row.caller for row in told} == {"Microsoft.Insights/autoscaleSettings"}
+    assert told[0].correlation_id == told[1].correlation_id != told[2].correlation_id
+    assert (told[0].properties["OldInstancesCount"], told[0].properties["NewInstancesCount"]) == ("1", "2")
+    schedule["minutes"] = [0, 30]
+    with pytest.raises(HttpResponseError, match="Specify only one value for minutes"):
+        monitor.autoscale_settings.create_or_update(group, "calendar", setting)
+    monitor.autoscale_settings.delete(group, "calendar")
+
+
+def _scalings(monitor: MonitorManagementClient, setting: str, since: datetime) -> list[Any]:
+    """What autoscale did, oldest first."""
+    query = f"eventTimestamp ge '{since.isoformat()}' and resourceUri eq '{setting}'"
+    return [row for row in monitor.activity_logs.list(filter=query) if row.category.value == "Autoscale"][::-1]
 
 
 def test_metric_alerts_are_kept(fraud: Served, sandbox: RunningSandbox, monitor: MonitorManagementClient):

@@ -58,12 +58,15 @@ def _body(**changes: Any) -> dict[str, Any]:
         "timeAggregation": "Average",
         "operator": "GreaterThan",
         "threshold": 70,
+        "dividePerInstance": False,
+        "dimensions": [],
     }
     action = {"direction": "Increase", "type": "ChangeCount", "value": "1", "cooldown": "PT5M"}
     capacity = {"minimum": "1", "maximum": "3", "default": "1"}
     for part in (trigger, action, capacity):
         part.update({key: value for key, value in changes.items() if key in part})
-    return {"profiles": [{"capacity": capacity, "rules": [{"metricTrigger": trigger, "scaleAction": action}]}]}
+    rules = [{"metricTrigger": trigger, "scaleAction": action}]
+    return {"profiles": [{"name": "default", "capacity": capacity, "rules": rules}]}
 
 
 def test_the_documented_rule_is_read():
@@ -86,6 +89,8 @@ def test_the_documented_rule_is_read():
         {"type": "Double"},
         {"threshold": "70"},
         {"statistic": "Median"},
+        {"dimensions": [{"DimensionName": "deployment"}]},
+        {"dimensions": "deployment"},
     ],
 )
 def test_a_bad_setting_is_refused(changes):
@@ -93,3 +98,12 @@ def test_a_bad_setting_is_refused(changes):
     with pytest.raises(ArmError) as caught:
         read_profiles(_body(**changes))
     assert caught.value.status == 400
+
+
+def test_a_rule_divides_and_splits_as_it_says():
+    """A metric is shared among instances if asked for, and read for the named dimensions only."""
+    dimensions = [{"DimensionName": "deployment", "Operator": "Equals", "Values": ["blue", "green"]}]
+    (profile,) = read_profiles(_body(dividePerInstance=True, dimensions=dimensions))
+    (rule,) = profile.rules
+    assert rule.measure([8.0, 4.0], capacity=3) == 2.0
+    assert rule.dimensions == (("deployment", "eq", "blue"), ("deployment", "eq", "green"))
