@@ -27,7 +27,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox
     with (
         running_sandbox(
             tmp_path_factory.mktemp("sandbox"),
-            Settings(seed=7, autoscale_every_s=1.0, max_requests_per_second=100_000),
+            Settings(seed=7, autoscale_every_s=1.0, alerts_every_s=0.2, max_requests_per_second=100_000),
         ) as running,
         pointed_at(running),
     ):

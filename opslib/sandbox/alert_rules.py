@@ -19,7 +19,7 @@ _AGGREGATIONS = ("Average", "Count", "Minimum", "Maximum", "Total")
 _SIGNS = {"Include": "eq", "Exclude": "ne"}
 _FREQUENCIES_S = (60.0, 300.0, 900.0, 1800.0, 3600.0)
 _WINDOWS_S = (*_FREQUENCIES_S, 21600.0, 43200.0, 86400.0)
-_LONG_S = 4 * 3600.0
+_LONG_S, _AGAIN_S = 4 * 3600.0, 300.0
 _MOST_CRITERIA = 5
 RESOLVED_AFTER = 3  # evaluations in a row
 
@@ -56,19 +56,36 @@ class AlertRule:
 
 @dataclass(frozen=True)
 class Standing:
-    """How one series of a rule stands: whether an alert is fired, and for how many evaluations it was well."""
+    """How one series of a rule stands.
+
+    Attributes
+    ----------
+    fired
+        Whether the condition holds: of a stateful rule until it is resolved.
+    well
+        Evaluations in a row that did not meet it [count].
+    fired_s
+        When an alert was last raised [s since the epoch].
+    """
 
     fired: bool = False
     well: int = 0
+    fired_s: float = 0.0
 
-    def next(self, met: bool | None, *, stateful: bool = True) -> "Standing":
-        """Return how it stands after one more evaluation; None is one that measured nothing."""
+    def next(self, met: bool | None, rule: AlertRule, now_s: float) -> "Standing":
+        """Return how it stands after one more evaluation; None is one that measured nothing.
+
+        A stateful rule raises one alert until that is resolved; another one raises again while its condition
+        holds, every five minutes or as often as it is evaluated if that is less.
+        """
         if met is None:
             return self
-        if met:
-            return Standing(fired=True)
-        over = stateful and self.well + 1 >= RESOLVED_AFTER
-        return Standing(self.fired and not over, self.well + 1)
+        if not met:
+            over = not rule.stateful or self.well + 1 >= RESOLVED_AFTER
+            return Standing(self.fired and not over, self.well + 1, self.fired_s)
+        rested = now_s - self.fired_s >= max(_AGAIN_S, rule.frequency_s)
+        raised = not self.fired if rule.stateful else rested
+        return Standing(fired=True, fired_s=now_s if raised else self.fired_s)
 
 
 def judge(rule: AlertRule, values: Mapping[Criterion, float | None]) -> bool | None:

@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
+from .alerter import Alerter
 from .application import Application
 from .autoscaler import Autoscaler
 from .certificates import ensure_certificates, ensure_signing_key
@@ -67,6 +68,7 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
         asyncio.create_task(_flush(sandbox)),
         asyncio.create_task(_sampler(sandbox).run()),
         asyncio.create_task(Autoscaler(sandbox).run()),
+        asyncio.create_task(Alerter(sandbox).run()),
     ]
     try:
         await _open(home, sandbox, server)

@@ -120,8 +120,18 @@ DIFFERENCES = (
     ),
     Difference(
         "metric alerts",
-        "fire",
-        "are kept and shown, and notify nobody",
+        "also dynamic thresholds, several scopes, logs, tests from the web; action groups notify",
+        "static thresholds on one endpoint or deployment; action groups are kept and notify nobody",
+    ),
+    Difference(
+        "metric alerts that measured nothing",
+        "not documented",
+        "stay as they are; so do those of a rule that is deleted",
+    ),
+    Difference(
+        "metric alerts in the activity log",
+        "documented for classic alerts: Microsoft.Insights/AlertRules/Activated and Resolved",
+        "the same, with RuleUri naming the metric alert",
     ),
     Difference(
         "retail prices",

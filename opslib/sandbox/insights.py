@@ -22,7 +22,7 @@ def list_autoscale(request: Request, sandbox: Sandbox) -> Response:
 
 def get_autoscale(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../autoscaleSettings/{name}`."""
-    return Response(200, _render(_find(request, sandbox, AUTOSCALE)))
+    return Response(200, _render(find_rule(request, sandbox, AUTOSCALE)))
 
 
 def put_autoscale(request: Request, sandbox: Sandbox) -> Response:
@@ -47,7 +47,7 @@ def list_alerts(request: Request, sandbox: Sandbox) -> Response:
 
 def get_alert(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../metricAlerts/{name}`."""
-    return Response(200, _render(_find(request, sandbox, ALERTS)))
+    return Response(200, _render(find_rule(request, sandbox, ALERTS)))
 
 
 def put_alert(request: Request, sandbox: Sandbox) -> Response:
@@ -130,7 +130,7 @@ def _properties(body: dict[str, Any]) -> dict[str, Any]:
 
 def _merged(request: Request, sandbox: Sandbox, kind: str) -> dict[str, Any]:
     """Return what is there with what was sent over it, as one body."""
-    before, sent = _find(request, sandbox, kind).body, request.json()
+    before, sent = find_rule(request, sandbox, kind).body, request.json()
     changes = sent.get("properties") or {}
     if not isinstance(changes, dict):
         raise ArmError.invalid_request("The body's 'properties' must be an object.")
@@ -154,7 +154,8 @@ def _list(request: Request, sandbox: Sandbox, kind: str) -> Response:
     return Response(200, {"value": [_render(one) for one in sandbox.store.all(kind) if one.key.startswith(prefix)]})
 
 
-def _find(request: Request, sandbox: Sandbox, kind: str) -> Resource:
+def find_rule(request: Request, sandbox: Sandbox, kind: str) -> Resource:
+    """Return the setting or rule that a request names; 404 when it is not there."""
     found = sandbox.store.get(_address(request, kind))
     if found is None:
         raise ArmError.not_found(kind, request.parameters["name"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from . import (
     access,
+    alert_handlers,
     assets,
     blobs,
     datastores,
@@ -45,6 +46,7 @@ ROLES = "/providers/Microsoft.Authorization/roleDefinitions"
 GRANTS = "/providers/Microsoft.Authorization/roleAssignments"
 IDENTITY = GROUP + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
 INSIGHTS = "/providers/Microsoft.Insights"
+FIRED = "/providers/Microsoft.AlertsManagement/alerts"
 BLOB = "/blob/{account}/{container}"
 STORE = f"/blob.blob.{datastores.STORAGE_SUFFIX}/{{container}}"
 
@@ -161,6 +163,24 @@ ROUTES = (
     Route("PATCH", GROUP + INSIGHTS + "/metricAlerts/{name}", "MetricAlerts_Update", insights.patch_alert),
     Route(
         "GET",
+        GROUP + INSIGHTS + "/metricAlerts/{name}/status",
+        "MetricAlertsStatus_List",
+        alert_handlers.list_statuses,
+    ),
+    Route(
+        "GET",
+        GROUP + INSIGHTS + "/metricAlerts/{name}/status/{status}",
+        "MetricAlertsStatus_ListByName",
+        alert_handlers.list_statuses,
+    ),
+    # Microsoft.AlertsManagement
+    Route("GET", "/{scope*}" + FIRED, "Alerts_GetAll", alert_handlers.list_alerts),
+    Route("GET", "/{scope*}" + FIRED + "/{alert}", "Alerts_GetById", alert_handlers.get_alert),
+    Route("GET", "/{scope*}" + FIRED + "/{alert}/history", "Alerts_GetHistory", None),
+    Route("POST", "/{scope*}" + FIRED + "/{alert}/changestate", "Alerts_ChangeState", alert_handlers.change_state),
+    Route("GET", "/{scope*}/providers/Microsoft.AlertsManagement/alertsSummary", "Alerts_GetSummary", None),
+    Route(
+        "GET",
         GROUP + "/providers/Microsoft.OperationalInsights/workspaces/{name}",
         "LogWorkspaces_Get",
         get_log_workspace,
@@ -240,6 +260,7 @@ ROUTES = (
 KNOWN_PROVIDERS = (
     "microsoft.machinelearningservices",
     "microsoft.insights",
+    "microsoft.alertsmanagement",
     "microsoft.authorization",
     "microsoft.managedidentity",
 )

@@ -22,6 +22,8 @@ class Settings:
         Time given to an instance to answer its readiness probe at all, whatever its probe settings say [s].
     autoscale_every_s
         Pace at which autoscale settings are evaluated [s].
+    alerts_every_s
+        Pace at which metric alerts are evaluated; 0: each at its own evaluationFrequency [s].
     quota_cores
         Limit of each VM family in each region [vCPU].
     seed
@@ -44,6 +46,7 @@ class Settings:
     token_lifetime_s: float = 3600.0
     startup_timeout_s: float = 120.0
     autoscale_every_s: float = 15.0
+    alerts_every_s: float = 0.0
     quota_cores: int = 100
     seed: int | None = None
     max_requests_per_second: int = 500
@@ -77,5 +80,6 @@ KEEP_EVENTS = 50_000
 KEEP_SAMPLES = 200_000
 KEEP_ACTIVITY = 20_000
 KEEP_OPERATIONS = 2_000
+KEEP_ALERTS = 1_000
 MAX_ARM_BODY = 4 * 1024 * 1024
 MAX_BLOB_BODY = 256 * 1024 * 1024

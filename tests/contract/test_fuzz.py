@@ -67,6 +67,8 @@ RULE = {
     },
     "scaleAction": {"direction": "Increase", "type": "ChangeCount", "value": "1", "cooldown": "PT5M"},
 }
+SCHEDULE = {"timeZone": "UTC", "days": ["Monday"], "hours": [1], "minutes": [2]}
+WHEN = {"fixedDate": None, "recurrence": {"frequency": "Week", "schedule": SCHEDULE}}
 GOOD = (
     {
         "location": "eastus",
@@ -88,9 +90,36 @@ GOOD = (
     },
     {
         "location": "eastus",
-        "properties": {"targetResourceUri": "/x", "profiles": [{"capacity": {}, "rules": [RULE]}]},
+        "properties": {
+            "targetResourceUri": "/x",
+            "profiles": [
+                {"name": "p", "capacity": {"minimum": "1", "maximum": "2", "default": "1"}, "rules": [RULE], **WHEN}
+            ],
+        },
     },
-    {"location": "global", "properties": {"scopes": ["/x"], "severity": 1, "criteria": {"allOf": [{}]}}},
+    {
+        "location": "global",
+        "properties": {
+            "scopes": ["/x"],
+            "severity": 1,
+            "enabled": True,
+            "evaluationFrequency": "PT1M",
+            "windowSize": "PT5M",
+            "criteria": {
+                "odata.type": "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria",
+                "allOf": [
+                    {
+                        "name": "c",
+                        "metricName": "RequestLatency",
+                        "operator": "GreaterThan",
+                        "threshold": 1,
+                        "timeAggregation": "Average",
+                        "dimensions": [{"name": "deployment", "operator": "Include", "values": ["*"]}],
+                    }
+                ],
+            },
+        },
+    },
     {"properties": {"workspaceId": "/w", "logs": [{"category": "AmlOnlineEndpointTrafficLog", "enabled": True}]}},
     {
         "properties": {
@@ -208,8 +237,9 @@ def test_nothing_escaped_and_nothing_was_traced(alone: RunningSandbox):
 
 def test_an_endpoint_has_a_limit_of_requests_per_second(alone: RunningSandbox):
     """What is beyond it is 429, and it is over with the second."""
-    path = alone.endpoint_id("real")
+    path = alone.endpoint_id("limited")  # nobody knows what became of the other one
     with alone.arm() as arm:
+        arm.put(path, json={"location": "eastus", "properties": {"authMode": "Key"}}).raise_for_status()
         key = arm.post(f"{path}/listKeys").json()["primaryKey"]
         uri = arm.get(path).json()["properties"]["scoringUri"]
         headers = {"Authorization": f"Bearer {key}"}

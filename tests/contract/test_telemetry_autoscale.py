@@ -1,4 +1,5 @@
 import calendar
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.monitor import MonitorManagementClient
 from sandbox_fixture import RunningSandbox
-from served import Served, wait_until
+from served import Counted, Served, wait_until
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_autoscale_keeps_bounds_and_follows_a_metric(
     busy = _setting(green, "RequestsPerMinute", sandbox.endpoint_id("counted"), above=1, minimum=1)
     made = monitor.autoscale_settings.create_or_update(group, "keeper", busy)
     assert [row.name for row in monitor.autoscale_settings.list_by_resource_group(group)] == [made.name]
-    wait_until(lambda: _capacity(arm, green) == 2, 30)
+    wait_until(lambda: _capacity(arm, green) == 2, 70)  # a minute must be over before its metrics are there
     with pytest.raises(HttpResponseError, match="a target has one"):
         monitor.autoscale_settings.create_or_update(group, "second", busy)
     quiet = _setting(green, "RequestsPerMinute", sandbox.endpoint_id("counted"), above=1e9, minimum=2)
@@ -103,35 +104,83 @@ def _scalings(monitor: MonitorManagementClient, setting: str, since: datetime) -
     return [row for row in monitor.activity_logs.list(filter=query) if row.category.value == "Autoscale"][::-1]
 
 
-def test_metric_alerts_are_kept(fraud: Served, sandbox: RunningSandbox, monitor: MonitorManagementClient):
-    """An alert rule comes back as it went, and a metric that is not there is refused."""
-    group = sandbox.workspace["resource_group"]
+def _alert(scope: str, *, above: float, **criterion: Any) -> dict[str, Any]:
     rule = {
-        "name": "slow",
-        "metric_name": "RequestLatency_P95",
+        "name": "busy",
+        "metric_name": "RequestsPerMinute",
         "operator": "GreaterThan",
-        "threshold": 500,
+        "threshold": above,
         "time_aggregation": "Average",
         "criterion_type": "StaticThresholdCriterion",
+        **criterion,
     }
-    alert: dict[str, Any] = {
+    kind = "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria"
+    return {
         "location": "global",
         "severity": 2,
         "enabled": True,
-        "scopes": [sandbox.endpoint_id(fraud.name)],
+        "scopes": [scope],
         "evaluation_frequency": "PT1M",
-        "window_size": "PT5M",
-        "criteria": {
-            "odata.type": "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria",
-            "all_of": [rule],
-        },
+        "window_size": "PT15M",
+        "criteria": {"odata.type": kind, "all_of": [rule]},
     }
-    monitor.metric_alerts.create_or_update(group, "slow", alert)
-    assert monitor.metric_alerts.get(group, "slow").criteria.all_of[0].threshold == 500
-    rule["metric_name"] = "Happiness"
-    with pytest.raises(HttpResponseError, match="Happiness"):
-        monitor.metric_alerts.create_or_update(group, "slow", alert)
+
+
+def test_metric_alerts_are_kept(fraud: Served, sandbox: RunningSandbox, monitor: MonitorManagementClient):
+    """An alert rule comes back as it went; a metric, an aggregation or a dimension that is not there is refused."""
+    group, scope = sandbox.workspace["resource_group"], sandbox.endpoint_id(fraud.name)
+    slow = _alert(scope, above=500, metric_name="RequestLatency_P95")
+    monitor.metric_alerts.create_or_update(group, "slow", slow)
+    found = monitor.metric_alerts.get(group, "slow")
+    assert found.criteria.all_of[0].threshold == 500
+    assert found.auto_mitigate
+    nowhere = [{"name": "planet", "operator": "Include", "values": ["*"]}]
+    for words, bad in (
+        ("Happiness", {"metric_name": "Happiness"}),
+        ("aggregation Total", {"time_aggregation": "Total"}),
+        ("planet", {"dimensions": nowhere}),
+    ):
+        with pytest.raises(HttpResponseError, match=words):
+            monitor.metric_alerts.create_or_update(group, "slow", _alert(scope, above=500, **bad))
     monitor.metric_alerts.delete(group, "slow")
+
+
+def test_a_metric_alert_fires_and_is_resolved(
+    counted: Counted, arm: httpx.Client, sandbox: RunningSandbox, monitor: MonitorManagementClient
+):
+    """Each deployment's own series fires once; status, alerts and the activity log say so, and that it is over."""
+    group, scope = sandbox.workspace["resource_group"], sandbox.endpoint_id(counted.endpoint)
+    split = [{"name": "deployment", "operator": "Include", "values": ["*"]}]
+    began = datetime.now(UTC)
+    rule = monitor.metric_alerts.create_or_update(group, "busy", _alert(scope, above=1, dimensions=split))
+
+    def statuses() -> list[str]:
+        return sorted(row.properties.status for row in monitor.metric_alerts_status.list(group, "busy").value)
+
+    def alerts(**query: str) -> list[dict[str, Any]]:
+        answer = arm.get(f"{scope}/providers/Microsoft.AlertsManagement/alerts", params=query).raise_for_status()
+        return [row for row in answer.json()["value"] if row["name"] == "busy"]
+
+    wait_until(lambda: statuses() == ["Unhealthy", "Unhealthy"], 70)
+    fired = alerts(monitorCondition="Fired", severity="Sev2", alertRule=rule.id)
+    values = {row["properties"]["context"]["condition"]["allOf"][0]["dimensions"][0]["value"] for row in fired}
+    assert values == {"blue", "green"}
+    state = arm.post(f"{fired[0]['id']}/changestate", params={"newState": "Acknowledged"})
+    assert state.json()["properties"]["essentials"]["alertState"] == "Acknowledged"
+    monitor.metric_alerts.create_or_update(group, "busy", _alert(scope, above=1e9, dimensions=split))
+    wait_until(lambda: statuses() == ["Healthy", "Healthy"], 20)
+    assert alerts(monitorCondition="Fired") == []
+    resolved = alerts(monitorCondition="Resolved")
+    assert {row["properties"]["essentials"]["alertState"] for row in resolved} == {"New", "Acknowledged"}
+    query = f"eventTimestamp ge '{began.isoformat()}' and resourceUri eq '{scope}'"
+    told = [row for row in monitor.activity_logs.list(filter=query) if row.category.value == "Alert"]
+    words = Counter(row.operation_name.value for row in told)
+    assert words == {
+        "Microsoft.Insights/AlertRules/Activated/Action": 2,
+        "Microsoft.Insights/AlertRules/Resolved/Action": 2,
+    }
+    assert len({row.correlation_id for row in told}) == 2
+    monitor.metric_alerts.delete(group, "busy")
 
 
 def test_prices_are_quoted_as_documented(sandbox: RunningSandbox):
