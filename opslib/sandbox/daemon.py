@@ -8,8 +8,6 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import uvloop
 from .alerter import Alerter
 from .application import Application
 from .autoscaler import Autoscaler
-from .certificates import ensure_certificates, ensure_signing_key
+from .certificates import ensure_signing_key
 from .clock import iso_now
 from .consistency import Lag
 from .context import Sandbox
@@ -30,6 +28,7 @@ from .fleet_log import FleetLog
 from .home import Home
 from .identity import cloud_name
 from .lifecycle import Lifecycle
+from .listener import ask_to_exit, listen, make_server
 from .process import ProcessId
 from .sampler import Sampler
 from .scoring import Gateway
@@ -53,16 +52,16 @@ def main() -> None:
     arguments = parser.parse_args()
     home = Home(Path(arguments.home))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    uvloop.run(serve(home, _listen(home, arguments.port), Settings(**json.loads(arguments.settings))))
+    uvloop.run(serve(home, listen(home, arguments.port), Settings(**json.loads(arguments.settings))))
 
 
 async def serve(home: Home, listener: socket.socket, settings: Settings) -> None:
     """Serve until told to stop."""
     port = listener.getsockname()[1]
     sandbox = build(home, f"https://127.0.0.1:{port}", settings)
-    server = _server(home, sandbox)
+    server = make_server(home, Application(sandbox), sandbox.gateway.connections)
     for word in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(word, _ask_to_exit, server)
+        asyncio.get_running_loop().add_signal_handler(word, ask_to_exit, server)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     chores = [
         asyncio.create_task(_flush(sandbox)),
@@ -136,66 +135,6 @@ def environment(home: Home, base_url: str) -> dict[str, str]:
     }
 
 
-def _listen(home: Home, port: int) -> socket.socket:
-    """Bind the wished port; without a wish the one of last time, if it is free."""
-    last = home.root / "port"
-    wished = port or (int(last.read_text()) if last.exists() else 0)
-    try:
-        listener = _bind(wished)
-    except OSError:
-        if port:
-            raise
-        listener = _bind(0)
-    last.write_text(str(listener.getsockname()[1]))
-    return listener
-
-
-def _bind(port: int) -> socket.socket:
-    """Bind a socket that says it is TCP: asyncio sets TCP_NODELAY on the connections of no other."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen(2048)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _server(home: Home, sandbox: Sandbox) -> uvicorn.Server:
-    certificate, key = home.private / "server.pem", home.private / "server-key.pem"
-    ensure_certificates(home.authority, certificate, key)
-    config = uvicorn.Config(
-        Application(sandbox),
-        ssl_certfile=str(certificate),
-        ssl_keyfile=str(key),
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        http="httptools",
-        lifespan="off",
-        timeout_keep_alive=65,
-        timeout_graceful_shutdown=1,
-    )
-    return _Server(config)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, without its signal handling: it would end the process before instances are ended."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to `serve`."""
-        yield
-
-
-def _ask_to_exit(server: uvicorn.Server) -> None:
-    server.should_exit = True
-
-
 async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server) -> None:
     """Restore what was served before, then publish the note: from now on it answers."""
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
@@ -221,7 +160,8 @@ async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server) -> None:
 
 
 def _sampler(sandbox: Sandbox) -> Sampler:
-    return Sampler(sandbox.home.state, sandbox.fleet, sandbox.store, sandbox.telemetry)
+    gateway = sandbox.gateway
+    return Sampler(sandbox.home.state, sandbox.fleet, sandbox.store, sandbox.telemetry, gateway.connections)
 
 
 async def _flush(sandbox: Sandbox) -> None:

@@ -89,14 +89,19 @@ DIFFERENCES = (
         "the exact count of the minute",
     ),
     Difference(
-        "connections, GPU, data collection",
+        "GPU, data collection",
         "measured",
         "offered, and without data",
     ),
     Difference(
-        "limits of requests and bandwidth",
-        "500 RPS, 5 MBPS, 500 connections",
-        "RPS are counted per second of the clock; bandwidth and connections are not limited",
+        "limits of requests and connections",
+        "500 RPS, 500 connections, 500 new ones per second; how it counts is not documented",
+        "counted per second of the clock; the request that comes on a connection too many is 429",
+    ),
+    Difference(
+        "limit of bandwidth",
+        "5 MBPS; delays, told in the log and in response trailers",
+        "5 000 000 bytes per second and one second's worth at once; told in the log and in headers",
     ),
     Difference(
         "custom containers, Kubernetes, registries",

@@ -54,8 +54,8 @@ _TRAFFIC = {
     "TotalDurationMs": ("CAST(round(r.total_ms) AS INTEGER)", "int"),
     "RequestDurationMs": ("CAST(round(r.request_ms) AS INTEGER)", "int"),
     "ResponseDurationMs": ("CAST(round(r.response_ms) AS INTEGER)", "int"),
-    "RequestThrottlingDelayMs": ("0", "int"),
-    "ResponseThrottlingDelayMs": ("0", "int"),
+    "RequestThrottlingDelayMs": ("CAST(round(r.request_delay_ms) AS INTEGER)", "int"),
+    "ResponseThrottlingDelayMs": ("CAST(round(r.response_delay_ms) AS INTEGER)", "int"),
     "AuthType": ("r.auth_type", "string"),
     "IdentityData": ("r.identity", "string"),
 }

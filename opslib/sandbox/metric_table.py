@@ -73,8 +73,8 @@ ENDPOINT_METRICS = (
     Metric("RequestLatency", "MilliSeconds", AVERAGE, ("deployment",), "requests", _MEAN),
     *_percentiles(("deployment",)),
     Metric("NetworkBytes", "BytesPerSecond", AVERAGE, (), "requests", _BYTES),
-    Metric("ConnectionsActive", "Count", AVERAGE),
-    Metric("NewConnectionsPerSecond", "CountPerSecond", AVERAGE),
+    Metric("ConnectionsActive", "Count", AVERAGE, (), "connections", "avg(active)"),
+    Metric("NewConnectionsPerSecond", "CountPerSecond", AVERAGE, (), "connections", "avg(opened_per_s)"),
     Metric("DataCollectionErrorsPerMinute", "Count", SPREAD, ("deployment", "reason", "type")),
     Metric("DataCollectionEventsPerMinute", "Count", SPREAD, ("deployment", "type")),
 )

@@ -192,14 +192,9 @@ def _query(
     """Return (minute, average, minimum, maximum, dimension values...) of each minute that has rows."""
     if not metric.source:
         return []
-    where, arguments = "deployment = ?", [resource.key]
-    if metric.source == "requests":
-        where, arguments = "endpoint = ?", [resource.key]
-        if resource.kind == "deployments":
-            where, arguments = (
-                where + " AND deployment = ?",
-                [ids.key(ids.parent(resource.id)), resource.name.lower()],
-            )
+    where, arguments = f"{'deployment' if metric.source == 'samples' else 'endpoint'} = ?", [resource.key]
+    if metric.source == "requests" and resource.kind == "deployments":
+        where, arguments = where + " AND deployment = ?", [ids.key(ids.parent(resource.id)), resource.name.lower()]
     columns = ", ".join([f"at_us / {MINUTE}", *metric.points(), *(DIMENSIONS[name] for name in names)])
     grouping = ", ".join(["1", *(str(index + 5) for index in range(len(names)))])
     sql = f"SELECT {columns} FROM {metric.source} WHERE {where} AND at_us >= ? AND at_us < ? GROUP BY {grouping}"

@@ -1,7 +1,7 @@
 """What becomes of a scoring request, in the statuses and headers of Azure's data plane."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .messages import Request, Response
 
@@ -40,6 +40,13 @@ def broken_by_fault(status: int) -> Outcome:
     return Outcome(
         424, b"declared fault", TEXT | model_error(status, "model_error"), "model_error", status, "model_error"
     )
+
+
+def throttled(outcome: Outcome, request_ms: float, response_ms: float) -> Outcome:
+    """Return an outcome that says for how long its bytes had to wait, if they had to [ms]."""
+    delays = {"request": request_ms, "response": response_ms}
+    said = {f"ms-azureml-bandwidth-{way}-delay-ms": f"{delay:.0f}" for way, delay in delays.items() if delay}
+    return replace(outcome, headers=outcome.headers | said) if said else outcome
 
 
 def client_id(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""What each instance uses, at a steady pace: the source of the utilization metrics and of DeploymentCapacity."""
+"""What instances use and who is connected, at a steady pace: utilization, DeploymentCapacity, connections."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import skus
 from .clock import now_us
+from .connections import Connections
 from .fleet import Fleet
 from .process import group_usage, groups
 from .store import Store
@@ -16,10 +17,13 @@ _EVERY_S = 10.0
 
 
 class Sampler:
-    """Writes samples of CPU, memory and disk."""
+    """Writes samples of CPU, memory, disk and connections."""
 
-    def __init__(self, root: Path, fleet: Fleet, store: Store, telemetry: Telemetry) -> None:
+    def __init__(
+        self, root: Path, fleet: Fleet, store: Store, telemetry: Telemetry, connections: Connections
+    ) -> None:
         self._root = root
+        self._connections = connections
         self._fleet = fleet
         self._store = store
         self._telemetry = telemetry
@@ -33,6 +37,9 @@ class Sampler:
     def sample(self, pids: dict[int, list[int]]) -> None:
         """Record what each instance used since the last time."""
         at_us = now_us()
+        for endpoint in self._store.all("onlineEndpoints"):
+            active, opened = self._connections.measure(endpoint.key)
+            self._telemetry.add("connections", (at_us, endpoint.key, active, opened / _EVERY_S))
         for key, instances in self._fleet.by_deployment().items():
             deployment = self._store.get(key)
             sku = skus.find(deployment.properties["instanceType"]) if deployment is not None else None

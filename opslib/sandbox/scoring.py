@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from . import ids
-from .clock import now_us
+from .bandwidth import Bandwidth
+from .connections import Connections
 from .diagnostics import logged
 from .fault import FaultKind
 from .faults import ConnectionDropped, Faults
 from .fleet import Fleet
 from .messages import Request, Response
-from .outcome import DEPLOYMENT, TEXT, Outcome, broken_by_fault, client_id, model_error, respond, text
+from .outcome import DEPLOYMENT, TEXT, Outcome, broken_by_fault, client_id, model_error, respond, text, throttled
 from .pool import NoInstance, TooManyPending
 from .rate_limit import RateLimit
+from .request_log import Served
 from .scoring_door import ScoringDoor
 from .settings import Settings
 from .store import Resource, Store
@@ -78,6 +80,8 @@ class Gateway:
         self._door = door
         self._faults = faults
         self._rate = RateLimit(settings.max_requests_per_second)
+        self._bandwidth = Bandwidth(settings.max_bytes_per_second)
+        self.connections = Connections(settings.max_connections, settings.max_new_connections_per_second)
         self._random = random.Random(settings.seed)  # noqa: S311 - a traffic split, not a secret
         self._routes: dict[tuple[str, str], Route] = {}
         self._version = -1
@@ -90,17 +94,17 @@ class Gateway:
         if route is None:
             return respond(request, Outcome(404, b"Not Found", {"Content-Type": "text/plain"}), "")
         identity = self._door.identify(route.endpoint, request.headers.get("authorization", ""))
-        deployment, outcome = None, Outcome(401, reason="unauthorized")
-        if identity is not None:
-            deployment, outcome = self._choose(route, request)
-            if not self._rate.admits(route.endpoint.key):
-                deployment, outcome = None, Outcome(429, text("Rate limit is exceeded."), TEXT, "rate_limit")
+        deployment, outcome = self._admit(route, request, authorized=identity is not None)
+        delays_ms = (0.0, 0.0)
         if deployment is not None:
             self._drop(route.endpoint.name, deployment.name)
+            asked_ms = await self._throttle(route, len(request.body))
             self._mirror(route, request)
             outcome = await self._serve(deployment, request)
+            delays_ms = (asked_ms, await self._throttle(route, len(outcome.body)))
+            outcome = throttled(outcome, *delays_ms)
         name = deployment.name if deployment is not None else ""
-        self._record(route, request, name, outcome, identity or "", started)
+        self._record(route, Served(request, outcome, started, name, identity or "", delays_ms))
         return respond(request, outcome, name)
 
     async def close(self) -> None:
@@ -139,6 +143,24 @@ class Gateway:
             logged(self._store, endpoint.id, "AmlOnlineEndpointTrafficLog"),
         )
 
+    def _admit(self, route: Route, request: Request, *, authorized: bool) -> tuple[Resource | None, Outcome]:
+        """Return the deployment that a request goes to, or what it is refused with."""
+        if not self.connections.admits(route.endpoint.key, request.client):
+            return None, Outcome(429, text("Connection limit is exceeded."), TEXT, "connection_limit")
+        if not authorized:
+            return None, Outcome(401, reason="unauthorized")
+        deployment, outcome = self._choose(route, request)
+        if not self._rate.admits(route.endpoint.key):
+            return None, Outcome(429, text("Rate limit is exceeded."), TEXT, "rate_limit")
+        return deployment, outcome
+
+    async def _throttle(self, route: Route, size_bytes: int) -> float:
+        """Let bytes wait for their share of the endpoint's bandwidth; return for how long [ms]."""
+        delay_s = self._bandwidth.take(route.endpoint.key, size_bytes)
+        if delay_s:
+            await asyncio.sleep(delay_s)
+        return delay_s * 1000
+
     def _choose(self, route: Route, request: Request) -> tuple[Resource | None, Outcome]:
         forced = request.headers.get(DEPLOYMENT)
         if forced is not None:
@@ -162,7 +184,8 @@ class Gateway:
     async def _serve_mirrored(self, route: Route, deployment: Resource, request: Request) -> None:
         started = time.perf_counter()
         outcome = await self._serve(deployment, request)
-        self._record(route, request, deployment.name, outcome, "", started)
+        self._bandwidth.take(route.endpoint.key, len(request.body) + len(outcome.body))
+        self._record(route, Served(request, outcome, started, deployment.name))
 
     async def _serve(self, deployment: Resource, request: Request) -> Outcome:
         pool = self._fleet.pool(deployment.id)
@@ -209,34 +232,8 @@ class Gateway:
             return Outcome(424, answer.body, passed, "model_error", answer.status, "model_error")
         return Outcome(200, answer.body, passed, "", 200)
 
-    def _record(
-        self, route: Route, request: Request, deployment: str, outcome: Outcome, identity: str, started: float
-    ) -> None:
-        total_ms = (time.perf_counter() - started) * 1000
-        row = (
-            now_us(),
-            route.endpoint.key,
-            deployment.lower(),
-            int(route.logged),
-            outcome.status,
-            outcome.reason,
-            outcome.model_status,
-            outcome.model_reason,
-            request.method,
-            request.path,
-            "HTTP/1.1",
-            len(request.body),
-            len(outcome.body),
-            request.headers.get("user-agent", "")[:70],
-            request.request_id,
-            client_id(request),
-            total_ms,
-            0.0,
-            0.0,
-            route.endpoint.properties["authMode"],
-            identity,
-        )
-        self._telemetry.add("requests", row)
+    def _record(self, route: Route, served: Served) -> None:
+        self._telemetry.add("requests", served.row(route.endpoint, logged=route.logged))
 
 
 async def score(request: Request, sandbox: "Sandbox") -> Response:

@@ -30,6 +30,10 @@ class Settings:
         Seed of the traffic split; None for a different split in each run.
     max_requests_per_second
         Limit of each endpoint, all its deployments together [1/s].
+    max_connections, max_new_connections_per_second
+        Limits of each endpoint [count; 1/s].
+    max_bytes_per_second
+        Limit of each endpoint, requests and answers together; more waits [bytes/s].
     consistency_lag_s
         For how long after a write reads still show an endpoint's traffic as it was [s].
     max_payload_bytes
@@ -50,6 +54,9 @@ class Settings:
     quota_cores: int = 100
     seed: int | None = None
     max_requests_per_second: int = 500
+    max_connections: int = 500
+    max_new_connections_per_second: int = 500
+    max_bytes_per_second: int = 5_000_000
     consistency_lag_s: float = 0.0
     max_payload_bytes: int = 16 * 1024 * 1024
 

@@ -17,7 +17,8 @@ CREATE TABLE IF NOT EXISTS requests (
   sequence INTEGER PRIMARY KEY, at_us INTEGER, endpoint TEXT, deployment TEXT, logged INTEGER, code INTEGER,
   reason TEXT, model_code INTEGER, model_reason TEXT, method TEXT, path TEXT, protocol TEXT,
   request_bytes INTEGER, response_bytes INTEGER, user_agent TEXT, request_id TEXT, client_request_id TEXT,
-  total_ms REAL, request_ms REAL, response_ms REAL, auth_type TEXT, identity TEXT);
+  total_ms REAL, request_ms REAL, response_ms REAL, auth_type TEXT, identity TEXT,
+  request_delay_ms REAL DEFAULT 0, response_delay_ms REAL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS requests_by_time ON requests (endpoint, at_us);
 CREATE TABLE IF NOT EXISTS console (
   sequence INTEGER PRIMARY KEY, at_us INTEGER, endpoint TEXT, deployment TEXT, instance TEXT,
@@ -31,14 +32,19 @@ CREATE TABLE IF NOT EXISTS samples (
   sequence INTEGER PRIMARY KEY, at_us INTEGER, deployment TEXT, instance TEXT,
   cpu_percent REAL, memory_percent REAL, disk_percent REAL, capacity INTEGER);
 CREATE INDEX IF NOT EXISTS samples_by_time ON samples (deployment, at_us);
+CREATE TABLE IF NOT EXISTS connections (
+  sequence INTEGER PRIMARY KEY, at_us INTEGER, endpoint TEXT, active INTEGER, opened_per_s REAL);
+CREATE INDEX IF NOT EXISTS connections_by_time ON connections (endpoint, at_us);
 """
 _KEEP = {
     "requests": KEEP_REQUESTS,
     "console": KEEP_CONSOLE_LINES,
     "events": KEEP_EVENTS,
     "samples": KEEP_SAMPLES,
+    "connections": KEEP_SAMPLES,
 }
-_WIDTH = {"requests": 21, "console": 6, "events": 6, "samples": 7}
+_WIDTH = {"requests": 23, "console": 6, "events": 6, "samples": 7, "connections": 4}
+_ADDED = ("request_delay_ms", "response_delay_ms")  # columns of `requests` that an older file lacks
 _TRIM_EVERY = 1000
 
 
@@ -51,6 +57,10 @@ class Telemetry:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(SCHEMA)
+        there = {row[1] for row in self._db.execute("PRAGMA table_info(requests)")}
+        for column in _ADDED:
+            if column not in there:
+                self._db.execute(f"ALTER TABLE requests ADD COLUMN {column} REAL DEFAULT 0")
         self._rows: dict[str, list[Sequence[Any]]] = {table: [] for table in _WIDTH}
         self._flushes = 0
 

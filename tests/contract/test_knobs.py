@@ -1,13 +1,19 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from rest_client import make_endpoint
 from sandbox_fixture import RunningSandbox, running_sandbox
-from served import wait_until
+from served import ASK, wait_until
 
 from opslib.sandbox.settings import Settings
 
 LATE = Settings(operation_s=0.0, metrics_delay_s=1800.0, logs_delay_s=3600.0, token_lifetime_s=2.0)
+TIGHT = Settings(operation_s=0.0, max_connections=2, max_bytes_per_second=20_000)
+APP = Path(__file__).parent / "app"
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +54,51 @@ def test_a_token_ends(late: RunningSandbox):
     with late.arm() as arm:
         assert arm.get(late.workspace_id).status_code == 200
         wait_until(lambda: arm.get(late.workspace_id).status_code == 401, 5)
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
+    """A sandbox that gives an endpoint two connections and little bandwidth."""
+    with running_sandbox(tmp_path_factory.mktemp("tight"), TIGHT) as running:
+        make_endpoint(running, APP)
+        running.keep_logs("lasting")
+        yield running
+
+
+@pytest.fixture
+def ask(tight: RunningSandbox) -> Callable[..., httpx.Response]:
+    """Scores by a client of the caller's."""
+    path = tight.endpoint_id("lasting")
+    with tight.arm() as arm:
+        key = arm.post(f"{path}/listKeys").json()["primaryKey"]
+        uri = arm.get(path).json()["properties"]["scoringUri"]
+
+    def score(client: httpx.Client, **more: Any) -> httpx.Response:
+        return client.post(uri, json=ASK | more, headers={"Authorization": f"Bearer {key}"})
+
+    return score
+
+
+def test_a_connection_too_many_is_refused(tight: RunningSandbox, ask: Callable[..., httpx.Response]):
+    """Two clients stay connected and are served, the third is 429 until one of them has gone."""
+    with tight.http() as first, tight.http() as second, tight.http() as third:
+        assert [ask(client).status_code for client in (first, second, third)] == [200, 200, 429]
+        assert ask(first).status_code == 200
+        second.close()
+        wait_until(lambda: ask(third).status_code == 200)
+
+
+def test_bandwidth_is_shared_out_by_waiting(tight: RunningSandbox, ask: Callable[..., httpx.Response]):
+    """What is above a second's worth is served later; its headers and the log say for how long it waited."""
+    path = tight.endpoint_id("lasting")
+    with tight.http() as client:
+        wait_until(lambda: ask(client).status_code == 200)
+        answers = [ask(client, padding="x" * 15_000) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    waited_ms = int(answers[1].headers["ms-azureml-bandwidth-request-delay-ms"])
+    assert answers[1].elapsed.total_seconds() * 1000 >= waited_ms > 100
+    query = "AmlOnlineEndpointTrafficLog | summarize most = max(RequestThrottlingDelayMs)"
+    token = tight.token("https://api.loganalytics.io")
+    with tight.http(headers={"Authorization": f"Bearer {token}"}) as logs:
+        answer = logs.post(f"/v1{path}/query", json={"query": query}).raise_for_status().json()
+    assert abs(answer["tables"][0]["rows"][0][0] - waited_ms) <= 1

@@ -1,5 +1,10 @@
 import time
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opslib.sandbox.bandwidth import Bandwidth
+from opslib.sandbox.connections import Connections
 from opslib.sandbox.consistency import Lag
 from opslib.sandbox.rate_limit import RateLimit
 from opslib.sandbox.settings import Settings
@@ -26,3 +31,39 @@ def test_reads_lag_behind_writes(monkeypatch):
     later_s = time.monotonic() + 61
     monkeypatch.setattr(time, "monotonic", lambda: later_s)
     assert lag.shown(after) == after
+
+
+def test_connections_are_limited_in_number_and_in_pace():
+    """Two may be open; a third waits until one is gone; who is connected stays so; endpoints do not share."""
+    connections = Connections(most=2, per_second=1000)
+    assert [connections.admits("a", client) for client in ("1", "2", "3", "1")] == [True, True, False, True]
+    assert connections.admits("b", "3")
+    assert connections.measure("a") == (2, 2)
+    connections.close("1")
+    assert connections.measure("a") == (1, 0)
+    assert connections.admits("a", "3")
+    hasty = Connections(most=100, per_second=2)
+    assert sum(hasty.admits("a", str(client)) for client in range(50)) in (2, 4)  # a second may end meanwhile
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.integers(0, 5000)), max_size=40))
+def test_no_more_bytes_pass_than_the_limit_lets(sent: list[tuple[float, int]]):
+    """What has waited as told is never more than the limit times the time, and one second's worth beside."""
+    now_s = 100.0
+    bandwidth = Bandwidth(1000, lambda: now_s)
+    through = []
+    for pause_s, size in sent:
+        now_s += pause_s
+        through.append((now_s + bandwidth.take("a", size), size))
+    for moment, _ in through:
+        assert sum(size for at, size in through if at <= moment) <= 1000 * (moment - 100.0 + 1) + 1e-6
+    assert bandwidth.take("b", 1000) == 0
+
+
+def test_bytes_beyond_the_limit_wait_and_then_no_more():
+    """A second's worth passes at once, the next waits for a second, and an idle endpoint has it again."""
+    now_s = 0.0
+    bandwidth = Bandwidth(1000, lambda: now_s)
+    assert [bandwidth.take("a", 1000), bandwidth.take("a", 500)] == [0.0, 0.5]
+    now_s = 1.5
+    assert bandwidth.take("a", 1000) == 0.0
