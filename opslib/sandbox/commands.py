@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ def register(subparsers: Any) -> None:
     )
     for knob in fields(Settings):
         kind = {"float": float, "int": int, "str": str, float: float, int: int, str: str}.get(knob.type, int)
-        up.add_argument("--" + knob.name.replace("_", "-"), type=kind, default=knob.default, help="see settings.py")
+        said = f"see settings.py (default: as last time, else {knob.default})"
+        up.add_argument("--" + knob.name.replace("_", "-"), type=kind, help=said)
     _word(words, "status", "say whether it is up, and what it serves", _status)
     env = _word(words, "env", "print the variables that point a program at it", _env)
     env.add_argument("--json", action="store_true", help="print the whole note instead of export lines")
@@ -66,6 +67,11 @@ def register(subparsers: Any) -> None:
 def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[str, Any]:
     """Start a sandbox and wait until it answers; return its note.
 
+    Parameters
+    ----------
+    settings
+        All of its knobs; None: as it had them last, else the defaults.
+
     Raises
     ------
     SandboxError
@@ -74,14 +80,16 @@ def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[s
     note = home.read_note()
     if note is not None:
         return note
+    settings = settings or remembered(home)
     home.prepare()
+    home.write_knobs(asdict(settings))
     home.note.unlink(missing_ok=True)
     command = [sys.executable, "-P", "-c", _BOOTSTRAP, str(_PACKAGE), str(home.root), str(port)]
     if home.log.exists() and home.log.stat().st_size > _LOG_BYTES:
         home.log.replace(home.log.with_suffix(".log.1"))
     with home.log.open("ab") as log:
         process = subprocess.Popen(
-            [*command, json.dumps(asdict(settings or Settings()))],
+            [*command, json.dumps(asdict(settings))],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -102,6 +110,12 @@ def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[s
         how = f"ended with code {process.returncode} while starting"
     tail = home.log.read_text(encoding="utf-8", errors="replace")[-2000:]
     raise SandboxError(f"the sandbox {how}: see {home.log}\n{tail}")
+
+
+def remembered(home: Home) -> Settings:
+    """Return the knobs that a sandbox had last; what is not known of it is the default."""
+    known = {knob.name for knob in fields(Settings)}
+    return Settings(**{name: value for name, value in home.read_knobs().items() if name in known})
 
 
 def stop(home: Home) -> bool:
@@ -137,7 +151,10 @@ def _word(words: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser
 def _up(arguments: argparse.Namespace) -> int:
     home = Home.find(arguments.home)
     already = home.read_note()
-    settings = Settings(**{knob.name: getattr(arguments, knob.name) for knob in fields(Settings)})
+    given = {knob.name: getattr(arguments, knob.name) for knob in fields(Settings)}
+    settings = replace(remembered(home), **{name: value for name, value in given.items() if value is not None})
+    if already is not None and settings != remembered(home):
+        print("It is up, and keeps the knobs it has: `opslib sandbox down` first.", file=sys.stderr)
     try:
         note = start(home, settings, arguments.port)
     except SandboxError as error:
@@ -182,6 +199,10 @@ def _status(arguments: argparse.Namespace) -> int:
     if note is None:
         return 1
     print(f"up at {note['url']} since {note['started_at']} (pid {note['pid']})")
+    usual = asdict(Settings())
+    for name, value in asdict(remembered(Home.find(arguments.home))).items():
+        if value != usual[name]:
+            print(f"{'knob':<12} {name:<50} {value}")
     for kind, name, state, rest in _inventory(Home.find(arguments.home)):
         print(f"{kind:<12} {name:<50} {state:<10} {rest}")
     for row in listed(Home.find(arguments.home)):

@@ -22,6 +22,7 @@ from .clock import iso_now
 from .consistency import Lag
 from .context import Sandbox
 from .directory import Directory
+from .fault_handlers import strike
 from .faults import Faults
 from .fleet import Fleet
 from .fleet_log import FleetLog
@@ -79,6 +80,7 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
         await sandbox.lifecycle.close()
         await sandbox.gateway.close()
         await sandbox.fleet.close()
+        sandbox.faults.save()
         sandbox.telemetry.close()
         sandbox.store.close()
 
@@ -88,7 +90,7 @@ def build(home: Home, base_url: str, settings: Settings) -> Sandbox:
     store, telemetry = Store(home.state / "state.db"), Telemetry(home.state / "telemetry.db")
     directory = Directory(store)
     tokens = Tokens(ensure_signing_key(home.private / "tokens.pem"), "https://sts.sandbox.invalid/", directory.find)
-    faults = Faults()
+    faults = Faults(store)
     around = Surroundings(base_url, home.authority, store)
     fleet = Fleet(home.state, store, FleetLog(home.state / "logs", store, telemetry), around, settings)
     return Sandbox(
@@ -140,6 +142,7 @@ async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
         await asyncio.sleep(0.005)
     await asyncio.wait({asyncio.create_task(sandbox.lifecycle.recover())}, timeout=_RESTORE_WITHIN_S)
+    strike(sandbox.faults.listed(), sandbox)
     settings = sandbox.settings
     workspace = {
         "subscription_id": settings.subscription_id,
@@ -167,6 +170,7 @@ def _sampler(sandbox: Sandbox) -> Sampler:
 async def _flush(sandbox: Sandbox) -> None:
     while True:
         sandbox.telemetry.flush()
+        sandbox.faults.save()
         await asyncio.sleep(_FLUSH_EVERY_S)
 
 

@@ -30,6 +30,7 @@ class FaultKind(StrEnum):
     INSTANCE_HANG = "instance-hang"
     METRIC_GAP = "metric-gap"
     METRIC_DELAY = "metric-delay"
+    LOG_DELAY = "log-delay"
 
 
 EFFECTS = {
@@ -37,7 +38,7 @@ EFFECTS = {
     FaultKind.ARM_THROTTLE: "ARM answers 429 with Retry-After `retry_after_s`",
     FaultKind.ARM_ERROR: "ARM answers `status` (500) with `code` (InternalServerError)",
     FaultKind.ARM_RESET: "the connection of an ARM request is reset",
-    FaultKind.TOKEN_EXPIRY: "ARM answers 401 ExpiredAuthenticationToken",
+    FaultKind.TOKEN_EXPIRY: "ARM answers 401 ExpiredAuthenticationToken, scoring with a token 401",
     FaultKind.LRO_FAIL: "a long-running operation ends in Failed with `code` (InternalServerError)",
     FaultKind.LRO_HANG: "a long-running operation does nothing until the fault ends, then its work",
     FaultKind.BLOB_ERROR: "blob storage answers `status` (503) ServerBusy",
@@ -48,6 +49,7 @@ EFFECTS = {
     FaultKind.INSTANCE_HANG: "`count` (1) instances stop answering, their processes stay",
     FaultKind.METRIC_GAP: "metrics of the minutes that the fault touches are lost",
     FaultKind.METRIC_DELAY: "metrics can be read `delay_s` later",
+    FaultKind.LOG_DELAY: "rows of the endpoint's logs can be queried `delay_s` later",
 }
 _STATUS = {FaultKind.ARM_ERROR: 500, FaultKind.BLOB_ERROR: 503, FaultKind.MODEL_ERROR: 500}
 

@@ -8,6 +8,7 @@ from .arm_errors import ArmError
 from .context import Sandbox
 from .fault import FaultKind, read_scenario
 from .faults import STRIKES, Declared
+from .instance import Instance
 from .messages import Request, Response
 from .own_door import check_secret
 
@@ -24,9 +25,7 @@ def declare_faults(request: Request, sandbox: Sandbox) -> Response:
     """`POST /sandbox/faults`: one fault, or a scenario of several; all of them are readable or none begins."""
     check_secret(request, sandbox)
     declared = [sandbox.faults.declare(fault) for fault in read_scenario(request.json())]
-    for one in declared:
-        if one.fault.kind in STRIKES:
-            sandbox.fleet.spawn(_strike(one, sandbox))
+    strike(declared, sandbox)
     return Response(201, {"value": [one.render() for one in declared]})
 
 
@@ -40,18 +39,25 @@ def clear_faults(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": [one.render() for one in ended]})
 
 
+def strike(declared: list[Declared], sandbox: Sandbox) -> None:
+    """Begin to hit instances with those faults that do."""
+    for one in declared:
+        if one.fault.kind in STRIKES and one.state != "ended":
+            sandbox.fleet.spawn(_strike(one, sandbox))
+
+
 async def _strike(declared: Declared, sandbox: Sandbox) -> None:
     """Hit instances, a fresh one each time, until the fault's count is reached or its time is over."""
-    fault, struck = declared.fault, set[str]()
+    fault, struck = declared.fault, set[Instance]()
     await asyncio.sleep(max(0.0, declared.begins_s - time.monotonic()))
     while declared.state == "active":
         running = [(key, one) for key, found in sandbox.fleet.by_deployment().items() for one in found]
         for key, instance in running:
-            if instance.id in struck or not instance.running() or declared.state != "active":
+            if instance in struck or not instance.running() or declared.state != "active":
                 continue
             endpoint, deployment = ids.name(ids.parent(key)), ids.name(key)
             if sandbox.faults.hit(fault.kind, "Instances", endpoint, deployment) is declared:
-                struck.add(instance.id)
+                struck.add(instance)
                 if fault.kind is FaultKind.INSTANCE_HANG:
                     instance.freeze()
                 else:

@@ -1,6 +1,6 @@
 """The faults that are declared now: who is hit, how often, until when. All of it is said in the log.
 
-They live in memory alone: a sandbox that is started anew is a sound one.
+They are kept in the store: a sandbox that is killed and started anew goes on with them, hits and draws included.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any
 from .arm_errors import ArmError, OperationFailed
 from .clock import MICROSECONDS, iso, now_us
 from .fault import MOST_AT_ONCE, Fault, FaultKind
+from .store import Store
 
 logger = logging.getLogger("opslib.sandbox.faults")
 STRIKES = (FaultKind.INSTANCE_DEAD, FaultKind.INSTANCE_HANG)  # they hit one instance unless told otherwise
@@ -29,12 +30,14 @@ class ConnectionDropped(Exception):  # noqa: N818 - what the client will see
 class Declared:
     """A fault, when it holds [s, monotonic; and microseconds since the epoch], and what it has hit [count]."""
 
+    number: int
     fault: Fault
     begins_s: float
     begins_us: int
     ends_s: float
     draws: random.Random
     hits: int = 0
+    drawn: int = 0
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -50,6 +53,16 @@ class Declared:
         """Return when it ends at the latest [microseconds since the epoch]."""
         return self.begins_us + round((self.ends_s - self.begins_s) * MICROSECONDS)
 
+    def draw(self) -> bool:
+        """Answer whether this occasion is hit."""
+        self.drawn += 1
+        return self.draws.random() < self.fault.rate
+
+    def kept(self) -> dict[str, Any]:
+        """Return what another process needs to go on with it."""
+        times = {"begins_us": self.begins_us, "ends_us": self.ends_us}
+        return {"fault": asdict(self.fault), "hits": self.hits, "drawn": self.drawn, **times}
+
     def render(self) -> dict[str, Any]:
         """Return it as the API shows it."""
         times = {"begins": iso(self.begins_us), "ends": iso(self.ends_us)}
@@ -59,9 +72,14 @@ class Declared:
 class Faults:
     """Declares, draws, ends."""
 
-    def __init__(self) -> None:
-        self._declared: list[Declared] = []
-        self._number = 0
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._declared = [_restored(number, row) for number, row in store.faults()]
+        self._number = max((one.number for one in self._declared), default=0)
+        self._unsaved: set[int] = set()
+        for one in self._declared:
+            if one.state != "ended":
+                logger.info("fault %s goes on after %d hits: %s", one.fault.name, one.hits, one.fault)
 
     def declare(self, fault: Fault) -> Declared:
         """Begin a fault; its name must be free."""
@@ -74,9 +92,11 @@ class Faults:
             raise ArmError.conflict(f"A fault '{fault.name}' is declared: clear it first, or take another name.")
         begins_s = time.monotonic() + fault.after_s
         begins_us = now_us() + round(fault.after_s * MICROSECONDS)
-        seeded = random.Random(fault.seed)  # noqa: S311 - drawn again the same with the same seed
-        declared = Declared(fault, begins_s, begins_us, begins_s + fault.seconds, seeded)
+        declared = Declared(self._number, fault, begins_s, begins_us, begins_s + fault.seconds, _draws(fault))
+        for old in self._declared[: -_ENDED_KEPT - MOST_AT_ONCE]:
+            self._store.delete_fault(old.number)
         self._declared = [*self._declared[-_ENDED_KEPT - MOST_AT_ONCE :], declared]
+        self._store.put_fault(declared.number, declared.kept())
         logger.info("fault %s declared: %s", fault.name, fault)
         return declared
 
@@ -87,6 +107,7 @@ class Faults:
             one.ends_s = max(time.monotonic(), one.begins_s)
             one.begins_s = min(one.begins_s, one.ends_s)
             one.over.set()
+            self._store.put_fault(one.number, one.kept())
             logger.info("fault %s cleared after %d hits", one.fault.name, one.hits)
         return ended
 
@@ -97,13 +118,25 @@ class Faults:
     def hit(self, kind: FaultKind, operation: str, endpoint: str, deployment: str = "") -> Declared | None:
         """Draw whether this occasion is hit, and by which fault; what is hit is counted and logged."""
         for one in self._active(kind):
-            if one.fault.aims_at(operation, endpoint, deployment) and one.draws.random() < one.fault.rate:
+            if not one.fault.aims_at(operation, endpoint, deployment):
+                continue
+            self._unsaved.add(one.number)
+            if one.draw():
                 one.hits += 1
+                if one.fault.count:  # a bound that must hold also for the next process
+                    self.save()
                 if one.hits <= _HITS_LOGGED:
                     where = " ".join(filter(None, (operation, endpoint, deployment)))
                     logger.info("fault %s hits %s (%d)", one.fault.name, where, one.hits)
                 return one
         return None
+
+    def save(self) -> None:
+        """Keep what has been drawn and hit since the last time."""
+        for one in self._declared:
+            if one.number in self._unsaved:
+                self._store.put_fault(one.number, one.kept())
+        self._unsaved.clear()
 
     async def disturb_arm(self, operation: str, endpoint: str, deployment: str) -> None:
         """Delay or refuse a request to ARM.
@@ -139,8 +172,13 @@ class Faults:
 
     def metrics_delay_s(self, endpoint: str, deployment: str) -> float:
         """Return how much later than usual metrics can be read [s]."""
-        found = [self.hit(FaultKind.METRIC_DELAY, "Metrics_List", endpoint, deployment)]
-        return max((one.fault.delay_s for one in found if one is not None), default=0.0)
+        found = self.hit(FaultKind.METRIC_DELAY, "Metrics_List", endpoint, deployment)
+        return 0.0 if found is None else found.fault.delay_s
+
+    def logs_delay_s(self, endpoint: str) -> float:
+        """Return how much later than usual an endpoint's logs can be read [s]."""
+        found = self.hit(FaultKind.LOG_DELAY, "Logs_Query", endpoint)
+        return 0.0 if found is None else found.fault.delay_s
 
     def lost(self, endpoint: str, deployment: str, start_us: int, end_us: int) -> bool:
         """Answer whether metrics between these times are lost, now and for ever."""
@@ -154,6 +192,20 @@ class Faults:
 
     def _active(self, kind: FaultKind) -> Iterator[Declared]:
         return (one for one in self._declared if one.fault.kind is kind and one.state == "active")
+
+
+def _draws(fault: Fault) -> random.Random:
+    return random.Random(fault.seed)  # noqa: S311 - drawn again the same with the same seed
+
+
+def _restored(number: int, row: dict[str, Any]) -> Declared:
+    """Return a fault as another process left it."""
+    fault = Fault(**{**row["fault"], "kind": FaultKind(row["fault"]["kind"])})
+    now_s, present_us, draws = time.monotonic(), now_us(), _draws(fault)
+    begins_s, ends_s = (now_s + (row[name] - present_us) / MICROSECONDS for name in ("begins_us", "ends_us"))
+    for _ in range(row["drawn"]):
+        draws.random()
+    return Declared(number, fault, begins_s, row["begins_us"], ends_s, draws, row["hits"], row["drawn"])
 
 
 async def _or_over(declared: Declared, seconds: float) -> None:

@@ -11,6 +11,7 @@ from .certificates import write_private
 from .process import ProcessId
 
 HOME_VARIABLE = "OPSLIB_SANDBOX_HOME"
+_KNOBS = "knobs.json"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,20 @@ class Home:
     def private(self) -> Path:
         """Keys; survive a reset, so that a client's trust does too."""
         return self.root / "private"
+
+    def read_knobs(self) -> dict[str, Any]:
+        """Return the knobs that the sandbox was started with last; none are known before, or after a reset."""
+        try:
+            knobs: dict[str, Any] = json.loads((self.state / _KNOBS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return knobs
+
+    def write_knobs(self, knobs: dict[str, Any]) -> None:
+        """Remember the knobs, at once and whole."""
+        temporary = self.state / (_KNOBS + ".part")
+        temporary.write_text(json.dumps(knobs, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self.state / _KNOBS)
 
     def read_note(self) -> dict[str, Any] | None:
         """Return the note of a running sandbox; None when there is none, or it is a dead one's."""

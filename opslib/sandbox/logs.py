@@ -70,7 +70,7 @@ _TABLES = {
     "AmlOnlineEndpointConsoleLog": ("console", _CONSOLE, ""),
     "AmlOnlineEndpointEventLog": ("events", _EVENTS, ""),
 }
-_ENDPOINT = ("key", "name", "subscription", "workspace", "workspace_id", "location")
+_ENDPOINT = ("key", "name", "subscription", "workspace", "workspace_id", "location", "until_us")
 
 
 async def query_resource(request: Request, sandbox: Sandbox) -> Response:
@@ -117,7 +117,7 @@ async def _query(request: Request, sandbox: Sandbox, endpoints: list[Resource]) 
     body = request.json()
     try:
         since, until = _timespan(body.get("timespan"))
-        tables = _relations(endpoints, since, min(until, now_us() - round(sandbox.settings.logs_delay_s * 1e6)))
+        tables = _relations(endpoints, since, [min(until, _readable_us(one, sandbox)) for one in endpoints])
         compiled = compile_query(str(body.get("query") or ""), tables)
         rows = await asyncio.to_thread(_run, sandbox, compiled)
     except SemanticError as error:
@@ -129,6 +129,12 @@ async def _query(request: Request, sandbox: Sandbox, endpoints: list[Resource]) 
             return _refused(request, f"the query is too much for the sandbox: {error}")
         raise ArmError(504, "GatewayTimeout", f"The query did not end within {_QUERY_S:g} s: narrow it.") from error
     return Response(200, _answer(compiled, rows))
+
+
+def _readable_us(endpoint: Resource, sandbox: Sandbox) -> int:
+    """Return until when an endpoint's logs can be read [microseconds since the epoch]."""
+    delay_s = sandbox.settings.logs_delay_s + sandbox.faults.logs_delay_s(endpoint.name)
+    return now_us() - round(delay_s * MICROSECONDS)
 
 
 def _run(sandbox: Sandbox, compiled: Compiled) -> list[tuple[Any, ...]]:
@@ -156,9 +162,9 @@ def _answer(compiled: Compiled, rows: list[tuple[Any, ...]]) -> dict[str, Any]:
     return answer
 
 
-def _relations(endpoints: list[Resource], since: int, until: int) -> dict[str, Compiled]:
-    """Return the three tables, restricted to some endpoints and a time."""
-    rows = ", ".join(_endpoint_row(one) for one in endpoints) or "('','','','','','')"
+def _relations(endpoints: list[Resource], since: int, until: list[int]) -> dict[str, Compiled]:
+    """Return the three tables, restricted to some endpoints and for each to a time."""
+    rows = ", ".join(_endpoint_row(*pair) for pair in zip(endpoints, until, strict=True)) or "('','','','','','',0)"
     names = ", ".join(f"column{index + 1} AS {name}" for index, name in enumerate(_ENDPOINT))
     known = f"(SELECT {names} FROM (VALUES {rows}))"
     keys = ", ".join(_text(one.key) for one in endpoints) or "''"
@@ -166,13 +172,13 @@ def _relations(endpoints: list[Resource], since: int, until: int) -> dict[str, C
     for table, (source, own, also) in _TABLES.items():
         columns = _SHARED | own
         parts = ", ".join(f'{sql.format(table=table)} AS "{name}"' for name, (sql, _) in columns.items())
-        where = f"r.endpoint IN ({keys}) AND r.at_us BETWEEN {since} AND {until} {also}"
+        where = f"r.endpoint IN ({keys}) AND r.at_us BETWEEN {since} AND e.until_us {also}"
         sql = f"SELECT {parts} FROM {source} AS r JOIN {known} AS e ON e.key = r.endpoint WHERE {where}"
         relations[table] = Compiled(sql, tuple((name, kind) for name, (_, kind) in columns.items()))
     return relations
 
 
-def _endpoint_row(endpoint: Resource) -> str:
+def _endpoint_row(endpoint: Resource, until_us: int) -> str:
     workspace = ids.parent(endpoint.id)
     guid = str(uuid.uuid5(uuid.NAMESPACE_URL, ids.key(workspace)))
     values: Iterable[str] = (
@@ -183,7 +189,7 @@ def _endpoint_row(endpoint: Resource) -> str:
         guid,
         endpoint.body["location"],
     )
-    return "(" + ", ".join(_text(value) for value in values) + ")"
+    return "(" + ", ".join(_text(value) for value in values) + f", {until_us})"
 
 
 def _text(value: str) -> str:

@@ -147,12 +147,20 @@ class Gateway:
         """Return the deployment that a request goes to, or what it is refused with."""
         if not self.connections.admits(route.endpoint.key, request.client):
             return None, Outcome(429, text("Connection limit is exceeded."), TEXT, "connection_limit")
-        if not authorized:
+        if not authorized or self._expired(route):
             return None, Outcome(401, reason="unauthorized")
         deployment, outcome = self._choose(route, request)
         if not self._rate.admits(route.endpoint.key):
             return None, Outcome(429, text("Rate limit is exceeded."), TEXT, "rate_limit")
         return deployment, outcome
+
+    def _expired(self, route: Route) -> bool:
+        """Answer whether a fault has it that the token is too old; a key has no age."""
+        by_key = route.endpoint.properties["authMode"] == "Key"
+        return (
+            not by_key
+            and self._faults.hit(FaultKind.TOKEN_EXPIRY, "Scoring_Score", route.endpoint.name) is not None
+        )
 
     async def _throttle(self, route: Route, size_bytes: int) -> float:
         """Let bytes wait for their share of the endpoint's bandwidth; return for how long [ms]."""

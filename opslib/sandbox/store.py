@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS instances (
 CREATE TABLE IF NOT EXISTS activity (
   sequence INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, resource TEXT NOT NULL, body TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS activity_by_time ON activity (at_us);
+CREATE TABLE IF NOT EXISTS faults (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS blobs (
   name TEXT PRIMARY KEY, size INTEGER NOT NULL, content_type TEXT NOT NULL, md5 TEXT NOT NULL,
   metadata TEXT NOT NULL, modified_us INTEGER NOT NULL);
@@ -255,6 +256,19 @@ class Store:
             "SELECT body FROM activity WHERE at_us BETWEEN ? AND ? ORDER BY sequence DESC", (since_us, until_us)
         )
         return [json.loads(body) for (body,) in rows]
+
+    def put_fault(self, number: int, body: dict[str, Any]) -> None:
+        """Record a declared fault as it stands."""
+        self._db.execute("INSERT OR REPLACE INTO faults VALUES (?,?)", (number, json.dumps(body)))
+
+    def delete_fault(self, number: int) -> None:
+        """Forget a fault."""
+        self._db.execute("DELETE FROM faults WHERE number=?", (number,))
+
+    def faults(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return every fault on record, in the order of their declaration."""
+        rows = self._db.execute("SELECT number, body FROM faults ORDER BY number")
+        return [(number, json.loads(body)) for number, body in rows]
 
     def put_blob(self, blob: Blob) -> None:
         """Record a blob whose content has been written."""

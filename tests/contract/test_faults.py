@@ -1,7 +1,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +164,37 @@ def test_metrics_come_late(arm: httpx.Client, faults: Faults, sandbox: RunningSa
     before = points()
     faults.declare("metric-delay", delay_s=600)
     assert len(points()) <= len(before) - 9
+
+
+def test_logs_come_late(blue_only: Served, faults: Faults, sandbox: RunningSandbox):
+    """What was served before can be queried again only when the fault is over; other endpoints are not touched."""
+    sandbox.keep_logs(blue_only.name)
+    blue_only.score()
+    token = sandbox.token("https://api.loganalytics.io")
+
+    def rows(endpoint: str) -> int:
+        query = {"query": "AmlOnlineEndpointTrafficLog | count"}
+        with sandbox.http(headers={"Authorization": f"Bearer {token}"}) as client:
+            answer = client.post(f"/v1{sandbox.endpoint_id(endpoint)}/query", json=query).raise_for_status()
+        return answer.json()["tables"][0]["rows"][0][0]
+
+    assert rows(blue_only.name) > 0
+    faults.declare("log-delay", endpoint=blue_only.name, delay_s=3000, name="late")
+    assert rows(blue_only.name) == 0
+    assert rows("counted") > 0
+    faults.clear("late")
+    assert rows(blue_only.name) > 0
+
+
+def test_a_scoring_token_expires(make_endpoint: Callable[..., Served], faults: Faults, sandbox: RunningSandbox):
+    """Scoring with a token is 401 while the fault lasts, scoring with a key is not."""
+    served = make_endpoint("aged", auth_mode="aml_token")
+    with sandbox.arm() as arm:
+        token = arm.post(f"{sandbox.endpoint_id('aged')}/token").json()["accessToken"]
+    with sandbox.http(headers={"Authorization": f"Bearer {token}"}) as client:
+        assert client.post(served.url, json=ASK).status_code == 404
+        faults.declare("token-expiry", operation="Scoring_Score", count=1)
+        assert [client.post(served.url, json=ASK).status_code for _ in range(2)] == [401, 404]
 
 
 def test_a_scenario_is_declared_from_a_file(tmp_path: Path, faults: Faults, sandbox: RunningSandbox):
