@@ -34,9 +34,9 @@ DIFFERENCES = (
         "20 % of the instances, at least one, on top of the old; after a failure the version before is filled up",
     ),
     Difference(
-        "a container that fails its liveness probe",
-        "is restarted in its instance",
-        "is replaced by an instance with another id",
+        "an instance that dies or fails its liveness probe",
+        "its container is restarted in it, under its id; a lost node comes back under another",
+        "restarted under its id, with its log, always: there are no nodes to lose",
     ),
     Difference(
         "durations",

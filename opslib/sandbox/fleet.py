@@ -1,4 +1,4 @@
-"""The instances of all deployments: started, probed, replaced, drained, ended. Sets no provisioningState."""
+"""The instances of all deployments: started, probed, restarted, drained, ended. Sets no provisioningState."""
 
 import asyncio
 import contextlib
@@ -120,11 +120,11 @@ class Fleet:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _fill(self, pool: Pool, payload: Payload) -> None:
-        """Have as many instances of one payload as it wants, and no other."""
+    async def _fill(self, pool: Pool, payload: Payload, restarted: str = "") -> None:
+        """Have as many instances of one payload as it wants, and no other; one may take up another's id."""
         good = [i for i in pool.instances if i.payload.generation == payload.generation and i.running()]
         good = good[: payload.capacity]
-        fresh = await self._started(payload, payload.capacity - len(good))
+        fresh = await self._started(payload, payload.capacity - len(good), restarted)
         await self._switch(pool, payload, good, fresh)
 
     async def _roll(self, pool: Pool, payload: Payload) -> None:
@@ -135,9 +135,9 @@ class Fleet:
             await self._switch(pool, payload, [i for i in pool.instances if i not in stale[: len(fresh)]], fresh)
         await self._fill(pool, payload)
 
-    async def _started(self, payload: Payload, count: int) -> list[Instance]:
+    async def _started(self, payload: Payload, count: int, restarted: str = "") -> list[Instance]:
         """Start instances; all of them become ready, or none stays."""
-        fresh = [self._new(payload) for _ in range(count)]
+        fresh = [self._new(payload, "" if index else restarted) for index in range(count)]
         try:
             started = await asyncio.gather(*(self._start(instance) for instance in fresh))
         except BaseException:
@@ -154,8 +154,8 @@ class Fleet:
             self.spawn(self._probe(pool, instance))
         await self._retire(pool.replace(payload, kept + fresh), drain=True)
 
-    def _new(self, payload: Payload) -> Instance:
-        instance_id = f"instance-{uuid.uuid4().hex[:12]}"
+    def _new(self, payload: Payload, restarted: str = "") -> Instance:
+        instance_id = restarted or f"instance-{uuid.uuid4().hex[:12]}"
         instance = Instance(instance_id, payload, self._roots / instance_id, self._log.open(payload, instance_id))
         instance.around = self._around.variables(payload.deployment)
         return instance
@@ -208,20 +208,21 @@ class Fleet:
             instance.kill()
 
     async def _watch(self, pool: Pool, instance: Instance) -> None:
-        """Notice the death of an instance and put another in its place."""
+        """Notice the death of an instance and start it again under its id, as a pod restarts its container."""
         code = await instance.ended()
         if instance.stopping or self._closing:
             return
         pool.remove(instance)
         self._forget(instance)
-        self._log.event(instance, "BackOff", f"Container inference-server ended with code {code}; replacing it")
+        self._log.event(instance, "BackOff", f"Container inference-server ended with code {code}; restarting it")
         for delay_s in chain(_BACK_OFF_S, repeat(_BACK_OFF_S[-1])):
             await asyncio.sleep(delay_s)
             async with pool.lock:
                 if pool.payload is None or self._pools.get(ids.key(pool.payload.deployment)) is not pool:
                     return
+                same = pool.payload.generation == instance.payload.generation
                 with contextlib.suppress(OperationFailed):
-                    await self._fill(pool, pool.payload)
+                    await self._fill(pool, pool.payload, instance.id if same else "")
                     return
 
     async def _retire(self, instances: list[Instance], *, drain: bool) -> None:

@@ -150,7 +150,7 @@ class Instance:
             await self._process.wait()
 
     def kill(self) -> None:
-        """End its processes at once, whatever they hold: it is then found dead, and replaced."""
+        """End its processes at once, whatever they hold: it is then found dead, and restarted."""
         self.identity.signal_group(signal.SIGKILL)
 
     def freeze(self) -> None:

@@ -1,4 +1,4 @@
-"""Probes: what keeps an instance in rotation, takes it out, and has it replaced.
+"""Probes: what keeps an instance in rotation, takes it out, and has it restarted.
 
 Source: MicrosoftDocs, reference-yaml-deployment-managed-online.md, ProbeSettings; the words of the events
 are those of AmlOnlineEndpointEventLog.

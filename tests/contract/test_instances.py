@@ -38,18 +38,26 @@ def test_readiness_decides_rotation(probed: Served):
     assert _pids(probed) == {pid}
 
 
-def test_a_hanging_instance_is_replaced(probed: Served, sandbox: RunningSandbox):
-    """What fails its liveness probe as often as it may is killed, and another takes its place; the log says so."""
+def _ids(served: Served) -> set[str]:
+    """The instances that the container log names as ready."""
+    log = served.ml.online_deployments.get_logs(name="blue", endpoint_name=served.name, lines=1)
+    return {line.split(":")[0] for line in log.splitlines() if line.endswith(": Ready")}
+
+
+def test_a_hanging_instance_is_restarted(probed: Served, sandbox: RunningSandbox):
+    """What fails its liveness probe as often as it may is started anew, under its id; the log says so."""
     sandbox.keep_logs(probed.name)
     probed.ml.online_deployments.begin_create_or_update(
         deployment("blue", probed.name, instance_type=SIZE, liveness_probe=QUICK, readiness_probe=QUICK)
     ).result(timeout=60)
-    before = _pids(probed)
+    before, names = _pids(probed), _ids(probed)
     with sandbox.http(headers={"X-IDENTITY-HEADER": sandbox.home.identity_header()}) as client:
         fault = {"kind": "instance-hang", "endpoint": probed.name}
         client.post("/sandbox/faults", json=fault).raise_for_status()
     wait_until(lambda: _pids(probed) and not _pids(probed) & before)
     wait_until(lambda: probed.score().status_code == 200)
+    assert len(names) == 1
+    assert _ids(probed) == names
     assert {"LivenessProbeFailed", "ReadinessProbeFailed", "Killing", "BackOff"} <= _events(sandbox, probed.name)
 
 
