@@ -141,7 +141,7 @@ DIFFERENCES = (
     Difference(
         "retail prices",
         "every region and currency, as of today",
-        "USD in eastus from a dated table that nobody has compared with Azure's answer; elsewhere no items",
+        "USD in eastus from a table of early 2025; Spot and Windows by rules of thumb; elsewhere no items",
     ),
     Difference(
         "MLflow models without code",

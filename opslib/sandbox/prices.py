@@ -1,7 +1,10 @@
 """Handlers: the retail prices API, and its table.
 
-List prices in USD per hour, Linux, pay-as-you-go, East US, as commonly published in 2025; they are here so that
-a cost can be worked out, not to be paid. Shape: Microsoft Learn, "Azure Retail Prices overview".
+List prices in USD per hour, Linux, pay-as-you-go, East US, of early 2025; they are here so that a cost can be
+worked out, not to be paid. Compared in November 2026 with catalogs/v6/azure/vms.csv of skypilot-org/skypilot-catalog,
+which is made from Azure's own Retail Prices API: equal for all sizes looked up, among them every GPU size, DSv2
+and FSv2; E2s, E4s and E16s (v3), D4a and D8a (v4) are in proportion to their sisters E8s and D2a. Spot and
+Windows are rules of thumb. Shape: Microsoft Learn, "Azure Retail Prices overview".
 """
 
 import re
@@ -45,7 +48,7 @@ USD_PER_HOUR = {
     "Standard_ND40rs_v2": 22.032,
     "Standard_ND96isr_H100_v5": 98.32,
 }
-_KINDS = (("", "", 1.0), (" Spot", "", 0.2), ("", " Windows", 1.6))  # what a reader has to tell apart
+_SPOT, _WINDOWS = 0.11, 0.046  # share of the price; USD per hour for each vCPU on top of it
 _CONDITION = re.compile(r"(\w+) eq '([^']*)'")
 _FIELDS = {
     "serviceName": "serviceName",
@@ -82,7 +85,14 @@ def estimated(sku: skus.Sku) -> list[dict[str, Any]]:
 
 
 def _rows() -> list[dict[str, Any]]:
-    return [_row(name, price * factor, *words) for name, price in USD_PER_HOUR.items() for *words, factor in _KINDS]
+    """Return each size thrice: a reader has to tell the plain one from its Spot and Windows sisters."""
+    rows = []
+    for name, price in USD_PER_HOUR.items():
+        sku = skus.find(name)
+        licence = _WINDOWS * (sku.cores if sku is not None else 0)
+        rows += [_row(name, price, "", ""), _row(name, price * _SPOT, " Spot", "")]
+        rows.append(_row(name, price + licence, "", " Windows"))
+    return rows
 
 
 def _row(name: str, price: float, spot: str, windows: str) -> dict[str, Any]:
