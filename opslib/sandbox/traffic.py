@@ -13,8 +13,8 @@ import ssl
 import sys
 import time
 import uuid
-from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,9 @@ import aiohttp
 
 from . import ids
 from .home import Home
+
+_PERCENTS = (50, 95, 99)
+_SCORING_AUDIENCE = "https://ml.azure.com"
 
 
 @dataclass(frozen=True)
@@ -54,40 +57,57 @@ class Load:
 
 @dataclass
 class Tally:
-    """What came of it, by status and deployment."""
+    """What came of it, by deployment and status.
 
-    report: TextIO
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    latencies_ms: list[float] = field(default_factory=list)
+    Attributes
+    ----------
+    report
+        Where each request's end is written; None: nowhere.
+    latencies_ms
+        From when each request was due; what was given up counts with its deadline.
+    late_ms
+        For how long a request was kept waiting by the load source itself, at most.
+    """
+
+    report: TextIO | None = None
+    latencies_ms: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    late_ms: float = 0.0
 
     def add(self, row: dict[str, Any]) -> None:
         """Take one request's end, and write it down."""
-        self.report.write(json.dumps(row) + "\n")
-        self.counts[str(row["status"] or row["error"]), str(row["deployment"] or "-")] += 1
-        self.latencies_ms.append(row["latency_ms"])
+        if self.report is not None:
+            self.report.write(json.dumps(row) + "\n")
+        who, what = str(row["deployment"] or "-"), str(row["status"] or row["error"])
+        self.latencies_ms.setdefault((who, what), []).append(row["latency_ms"])
+        self.late_ms = max(self.late_ms, row["late_ms"])
 
     def summary(self) -> str:
         """Return the table that is printed at the end."""
-        ordered = sorted(self.latencies_ms)
-        lines = [f"{len(ordered)} requests"]
-        lines += [f"  {status:<20} {name:<32} {n}" for (status, name), n in sorted(self.counts.items())]
-        if ordered:
-            marks = ", ".join(
-                f"p{p} {ordered[min(len(ordered) - 1, len(ordered) * p // 100)]:.1f}" for p in (50, 95, 99)
-            )
-            lines.append(f"latency [ms]: {marks}, max {ordered[-1]:.1f}")
+        groups = [(*names, sorted(self.latencies_ms[names])) for names in sorted(self.latencies_ms)]
+        everything = sorted(latency for *_, latencies in groups for latency in latencies)
+        lines = [f"{len(everything)} requests"]
+        if everything:
+            heads = ("deployment", "status", "requests", *(f"p{percent} ms" for percent in _PERCENTS), "max ms")
+            lines.append("  {:<32} {:<20} {:>8} {:>9} {:>9} {:>9} {:>9}".format(*heads))
+            lines += [_line(*group) for group in (*groups, ("all", "", everything))]
+            lines.append(f"sent at most {self.late_ms:.1f} ms after they were due, which is part of their latency")
         return "\n".join(lines)
+
+
+def _line(deployment: str, status: str, latencies_ms: list[float]) -> str:
+    count = len(latencies_ms)
+    marks = [latencies_ms[min(count - 1, count * percent // 100)] for percent in _PERCENTS]
+    cells = " ".join(f"{mark:>9.1f}" for mark in (*marks, latencies_ms[-1]))
+    return f"  {deployment:<32} {status:<20} {count:>8} {cells}"
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the word's arguments."""
     parser.add_argument("endpoint", help="name of the endpoint, in the sandbox's workspace")
     parser.add_argument("--rps", type=float, required=True, help="mean arrivals per second")
-    parser.add_argument("--seconds", type=float, required=True, help="for how long requests arrive")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for how long requests arrive (default: 60)")
     parser.add_argument("--body-file", type=Path, required=True, help="JSON lines; each line is a request body")
-    parser.add_argument(
-        "--report", type=Path, required=True, help="where each request's end is written, JSON lines"
-    )
+    parser.add_argument("--report", type=Path, help="where each request's end is written, JSON lines")
     parser.add_argument("--deadline-s", type=float, default=10.0, help="a request is given up after this [s]")
     parser.add_argument("--seed", type=int, default=0, help="of arrivals and choice of bodies")
     parser.set_defaults(run=run)
@@ -106,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 1
     load = Load(arguments.rps, arguments.seconds, arguments.deadline_s, arguments.seed, bodies)
-    with arguments.report.open("w", encoding="utf-8", buffering=1) as report:
+    with arguments.report.open("w", encoding="utf-8", buffering=1) if arguments.report else nullcontext() as report:
         tally = Tally(report)
         try:
             asyncio.run(_send(note, arguments.endpoint, load, tally))
@@ -150,13 +170,15 @@ async def _stopped(stop: asyncio.Event, for_s: float) -> bool:
 
 
 async def _measure(request: Any, tally: Tally, due: tuple[float, float, str]) -> None:
-    due_s, wall_s, client_id = due
+    (due_s, wall_s, client_id), loop = due, asyncio.get_running_loop()
+    late_ms = (loop.time() - due_s) * 1000
     status, deployment, error = await request
-    latency_ms = (asyncio.get_running_loop().time() - due_s) * 1000
+    latency_ms = (loop.time() - due_s) * 1000
     row = {
         "at": datetime.fromtimestamp(wall_s, UTC).isoformat().replace("+00:00", "Z"),
         "status": status,
         "latency_ms": round(latency_ms, 3),
+        "late_ms": round(max(0.0, late_ms), 3),
         "deployment": deployment,
         "client_request_id": client_id,
         "error": error,
@@ -186,13 +208,9 @@ async def _request(
 
 
 async def _find(http: aiohttp.ClientSession, note: dict[str, Any], endpoint: str) -> Target:
-    """Ask ARM for the endpoint's address and key, as any client would."""
-    env, workspace = note["environment"], note["workspace"]
-    tls = ssl.create_default_context(cafile=env["REQUESTS_CA_BUNDLE"])
-    query = {"resource": note["url"], "api-version": "2019-08-01"}
-    secret = {"X-IDENTITY-HEADER": env["IDENTITY_HEADER"]}
-    async with http.get(env["IDENTITY_ENDPOINT"], params=query, headers=secret, ssl=tls) as answer:
-        token = (await answer.json())["access_token"]
+    """Ask ARM for the endpoint's address and credential, as any client would."""
+    workspace = note["workspace"]
+    tls = ssl.create_default_context(cafile=note["environment"]["REQUESTS_CA_BUNDLE"])
     names = {
         "subscription": workspace["subscription_id"],
         "group": workspace["resource_group"],
@@ -200,14 +218,23 @@ async def _find(http: aiohttp.ClientSession, note: dict[str, Any], endpoint: str
         "endpoint": endpoint,
     }
     address = note["url"] + ids.endpoint_id(names)
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {await _token(http, note, tls, note['url'])}"}
     async with http.get(address, headers=headers, ssl=tls) as answer:
         if answer.status != 200:
             raise LookupError(f"endpoint '{endpoint}' cannot be read: HTTP {answer.status}. Create it first.")
-        url = (await answer.json())["properties"]["scoringUri"]
-    async with http.post(f"{address}/listKeys", headers=headers, ssl=tls) as answer:
+        properties = (await answer.json())["properties"]
+    if properties["authMode"] == "AADToken":
+        return Target(properties["scoringUri"], await _token(http, note, tls, _SCORING_AUDIENCE), tls)
+    verb, name = {"Key": ("listKeys", "primaryKey"), "AMLToken": ("token", "accessToken")}[properties["authMode"]]
+    async with http.post(f"{address}/{verb}", headers=headers, ssl=tls) as answer:
         if answer.status != 200:
-            raise LookupError(
-                f"endpoint '{endpoint}' has no keys (HTTP {answer.status}): traffic needs authMode Key."
-            )
-        return Target(url, (await answer.json())["primaryKey"], tls)
+            raise LookupError(f"endpoint '{endpoint}' gives no {name} (HTTP {answer.status}).")
+        return Target(properties["scoringUri"], (await answer.json())[name], tls)
+
+
+async def _token(http: aiohttp.ClientSession, note: dict[str, Any], tls: ssl.SSLContext, audience: str) -> str:
+    """Ask the managed-identity endpoint for the operator's token."""
+    env, query = note["environment"], {"resource": audience, "api-version": "2019-08-01"}
+    secret = {"X-IDENTITY-HEADER": env["IDENTITY_HEADER"]}
+    async with http.get(env["IDENTITY_ENDPOINT"], params=query, headers=secret, ssl=tls) as answer:
+        return str((await answer.json())["access_token"])

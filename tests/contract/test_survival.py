@@ -144,6 +144,7 @@ def test_traffic_reports_every_request(mortal: RunningSandbox, tmp_path: Path):
     assert f"{len(rows)} requests" in said
     assert 50 < len(rows) < 115
     assert {(row["status"], row["deployment"], row["error"]) for row in rows} == {(200, "blue", None)}
+    assert all(0 <= row["late_ms"] < row["latency_ms"] for row in rows)
     assert len({row["client_request_id"] for row in rows}) == len(rows)
 
 
