@@ -1,10 +1,10 @@
 """Handlers: the retail prices API, and its table.
 
 List prices in USD per hour, Linux, pay-as-you-go, East US, of early 2025; they are here so that a cost can be
-worked out, not to be paid. Compared in November 2026 with catalogs/v6/azure/vms.csv of skypilot-org/skypilot-catalog,
-which is made from Azure's own Retail Prices API: equal for all sizes looked up, among them every GPU size, DSv2
-and FSv2; E2s, E4s and E16s (v3), D4a and D8a (v4) are in proportion to their sisters E8s and D2a. Spot and
-Windows are rules of thumb. Shape: Microsoft Learn, "Azure Retail Prices overview".
+worked out, not to be paid. Compared in November 2026 with skypilot-org/skypilot-catalog, catalogs/v6/azure/vms.csv
+(made from Azure's own Retail Prices API): equal for all sizes looked up, among them every GPU size, DSv2 and
+FSv2; E2s, E4s and E16s (v3), D4a and D8a (v4) are in proportion to their sisters E8s and D2a. Spot and Windows
+are rules of thumb. Shape: Microsoft Learn, "Azure Retail Prices overview".
 """
 
 import re
