@@ -152,7 +152,11 @@ def _up(arguments: argparse.Namespace) -> int:
     home = Home.find(arguments.home)
     already = home.read_note()
     given = {knob.name: getattr(arguments, knob.name) for knob in fields(Settings)}
-    settings = replace(remembered(home), **{name: value for name, value in given.items() if value is not None})
+    try:
+        settings = replace(remembered(home), **{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     if already is not None and settings != remembered(home):
         print("It is up, and keeps the knobs it has: `opslib sandbox down` first.", file=sys.stderr)
     try:

@@ -60,6 +60,19 @@ class Settings:
     consistency_lag_s: float = 0.0
     max_payload_bytes: int = 16 * 1024 * 1024
 
+    def __post_init__(self) -> None:
+        """Refuse what nothing could be served with.
+
+        Raises
+        ------
+        ValueError
+            If a limit is below one, a pace is none, or a time is negative.
+        """
+        for name, value in vars(self).items():
+            least = 1 if name.startswith("max_") else 0.05 if name == "autoscale_every_s" else 0
+            if isinstance(value, int | float) and name != "seed" and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+
 
 @dataclass(frozen=True)
 class Limits:

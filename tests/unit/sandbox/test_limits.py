@@ -1,5 +1,6 @@
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,14 @@ def test_reads_lag_behind_writes(monkeypatch):
     later_s = time.monotonic() + 61
     monkeypatch.setattr(time, "monotonic", lambda: later_s)
     assert lag.shown(after) == after
+
+
+@pytest.mark.parametrize("knob", [{"max_bytes_per_second": 0}, {"autoscale_every_s": 0.0}, {"logs_delay_s": -1.0}])
+def test_a_knob_that_leaves_nothing_is_refused(knob: dict[str, float]):
+    """A limit of none, no pace and a negative time are no settings; any seed is one."""
+    with pytest.raises(ValueError, match="must be at least"):
+        Settings(**knob)
+    assert Settings(seed=-1).seed == -1
 
 
 def test_connections_are_limited_in_number_and_in_pace():
