@@ -66,7 +66,7 @@ def test_no_more_bytes_pass_than_the_limit_lets(sent: list[tuple[float, int]]):
         through.append((now_s + bandwidth.take("a", size), size))
     for moment, _ in through:
         assert sum(size for at, size in through if at <= moment) <= 1000 * (moment - 100.0 + 1) + 1e-6
-    assert bandwidth.take("b", 1000) == 0
+    assert bandwidth.take("b", 1000) < 1e-9  # to the rounding of the clock
 
 
 def test_bytes_beyond_the_limit_wait_and_then_no_more():
