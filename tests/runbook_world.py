@@ -112,13 +112,13 @@ class World:
         return [answer for report in self.folder.glob("report-*.jsonl") for answer in answers(report)]
 
     @contextmanager
-    def clients(self, rps: int = 40) -> Iterator[Path]:
-        """Keep clients asking, one rare request among eight; yields the file of what they got."""
+    def clients(self, rps: int = 40, rare: int = 8, seconds: int = 300) -> Iterator[Path]:
+        """Keep clients asking, one rare request among `rare`; yields the file of what they got."""
         bodies, report = self.folder / "bodies.jsonl", self.folder / f"report-{time.monotonic_ns()}.jsonl"
-        lines = [{"data": [1, 2, n], **({"rare": True} if n % 8 == 0 else {})} for n in range(64)]
+        lines = [{"data": [1, 2, n], **({"rare": True} if n % rare == 0 else {})} for n in range(64)]
         bodies.write_text("".join(json.dumps(line) + "\n" for line in lines))
         command = [sys.executable, "-m", "opslib", "sandbox", "traffic", self.name, "--rps", str(rps)]
-        command += ["--seconds", "300", "--body-file", str(bodies), "--report", str(report)]
+        command += ["--seconds", str(seconds), "--body-file", str(bodies), "--report", str(report)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
             wait_until(lambda: (report.exists() and report.stat().st_size) or process.poll() is not None)
