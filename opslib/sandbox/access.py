@@ -5,7 +5,8 @@ from .arm_errors import ArmError
 from .context import Sandbox
 from .messages import Request, Response
 
-_UNASKED = ("Permissions_List",)  # one's own permissions are told to anybody with a token
+# told to anybody with a token: one's own permissions, and where one is
+_UNASKED = ("Permissions_List", "Subscriptions_List", "Tenants_List")
 _VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
 
 

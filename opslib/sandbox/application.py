@@ -15,6 +15,7 @@ from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from .arm_errors import ArmError
+from .azure_names import HOSTS, own_path
 from .context import Sandbox
 from .faults import ConnectionDropped
 from .messages import Request, Response
@@ -55,15 +56,18 @@ class Application:
         await _send(response, scope["method"], send)
 
     async def _request(self, scope: Scope, receive: Receive) -> Request:
-        path = _SLASHES.sub("/", scope["raw_path"].decode("ascii", errors="replace"))
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        sent = _SLASHES.sub("/", scope["raw_path"].decode("ascii", errors="replace"))
+        host = headers.get("host", "").lower().removesuffix(":443")
+        path = own_path(host, sent)
         client = scope.get("client")
         return Request(
             method=scope["method"],
             path=path,
             query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
-            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+            headers=headers,
             body=await _read(receive, self._limit(path)),
-            base_url=self._sandbox.base_url,
+            base_url=f"https://{host}" if host in HOSTS else self._sandbox.base_url,
             request_id=str(uuid.uuid4()),
             client=f"{client[0]}:{client[1]}" if client else "",
         )

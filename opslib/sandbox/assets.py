@@ -36,8 +36,8 @@ KINDS = {
 
 
 def list_containers(request: Request, sandbox: Sandbox) -> Response:
-    """`GET W/{kind}`."""
-    found = sandbox.store.children(ids.workspace_id(request.parameters), _kind(request).name)
+    """`GET W/{kind}`: those not archived, unless `listViewType` asks for others."""
+    found = _viewed(request, sandbox.store.children(ids.workspace_id(request.parameters), _kind(request).name))
     return page(request, [_render_container(one, sandbox) for one in found], "count")
 
 
@@ -59,6 +59,7 @@ def list_versions(request: Request, sandbox: Sandbox) -> Response:
     found = sandbox.store.children(_container_id(request), f"{_kind(request).name}/versions")
     if not found and sandbox.store.get(_container_id(request)) is None and "hash" not in request.query:
         raise ArmError.not_found(_kind(request).name, request.parameters["name"])
+    found = _viewed(request, found)
     if digest := request.query.get("hash"):
         found = [one for one in found if (one.properties.get("properties") or {}).get("hash_sha256") == digest]
     newest_first = "desc" in request.query.get("$orderBy", "desc").lower()
@@ -70,6 +71,7 @@ def get_version(request: Request, sandbox: Sandbox) -> Response:
     """`GET W/{kind}/{name}/versions/{version}`."""
     version = sandbox.store.get(_version_id(request))
     if version is None:
+        _check_curated(request)
         raise ArmError.not_found(
             f"{_kind(request).name} version", f"{request.parameters['name']}:{request.parameters['version']}"
         )
@@ -86,7 +88,7 @@ def put_version(request: Request, sandbox: Sandbox) -> Response:
     properties = dict(kind.defaults) | {key: value for key, value in sent.items() if value is not None}
     properties = {"isArchived": False, "isAnonymous": False, "tags": {}, "properties": {}} | properties
     properties["provisioningState"] = "Succeeded"
-    if before is not None:
+    if before is not None and not properties["isAnonymous"]:  # those are named by their content
         _check_fixed(kind, before, properties)
     version = Resource(
         _version_id(request),
@@ -128,6 +130,19 @@ def start_pending_upload(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, answer)
 
 
+def _viewed(request: Request, found: list[Resource]) -> list[Resource]:
+    """Return those that `listViewType` asks for: ActiveOnly (the default), ArchivedOnly or All."""
+    view = request.query.get("listViewType", "ActiveOnly").lower()
+    return [one for one in found if view == "all" or one.properties["isArchived"] == (view == "archivedonly")]
+
+
+def _check_curated(request: Request) -> None:
+    """Say that Microsoft's own environments are not here, before they are said not to exist."""
+    name = request.parameters["name"]
+    if _kind(request).name == "environments" and name.lower().startswith("azureml-"):
+        raise ArmError.not_built(f"the curated environment {name}")
+
+
 def _kind(request: Request) -> AssetKind:
     return KINDS[request.parameters["kind"].lower()]
 
@@ -143,6 +158,7 @@ def _version_id(request: Request) -> str:
 def _container(request: Request, sandbox: Sandbox) -> Resource:
     found = sandbox.store.get(_container_id(request))
     if found is None:
+        _check_curated(request)
         raise ArmError.not_found(_kind(request).name, request.parameters["name"])
     return found
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from . import ids
 from .arm_errors import ArmError
+from .azure_names import BLOB_SUFFIX
 
 _DATASTORE = re.compile(
     r"^azureml://(?P<workspace>subscriptions/[^/]+/resource[gG]roups/[^/]+/(?:providers/[^/]+/)?workspaces/[^/]+/)?"
@@ -43,8 +44,8 @@ def locate(uri: str, workspace: str) -> str:
     """Return `container/path` of an asset's URI.
 
     Understands `azureml://[subscriptions/.../]datastores/{d}/paths/{p}` and the sandbox's own
-    `https://127.0.0.1:PORT/blob/{account}/{container}/{p}`; the port is not looked at, because it may
-    change between two runs of one sandbox.
+    `https://127.0.0.1:PORT/blob/{account}/{container}/{p}` - the port is not looked at, because it may
+    change between two runs of one sandbox - and `https://sandbox.blob.core.windows.net/{container}/{p}`.
     """
     match = _DATASTORE.match(uri)
     if match:
@@ -54,6 +55,8 @@ def locate(uri: str, workspace: str) -> str:
             workspace = ids.workspace_id({"subscription": parts[1], "group": parts[3], "workspace": parts[-1]})
         return f"{container(workspace)}/{match['path'].strip('/')}"
     pieces = unquote(urlsplit(uri).path).strip("/").split("/")
+    if uri.startswith(f"https://sandbox.{BLOB_SUFFIX}/") and len(pieces) > 1:
+        return "/".join(pieces)
     if uri.startswith("https://127.0.0.1:") and len(pieces) > 2 and pieces[0].startswith("blob"):
         skip = 2 if pieces[0] == "blob" else 1
         return "/".join(pieces[skip:])

@@ -12,13 +12,13 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from email.utils import formatdate
 from pathlib import Path
-from urllib.parse import urlencode
 
+from .blob_door import exists, folder, refusal
 from .blob_files import check_name, content_path
 from .clock import MICROSECONDS, now_us
 from .context import Sandbox
-from .datastores import check_sas
 from .messages import Request, Response
+from .storage_accounts import account_named, add_container
 from .store import Blob
 
 _META = "x-ms-meta-"
@@ -28,9 +28,9 @@ _MAX_LISTED = 5000
 
 def get_blob(request: Request, sandbox: Sandbox) -> Response:
     """`GET` or `HEAD` a blob, or a range of it."""
-    refusal = _refuse(request, sandbox)
-    if refusal is not None:
-        return refusal
+    refused = _refuse(request, sandbox)
+    if refused is not None:
+        return refused
     blob = sandbox.store.get_blob(_name(request))
     if blob is None:
         return _error(404, "BlobNotFound", "The specified blob does not exist.")
@@ -44,9 +44,9 @@ def get_blob(request: Request, sandbox: Sandbox) -> Response:
 
 async def put_blob(request: Request, sandbox: Sandbox) -> Response:
     """`PUT` a blob, a block (`comp=block`), a block list (`comp=blocklist`) or metadata (`comp=metadata`)."""
-    refusal = _refuse(request, sandbox)
-    if refusal is not None:
-        return refusal
+    refused = _refuse(request, sandbox)
+    if refused is not None:
+        return refused
     component = request.query.get("comp")
     if component == "block":
         return _put_block(request, sandbox)
@@ -61,9 +61,9 @@ async def put_blob(request: Request, sandbox: Sandbox) -> Response:
 
 def delete_blob(request: Request, sandbox: Sandbox) -> Response:
     """`DELETE` a blob."""
-    refusal = _refuse(request, sandbox)
-    if refusal is not None:
-        return refusal
+    refused = _refuse(request, sandbox)
+    if refused is not None:
+        return refused
     blob = sandbox.store.get_blob(_name(request))
     if blob is None:
         return _error(404, "BlobNotFound", "The specified blob does not exist.")
@@ -73,17 +73,29 @@ def delete_blob(request: Request, sandbox: Sandbox) -> Response:
 
 
 def container(request: Request, sandbox: Sandbox) -> Response:
-    """`GET ?restype=container`: its properties, or with `comp=list` its blobs; `PUT`: it is there."""
-    refusal = _refuse(request, sandbox)
-    if refusal is not None:
-        return refusal
+    """`GET ?restype=container`: its properties, or with `comp=list` its blobs; `PUT`: make it."""
+    refused = _refuse(request, sandbox)
+    if refused is not None:
+        return refused
     if request.method == "PUT":
-        return _error(409, "ContainerAlreadyExists", "The specified container already exists.")
+        return _put_container(request, sandbox)
     if request.query.get("comp") != "list":
         return Response(200, None, _VERSION)
-    folder, prefix = request.parameters["container"], request.query.get("prefix", "")
-    blobs = sandbox.store.blobs(f"{folder}/{prefix}")[:_MAX_LISTED]
-    return Response(200, _listing(folder, prefix, blobs), {**_VERSION, "Content-Type": "application/xml"})
+    prefix = request.query.get("prefix", "")
+    blobs = sandbox.store.blobs(f"{folder(request)}/{prefix}")[:_MAX_LISTED]
+    return Response(
+        200,
+        _listing(request.parameters["container"], prefix, blobs),
+        {**_VERSION, "Content-Type": "application/xml"},
+    )
+
+
+def _put_container(request: Request, sandbox: Sandbox) -> Response:
+    account = account_named(sandbox.store, request.parameters.get("account", ""))
+    if account is None or exists(request, sandbox):
+        return _error(409, "ContainerAlreadyExists", "The specified container already exists.")
+    add_container(sandbox.store, account.id, request.parameters["container"])
+    return Response(201, None, _VERSION)
 
 
 def busy(status: int) -> Response:
@@ -149,21 +161,23 @@ def _write(path: Path, parts: Sequence[bytes | Path]) -> tuple[int, str]:
 
 
 def _refuse(request: Request, sandbox: Sandbox) -> Response | None:
-    """Ask for the container's signature; and, to write, for a name that can be written out as a path."""
+    """Ask for leave, for a container, and, to write, for a name that can be written out as a path."""
     if "name" in request.parameters and request.method == "PUT":
         check_name(request.parameters["name"])
-    if check_sas(sandbox, request.parameters["container"], urlencode(request.query)):
-        return None
-    return _error(
-        403,
-        "AuthenticationFailed",
-        "Server failed to authenticate the request. Make sure the value of Authorization header is formed "
-        "correctly including the signature.",
-    )
+    refused = refusal(request, sandbox)
+    if refused is not None:
+        return _error(403, *refused)
+    if not exists(request, sandbox) and not _makes_container(request):
+        return _error(404, "ContainerNotFound", "The specified container does not exist.")
+    return None
+
+
+def _makes_container(request: Request) -> bool:
+    return request.method == "PUT" and "name" not in request.parameters
 
 
 def _name(request: Request) -> str:
-    return f"{request.parameters['container']}/{request.parameters['name']}"
+    return f"{folder(request)}/{request.parameters['name']}"
 
 
 def _root(sandbox: Sandbox) -> Path:

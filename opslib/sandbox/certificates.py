@@ -1,7 +1,9 @@
-"""The sandbox's own certificate authority, good for loopback and nothing else."""
+"""The sandbox's own certificate authorities: one good for loopback and nothing else, one for Azure's names."""
 
 import datetime as dt
 import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -9,23 +11,46 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from .azure_names import BLOB_SUFFIX, HOSTS
+
 _LIFETIME = dt.timedelta(days=397)
 _RENEW_BEFORE = dt.timedelta(days=30)
 
 
-def ensure_certificates(authority: Path, server: Path, key: Path) -> None:
+@dataclass(frozen=True)
+class Names:
+    """What a certificate is for: the names in it, and those that its authority may sign at all."""
+
+    title: str
+    server: Sequence[x509.GeneralName]
+    permitted: Sequence[x509.GeneralName]
+
+
+LOOPBACK = Names(
+    "loopback only",
+    (x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")),
+    (x509.IPAddress(ipaddress.ip_network("127.0.0.1/32")), x509.DNSName("localhost")),
+)
+AZURE = Names(
+    "Azure's names",
+    tuple(x509.DNSName(name) for name in (*HOSTS, f"*.{BLOB_SUFFIX}")),
+    tuple(x509.DNSName(name) for name in (*HOSTS, BLOB_SUFFIX)),
+)
+
+
+def ensure_certificates(authority: Path, server: Path, key: Path, names: Names = LOOPBACK) -> None:
     """Write the authority, and the server's certificate and key, unless good ones stand there.
 
     The authority's private key is thrown away once the server's certificate is signed, and the authority
-    is constrained to loopback names: it cannot be used to impersonate anybody else.
+    is constrained to its names: it cannot be used to impersonate anybody else.
     """
     if all(path.exists() for path in (authority, server, key)) and not _stale(server):
         return
     now = dt.datetime.now(dt.UTC)
     authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority_certificate = _authority(authority_key, now)
+    authority_certificate = _authority(authority_key, names, now)
     server_key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _server(server_key, authority_certificate, authority_key, now)
+    certificate = _server(server_key, authority_certificate, authority_key, names, now)
     write_private(
         key,
         server_key.private_bytes(
@@ -64,10 +89,6 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def _names() -> list[x509.GeneralName]:
-    return [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
-
-
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
@@ -82,15 +103,9 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _authority(key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.Certificate:
-    loopback = x509.NameConstraints(
-        permitted_subtrees=[
-            x509.IPAddress(ipaddress.ip_network("127.0.0.1/32")),
-            x509.DNSName("localhost"),
-        ],
-        excluded_subtrees=None,
-    )
-    name = _name("opslib sandbox authority (loopback only)")
+def _authority(key: ec.EllipticCurvePrivateKey, names: Names, now: dt.datetime) -> x509.Certificate:
+    constraints = x509.NameConstraints(permitted_subtrees=names.permitted, excluded_subtrees=None)
+    name = _name(f"opslib sandbox authority ({names.title})")
     return (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -101,7 +116,7 @@ def _authority(key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.Certif
         .not_valid_after(now + _LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(loopback, critical=True)
+        .add_extension(constraints, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -111,18 +126,19 @@ def _server(
     key: ec.EllipticCurvePrivateKey,
     authority: x509.Certificate,
     authority_key: ec.EllipticCurvePrivateKey,
+    names: Names,
     now: dt.datetime,
 ) -> x509.Certificate:
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     return (
         x509.CertificateBuilder()
-        .subject_name(_name("127.0.0.1"))
+        .subject_name(_name("opslib sandbox" if names is AZURE else "127.0.0.1"))
         .issuer_name(authority.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(minutes=5))
         .not_valid_after(now + _LIFETIME)
-        .add_extension(x509.SubjectAlternativeName(_names()), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names.server), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

@@ -54,6 +54,9 @@ def register(subparsers: Any) -> None:
         up.add_argument("--" + knob.name.replace("_", "-"), type=kind, help=said)
     _word(words, "status", "say whether it is up, and what it serves", _status)
     env = _word(words, "env", "print the variables that point a program at it", _env)
+    env.add_argument(
+        "--azure-names", action="store_true", help="for programs that have management.azure.com written down"
+    )
     env.add_argument("--json", action="store_true", help="print the whole note instead of export lines")
     _word(words, "down", "stop it and all instances; state is kept", _down)
     _word(words, "reset", "stop it and wipe its state", _reset)
@@ -193,7 +196,8 @@ def _env(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(note, indent=2))
         return 0
-    for name, value in note["environment"].items():
+    chosen = "azure_environment" if arguments.azure_names else "environment"
+    for name, value in note[chosen].items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 

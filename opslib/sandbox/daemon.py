@@ -17,6 +17,7 @@ import uvloop
 from .alerter import Alerter
 from .application import Application
 from .autoscaler import Autoscaler
+from .azure_names import open_door
 from .certificates import ensure_signing_key
 from .clock import iso_now
 from .consistency import Lag
@@ -53,13 +54,15 @@ def main() -> None:
     arguments = parser.parse_args()
     home = Home(Path(arguments.home))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    uvloop.run(serve(home, listen(home, arguments.port), Settings(**json.loads(arguments.settings))))
+    uvloop.run(serve(home, listen(home.root / "port", arguments.port), Settings(**json.loads(arguments.settings))))
 
 
 async def serve(home: Home, listener: socket.socket, settings: Settings) -> None:
     """Serve until told to stop."""
     port = listener.getsockname()[1]
-    sandbox = build(home, f"https://127.0.0.1:{port}", settings)
+    azure = listen(home.root / "azure-port", 0)
+    door_url = f"http://127.0.0.1:{azure.getsockname()[1]}"
+    sandbox = build(home, f"https://127.0.0.1:{port}", door_url, settings)
     server = make_server(home, Application(sandbox), sandbox.gateway.connections)
     for word in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(word, ask_to_exit, server)
@@ -70,10 +73,12 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
         asyncio.create_task(Autoscaler(sandbox).run()),
         asyncio.create_task(Alerter(sandbox).run()),
     ]
+    door = await open_door(port, azure)
     try:
-        await _open(home, sandbox, server)
+        await _open(home, sandbox, server, door_url)
         await serving
     finally:
+        door.close()
         home.note.unlink(missing_ok=True)
         for chore in chores:
             chore.cancel()
@@ -85,13 +90,13 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
         sandbox.store.close()
 
 
-def build(home: Home, base_url: str, settings: Settings) -> Sandbox:
+def build(home: Home, base_url: str, door_url: str, settings: Settings) -> Sandbox:
     """Wire one sandbox."""
     store, telemetry = Store(home.state / "state.db"), Telemetry(home.state / "telemetry.db")
     directory = Directory(store)
     tokens = Tokens(ensure_signing_key(home.private / "tokens.pem"), "https://sts.sandbox.invalid/", directory.find)
     faults = Faults(store)
-    around = Surroundings(base_url, home.authority, store)
+    around = Surroundings(base_url, door_url, home.azure_authority, store)
     fleet = Fleet(home.state, store, FleetLog(home.state / "logs", store, telemetry), around, settings)
     return Sandbox(
         settings=settings,
@@ -137,7 +142,20 @@ def environment(home: Home, base_url: str) -> dict[str, str]:
     }
 
 
-async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server) -> None:
+def azure_environment(home: Home, base_url: str, door_url: str) -> dict[str, str]:
+    """Return the variables for a program that has Azure's own host names written down."""
+    trusted = ("CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+    return {
+        "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+        "HTTPS_PROXY": door_url,
+        "IDENTITY_ENDPOINT": f"{base_url}/msi/token",
+        "IDENTITY_HEADER": home.identity_header(),
+        "NO_PROXY": "127.0.0.1,localhost",
+        **dict.fromkeys(trusted, str(home.azure_authority)),
+    }
+
+
+async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server, door_url: str) -> None:
     """Restore what was served before, then publish the note: from now on it answers."""
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
         await asyncio.sleep(0.005)
@@ -157,6 +175,7 @@ async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server) -> None:
         "url": sandbox.base_url,
         "started_at": iso_now(),
         "environment": environment(home, sandbox.base_url),
+        "azure_environment": azure_environment(home, sandbox.base_url, door_url),
         "workspace": {**workspace, "location": settings.location},
     }
     home.write_note(note)
@@ -177,7 +196,7 @@ async def _flush(sandbox: Sandbox) -> None:
 def wipe(home: Home) -> None:
     """Forget all state; the authority and the keys stay, so that a client's trust does."""
     shutil.rmtree(home.state, ignore_errors=True)
-    for name in (home.note, home.config, home.log, home.root / "port"):
+    for name in (home.note, home.config, home.log, home.root / "port", home.root / "azure-port"):
         name.unlink(missing_ok=True)
 
 

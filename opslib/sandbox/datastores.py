@@ -10,7 +10,7 @@ import time
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
-from . import ids
+from . import azure_names, ids
 from .arm_errors import ArmError
 from .blob_files import container
 from .context import Sandbox
@@ -24,13 +24,13 @@ _LIFETIME_S = 24 * 3600
 
 def list_datastores(request: Request, sandbox: Sandbox) -> Response:
     """`GET W/datastores`."""
-    return page(request, [_datastore(ids.workspace_id(request.parameters), sandbox)], "count")
+    return page(request, [_datastore(request, sandbox)], "count")
 
 
 def get_datastore(request: Request, sandbox: Sandbox) -> Response:
     """`GET W/datastores/{name}`: only the default one exists."""
     _require_default(request)
-    return Response(200, _datastore(ids.workspace_id(request.parameters), sandbox))
+    return Response(200, _datastore(request, sandbox))
 
 
 def list_secrets(request: Request, sandbox: Sandbox) -> Response:
@@ -70,17 +70,21 @@ def _require_default(request: Request) -> None:
         raise ArmError.not_found("datastore", request.parameters["name"])
 
 
-def _datastore(workspace: str, sandbox: Sandbox) -> dict[str, Any]:
+def _datastore(request: Request, sandbox: Sandbox) -> dict[str, Any]:
+    workspace = ids.workspace_id(request.parameters)
     authority = sandbox.base_url.split("://", 1)[1]
+    account, suffix = quote(f"{authority}/blob", safe="/:"), STORAGE_SUFFIX
+    if request.base_url != sandbox.base_url:  # who came by Azure's own name finds storage under Azure's own
+        account, suffix = "sandbox", azure_names.STORAGE_SUFFIX
     return {
         "id": f"{workspace}/datastores/{DEFAULT}",
         "name": DEFAULT,
         "type": f"{ids.PROVIDER}/workspaces/datastores",
         "properties": {
             "datastoreType": "AzureBlob",
-            "accountName": quote(f"{authority}/blob", safe="/:"),
+            "accountName": account,
             "containerName": container(workspace),
-            "endpoint": STORAGE_SUFFIX,
+            "endpoint": suffix,
             "protocol": "https",
             "credentials": {"credentialsType": "Sas"},
             "isDefault": True,

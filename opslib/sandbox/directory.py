@@ -107,6 +107,10 @@ class Directory:
         """Answer whether a principal may do something to a resource: any one role is enough."""
         return any(role.allows(action) for role in self.roles_of(principal, scope))
 
+    def allows_data(self, principal: Principal, action: str, scope: str) -> bool:
+        """Answer whether a principal may do something to a resource's data: Owner alone is not enough."""
+        return any(role.allows_data(action) for role in self.roles_of(principal, scope))
+
     def _endpoint_identity(self, object_id: str) -> Principal | None:
         """Return an endpoint's system-assigned identity, or one assigned to it."""
         for endpoint in self._store.all("onlineEndpoints"):

@@ -26,7 +26,7 @@ def discovery(request: Request, sandbox: Sandbox) -> Response:
     """`GET /{tenant}[/v2.0]/.well-known/openid-configuration`: where tokens are issued."""
     tenant = request.path.strip("/").split("/", 1)[0]
     middle = "oauth2" if tenant == "adfs" else "oauth2/v2.0"
-    base = f"{sandbox.base_url}/{tenant}"
+    base = f"{request.base_url}/{tenant}"
     return Response(
         200,
         {
@@ -50,9 +50,9 @@ def keys(request: Request, sandbox: Sandbox) -> Response:
 
 def instance(request: Request, sandbox: Sandbox) -> Response:
     """`GET /common/discovery/instance`: this authority is known."""
-    del request
-    address = f"{sandbox.base_url}/{TENANT_ID}/v2.0/.well-known/openid-configuration"
-    host = sandbox.base_url.split("//", 1)[1]
+    del sandbox
+    address = f"{request.base_url}/{TENANT_ID}/v2.0/.well-known/openid-configuration"
+    host = request.base_url.split("//", 1)[1]
     metadata = [{"preferred_network": host, "preferred_cache": host, "aliases": [host]}]
     return Response(200, {"tenant_discovery_endpoint": address, "api-version": "1.1", "metadata": metadata})
 

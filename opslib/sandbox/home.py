@@ -42,6 +42,11 @@ class Home:
         return self.root / "ca.pem"
 
     @property
+    def azure_authority(self) -> Path:
+        """`ca-azure.pem`: trusted by a client that uses Azure's own names; holds `ca.pem` too."""
+        return self.root / "ca-azure.pem"
+
+    @property
     def log(self) -> Path:
         """`sandbox.log`: what the service itself says."""
         return self.root / "sandbox.log"

@@ -45,12 +45,13 @@ def _document(base: str) -> dict[str, Any]:
 
 
 def token(request: Request, sandbox: Sandbox) -> Response:
-    """`GET /msi/token`: the App Service flavour of managed identity (api-version 2019-08-01).
+    """`GET /msi/token`: the App Service flavours of managed identity (api-version 2019-08-01 and 2017-09-01).
 
     Source: azure/identity/_credentials/app_service.py sends `X-IDENTITY-HEADER` and `resource`;
+    azure_ml.py, and scoring scripts of Azure Machine Learning's, send `secret` and `clientid`.
     Microsoft Learn, "How to use managed identities for App Service", REST endpoint reference.
     """
-    given = request.headers.get("x-identity-header", "")
+    given = request.headers.get("x-identity-header") or request.headers.get("secret", "")
     mine = hmac.compare_digest(given.encode(), sandbox.identity_header.encode())
     endpoint = None if mine else _endpoint(given, sandbox)
     if not mine and endpoint is None:
@@ -74,7 +75,7 @@ def token(request: Request, sandbox: Sandbox) -> Response:
 
 def _chosen(request: Request, sandbox: Sandbox) -> Principal | None:
     """Return the identity that is asked for; the operator is this machine's own."""
-    names = ("client_id", "object_id", "principal_id", "mi_res_id", "msi_res_id")
+    names = ("client_id", "clientid", "object_id", "principal_id", "mi_res_id", "msi_res_id")
     wanted = next((request.query[name] for name in names if name in request.query), None)
     return OPERATOR if wanted is None else sandbox.directory.find(wanted)
 
@@ -91,11 +92,11 @@ def _endpoint(secret: str, sandbox: Sandbox) -> Resource | None:
 def _own(request: Request, endpoint: Resource, sandbox: Sandbox) -> Principal | None:
     """Return an endpoint's own identity, or one of those assigned to it."""
     identity = endpoint.body.get("identity") or {}
-    wanted = request.query.get("client_id")
-    if wanted is None:
-        return sandbox.directory.find(str(identity.get("principalId")))
+    wanted = request.query.get("client_id") or request.query.get("clientid")
+    if wanted is None and "principalId" in identity:
+        return sandbox.directory.find(str(identity["principalId"]))
     assigned = {name: one["clientId"] for name, one in identity.get("userAssignedIdentities", {}).items()}
-    name = next((name for name, client in assigned.items() if client == wanted), None)
+    name = next((name for name, client in assigned.items() if wanted in (None, client)), None)
     return assigned_identity(name) if name is not None else None
 
 

@@ -55,7 +55,7 @@ def resource_type(resource_id: str) -> str:
     """
     parts = resource_id.strip("/").split("/")
     lowered = [part.lower() for part in parts]
-    if "providers" not in lowered:
+    if "providers" not in lowered[:-1]:
         return "Microsoft.Resources/" + "/".join(parts[0::2])
-    provider, *rest = parts[len(parts) - 1 - lowered[::-1].index("providers") + 1 :]
+    provider, *rest = parts[len(parts) - lowered[-2::-1].index("providers") - 1 :]
     return "/".join([provider, *rest[0::2]])

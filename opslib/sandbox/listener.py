@@ -1,21 +1,24 @@
 """The socket that the sandbox listens on, and the HTTP server behind it."""
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .application import Application
-from .certificates import ensure_certificates
+from .azure_names import covers
+from .certificates import AZURE, ensure_certificates
 from .connections import Connections
 from .home import Home
 
 
-def listen(home: Home, port: int) -> socket.socket:
-    """Bind the wished port; without a wish the one of last time, if it is free."""
-    last = home.root / "port"
+def listen(last: Path, port: int) -> socket.socket:
+    """Bind the wished port; without a wish the one of last time, which stands in a file, if it is free."""
     wished = port or (int(last.read_text()) if last.exists() else 0)
     try:
         listener = _bind(wished)
@@ -58,7 +61,26 @@ def make_server(home: Home, application: Application, connections: Connections) 
         timeout_keep_alive=65,
         timeout_graceful_shutdown=1,
     )
+    config.load()
+    _show_azure_names(home, cast("ssl.SSLContext", config.ssl))
     return _Server(config)
+
+
+def _show_azure_names(home: Home, context: ssl.SSLContext) -> None:
+    """Show the other certificate to whoever asks for a name of Azure's (RFC 6066, server name indication)."""
+    authority, certificate, key = (
+        home.private / name for name in ("azure-authority.pem", "azure.pem", "azure-key.pem")
+    )
+    ensure_certificates(authority, certificate, key, AZURE)
+    home.azure_authority.write_bytes(home.authority.read_bytes() + authority.read_bytes())
+    other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    other.load_cert_chain(certificate, key)
+
+    def choose(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        if name is not None and covers(name):
+            connection.context = other
+
+    context.sni_callback = choose
 
 
 def _protocol(connections: Connections) -> type[HttpToolsProtocol]:

@@ -24,7 +24,7 @@ class Request:
     parameters
         The values of the route's `{placeholders}`, unquoted.
     base_url
-        Scheme and authority of the sandbox, no trailing slash.
+        Scheme and authority under which the caller knows the sandbox, no trailing slash.
     request_id
         Guid given to this request; ARM's correlation id.
     client
@@ -45,9 +45,12 @@ class Request:
     caller: Principal | None = None
 
     def json(self) -> dict[str, Any]:
-        """Read the body as a JSON object; anything else is the caller's error."""
+        """Read the body as a JSON object; anything else is the caller's error.
+
+        A line break may stand in a string as it is, as in Azure: Microsoft's REST tutorial sends a conda file so.
+        """
         try:
-            value = json.loads(self.body or b"{}")
+            value = json.loads(self.body or b"{}", strict=False)
         except ValueError as error:
             raise ArmError.invalid_request(
                 f"The request content was invalid and could not be deserialized: {error}."

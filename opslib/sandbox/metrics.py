@@ -8,6 +8,7 @@ import asyncio
 import re
 from contextlib import closing
 from typing import Any
+from urllib.parse import unquote
 
 from . import ids
 from .arm_errors import ArmError
@@ -150,8 +151,9 @@ def _aggregations(request: Request) -> list[str]:
 def _window(request: Request, resource: Resource, sandbox: Sandbox) -> Window:
     """Return start, end and grain; the end is that of the last complete, ingested minute."""
     latest = latest_us(resource, sandbox)
+    spanned = unquote(request.query.get("timespan", ""))  # the Azure CLI escapes it twice, and Azure reads it
     try:
-        first, _, last = request.query.get("timespan", "").partition("/")
+        first, _, last = spanned.partition("/")
         start = parse_iso_us(first) if first else now_us() - 3600 * MICROSECONDS
         end = parse_iso_us(last) if last else now_us()
         grain_s = parse_duration_s(request.query.get("interval") or "PT1M")

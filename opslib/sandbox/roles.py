@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 ML = "Microsoft.MachineLearningServices/workspaces"
+STORAGE = "Microsoft.Storage/storageAccounts/blobServices"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Role:
         False
         """
         return _any(self.actions, action) and not _any(self.not_actions, action)
+
+    def allows_data(self, action: str) -> bool:
+        """Answer whether this role grants a data-plane action."""
+        return _any(self.data_actions, action) and not _any(self.not_data_actions, action)
 
     def permission(self) -> dict[str, list[str]]:
         """Return the block as the permissions API shows it."""
@@ -98,9 +103,23 @@ BUILT_IN = (
     Role("Monitoring Reader", ("*/read",), id="43d0d8ad-25c7-4714-9337-8ba259a9fe05"),
     Role(
         "Storage Blob Data Reader",
-        ("Microsoft.Storage/storageAccounts/blobServices/containers/read",),
-        data_actions=("Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read",),
+        (f"{STORAGE}/containers/read",),
+        data_actions=(f"{STORAGE}/containers/blobs/read",),
         id="2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
+    ),
+    Role(
+        "Storage Blob Data Contributor",
+        (
+            f"{STORAGE}/containers/delete",
+            f"{STORAGE}/containers/read",
+            f"{STORAGE}/containers/write",
+            f"{STORAGE}/generateUserDelegationKey/action",
+        ),
+        data_actions=tuple(
+            f"{STORAGE}/containers/blobs/{verb}"
+            for verb in ("delete", "read", "write", "move/action", "add/action")
+        ),
+        id="ba92f5b4-2d11-453d-a403-e96b0029c9fe",
     ),
     Role(
         "AcrPull",

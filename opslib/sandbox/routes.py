@@ -24,6 +24,7 @@ from . import (
     prices,
     principal_handlers,
     role_handlers,
+    storage_accounts,
     workspaces,
 )
 from .context import Sandbox
@@ -47,6 +48,9 @@ GRANTS = "/providers/Microsoft.Authorization/roleAssignments"
 IDENTITY = GROUP + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
 INSIGHTS = "/providers/Microsoft.Insights"
 FIRED = "/providers/Microsoft.AlertsManagement/alerts"
+ACCOUNTS = "/providers/Microsoft.Storage/storageAccounts"
+ACCOUNT = GROUP + ACCOUNTS + "/{account}"
+CONTAINER = ACCOUNT + "/blobServices/default/containers/{container}"
 BLOB = "/blob/{account}/{container}"
 STORE = f"/blob.blob.{datastores.STORAGE_SUFFIX}/{{container}}"
 
@@ -62,8 +66,19 @@ class Route:
 
 
 ROUTES = (
+    Route("GET", "/tenants", "Tenants_List", workspaces.list_tenants),
+    Route("GET", "/subscriptions", "Subscriptions_List", workspaces.list_subscriptions),
     Route("GET", SUB, "Subscriptions_Get", workspaces.get_subscription),
+    Route("GET", SUB + "/locations", "Subscriptions_ListLocations", None),
+    Route("GET", SUB + "/resourceGroups", "ResourceGroups_List", workspaces.list_groups),
+    Route("HEAD", GROUP, "ResourceGroups_CheckExistence", workspaces.check_group),
     Route("GET", GROUP, "ResourceGroups_Get", workspaces.get_group),
+    Route("PUT", GROUP, "ResourceGroups_CreateOrUpdate", None),
+    Route("DELETE", GROUP, "ResourceGroups_Delete", None),
+    Route("GET", SUB + "/resources", "Resources_List", None),
+    Route("GET", GROUP + "/resources", "Resources_ListByResourceGroup", None),
+    Route("GET", SUB + "/providers", "Providers_List", None),
+    Route("GET", SUB + "/providers/{namespace}", "Providers_Get", None),
     Route("GET", GROUP + ML + "/workspaces", "Workspaces_ListByResourceGroup", workspaces.list_workspaces),
     Route("GET", SUB + ML + "/workspaces", "Workspaces_ListBySubscription", workspaces.list_workspaces),
     Route("GET", W, "Workspaces_Get", workspaces.get_workspace),
@@ -208,6 +223,16 @@ ROUTES = (
     Route("GET", IDENTITY, "UserAssignedIdentities_Get", principal_handlers.get_identity),
     Route("PUT", IDENTITY, "UserAssignedIdentities_CreateOrUpdate", principal_handlers.put_identity),
     Route("DELETE", IDENTITY, "UserAssignedIdentities_Delete", principal_handlers.delete_identity),
+    # Microsoft.Storage
+    Route("GET", SUB + ACCOUNTS, "StorageAccounts_List", storage_accounts.list_accounts),
+    Route("GET", GROUP + ACCOUNTS, "StorageAccounts_ListByResourceGroup", storage_accounts.list_accounts),
+    Route("GET", ACCOUNT, "StorageAccounts_GetProperties", storage_accounts.get_account),
+    Route("PUT", ACCOUNT, "StorageAccounts_Create", storage_accounts.put_account),
+    Route("DELETE", ACCOUNT, "StorageAccounts_Delete", storage_accounts.delete_account),
+    Route("POST", ACCOUNT + "/listKeys", "StorageAccounts_ListKeys", storage_accounts.list_keys),
+    Route("POST", ACCOUNT + "/regenerateKey", "StorageAccounts_RegenerateKey", None),
+    Route("GET", CONTAINER, "BlobContainers_Get", storage_accounts.get_container),
+    Route("PUT", CONTAINER, "BlobContainers_Create", storage_accounts.put_container),
     # Log Analytics query API
     Route("POST", "/v1/workspaces/{workspace}/query", "Logs_QueryWorkspace", query_workspace),
     Route("POST", "/v1/{scope*}/query", "Logs_QueryResource", query_resource),
@@ -256,11 +281,4 @@ ROUTES = (
         Route(method, "/inference/{location}/{endpoint}/{rest*}", "Scoring_Score", score)
         for method in ("GET", "POST", "PUT", "OPTIONS")
     ),
-)
-KNOWN_PROVIDERS = (
-    "microsoft.machinelearningservices",
-    "microsoft.insights",
-    "microsoft.alertsmanagement",
-    "microsoft.authorization",
-    "microsoft.managedidentity",
 )

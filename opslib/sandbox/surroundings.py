@@ -12,8 +12,9 @@ _NOWHERE = "http://127.0.0.1:9"  # the discard port, on which nothing listens
 class Surroundings:
     """Makes the variables that do not come from the deployment."""
 
-    def __init__(self, base_url: str, authority: Path, store: Store) -> None:
+    def __init__(self, base_url: str, door_url: str, authority: Path, store: Store) -> None:
         self._base_url = base_url
+        self._door_url = door_url  # to Azure's own names
         self._authority = authority
         self._store = store
 
@@ -23,15 +24,22 @@ class Surroundings:
         found = {"REQUESTS_CA_BUNDLE": str(self._authority), "SSL_CERT_FILE": str(self._authority)}
         if endpoint is not None:
             found |= self._identity(endpoint)
+        found |= {"HTTPS_PROXY": self._door_url, "NO_PROXY": "127.0.0.1,localhost"}
         if deployment is not None and deployment.properties.get("egressPublicNetworkAccess") == "Disabled":
-            found |= {"HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE, "NO_PROXY": "127.0.0.1,localhost"}
+            found |= {"HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE}
         return found
 
     def _identity(self, endpoint: Resource) -> dict[str, str]:
         identity = endpoint.body.get("identity") or {}
         if SECRET not in endpoint.secrets or identity.get("type", "None") == "None":
             return {}
-        found = {"IDENTITY_ENDPOINT": f"{self._base_url}/msi/token", "IDENTITY_HEADER": endpoint.secrets[SECRET]}
+        address, secret = f"{self._base_url}/msi/token", endpoint.secrets[SECRET]
+        found = {
+            "IDENTITY_ENDPOINT": address,
+            "IDENTITY_HEADER": secret,
+            "MSI_ENDPOINT": address,
+            "MSI_SECRET": secret,
+        }
         if "principalId" not in identity:
             first = next(iter(identity.get("userAssignedIdentities", {}).values()), None)
             found |= {"AZURE_CLIENT_ID": str(first["clientId"])} if first else {}

@@ -17,6 +17,7 @@ AZURE_ARM_AUDIENCES = (
 )
 LOGS_AUDIENCES = ("https://api.loganalytics.io", "https://api.loganalytics.azure.com")
 SCORING_AUDIENCES = ("https://ml.azure.com",)
+STORAGE_AUDIENCES = ("https://storage.azure.com",)
 
 
 class TokenRefused(Exception):  # noqa: N818 - says what happened, as Entra does

@@ -33,25 +33,41 @@ def list_workspaces(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": [_workspace(value, settings.location) for value in chosen]})
 
 
+def list_subscriptions(request: Request, sandbox: Sandbox) -> Response:
+    """`GET /subscriptions`: the one in config.json; any other is served too."""
+    del request
+    return Response(200, {"value": [_subscription(sandbox.settings.subscription_id)]})
+
+
+def list_tenants(request: Request, sandbox: Sandbox) -> Response:
+    """`GET /tenants`: the only one."""
+    del request, sandbox
+    tenant = {"id": f"/tenants/{TENANT_ID}", "tenantId": TENANT_ID, "displayName": "sandbox"}
+    return Response(200, {"value": [tenant]})
+
+
 def get_subscription(request: Request, sandbox: Sandbox) -> Response:
     """`GET /subscriptions/{subscription}`: every subscription exists."""
     del sandbox
-    name = request.parameters["subscription"]
-    state = {"id": f"/subscriptions/{name}", "subscriptionId": name, "displayName": "sandbox", "state": "Enabled"}
-    return Response(200, {**state, "tenantId": TENANT_ID})
+    return Response(200, _subscription(request.parameters["subscription"]))
+
+
+def list_groups(request: Request, sandbox: Sandbox) -> Response:
+    """`GET /subscriptions/{subscription}/resourceGroups`: the one in config.json; any other is served too."""
+    return Response(
+        200, {"value": [_group(request.parameters["subscription"], sandbox.settings.resource_group, sandbox)]}
+    )
+
+
+def check_group(request: Request, sandbox: Sandbox) -> Response:
+    """`HEAD .../resourceGroups/{group}`: it exists."""
+    del request, sandbox
+    return Response(204)
 
 
 def get_group(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../resourceGroups/{group}`: every resource group exists."""
-    names = request.parameters
-    body = {
-        "id": f"/subscriptions/{names['subscription']}/resourceGroups/{names['group']}",
-        "name": names["group"],
-        "type": "Microsoft.Resources/resourceGroups",
-        "location": sandbox.settings.location,
-        "properties": {"provisioningState": "Succeeded"},
-    }
-    return Response(200, body)
+    return Response(200, _group(request.parameters["subscription"], request.parameters["group"], sandbox))
 
 
 def list_vm_sizes(request: Request, sandbox: Sandbox) -> Response:
@@ -73,6 +89,21 @@ def list_quotas(request: Request, sandbox: Sandbox) -> Response:
         for row in (_usage(request, sandbox, family) for family in skus.families())
     ]
     return Response(200, {"value": rows})
+
+
+def _group(subscription: str, name: str, sandbox: Sandbox) -> dict[str, Any]:
+    return {
+        "id": f"/subscriptions/{subscription}/resourceGroups/{name}",
+        "name": name,
+        "type": "Microsoft.Resources/resourceGroups",
+        "location": sandbox.settings.location,
+        "properties": {"provisioningState": "Succeeded"},
+    }
+
+
+def _subscription(name: str) -> dict[str, Any]:
+    state = {"id": f"/subscriptions/{name}", "subscriptionId": name, "displayName": "sandbox", "state": "Enabled"}
+    return {**state, "tenantId": TENANT_ID, "homeTenantId": TENANT_ID, "managedByTenants": []}
 
 
 def _usage(request: Request, sandbox: Sandbox, family: str) -> dict[str, Any]:
@@ -110,6 +141,7 @@ def _size(sku: skus.Sku) -> dict[str, Any]:
 
 
 def _workspace(workspace: str, location: str) -> dict[str, Any]:
+    providers = f"{workspace.split('/providers/', maxsplit=1)[0]}/providers"
     return {
         "id": workspace,
         "name": ids.name(workspace),
@@ -125,7 +157,9 @@ def _workspace(workspace: str, location: str) -> dict[str, Any]:
             "workspaceId": str(uuid.uuid5(uuid.NAMESPACE_URL, ids.key(workspace))),
             "provisioningState": "Succeeded",
             "publicNetworkAccess": "Enabled",
-            "storageAccount": f"{workspace.split('/providers/', maxsplit=1)[0]}/providers/Microsoft.Storage"
-            "/storageAccounts/sandbox",
+            "storageAccount": f"{providers}/Microsoft.Storage/storageAccounts/sandbox",
+            "containerRegistry": f"{providers}/Microsoft.ContainerRegistry/registries/sandbox",
+            "keyVault": f"{providers}/Microsoft.Keyvault/vaults/sandbox",
+            "applicationInsights": f"{providers}/Microsoft.insights/components/sandbox",
         },
     }

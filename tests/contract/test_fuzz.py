@@ -229,7 +229,17 @@ def test_nothing_escaped_and_nothing_was_traced(alone: RunningSandbox):
     """After all that: no traceback in the log, no file beside the sandbox's own folder, and it still serves."""
     assert "Traceback" not in alone.home.log.read_text(errors="replace")
     assert {path.name for path in alone.home.root.parent.iterdir()} == {"home"}
-    known = {"ca.pem", "config.json", "port", "private", "sandbox.json", "sandbox.log", "state"}
+    known = {
+        "ca.pem",
+        "ca-azure.pem",
+        "config.json",
+        "port",
+        "azure-port",
+        "private",
+        "sandbox.json",
+        "sandbox.log",
+        "state",
+    }
     assert {path.name for path in Path(alone.home.root).iterdir()} <= known
     with alone.arm() as arm:
         assert arm.get(alone.workspace_id).status_code == 200

@@ -253,7 +253,7 @@ def test_an_instance_has_its_endpoints_identity(blue_only: Served, arm: httpx.Cl
     """A scoring script gets tokens as its endpoint, and may do what the endpoint's roles allow."""
     names = ["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "REQUESTS_CA_BUNDLE"]
     given = blue_only.score({"env": names}).json()
-    assert given["REQUESTS_CA_BUNDLE"] == str(sandbox.home.authority)
+    assert given["REQUESTS_CA_BUNDLE"] == str(sandbox.home.azure_authority)
     endpoint = sandbox.endpoint_id(blue_only.name)
     own = arm.get(endpoint).json()["identity"]["principalId"]
     with sandbox.http() as client:

@@ -143,7 +143,7 @@ def test_what_is_not_built_says_so(arm: httpx.Client, sandbox: RunningSandbox):
     assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotImplemented")
     assert "Alerts_GetSummary" in answer.json()["error"]["message"]
     assert arm.get(f"{sandbox.workspace_id}/batchEndpoints").status_code == 501
-    assert arm.get(f"{group}/providers/Microsoft.Compute/disks").status_code == 404
+    assert arm.get(f"{group}/providers/Example.Things/one").status_code == 404
 
 
 def test_permissions_and_locks_are_answered(arm: httpx.Client, fraud: Served):

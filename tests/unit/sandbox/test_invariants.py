@@ -53,7 +53,7 @@ class AnySequence(RuleBasedStateMachine):
     async def _build(self) -> None:
         home = Home(Path(self._folder.name))
         home.prepare()
-        self.sandbox = build(home, URL, Settings(operation_s=0, quota_cores=40, seed=1))
+        self.sandbox = build(home, URL, URL, Settings(operation_s=0, quota_cores=40, seed=1))
         self._token = self.sandbox.tokens.issue_for(OPERATOR, URL, 3600).token
         fleet, gateway, store = self.sandbox.fleet, self.sandbox.gateway, self.sandbox.store
 

@@ -13,7 +13,12 @@ ASSIGNED = {"type": "UserAssigned", "userAssignedIdentities": {"/uai": {"clientI
 @pytest.mark.parametrize(
     ("identity", "egress", "there", "absent"),
     [
-        ({"type": "SystemAssigned", "principalId": "p"}, "Enabled", {"IDENTITY_HEADER": "k"}, "HTTPS_PROXY"),
+        (
+            {"type": "SystemAssigned", "principalId": "p"},
+            "Enabled",
+            {"IDENTITY_HEADER": "k", "MSI_SECRET": "k", "HTTPS_PROXY": "http://127.0.0.1:2"},
+            "HTTP_PROXY",
+        ),
         (ASSIGNED, "Enabled", {"IDENTITY_HEADER": "k", "AZURE_CLIENT_ID": "c"}, "HTTP_PROXY"),
         ({"type": "None"}, "Disabled", {"HTTPS_PROXY": "http://127.0.0.1:9"}, "IDENTITY_ENDPOINT"),
     ],
@@ -21,12 +26,13 @@ ASSIGNED = {"type": "UserAssigned", "userAssignedIdentities": {"/uai": {"clientI
 def test_identity_and_egress_reach_the_process(
     identity: dict[str, Any], egress: str, there: dict[str, str], absent: str, tmp_path: Path
 ):
-    """An endpoint's identity is offered, no identity is not, and egress that is disabled leads nowhere."""
+    """An endpoint's identity is offered, no identity is not; disabled egress leads nowhere."""
     store = Store(tmp_path / "state.db")
     store.put(Resource(ENDPOINT, "onlineEndpoints", {"identity": identity, "properties": {}}, {SECRET: "k"}))
     body = {"properties": {"egressPublicNetworkAccess": egress}}
     store.put(Resource(f"{ENDPOINT}/deployments/d", "deployments", body))
-    found = Surroundings("https://127.0.0.1:1", tmp_path / "ca.pem", store).variables(f"{ENDPOINT}/deployments/d")
+    around = Surroundings("https://127.0.0.1:1", "http://127.0.0.1:2", tmp_path / "ca.pem", store)
+    found = around.variables(f"{ENDPOINT}/deployments/d")
     store.close()
     assert there.items() <= found.items()
     assert absent not in found
