@@ -23,7 +23,7 @@ from opslib.engine import Event, Watch, execute_watched
 from opslib.errors import ParameterError
 from opslib.evidence.archive import new_folder
 from opslib.evidence.channel import secrets_pipe
-from opslib.evidence.custody import archive_of, begin_run, end_run
+from opslib.evidence.custody import Sealed, archive_of, begin_run, end_run, make_room, release
 from opslib.evidence.index import Query, find
 from opslib.evidence.journal import NAME as JOURNAL
 from opslib.evidence.journal import read_journal
@@ -100,7 +100,8 @@ def execute(
     with guarded(folder) if moves_traffic else nullcontext(), secrets_pipe() as secrets:
         watch = Watch(folder, archive, timeout_s, _hang_s(parameters), on_event, secrets)
         error = execute_watched(notebook, _wanted(parameters, given), watch)
-        sealed = end_run(folder, _last_record(folder, watch, error), key)
+        make_room(folder)
+        sealed = _seal(folder, _last_record(folder, watch, error), key)
     if sealed.notice:
         on_event({"event": "progress", "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
     return folder, sealed.record
@@ -161,6 +162,18 @@ def _last_record(folder: Path, watch: Watch, error: BaseException | None) -> Rec
         record = record.ended(outcome, reason)
     broken = outcome in {Outcome.ABORTED, Outcome.FAILED, Outcome.REFUSED}
     return replace(record, kernel=watch.kernel, failing_cell=failing_cell(folder / NOTEBOOK) if broken else "")
+
+
+def _seal(folder: Path, record: Record, key: SigningKey) -> Sealed:
+    """End the run; where that cannot be written, say at least how it ended."""
+    try:
+        return end_run(folder, record, key)
+    except errors.RecordError as error:
+        release(folder)
+        raise errors.RecordError(
+            f"{error}. Nobody sealed the run, which ended as {record.outcome}: {record.reason}. Mend that, then: "
+            f"opslib seal {record.run_id}"
+        ) from error
 
 
 def _hang_s(parameters: RunbookParameters) -> float | None:

@@ -99,7 +99,7 @@ def _return_traffic(
     probes = find_probes(str(record.parameters.get("probes") or ""))
     arrived = verify_arrival(workspace, read_endpoint(workspace, record.endpoint), probes) if probes else ()
     journal.try_write("arrived", arrived)
-    said = f"traffic was given back: {dict(returns_to)}" if receipt.changed else ""
+    said = f"traffic {'was given back' if receipt.changed else 'is as it was before'}: {dict(returns_to)}"
     return "; ".join(part for part in (said, describe_arrival(arrived, returns_to)) if part)
 
 

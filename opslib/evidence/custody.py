@@ -6,6 +6,7 @@ it again finishes what was left.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 from dataclasses import dataclass, replace
@@ -21,6 +22,10 @@ from opslib.model import Outcome
 
 LOCKS = ".locks"
 """Holds one lock file per run under way; a lock that nobody holds tells of a runner that died. No evidence."""
+
+RESERVE_BYTES = 4 << 20
+"""Room on the disk that a run under way keeps in its lock file, so that its end can be written when the disk is
+full; a notebook with its plots, its report and a draft of either take some hundred kilobytes each [bytes]."""
 
 HELD: dict[str, int] = {}
 """Lock descriptors of the runs that this process holds, by run id."""
@@ -43,6 +48,8 @@ def archive_of(folder: Path) -> Path:
 def begin_run(folder: Path, record: Record) -> Record:
     """Enter a run in the ledger as ``started`` and write its first ``run.json``; hold its lock from now on.
 
+    Room for its end is set aside on the disk.
+
     Parameters
     ----------
     folder
@@ -62,6 +69,7 @@ def begin_run(folder: Path, record: Record) -> Record:
     """
     archive = archive_of(folder)
     _hold(archive, folder.name)
+    _reserve(HELD[folder.name], folder)
     where = folder.relative_to(archive).as_posix()
     entry = ledger.append(archive, ledger.STARTED, folder.name, folder=where)
     record = replace(record, seq=entry.seq, previous_sha256=entry.prev, started_sha256=entry.sha256)
@@ -95,6 +103,7 @@ def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Seal
         raise RecordError(f"{record.run_id} has no outcome: end it first (Record.ended)")
     archive = archive_of(folder)
     _hold(archive, folder.name)
+    make_room(folder)
     lines = ledger.find_entries(archive, folder.name)
     if ledger.STARTED not in lines:
         release(folder)
@@ -140,6 +149,13 @@ def take_over(folder: Path) -> None:
     """Hold a run whose runner died, so that nobody else ends it meanwhile; one that is held is left as it is."""
     with contextlib.suppress(RecordError):
         _hold(archive_of(folder), folder.name)
+        make_room(folder)
+
+
+def make_room(folder: Path) -> None:
+    """Free what a run that this process holds had set aside: it is about to write its end."""
+    if folder.name in HELD:
+        os.ftruncate(HELD[folder.name], 0)
 
 
 def release(folder: Path) -> None:
@@ -167,6 +183,21 @@ def _hold(archive: Path, run: str) -> None:
         raise RecordError(f"{run} is under way: another process holds it. Let it end, or stop it") from error
     except OSError as error:
         raise RecordError(f"the run {run} cannot be locked ({path}): {error}") from error
+
+
+def _reserve(lock: int, folder: Path) -> None:
+    """Set room aside; a file system that cannot do that has none set aside."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(lock, 0, RESERVE_BYTES)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            release(folder)
+            raise RecordError(
+                f"the disk of {folder} is full: expected room for {RESERVE_BYTES} bytes, without which the end "
+                "could not be written. Make room, then run it again"
+            ) from error
 
 
 def _complete(folder: Path, record: Record) -> Record:

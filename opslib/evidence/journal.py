@@ -45,9 +45,8 @@ class Journal:
         RecordError
             If it cannot be written: a change that leaves no evidence must not go on.
         """
-        self._seq += 1
         line = {
-            "seq": self._seq,
+            "seq": self._seq + 1,
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "event": event,
             "data": as_json(value),
@@ -57,6 +56,7 @@ class Journal:
             _append(self.path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise RecordError(f"the journal {self.path} cannot be written: {error}") from error
+        self._seq += 1
 
 
 def _append(path: Path, line: bytes) -> None:

@@ -4,17 +4,21 @@ The cases are those in which papermill alone writes "completed" or leaves nothin
 """
 
 import errno
+import itertools
 import json
-import os
+import pkgutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 from awaiting import wait_until
+from evidence_fixture import contents, make_run
 from jupyter_client.kernelspec import get_kernel_spec
 from notebook_fixture import RECORD, outputs, write_runbook
+from small_disk import small_disk
 
 from opslib import cli
 from opslib.errors import RecordError
@@ -156,26 +160,93 @@ def test_a_full_disk_keeps_the_last_good_notebook(tmp_path, monkeypatch):
     assert verify(tmp_path / "runs").state is State.SOUND
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_disk_that_is_really_full_destroys_nothing(tmp_path):
-    """The archive's disk fills up in the middle: not a success, and all that is there can still be read."""
-    disk = tmp_path / "runs"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("no tmpfs can be mounted here")
-    try:
-        write_runbook(tmp_path, "print('done')", "print('x' * 300_000)", RECORD)
-        assert cli.main(["run", "rollback", "-p", "endpoint=fraud", "--runs", str(disk)]) == 1
-        (folder,) = disk.glob("2*/*")
+JOURNAL = """
+import os, pathlib, sys
+sys.path.insert(0, {tests!r})
+from small_disk import SmallDisk
+from opslib.evidence.journal import Journal
+folder = pathlib.Path(os.environ["OPSLIB_RUN_FOLDER"])
+journal = Journal(folder)
+journal.write("progress", "before")
+SmallDisk(folder.parents[1]).fill()
+journal.write("progress", "after " + "x" * 5000)
+"""
+
+WRITERS = {
+    "notebook": ("opslib.evidence.notebook.write_atomically", "notebook.ipynb", 8),
+    "journal": ("", "journal.jsonl", 0),
+    "record": ("opslib.evidence.record.write_atomically", "run.json", 1),
+    "report": ("opslib.evidence.report.write_atomically", "report.html", 0),
+    "seal": ("opslib.evidence.seal.write_atomically", "attestation.dsse.json", 0),
+    "ledger": ("opslib.evidence.ledger._write", "LEDGER.jsonl", 1),
+    "checkpoint": ("opslib.evidence.ledger.write_atomically", ".dsse.json", 0),
+}
+"""Who writes what, and how often before the disk is full."""
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_disk_that_is_really_full_destroys_nothing(tmp_path, monkeypatch, capsys, writer):
+    """It fills up just before each writer in turn: exit code 1, nothing lost, and sound once there is room."""
+    monkeypatch.setattr(custody, "RESERVE_BYTES", 0)
+    with small_disk(tmp_path / "runs") as disk:
+        sealed = make_run(disk.path)
+        before = contents(sealed)
+        code, folder = run_on(disk, writer, monkeypatch, tmp_path)
+        assert code == Outcome.FAILED.exit_code
+        assert "cannot be written: " in capsys.readouterr().err
         assert "done" in outputs(folder)
-        assert json.loads((folder / "run.json").read_text())["runbook"] == "rollback"
-        assert verify(disk).state in {State.INCOMPLETE, State.SOUND}
-    finally:
-        custody.HELD.clear()
-        subprocess.run(["umount", "-l", disk], check=True)
+        assert read_record(folder).runbook == "rollback"
+        assert verify(disk.path).state is State.INCOMPLETE
+        disk.free()
+        assert cli.main(["seal", folder.name, "--runs", str(disk.path)]) == 0
+        assert verify(disk.path).findings == ()
+        assert contents(sealed) == before
+
+
+@pytest.mark.parametrize("writer", ["notebook", "journal"])
+def test_what_was_set_aside_is_enough_to_end_the_run_on_a_full_disk(tmp_path, monkeypatch, writer):
+    """The disk is full until the end: the run is sealed all the same, failed, with the reason."""
+    with small_disk(tmp_path / "runs") as disk:
+        code, folder = run_on(disk, writer, monkeypatch, tmp_path)
+        assert code == Outcome.FAILED.exit_code
+        assert read_record(folder).outcome is Outcome.FAILED
+        assert "No space left" in read_record(folder).reason
+        assert verify(disk.path).findings == ()
+
+
+def test_a_run_on_a_full_disk_is_not_begun(tmp_path, monkeypatch, capsys):
+    """No room for its end: nothing is begun, no line is written."""
+    write_runbook(tmp_path, RECORD)
+    with small_disk(tmp_path / "runs", "2m") as disk:
+        assert cli.main(["run", "rollback", "-p", "endpoint=fraud", "--runs", str(disk.path)]) == 1
+        assert "is full: expected room for" in capsys.readouterr().err
+        assert not (disk.path / "LEDGER.jsonl").exists()
+        assert not list((disk.path / custody.LOCKS).iterdir())
+
+
+def run_on(disk, writer, monkeypatch, tmp_path):
+    """Run a notebook whose disk fills up before a writer."""
+    place, name, spared = WRITERS[writer]
+    fills = JOURNAL.format(tests=str(Path(__file__).parents[2])) if writer == "journal" else "print('on')"
+    write_runbook(tmp_path, "print('done')", fills, RECORD)
+    with monkeypatch.context() as patch:
+        if place:
+            fill_before(patch, place, name, spared, disk)
+        code = cli.main(["run", "rollback", "-p", "endpoint=fraud", "--runs", str(disk.path)])
+    return code, next(disk.path.glob("2*/*-rollback-*"))
+
+
+def fill_before(monkeypatch, place, name, spared, disk):
+    """Let the disk fill up at a writer's next call, after so many that were spared."""
+    real, calls = pkgutil.resolve_name(place), itertools.count()
+
+    def guarded(path, *args, **kwargs):
+        where = name if isinstance(path, int) else path.name
+        if where.endswith(name) and next(calls) == spared:
+            disk.fill()
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(place, guarded)
 
 
 def test_the_notebook_names_its_kernel_as_installed(tmp_path):
