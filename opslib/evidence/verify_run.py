@@ -11,6 +11,9 @@ from opslib.evidence import dsse, seal
 from opslib.evidence.findings import Finding, incomplete, tampered, unknown_key
 from opslib.evidence.ledger import Entry
 
+_VIEWERS_COPY = re.compile(r"\.ipynb_checkpoints/(?P<stem>[^/]+)-checkpoint(?P<suffix>\.[^./]+)")
+"""Where Jupyter's server copies a notebook that is opened by somebody whom permissions do not hold (root)."""
+
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 
 
@@ -64,7 +67,7 @@ def _compare_lines(attestation: seal.Attestation, run: str, lines: dict[str, Ent
 def _compare_files(attestation: seal.Attestation, folder: Path) -> Iterator[Finding]:
     run, found = folder.name, set[str]()
     for name, regular in walk(folder):
-        if name == seal.NAME:
+        if name == seal.NAME or (regular and _is_viewers_copy(attestation, folder, name)):
             continue
         found.add(name)
         if not regular:
@@ -77,6 +80,13 @@ def _compare_files(attestation: seal.Attestation, folder: Path) -> Iterator[Find
         outside = not _PLAIN_NAME.fullmatch(name) or ".." in name.split("/")
         why = "the seal names a path outside of the run" if outside else "it was removed after the run was sealed"
         yield tampered(why, run, name)
+
+
+def _is_viewers_copy(attestation: seal.Attestation, folder: Path, name: str) -> bool:
+    """Whether a file is what a viewer copied of a sealed one, byte for byte: it says nothing that is not sealed."""
+    match = _VIEWERS_COPY.fullmatch(name)
+    sealed = attestation.files.get(f"{match['stem']}{match['suffix']}") if match else None
+    return sealed is not None and seal.sha256_file(folder / name) == sealed
 
 
 def walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, bool]]:

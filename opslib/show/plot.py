@@ -40,6 +40,10 @@ def plot(rollout: Rollout) -> Picture:
     """Draw the evidence against the canary, and what both deployments served, over the stages."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
 
+    if not rollout.stages:
+        figure = Figure(figsize=(9, 0.5), facecolor="white")
+        figure.text(0.0, 0.4, "Nothing was watched, so that there is nothing to draw.")
+        return _picture(figure, rollout.reason)
     figure = Figure(figsize=(9, 8), layout="constrained", facecolor="white")
     axes = figure.subplots(4, 1, sharex=True)
     stages = [stage.observation.intervals for stage in rollout.stages]

@@ -1,20 +1,24 @@
-"""A runbook in JupyterLab, in a real browser, as an engineer opens it."""
+"""A runbook in JupyterLab, in a real browser, as an engineer opens it; and its evidence, as an auditor does."""
 
+import json
 import os
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import httpx
 import nbformat
 import pytest
 from awaiting import wait_until
+from evidence_fixture import contents
 from playwright.sync_api import sync_playwright
 
 from opslib.evidence.archive import read_archive
+from opslib.evidence.verify import verify
 from opslib.model import Outcome
 from opslib.runbook import find_notebook
 
@@ -32,14 +36,26 @@ def lab(tmp_path, world):
     for name, value in {"endpoint": repr(world.name), "canary": "'green'", "dry_run": "True"}.items():
         cell.source += f"\n{name} = {value}"
     nbformat.write(notebook, tmp_path / "canary.ipynb")
+    with jupyterlab(tmp_path, {"OPSLIB_RUNS": str(world.runs)}) as opened:
+        yield opened("canary.ipynb")
+
+
+@contextmanager
+def jupyterlab(folder, variables) -> Iterator[Callable[..., str]]:
+    """JupyterLab on a folder, saving what it has changed every second; yields the address of a file's page."""
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex(8)
+    settings = folder / "lab-settings" / "@jupyterlab" / "docmanager-extension" / "plugin.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps({"autosave": True, "autosaveInterval": 1}))
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
-    command += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={tmp_path}", f"--IdentityProvider.token={token}"]
-    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "OPSLIB_RUNS": str(world.runs)}
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}"]
+    places = {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTERLAB_SETTINGS_DIR": str(folder / "lab-settings")}
+    server = subprocess.Popen(
+        command, env=os.environ | places | variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     address = f"http://127.0.0.1:{port}"
 
     def answers():
@@ -50,19 +66,29 @@ def lab(tmp_path, world):
 
     try:
         wait_until(answers, within_s=60)
-        yield f"{address}/lab/workspaces/test/tree/canary.ipynb?token={token}"
+        yield lambda path, tab="test": f"{address}/lab/workspaces/{tab}/tree/{path}?token={token}"
     finally:
         server.terminate()
         server.wait(30)
 
 
-def test_run_all_shows_the_plan_and_leaves_a_record(lab, world, tmp_path):
-    """Every cell runs in the browser; the tables are there to read, and the run is in the archive."""
+@contextmanager
+def chromium():
+    """A browser without a past."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
-        page = browser.new_page(viewport={"width": 1280, "height": 3000})
+        try:
+            yield browser.new_context(viewport={"width": 1280, "height": 3000})
+        finally:
+            browser.close()
+
+
+def test_run_all_shows_the_plan_and_leaves_a_record(lab, world, tmp_path):
+    """Every cell runs in the browser; the tables are there to read, and the run is in the archive."""
+    with chromium() as browser:
+        page = browser.new_page()
         page.goto(lab)
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
         page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
@@ -72,9 +98,31 @@ def test_run_all_shows_the_plan_and_leaves_a_record(lab, world, tmp_path):
             shown = page.locator(".jp-OutputArea-output").all_inner_texts()
         finally:
             page.screenshot(path=tmp_path / "lab.png")
-            browser.close()
     text = "\n".join(shown)
     assert "traffic blue=100 -> blue=90 green=10" in text
     assert "az ml online-endpoint update" in text
     assert "Traceback" not in text
     wait_until(lambda: [r for _, r in read_archive(world.runs) if r.outcome is Outcome.PLANNED])
+
+
+def test_looking_at_an_archived_notebook_alters_nothing(world, tmp_path):
+    """Opened and rendered, for longer than Lab takes to save a notebook that it did change: not a byte differs."""
+    world.create("green")
+    folder, _ = world.run("canary", canary="green", dry_run=True)
+    before = contents(folder)
+    other = nbformat.read(folder / "notebook.ipynb", as_version=4)
+    other.metadata.kernelspec.display_name = "A name under which no kernel is installed"
+    nbformat.write(other, tmp_path / "other.ipynb")
+    with jupyterlab(tmp_path, {}) as opened, chromium() as browser:
+        page, beside = browser.new_page(), browser.new_page()
+        saved = []
+        browser.on("request", lambda asked: saved.append(asked.url) if asked.method == "PUT" else None)
+        page.goto(opened((folder / "notebook.ipynb").relative_to(tmp_path).as_posix(), "archived"))
+        page.get_by_text("dry run: no traffic was moved").first.wait_for(timeout=60_000)
+        beside.goto(opened("other.ipynb", "other"))
+        beside.get_by_text("dry run: no traffic was moved").first.wait_for(timeout=60_000)
+        wait_until(lambda: beside.wait_for_timeout(200) or any("/api/contents/other" in url for url in saved))
+    assert not any("/api/contents/runs" in url for url in saved)
+    after = contents(folder)
+    assert {name: after[name] for name in before} == before
+    assert verify(world.runs).findings == ()

@@ -159,6 +159,19 @@ def test_what_was_added_is_found(archive, kept, place):
     assert any("extra" in f.file or "hidden" in f.file for f in result.findings)
 
 
+def test_a_viewers_copy_is_no_finding_unless_it_differs(archive, kept):
+    """Jupyter's server copies what root opens; the copy of a sealed file says nothing new, any other does."""
+    run = folders(archive)[0]
+    copy = run / ".ipynb_checkpoints" / "notebook-checkpoint.ipynb"
+    copy.parent.mkdir()
+    shutil.copyfile(run / "notebook.ipynb", copy)
+    assert verify(archive, kept).findings == ()
+    copy.write_bytes(copy.read_bytes() + b"\n")
+    assert [f.file for f in verify(archive, kept).findings] == [copy.relative_to(run).as_posix()]
+    copy.rename(copy.with_name("other-checkpoint.ipynb"))
+    assert verify(archive, kept).state is State.TAMPERED
+
+
 def test_an_empty_folder_in_a_run_is_found(archive, kept):
     """Nothing may be added, not even nothing."""
     (folders(archive)[0] / "sub").mkdir()
