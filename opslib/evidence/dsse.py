@@ -14,9 +14,9 @@ from opslib.errors import RecordError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    from opslib.evidence.keys import SigningKey
+    from opslib.evidence.keys import PublicKey, SigningKey
 
-PublicKeys = Mapping[str, "Ed25519PublicKey"]
+PublicKeys = Mapping[str, "PublicKey"]
 """Public keys by their id."""
 
 
@@ -73,7 +73,7 @@ def verify(envelope: bytes, keys: PublicKeys) -> Envelope:
         raise UnknownKey(f"signed by {named}, none of the {len(keys)} trusted keys")
     message = pre_authentication_encoding(payload, payload_type)
     for keyid, signature in known:
-        _check(keys[keyid], signature, message)
+        _check(keys[keyid].key, signature, message)
     return Envelope(payload_type, payload, known[0][0])
 
 

@@ -3,14 +3,18 @@
 The signing key is Ed25519, looked for in this order: the PEM file that ``OPSLIB_SIGNING_KEY_FILE`` names; the
 variable ``OPSLIB_SIGNING_KEY`` (a PEM, or a reference ``keyvault:NAME``); this user's own key, made at first use.
 
+A file of public keys may say above a PEM for which time it is believed, one line each: ``not-before:``,
+``not-after:`` (the key was replaced), ``revoked:`` (somebody else may have it), with an ISO 8601 time.
+
 A key that came with the archive itself (``KEYS/``) proves only that nobody *without* a key changed a run: who can
 write to the archive can put a key there too. Against them verify with keys that were kept elsewhere (``--keys``).
 """
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +39,42 @@ class SigningKey:
     private: "Ed25519PrivateKey" = field(repr=False)
     id: str
     origin: str
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A public key, and the time whose signatures by it are believed; None is no limit.
+
+    `revoked` differs from `not_after`: whoever has the key since can write any time into what they sign.
+    """
+
+    key: "Ed25519PublicKey"
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    revoked: datetime | None = None
+
+    def objection(self, signed_at: datetime, seen_at: datetime | None) -> str:
+        """Say why a signature is not believed; empty where it is.
+
+        Parameters
+        ----------
+        signed_at
+            When it says that it was made.
+        seen_at
+            When somebody else is known to have seen it: a time stamp authority, or another key that signed the
+            ledger after it. None where nobody has.
+        """
+        if self.not_before and signed_at < self.not_before:
+            return (
+                f"signed at {_shown(signed_at)}, before its key was in use (not-before {_shown(self.not_before)})"
+            )
+        if self.not_after and signed_at > self.not_after:
+            return f"signed at {_shown(signed_at)}, after its key was replaced (not-after {_shown(self.not_after)})"
+        if self.revoked and signed_at > self.revoked:
+            return f"signed at {_shown(signed_at)}, after its key was revoked ({_shown(self.revoked)})"
+        if self.revoked and (seen_at is None or seen_at > self.revoked):
+            return f"its key was revoked ({_shown(self.revoked)}), and nobody else saw the signature before that"
+        return ""
 
 
 def find_signing_key() -> SigningKey:
@@ -81,28 +121,28 @@ def list_key(archive: Path, key: SigningKey) -> str:
     )
 
 
-def read_public_keys(paths: Iterable[Path]) -> dict[str, "Ed25519PublicKey"]:
-    """Read public keys by id; a file may hold several PEMs.
+def read_public_keys(paths: Iterable[Path]) -> dict[str, PublicKey]:
+    """Read public keys by id; a file may hold several PEMs, each with its limits above it.
 
     Raises
     ------
     RecordError
-        If a file cannot be read or holds anything but Ed25519 public keys.
+        If a file cannot be read or holds anything but Ed25519 public keys and their limits.
     """
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
 
-    keys: dict[str, Ed25519PublicKey] = {}
+    keys: dict[str, PublicKey] = {}
     for path in paths:
-        for pem in _split(_read(path)):
+        for words, pem in _split(_read(path), path):
             try:
                 key = load_pem_public_key(pem)
             except (ValueError, UnsupportedAlgorithm) as error:
                 raise RecordError(f"{path} does not hold public keys in PEM: {error}") from error
             if not isinstance(key, Ed25519PublicKey):
                 raise RecordError(f"{path} holds a {type(key).__name__}; expected Ed25519 public keys")
-            keys[key_id(key)] = key
+            keys[key_id(key)] = PublicKey(key, **_limits(words, path))
     return keys
 
 
@@ -180,6 +220,32 @@ def _read(path: Path) -> bytes:
         raise RecordError(f"the key {path} cannot be read: {error.strerror}") from error
 
 
-def _split(text: bytes) -> list[bytes]:
-    end = b"-----END PUBLIC KEY-----"
-    return [part + end for part in text.split(end) if part.strip()]
+def _split(text: bytes, path: Path) -> Iterator[tuple[str, bytes]]:
+    """What stands above each PEM, and the PEM."""
+    begin, end = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
+    *parts, rest = text.split(end)
+    if rest.strip() or not parts:
+        raise RecordError(f"{path} does not hold public keys in PEM, or more than that")
+    for part in parts:
+        words, found, base64 = part.partition(begin)
+        yield words.decode("utf-8", "replace"), found + base64 + end
+
+
+def _limits(words: str, path: Path) -> dict[str, datetime]:
+    """Read the limits of a key; a word that is none would leave it unlimited, unnoticed."""
+    lines = [line.partition(":") for line in words.splitlines() if line.strip() and not line.startswith("#")]
+    try:
+        given = {_LIMITS[name.strip().lower()]: datetime.fromisoformat(time.strip()) for name, _, time in lines}
+    except (KeyError, ValueError) as error:
+        raise RecordError(
+            f"{path} limits a key by {error}: expected {', '.join(_LIMITS)}, an ISO 8601 time after a colon; "
+            "# begins a comment"
+        ) from error
+    return {name: time if time.tzinfo else time.replace(tzinfo=UTC) for name, time in given.items()}
+
+
+_LIMITS = {"not-before": "not_before", "not-after": "not_after", "revoked": "revoked"}
+
+
+def _shown(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -67,6 +67,11 @@ class Checkpoint:
     previous_sha256: str
 
     @property
+    def time(self) -> datetime:
+        """When it was signed, as its signer says."""
+        return datetime.fromisoformat(self.at).astimezone(UTC)
+
+    @property
     def name(self) -> str:
         """Name of its file."""
         return f"{self.lines:06d}.dsse.json"
@@ -211,9 +216,12 @@ def open_checkpoint(content: bytes, keys: dsse.PublicKeys) -> Checkpoint:
         raise RecordError(f"it signs a {envelope.payload_type}, expected a {CHECKPOINT_TYPE}")
     try:
         said: Mapping[str, Any] = json.loads(envelope.payload)
-        return Checkpoint(**said)
-    except (ValueError, TypeError) as error:
+        checkpoint = Checkpoint(**said)
+        if checkpoint.lines < 1 or checkpoint.time.year < 1:
+            raise ValueError(f"it signs {checkpoint.lines} lines at {checkpoint.at}")
+    except (ValueError, TypeError, OverflowError) as error:
         raise RecordError(f"it is not a checkpoint: {error}") from error
+    return checkpoint
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 @dataclass(frozen=True)
 class Attestation:
-    """What the seal of a run says: the digest of each file, and the run that they are the evidence of."""
+    """What the seal of a run says: each file's digest, whose evidence they are, when it was made, by whom."""
 
     files: Mapping[str, str]
     run: str
@@ -35,6 +36,7 @@ class Attestation:
     started_sha256: str
     predicate: Mapping[str, Any]
     keyid: str
+    sealed_at: datetime
 
 
 def seal(folder: Path, record: Record, key: SigningKey) -> str:
@@ -55,6 +57,7 @@ def seal(folder: Path, record: Record, key: SigningKey) -> str:
                 "outcome": record.outcome,
                 "exit_code": record.exit_code,
                 "quarantined": bool(record.quarantine),
+                "sealed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "started": {"seq": record.seq, "sha256": record.started_sha256},
             },
         }
@@ -92,6 +95,7 @@ def open_attestation(content: bytes, keys: dsse.PublicKeys) -> Attestation:
             started_sha256=predicate["started"]["sha256"],
             predicate=predicate,
             keyid=envelope.keyid,
+            sealed_at=datetime.fromisoformat(predicate["sealed_at"]).astimezone(UTC),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise RecordError(f"it is not the attestation of a run: {error!r}") from error

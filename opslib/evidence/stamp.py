@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,18 @@ def verify(checkpoint: Path, content: bytes, authority: Path | None) -> Iterator
             builder.build().verify_message(response, content)
     except (ValueError, VerificationError) as error:
         yield tampered(f"the time token does not hold: {error}", file=name)
+
+
+def proven_time(checkpoint: Path, authority: Path | None) -> datetime | None:
+    """When the authority saw a checkpoint, whose token `verify` found sound; None where nothing proves it."""
+    path = token_of(checkpoint)
+    if authority is None or not path.exists():
+        return None
+    try:
+        from rfc3161_client import decode_timestamp_response  # noqa: PLC0415
+    except ImportError:
+        return None
+    return decode_timestamp_response(path.read_bytes()).tst_info.gen_time
 
 
 def _certificates(path: Path) -> "list[Certificate]":

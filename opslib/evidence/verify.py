@@ -82,7 +82,7 @@ def verify(
     findings += _unlisted(archive, paths, trusted)
     wanted = {path.resolve().name} if alone else chain.runs.keys()
     for run in wanted:
-        findings += _verify_one(archive, run, chain.runs.get(run, {}), trusted, missing_is_tampered)
+        findings += _verify_one(archive, run, chain, trusted, missing_is_tampered)
     if not alone:
         findings += _strays(archive, chain)
     sealed = sum("finished" in chain.runs.get(run, {}) for run in wanted)
@@ -106,8 +106,7 @@ def _verify_lone_folder(folder: Path, keys: Path | None) -> Verified:
 
 def _keys(archive: Path, given: Path | None) -> tuple[dsse.PublicKeys, bool, list[Finding]]:
     """The keys to believe, whether they were kept apart, and what is wrong with those of the archive."""
-    listed: dict[str, object] = {}
-    trusted: dict[str, object] = {}
+    listed: dict[str, keyring.PublicKey] = {}
     findings: list[Finding] = []
     for path in sorted((archive / keyring.FOLDER).glob("*")):
         name = f"{keyring.FOLDER}/{path.name}"
@@ -116,17 +115,17 @@ def _keys(archive: Path, given: Path | None) -> tuple[dsse.PublicKeys, bool, lis
         except RecordError as error:
             findings.append(tampered(str(error), file=name))
             continue
-        exact = [keyring.public_pem(key).encode() for key in one.values()]
+        exact = [keyring.public_pem(known.key).encode() for known in one.values()]
         if exact != [path.read_bytes()] or f"{next(iter(one))}.pem" != path.name:
             findings.append(tampered("it is not the key that its name says", file=name))
         else:
             listed |= one
     apart = [given] if given else keyring.pinned_keys()
-    trusted = dict(keyring.read_public_keys(apart)) if apart else listed
+    trusted = keyring.read_public_keys(apart) if apart else listed
     strangers = sorted(listed.keys() - trusted.keys())
     findings += [unknown_key("the archive lists a key that is not trusted", file=_key_file(k)) for k in strangers]
     own = {keyring.own_key_id()} if not apart else set()
-    return trusted, bool(apart) or trusted.keys() <= own, findings  # type: ignore[return-value]
+    return trusted, bool(apart) or trusted.keys() <= own, findings
 
 
 def _unlisted(archive: Path, paths: Iterable[Path], trusted: dsse.PublicKeys) -> Iterator[Finding]:
@@ -142,8 +141,9 @@ def _key_file(keyid: str) -> str:
 
 
 def _verify_one(
-    archive: Path, run: str, lines: dict[str, ledger.Entry], keys: dsse.PublicKeys, missing_is_tampered: bool
+    archive: Path, run: str, chain: Chain, keys: dsse.PublicKeys, missing_is_tampered: bool
 ) -> Iterable[Finding]:
+    lines = chain.runs.get(run, {})
     if "started" not in lines:
         return [tampered("the ledger does not know it", run)] if not lines else []
     started, finished = lines["started"], lines.get("finished")
@@ -160,7 +160,7 @@ def _verify_one(
         if missing_is_tampered:
             return [tampered("its folder was removed", run)]
         return [] if finished.quarantined else [incomplete("it is not here", run)]
-    return verify_run(folder, keys, lines)
+    return verify_run(folder, keys, lines, chain.seen_at)
 
 
 def _strays(archive: Path, chain: Chain) -> Iterator[Finding]:

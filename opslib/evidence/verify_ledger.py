@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from opslib.errors import RecordError
@@ -16,14 +17,28 @@ _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MONTH = re.compile(r"\d{4}-\d{2}")
 
 
+@dataclass(frozen=True)
+class Witness:
+    """Somebody who saw the first `lines` lines of the ledger, and when; `keyid` is empty for a time authority."""
+
+    lines: int
+    at: datetime
+    keyid: str = ""
+
+
 @dataclass
 class Chain:
-    """The ledger as it was read: digest and end of each line, and the lines of each run by their event."""
+    """The ledger as it was read: digest and end of each line, each run's lines by their event, who saw them."""
 
     digests: list[str] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     runs: dict[str, dict[str, ledger.Entry]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    witnesses: list[Witness] = field(default_factory=list)
+
+    def seen_at(self, line: int, keyid: str) -> datetime | None:
+        """When somebody else than the holder of a key is known to have seen a line; None where nobody has."""
+        return min((w.at for w in self.witnesses if w.lines >= line and w.keyid != keyid), default=None)
 
     @property
     def head(self) -> str:
@@ -91,7 +106,7 @@ def verify_checkpoints(
     strays = [path for path in folder.iterdir() if not _is_checkpoint(path)] if folder.is_dir() else []
     for path in sorted(strays):
         yield tampered("it does not belong there", file=f"{ledger.CHECKPOINTS}/{path.name}")
-    previous, covered = ledger.GENESIS, 0
+    previous, covered, signed = ledger.GENESIS, 0, dict[str, Witness]()
     for path in paths:
         name = f"{ledger.CHECKPOINTS}/{path.name}"
         if path in strays:
@@ -106,8 +121,34 @@ def verify_checkpoints(
         else:
             covered = checkpoint.lines
             yield from (tampered(why, file=name) for why in _misfits(checkpoint, path, chain, previous))
-        yield from stamp.verify(path, content, tsa)
+            keyid = next(one for one in dsse.signers(content) if one in keys)
+            signed[name] = Witness(covered, checkpoint.time, keyid)
+        yield from _verify_stamp(path, content, tsa, chain, covered)
         previous = hashlib.sha256(content).hexdigest()
+    yield from _verify_times(signed, chain, keys)
+    yield from _uncovered(archive, chain, covered)
+
+
+def _verify_stamp(path: Path, content: bytes, tsa: Path | None, chain: Chain, lines: int) -> Iterator[Finding]:
+    """Judge a checkpoint's time token, and let the authority be a witness where it is proved."""
+    wrong = list(stamp.verify(path, content, tsa))
+    yield from wrong
+    stamped_at = None if wrong else stamp.proven_time(path, tsa)
+    if stamped_at is not None:
+        chain.witnesses.append(Witness(lines, stamped_at))
+
+
+def _verify_times(signed: Mapping[str, Witness], chain: Chain, keys: dsse.PublicKeys) -> Iterator[Finding]:
+    """Judge when checkpoints were signed; a key that was not revoked is a witness to what others signed before."""
+    chain.witnesses += [witness for witness in signed.values() if keys[witness.keyid].revoked is None]
+    for name, witness in signed.items():
+        objection = keys[witness.keyid].objection(witness.at, chain.seen_at(witness.lines, witness.keyid))
+        if objection:
+            yield unknown_key(objection, file=name)
+
+
+def _uncovered(archive: Path, chain: Chain, covered: int) -> Iterator[Finding]:
+    """Ends of runs that no checkpoint covers."""
     late = [
         e for lines in chain.runs.values() for e in lines.values() if e.event == ledger.FINISHED and e.seq > covered
     ]

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from opslib.errors import RecordError
@@ -17,7 +18,12 @@ _VIEWERS_COPY = re.compile(r"\.ipynb_checkpoints/(?P<stem>[^/]+)-checkpoint(?P<s
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 
 
-def verify_run(folder: Path, keys: dsse.PublicKeys, lines: dict[str, Entry] | None = None) -> Iterator[Finding]:
+def verify_run(
+    folder: Path,
+    keys: dsse.PublicKeys,
+    lines: dict[str, Entry] | None = None,
+    seen_at: Callable[[int, str], datetime | None] = lambda _line, _keyid: None,
+) -> Iterator[Finding]:
     """Compare a run with its seal, and its seal with the ledger.
 
     Parameters
@@ -28,6 +34,8 @@ def verify_run(folder: Path, keys: dsse.PublicKeys, lines: dict[str, Entry] | No
         Whose signatures are believed.
     lines
         The run's lines in the ledger by their event; None where there is no ledger (a folder on its own).
+    seen_at
+        When somebody else than the holder of a key saw a line of the ledger.
     """
     run = folder.name
     content = _read(folder / seal.NAME)
@@ -45,6 +53,10 @@ def verify_run(folder: Path, keys: dsse.PublicKeys, lines: dict[str, Entry] | No
     except RecordError as error:
         yield tampered(str(error), run, seal.NAME)
         return
+    witnessed = seen_at(finished.seq, attestation.keyid) if finished else None
+    objection = keys[attestation.keyid].objection(attestation.sealed_at, witnessed)
+    if objection:
+        yield unknown_key(objection, run, seal.NAME)
     yield from _compare_lines(attestation, run, lines)
     yield from _compare_files(attestation, folder)
 

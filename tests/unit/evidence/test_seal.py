@@ -134,7 +134,7 @@ def test_an_envelope_has_one_spelling(tmp_path, monkeypatch):
     """Spaces, extra fields and spare bits change the bytes and not the meaning: refused all the same."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     key = keys.find_signing_key()
-    trusted = {key.id: key.private.public_key()}
+    trusted = {key.id: keys.PublicKey(key.private.public_key())}
     envelope = dsse.sign(b"{}", "x", key)
     assert dsse.verify(envelope.encode(), trusted).payload == b"{}"
     for other in (f" {envelope}", envelope.replace(",", ", ", 1), envelope.replace('"payload"', '"a":1,"payload"')):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import threading
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -115,6 +116,17 @@ def test_a_token_of_another_checkpoint_or_authority_is_found(stamped, authority)
     first.write_bytes(original)
     assert verify(stamped, tsa=authority[1]).state is State.SOUND
     assert verify(stamped, tsa=authority[2]).state is State.TAMPERED
+
+
+def test_what_the_authority_saw_before_a_key_was_revoked_stays_believed(stamped, authority, tmp_path):
+    """A time of somebody else's proves that the signature is older than the theft; the signer's own does not."""
+    kept = tmp_path / "kept.pem"
+    pem = next((stamped / "KEYS").iterdir()).read_text()
+    kept.write_text(f"revoked: {datetime.now(UTC) + timedelta(minutes=1)}\n{pem}")
+    assert verify(stamped, kept, authority[1]).findings == ()
+    assert verify(stamped, kept).state is State.UNKNOWN_KEY
+    kept.write_text(f"revoked: {datetime.now(UTC) - timedelta(minutes=1)}\n{pem}")
+    assert verify(stamped, kept, authority[1]).state is State.UNKNOWN_KEY
 
 
 def test_an_authority_that_does_not_answer_stops_no_run(tmp_path, monkeypatch):
