@@ -66,8 +66,9 @@ def _add_run(words: Any) -> None:
         type=Path,
         action="append",
         default=[],
-        metavar="FILE.json",
-        help='who agreed: {"who", "at", "meaning", "plan_sha256"}; may be given again',
+        metavar="FILE",
+        help='who agreed to this plan: what `opslib approve` signed, or a claim {"who", "at", "meaning", '
+        '"plan_sha256"}; may be given again',
     )
     word.set_defaults(run=_run)
 
@@ -168,15 +169,19 @@ def _request(arguments: argparse.Namespace) -> "Request":
     """Read what the organisation knows of the change."""
     from opslib.evidence.record import Approval, Request  # noqa: PLC0415
 
-    approvals = []
+    approvals, signed = [], []
     for path in arguments.approval:
         try:
-            approvals.append(Approval(**json.loads(path.read_text(encoding="utf-8"))))
+            content = json.loads(text := path.read_text(encoding="utf-8"))
+            if "signatures" in content:
+                signed.append(text)
+            else:
+                approvals.append(Approval(**content | {"expires": "", "keyid": ""}))
         except (OSError, ValueError, TypeError) as error:
             raise ParameterError(
                 f'{path} is no approval: expected {{"who", "at", "meaning", "plan_sha256"}}, got {error}'
             ) from error
-    return Request(arguments.ticket, arguments.requester, arguments.emergency, tuple(approvals))
+    return Request(arguments.ticket, arguments.requester, arguments.emergency, tuple(approvals), tuple(signed))
 
 
 def _parameters(given: Sequence[str]) -> dict[str, str]:

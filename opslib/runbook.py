@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from opslib.change.run import new_record
 from opslib.change.sweep import sweep
 from opslib.engine import Event, Watch, execute_watched
 from opslib.errors import ParameterError
+from opslib.evidence import approval
+from opslib.evidence.approval import NAME as APPROVALS
 from opslib.evidence.archive import new_folder
 from opslib.evidence.channel import secrets_pipe
 from opslib.evidence.custody import Sealed, archive_of, begin_run, end_run, make_room, release
@@ -30,8 +32,8 @@ from opslib.evidence.journal import read_journal
 from opslib.evidence.keys import SigningKey, find_signing_key
 from opslib.evidence.notebook import NAME as NOTEBOOK
 from opslib.evidence.notebook import failing_cell
-from opslib.evidence.provenance import find_commit
-from opslib.evidence.record import Record, Request, read_record
+from opslib.evidence.provenance import find_commit, find_executor
+from opslib.evidence.record import Record, Request, read_record, write_atomically
 from opslib.guardian import guarded
 from opslib.model import Outcome
 from opslib.parameters import RUNBOOKS, CanaryParameters, RunbookParameters
@@ -93,9 +95,12 @@ def execute(
     parameters = RUNBOOKS[runbook].check(given)
     notebook = find_notebook(runbook)
     key = _signing_key()
+    request = _agreed(request or Request(), key)
     _sweep_first(parameters, archive, on_event)
     folder = new_folder(archive, runbook, parameters.endpoint)
-    begin_run(folder, _first_record(parameters, folder, notebook, request or Request()))
+    begin_run(folder, _first_record(parameters, folder, notebook, request))
+    if request.signed:
+        write_atomically(folder / APPROVALS, "".join(request.signed), redacted=False)
     moves_traffic = runbook == "canary" and not parameters.dry_run
     with guarded(folder) if moves_traffic else nullcontext(), secrets_pipe() as secrets:
         watch = Watch(folder, archive, timeout_s, _hang_s(parameters), on_event, secrets)
@@ -130,6 +135,18 @@ def _signing_key() -> SigningKey:
         raise ParameterError(f"the run was not begun, since nobody could seal it: {error}") from error
 
 
+def _agreed(request: Request, key: SigningKey) -> Request:
+    """Check who agreed, before anything begins."""
+    if not request.signed:
+        return request
+    people = (request.requester, *find_executor().values())
+    try:
+        signed = approval.check(request.signed, approval.find_approvers(), people, key)
+    except errors.RecordError as error:
+        raise ParameterError(f"nobody's approval can be checked: {error}") from error
+    return replace(request, approvals=(*request.approvals, *signed))
+
+
 def _previous_run(archive: Path, endpoint: str) -> str:
     """The run before this one on the endpoint; none where the archive cannot say, which must stop nobody."""
     try:
@@ -148,7 +165,10 @@ def _first_record(parameters: RunbookParameters, folder: Path, notebook: Path, r
         commit=commit,
         dirty=dirty,
         rollback={"previous_run": _previous_run(archive_of(folder), parameters.endpoint)},
-        **asdict(request) | {"approvals": request.approvals},
+        ticket=request.ticket,
+        requester=request.requester,
+        emergency=request.emergency,
+        approvals=request.approvals,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import read_endpoint
 from opslib.change.plan import az_command
-from opslib.errors import OpsError, OutcomeError
+from opslib.errors import OpsError, OutcomeError, PlanError
 from opslib.evidence.archive import find_archive, new_folder
 from opslib.evidence.custody import begin_run, release
 from opslib.evidence.journal import Journal, as_json
@@ -92,13 +92,42 @@ class Run(Generic[P]):
 
     def _keep_plan(self, plan: Plan) -> None:
         """Keep the plan as the file that people approve by its digest, and how to take it back in the record."""
-        content = json.dumps(as_json(plan), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        content = json.dumps(self._agreed_on(plan), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         write_atomically(self.folder / "plan.json", content)
         digest = hashlib.sha256((self.folder / "plan.json").read_bytes()).hexdigest()
         commands = [az_command(step, self.workspace.scope) for step in plan.undo]
         rollback = {**self.record.rollback, "undo": as_json(plan.undo), "commands": commands}
         self.record = replace(self.record, plan_sha256=digest, rollback=rollback)
         write_record(self.folder, self.record)
+        for approval in self.record.approvals:
+            if approval.plan_sha256 != digest:
+                raise PlanError(
+                    f"{approval.who} agreed to the plan {approval.plan_sha256[:16]}, and this is {digest[:16]}: "
+                    "the endpoint or a parameter changed since. Make a dry run, and have its plan approved"
+                )
+            if approval.keyid and approval.who.casefold() == self.workspace.scope.principal.casefold():
+                raise PlanError(f"{approval.who} runs this change, and cannot agree to it")
+
+    def _agreed_on(self, plan: Plan) -> dict[str, Any]:
+        """The plan, where and with which parameters: all that is the same when the same change is planned again.
+
+        Left out of the state before is what moves by itself; before.json has it.
+        """
+        before, scope = plan.before, self.workspace.scope
+        serve = [
+            {"name": d.name, "model": d.model, "environment": d.environment, "code": d.code, "sku": d.instance_type}
+            for d in before.deployments
+        ]
+        said = self.parameters.model_dump(mode="json", exclude={"dry_run", "reason"})
+        files = [Path(said[name]) for name in ("definition", "probes") if said.get(name)]
+        agreed: dict[str, Any] = as_json(plan)
+        return agreed | {
+            "runbook": self.parameters.runbook,
+            "workspace": [scope.subscription_id, scope.resource_group, scope.workspace_name],
+            "parameters": said,
+            "files": {str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()},
+            "before": {"name": before.name, "traffic": dict(before.traffic), "deployments": serve},
+        }
 
     def say(self, text: str) -> None:
         """Show progress, once per change of it."""

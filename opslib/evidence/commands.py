@@ -1,13 +1,14 @@
-"""`opslib runs`, `verify`, `seal`, `publish`: words to functions; each loads what it needs."""
+"""`opslib runs`, `verify`, `approve`, `seal`, `publish`: words to functions; each loads what it needs."""
 
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ def register(words: Any) -> None:
     """Add the words to the command line."""
     _add_runs(words)
     _add_verify(words)
+    _add_approve(words)
     _add_seal(words)
     _add_publish(words)
 
@@ -65,6 +67,17 @@ def _add_verify(words: Any) -> None:
     word.add_argument("--json", action="store_true", help="print JSON")
     _add_archive(word)
     word.set_defaults(run=_verify)
+
+
+def _add_approve(words: Any) -> None:
+    word = words.add_parser("approve", help="agree to the plan of a dry run: sign it with your own key")
+    word.add_argument("name", help="a run's id, a part of it, its folder, or a plan.json")
+    word.add_argument("--who", help="your name as it stands beside your key (default: the machine's user)")
+    word.add_argument("--meaning", default="I agree to this change", help="what you mean by it")
+    word.add_argument("--hours", type=float, default=24.0, help="how long it holds [hours] (default: 24)")
+    word.add_argument("--to", type=Path, help="file to write (default: approval-<plan>-<who>.json here)")
+    word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
+    word.set_defaults(run=_approve)
 
 
 def _add_seal(words: Any) -> None:
@@ -173,6 +186,27 @@ def _verify(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return found.state.exit_code
+
+
+def _approve(arguments: argparse.Namespace) -> int:
+    from opslib.evidence import approval  # noqa: PLC0415
+    from opslib.evidence.archive import find_run  # noqa: PLC0415
+    from opslib.evidence.keys import find_signing_key  # noqa: PLC0415
+    from opslib.evidence.provenance import find_executor  # noqa: PLC0415
+    from opslib.evidence.record import Approval, write_atomically  # noqa: PLC0415
+
+    given = Path(arguments.name)
+    with _archive(arguments) as archive:
+        path = given if given.is_file() else find_run(archive, arguments.name) / "plan.json"
+    plan, digest = approval.read_plan(path)
+    who, now, key = arguments.who or find_executor()["user"], datetime.now(UTC), find_signing_key()
+    until = now + timedelta(hours=arguments.hours)
+    said = Approval(who, f"{now:%FT%TZ}", arguments.meaning, digest, expires=f"{until:%FT%TZ}")
+    target = arguments.to or Path(f"approval-{digest[:12]}-{re.sub(r'[^A-Za-z0-9._@-]', '_', who)}.json")
+    write_atomically(target, approval.sign(said, key), redacted=False)
+    print("\n".join(approval.describe_plan(plan)))
+    print(f"{who} agrees to the plan {digest[:16]} until {until:%F %T} UTC, signed by key {key.id[:16]}: {target}")
+    return 0
 
 
 def _seal(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ write to the archive can put a key there too. Against them verify with keys that
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,13 +45,15 @@ class SigningKey:
 class PublicKey:
     """A public key, and the time whose signatures by it are believed; None is no limit.
 
-    `revoked` differs from `not_after`: whoever has the key since can write any time into what they sign.
+    `revoked` differs from `not_after`: whoever has the key since can write any time into what they sign. `who`
+    names the person whose key it is, where it is one's.
     """
 
     key: "Ed25519PublicKey"
     not_before: datetime | None = None
     not_after: datetime | None = None
     revoked: datetime | None = None
+    who: str = ""
 
     def objection(self, signed_at: datetime, seen_at: datetime | None) -> str:
         """Say why a signature is not believed; empty where it is.
@@ -142,7 +144,7 @@ def read_public_keys(paths: Iterable[Path]) -> dict[str, PublicKey]:
                 raise RecordError(f"{path} does not hold public keys in PEM: {error}") from error
             if not isinstance(key, Ed25519PublicKey):
                 raise RecordError(f"{path} holds a {type(key).__name__}; expected Ed25519 public keys")
-            keys[key_id(key)] = PublicKey(key, **_limits(words, path))
+            keys[key_id(key)] = _limited(PublicKey(key), words, path)
     return keys
 
 
@@ -231,20 +233,33 @@ def _split(text: bytes, path: Path) -> Iterator[tuple[str, bytes]]:
         yield words.decode("utf-8", "replace"), found + base64 + end
 
 
-def _limits(words: str, path: Path) -> dict[str, datetime]:
-    """Read the limits of a key; a word that is none would leave it unlimited, unnoticed."""
-    lines = [line.partition(":") for line in words.splitlines() if line.strip() and not line.startswith("#")]
-    try:
-        given = {_LIMITS[name.strip().lower()]: datetime.fromisoformat(time.strip()) for name, _, time in lines}
-    except (KeyError, ValueError) as error:
-        raise RecordError(
-            f"{path} limits a key by {error}: expected {', '.join(_LIMITS)}, an ISO 8601 time after a colon; "
-            "# begins a comment"
-        ) from error
-    return {name: time if time.tzinfo else time.replace(tzinfo=UTC) for name, time in given.items()}
+def _limited(key: PublicKey, words: str, path: Path) -> PublicKey:
+    """A key with what is said of it; a word that is none would leave it unlimited, unnoticed."""
+    for line in words.splitlines():
+        name, _, said = (part.strip() for part in line.partition(":"))
+        try:
+            match name.lower():
+                case "not-before":
+                    key = replace(key, not_before=_time(said))
+                case "not-after":
+                    key = replace(key, not_after=_time(said))
+                case "revoked":
+                    key = replace(key, revoked=_time(said))
+                case "who" if said:
+                    key = replace(key, who=said)
+                case _ if line.strip() and not line.startswith("#"):
+                    raise ValueError(line)
+        except ValueError as error:
+            raise RecordError(
+                f"{path} says of a key {error}: expected not-before, not-after, revoked (an ISO 8601 time after a "
+                "colon) or who; # begins a comment"
+            ) from error
+    return key
 
 
-_LIMITS = {"not-before": "not_before", "not-after": "not_after", "revoked": "revoked"}
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _shown(time: datetime) -> str:

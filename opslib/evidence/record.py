@@ -20,22 +20,37 @@ SCHEMA_VERSION = 2
 
 @dataclass(frozen=True)
 class Approval:
-    """Who agreed to a change, when, meaning what by it, and to which plan (SHA-256 of its ``plan.json``)."""
+    """Who agreed to a change, when, until when, meaning what by it, and to which plan.
+
+    `plan_sha256` is the SHA-256 of its ``plan.json``; `keyid` names the key that signed it, and is empty where
+    nobody signed: it is then but a claim.
+    """
 
     who: str
     at: str
     meaning: str
     plan_sha256: str
+    expires: str = ""
+    keyid: str = ""
+
+    def times(self) -> tuple[datetime, datetime]:
+        """When it was given, and when it expires."""
+        given, expires = (datetime.fromisoformat(text).astimezone(UTC) for text in (self.at, self.expires))
+        return given, expires
 
 
 @dataclass(frozen=True)
 class Request:
-    """The change as the organisation knows it: its id, who asked, whether it is an emergency, who agreed."""
+    """The change as the organisation knows it: its id, who asked, whether it is an emergency, who agreed.
+
+    `approvals` are claims that nobody signed, `signed` are envelopes (see `opslib.evidence.approval`).
+    """
 
     ticket: str = ""
     requester: str = ""
     emergency: bool = False
     approvals: tuple[Approval, ...] = ()
+    signed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

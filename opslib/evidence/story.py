@@ -8,7 +8,7 @@ from pathlib import Path
 from opslib.errors import RecordError
 from opslib.evidence import decisions, journal, seal
 from opslib.evidence.custody import is_held
-from opslib.evidence.record import Record, read_record
+from opslib.evidence.record import Approval, Record, read_record
 from opslib.evidence.report import NAME as REPORT
 
 
@@ -37,7 +37,7 @@ def facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "why", str(record.parameters.get("reason") or "")
     yield "ticket", f"{record.ticket}{' (EMERGENCY)' if record.emergency else ''}"
     yield "requested by", record.requester
-    yield "approved by", "; ".join(_approval(record, a.who, a.at, a.plan_sha256) for a in record.approvals)
+    yield "approved by", "; ".join(_approval(record, a) for a in record.approvals)
     yield "run by", ", ".join(f"{v} ({k})" for k, v in record.executor.items()) + f" on {record.host or '?'}"
     yield "as", record.scope.principal if record.scope else ""
     yield "started", f"{record.started_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -84,9 +84,10 @@ def _custody(folder: Path) -> str:
     return "not sealed: it is under way" if is_held(folder) else f"NOT SEALED: opslib seal {folder.name}"
 
 
-def _approval(record: Record, who: str, at: str, plan_sha256: str) -> str:
-    fits = "this plan" if plan_sha256 == record.plan_sha256 else "ANOTHER PLAN"
-    return f"{who} at {at}, {fits}"
+def _approval(record: Record, approval: Approval) -> str:
+    fits = "this plan" if approval.plan_sha256 == record.plan_sha256 else "ANOTHER PLAN"
+    signed = f"signed by key {approval.keyid[:16]}" if approval.keyid else "not signed"
+    return f"{approval.who} at {approval.at}, {fits}, {signed}"
 
 
 def _traffic(traffic: object) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opslib.errors import RecordError
-from opslib.evidence import custody, dsse, ledger
+from opslib.evidence import approval, custody, dsse, ledger
 from opslib.evidence import keys as keyring
 from opslib.evidence import record as records
 from opslib.evidence.findings import Finding, State, incomplete, tampered, unknown_key, worst
@@ -75,6 +75,7 @@ def verify(
     if not (archive / ledger.NAME).exists() and not (archive / ledger.CHECKPOINTS).exists():
         raise RecordError(f"{path} is neither an archive (it has no {ledger.NAME}) nor the folder of a run")
     trusted, pinned, findings = _keys(archive, keys)
+    approvers = approval.find_approvers()
     paths = ledger.checkpoints(archive)
     chain = read_chain(archive)
     findings += chain.findings
@@ -82,7 +83,7 @@ def verify(
     findings += _unlisted(archive, paths, trusted)
     wanted = {path.resolve().name} if alone else chain.runs.keys()
     for run in wanted:
-        findings += _verify_one(archive, run, chain, trusted, missing_is_tampered)
+        findings += _verify_one(archive, run, chain, trusted, approvers, missing_is_tampered)
     if not alone:
         findings += _strays(archive, chain)
     sealed = sum("finished" in chain.runs.get(run, {}) for run in wanted)
@@ -100,7 +101,7 @@ def _verify_lone_folder(folder: Path, keys: Path | None) -> Verified:
     paths = [keys] if keys else keyring.pinned_keys()
     if not paths:
         raise RecordError(f"{folder} stands alone, without an archive's keys: pass --keys FILE")
-    findings = tuple(verify_run(folder, keyring.read_public_keys(paths)))
+    findings = tuple(verify_run(folder, keyring.read_public_keys(paths), approvers=approval.find_approvers()))
     return Verified(worst(findings), findings, 1, 1, pinned=True, head_sha256="")
 
 
@@ -141,7 +142,12 @@ def _key_file(keyid: str) -> str:
 
 
 def _verify_one(
-    archive: Path, run: str, chain: Chain, keys: dsse.PublicKeys, missing_is_tampered: bool
+    archive: Path,
+    run: str,
+    chain: Chain,
+    keys: dsse.PublicKeys,
+    approvers: dsse.PublicKeys,
+    missing_is_tampered: bool,
 ) -> Iterable[Finding]:
     lines = chain.runs.get(run, {})
     if "started" not in lines:
@@ -160,7 +166,7 @@ def _verify_one(
         if missing_is_tampered:
             return [tampered("its folder was removed", run)]
         return [] if finished.quarantined else [incomplete("it is not here", run)]
-    return verify_run(folder, keys, lines, chain.seen_at)
+    return verify_run(folder, keys, lines, chain.seen_at, approvers)
 
 
 def _strays(archive: Path, chain: Chain) -> Iterator[Finding]:

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from opslib.errors import RecordError
-from opslib.evidence import dsse, seal
+from opslib.evidence import approval, dsse, seal
+from opslib.evidence import record as records
 from opslib.evidence.findings import Finding, incomplete, tampered, unknown_key
 from opslib.evidence.ledger import Entry
 
@@ -23,6 +24,7 @@ def verify_run(
     keys: dsse.PublicKeys,
     lines: dict[str, Entry] | None = None,
     seen_at: Callable[[int, str], datetime | None] = lambda _line, _keyid: None,
+    approvers: dsse.PublicKeys | None = None,
 ) -> Iterator[Finding]:
     """Compare a run with its seal, and its seal with the ledger.
 
@@ -36,6 +38,8 @@ def verify_run(
         The run's lines in the ledger by their event; None where there is no ledger (a folder on its own).
     seen_at
         When somebody else than the holder of a key saw a line of the ledger.
+    approvers
+        Whose approvals count; without them only their number is compared.
     """
     run = folder.name
     content = _read(folder / seal.NAME)
@@ -58,7 +62,10 @@ def verify_run(
     if objection:
         yield unknown_key(objection, run, seal.NAME)
     yield from _compare_lines(attestation, run, lines)
-    yield from _compare_files(attestation, folder)
+    findings = list(_compare_files(attestation, folder))
+    yield from findings
+    if not findings and approval.NAME in attestation.files:
+        yield from approval.verify(folder, records.read_record(folder), attestation.sealed_at, approvers or {})
 
 
 def _compare_lines(attestation: seal.Attestation, run: str, lines: dict[str, Entry] | None) -> Iterator[Finding]:
