@@ -1,12 +1,9 @@
 """A canary under live traffic, killed: whoever dies, the traffic goes back and the evidence tells the truth.
 
-The suite kills a seeded dozen. The full run, with a line for each kill in a file::
-
-    OPSLIB_CHAOS_KILLS=200 OPSLIB_CHAOS_REPORT=kills.jsonl pytest tests/chaos/test_canary_killed.py --dist worksteal
+The suite kills a seeded dozen; `endings` has the command of the full run, and makes a table of it.
 """
 
 import itertools
-import json
 import os
 import random
 import signal
@@ -18,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from awaiting import wait_until
-from runbook_world import QUICK_CANARY
+from endings import Ending, note
+from runbook_world import QUICK_CANARY, answers
 
 from opslib.change.lease import read_lease
 from opslib.change.sweep import close_left_open, sweep
@@ -52,24 +50,6 @@ def kills(count: int) -> list[Kill]:
     return [Kill(*pairs[n % len(pairs)], rng.choice([0.0, rng.uniform(0, 2)])) for n in range(count)]
 
 
-@dataclass
-class Ending:
-    """What became of one kill."""
-
-    kill: Kill
-    unwatched_s: float
-    outcome: Outcome | None
-    safe: bool
-
-
-def report(ending: Ending) -> None:
-    """Add a line to the table of a full run, where one is asked for."""
-    path = os.environ.get("OPSLIB_CHAOS_REPORT")
-    if path:
-        with Path(path).open("a") as file:
-            file.write(json.dumps(vars(ending) | {"kill": str(ending.kill)}) + "\n")
-
-
 @pytest.mark.parametrize("kill", kills(KILLS), ids=str)
 def test_traffic_is_safe_and_the_record_true(make_world, kill):
     """After recovery traffic is on stable or the finished target, no lease is left, the record says which."""
@@ -88,11 +68,13 @@ def test_traffic_is_safe_and_the_record_true(make_world, kill):
     record = read_record(folder)
     finished = endpoint.traffic == {"green": 100}
     safe = read_lease(endpoint.tags) is None and (finished or endpoint.traffic == {"blue": 100})
-    report(Ending(kill, unwatched_s, record.outcome, safe))
+    statuses = [answer["status"] for answer in answers(answered)]
+    failed = [status for status in statuses if status != 200]
+    when = f"{kill.when}+{kill.after_s:.2f}s"
+    note(Ending(kill.whom, when, str(record.outcome), safe, unwatched_s, len(failed), len(statuses)))
     assert safe, (endpoint.traffic, endpoint.tags, record)
     assert record.outcome is not None
     assert record.outcome is not Outcome.SUCCEEDED or finished, record
-    failed = [line for line in answered.read_text().splitlines() if json.loads(line)["status"] != 200]
     assert not failed, failed[:3]
     verify = [sys.executable, "-m", "opslib", "verify", str(world.runs)]
     verified = subprocess.run(verify, capture_output=True, text=True, check=False)
