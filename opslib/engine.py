@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic
 from types import FrameType
 from typing import Any
 
 from opslib.change.run import FOLDER_VARIABLE
 from opslib.evidence.channel import SecretsPipe, masked_log
 from opslib.evidence.journal import NAME as JOURNAL
+from opslib.evidence.journal import Heartbeat
 from opslib.evidence.keys import SIGNING_VARIABLES
 from opslib.evidence.notebook import NAME as NOTEBOOK
 from opslib.evidence.notebook import SCHEME, NotebookFile, merge_streams
@@ -45,6 +46,10 @@ class Watch:
     client: Any = None
     _read: int = 0
     begun_s: float = field(default_factory=monotonic)
+    heartbeat: Heartbeat = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.heartbeat = Heartbeat(self.folder)
 
     def stop(self, reason: str) -> None:
         """Interrupt the kernel once: the cell's own undo runs; a second interrupt would break that."""
@@ -55,8 +60,7 @@ class Watch:
 
     def hangs(self) -> bool:
         """Whether the kernel has given no sign for longer than its canary may go unwatched."""
-        path = self.folder / JOURNAL
-        return self.hang_s is not None and path.exists() and time() - path.stat().st_mtime > self.hang_s
+        return self.hang_s is not None and self.heartbeat.silent_s() > self.hang_s
 
     def signal_kernel(self, signum: signal.Signals) -> None:
         """Send the kernel a signal, if there is one still."""

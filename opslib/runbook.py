@@ -34,7 +34,7 @@ from opslib.evidence.notebook import NAME as NOTEBOOK
 from opslib.evidence.notebook import failing_cell
 from opslib.evidence.provenance import find_commit, find_executor
 from opslib.evidence.record import Record, Request, read_record, write_atomically
-from opslib.guardian import guarded
+from opslib.guardian import end_kernel, guarded
 from opslib.model import Outcome
 from opslib.parameters import RUNBOOKS, CanaryParameters, RunbookParameters
 
@@ -98,13 +98,15 @@ def execute(
     request = _agreed(request or Request(), key)
     _sweep_first(parameters, archive, on_event)
     folder = new_folder(archive, runbook, parameters.endpoint)
-    begin_run(folder, _first_record(parameters, folder, notebook, request))
-    if request.signed:
-        write_atomically(folder / APPROVALS, "".join(request.signed), redacted=False)
     moves_traffic = runbook == "canary" and not parameters.dry_run
-    with guarded(folder) if moves_traffic else nullcontext(), secrets_pipe() as secrets:
-        watch = Watch(folder, archive, timeout_s, _hang_s(parameters), on_event, secrets)
+    hang_s = _hang_s(parameters)
+    with guarded(folder, hang_s) if moves_traffic and hang_s else nullcontext(), secrets_pipe() as secrets:
+        begin_run(folder, _first_record(parameters, folder, notebook, request))
+        if request.signed:
+            write_atomically(folder / APPROVALS, "".join(request.signed), redacted=False)
+        watch = Watch(folder, archive, timeout_s, hang_s, on_event, secrets)
         error = execute_watched(notebook, _wanted(parameters, given), watch)
+        end_kernel(folder)  # what it left behind would go on writing
         make_room(folder)
         sealed = _seal(folder, _last_record(folder, watch, error), key)
     if sealed.notice:

@@ -1,6 +1,7 @@
 """A canary's hold on its endpoint: taken with the first traffic, renewed while watched, given up at the end."""
 
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 from opslib.azure.endpoints import edit_tags, read_endpoint
 from opslib.change.apply import apply
@@ -20,6 +21,7 @@ class Leasehold:
         self._run = run
         self._plan = plan
         self._deadline = datetime.now(UTC)
+        self._deadline_s = monotonic()
         self._made: list[Traffic] = []
 
     def move(self, step: SetTraffic) -> None:
@@ -33,9 +35,9 @@ class Leasehold:
         run = self._run
         run.journal.write("applying", step)
         self._made.append(step.after)
-        lease = self._lease(step)
+        lease, since_s = self._lease(step), monotonic()
         run.note("applied", apply(step, run.workspace, run.parameters.operation_timeout_s, run.say, take(lease)))
-        self._deadline = lease.deadline
+        self._extend(lease, since_s)
 
     def stay(self, step: SetTraffic) -> None:
         """Stop if somebody else moved the traffic; renew the lease when a third of it has passed.
@@ -54,14 +56,13 @@ class Leasehold:
         try:
             endpoint = read_endpoint(run.workspace, run.parameters.endpoint)
             self._insist(endpoint, step)
-            left_s = (self._deadline - datetime.now(UTC)).total_seconds()
-            if left_s < run.parameters.lease_s * 2 / 3:
-                lease = self._lease(step)
+            if self._left_s() < run.parameters.lease_s * 2 / 3:
+                lease, since_s = self._lease(step), monotonic()
                 edit_tags(run.workspace, endpoint.name, renew(lease), self._patience_s(), run.say)
-                self._deadline = lease.deadline
+                self._extend(lease, since_s)
         except (AzureError, OperationTimeout) as error:
             run.say(f"the endpoint cannot be read: {error}")
-            if datetime.now(UTC) >= self._deadline:
+            if self._left_s() <= 0:
                 raise ApplyError("the lease ran out while Azure did not answer: the canary is ended") from error
 
     def give_up(self) -> None:
@@ -105,6 +106,14 @@ class Leasehold:
             holds=step.after,
             deadline=datetime.now(UTC) + timedelta(seconds=run.parameters.lease_s),
         )
+
+    def _extend(self, lease: Lease, since_s: float) -> None:
+        self._deadline = lease.deadline
+        self._deadline_s = since_s + self._run.parameters.lease_s
+
+    def _left_s(self) -> float:
+        """Until the lease runs out, by the clock that says so first: one sleeps, the other may be set [seconds]."""
+        return min(self._deadline_s - monotonic(), (self._deadline - datetime.now(UTC)).total_seconds())
 
     def _patience_s(self) -> float:
         """Longest wait for an edit of the lease [seconds]."""

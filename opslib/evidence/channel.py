@@ -60,24 +60,35 @@ def secrets_pipe() -> Iterator[SecretsPipe]:
             pipe.close()
 
 
+LAST_WORDS_S = 10.0
+"""How long a kernel that has ended may take to say the rest; a child that it left behind is not waited for."""
+
+
 @contextmanager
 def masked_log(path: Path, pipe: SecretsPipe) -> Iterator[IO[bytes]]:
-    """A file for a child process to write to, whose lines are masked on their way to `path`."""
+    """A file for a child process to write to, whose lines are masked on their way to `path`.
+
+    Nothing is written any more after the block: the file is about to be sealed.
+    """
     reading, writing = os.pipe()
-    reader = threading.Thread(target=_copy, args=(reading, path, pipe), name="kernel log", daemon=True)
+    ended = threading.Event()
+    reader = threading.Thread(target=_copy, args=(reading, path, pipe, ended), name="kernel log", daemon=True)
     reader.start()
     try:
         with os.fdopen(writing, "wb") as file:
             yield file
     finally:
-        reader.join(10.0)
+        reader.join(LAST_WORDS_S)
+        ended.set()
 
 
-def _copy(reading: int, path: Path, pipe: SecretsPipe) -> None:
+def _copy(reading: int, path: Path, pipe: SecretsPipe, ended: threading.Event) -> None:
     """Copy until the last writer has gone; a full disk must not stop the child, so what follows is dropped."""
     with os.fdopen(reading, "rb") as source:
         with suppress(OSError), path.open("w", encoding="utf-8") as log:
             for line in source:
+                if ended.is_set():
+                    break
                 pipe.drain()
                 log.write(redact(line.decode("utf-8", "replace")))
                 log.flush()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from opslib.errors import RecordError
@@ -57,6 +58,25 @@ class Journal:
         except OSError as error:
             raise RecordError(f"the journal {self.path} cannot be written: {error}") from error
         self._seq += 1
+
+
+class Heartbeat:
+    """How long ago a journal was last touched, by a clock that nobody can set: wall clocks jump."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._seen = 0
+        self._at_s = monotonic()
+
+    def silent_s(self) -> float:
+        """Since when nobody has shown that they are at work; 0 before anybody has [seconds]."""
+        try:
+            touched = self._path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0.0
+        if touched != self._seen:
+            self._seen, self._at_s = touched, monotonic()
+        return monotonic() - self._at_s
 
 
 def _append(path: Path, line: bytes) -> None:

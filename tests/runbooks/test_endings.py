@@ -12,7 +12,10 @@ import pytest
 from awaiting import wait_until
 from runbook_world import World, journal
 
+from opslib.change.lease import read_lease
+from opslib.errors import PreflightError
 from opslib.evidence.record import read_record
+from opslib.evidence.verify import verify
 from opslib.model import Outcome
 from opslib.runbook import find_notebook
 
@@ -49,7 +52,7 @@ class Background:
 
     @property
     def folder(self):
-        return next(self.world.runs.glob("2*/*"))
+        return next(self.world.runs.glob(f"2*/*-{self.world.name}-*"))
 
     def result(self):
         self._thread.join(60)
@@ -146,3 +149,55 @@ def test_a_cell_that_ends_the_notebook_early_is_no_success(world, monkeypatch, c
     assert record.outcome is outcome, record.reason
     assert said in record.reason
     assert world.read().find("green") is None
+
+
+STOPPABLE = """
+import sys
+from opslib import cli, guardian, runbook
+runbook.LEAST_HANG_S, guardian.PATIENCE_S = 3.0, 1.0
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_kernel_that_ends_while_its_runner_is_stopped_does_not_leave_its_canary(make_world, signum):
+    """Ctrl-Z watches nothing and is no death: the guardian gives the traffic back, the runner seals it later."""
+    world = make_world(green={})
+    parameters = {"endpoint": world.name, "canary": "green", **LONG, "lease_s": 3}
+    command = [sys.executable, "-c", STOPPABLE, "run", "canary", "--runs", str(world.runs)]
+    command += [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
+    runner = subprocess.Popen(command, cwd=world.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: world.read().traffic == {"blue": 50, "green": 50}, within_s=60)
+    folder = next(world.runs.glob("2*/*"))
+    os.kill(runner.pid, signal.SIGSTOP)
+    os.kill(kernel_of(folder), signum)
+    wait_until(lambda: world.read().traffic == {"blue": 100}, within_s=60)
+    wait_until(lambda: read_lease(world.read().tags) is None)
+    os.kill(runner.pid, signal.SIGCONT)
+    assert runner.wait(60) == Outcome.ABORTED.exit_code
+    assert verify(world.runs).findings == ()
+
+
+def test_two_canaries_of_one_process_end_each_on_its_own(make_world):
+    """The kernel of one dies; the other's goes on, and keeps its guardian and its lease."""
+    one, other = Background(make_world(green={})), Background(make_world(green={}))
+    one.await_canary(), other.await_canary()
+    os.kill(kernel_of(one.folder), signal.SIGKILL)
+    _, record = one.result()
+    assert (record.outcome, one.world.read().traffic) == (Outcome.ABORTED, {"blue": 100})
+    assert other.world.read().traffic == {"blue": 50, "green": 50}
+    assert read_lease(other.world.read().tags) is not None
+    os.kill(kernel_of(other.folder), signal.SIGKILL)
+    _, record = other.result()
+    assert (record.outcome, other.world.read().traffic) == (Outcome.ABORTED, {"blue": 100})
+    assert verify(one.world.runs).findings == ()
+
+
+def test_a_canary_without_a_guardian_is_not_begun(make_world, monkeypatch):
+    """Nobody would give its traffic back: refused, with nothing changed and nothing in the ledger."""
+    world = make_world(green={})
+    monkeypatch.setattr("opslib.guardian.sys.executable", "/bin/false")
+    with pytest.raises(PreflightError, match="no guardian"):
+        world.run("canary", canary="green", **LONG)
+    assert world.read().traffic == {"blue": 100}
+    assert not list(world.runs.glob("LEDGER*"))

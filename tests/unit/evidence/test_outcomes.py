@@ -6,6 +6,7 @@ The cases are those in which papermill alone writes "completed" or leaves nothin
 import errno
 import itertools
 import json
+import os
 import pkgutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from opslib.errors import RecordError
 from opslib.evidence import custody, ledger
 from opslib.evidence import notebook as notebooks
 from opslib.evidence.findings import State
+from opslib.evidence.journal import Heartbeat
 from opslib.evidence.record import Approval, Request, read_record
 from opslib.evidence.verify import verify
 from opslib.model import Outcome
@@ -301,3 +303,32 @@ def test_the_kernel_never_has_the_signing_key(tmp_path, monkeypatch):
     folder, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
     assert record.outcome is Outcome.SUCCEEDED
     assert "[]" in outputs(folder)
+
+
+def test_what_a_kernel_leaves_behind_writes_nothing_any_more(tmp_path, monkeypatch):
+    """A child that holds the kernel's log and the run's folder is ended before the run is sealed."""
+    monkeypatch.setattr("opslib.evidence.channel.LAST_WORDS_S", 0.2)
+    child = "while :; do echo late; date >> $OPSLIB_RUN_FOLDER/dates; sleep 0.02; done"
+    spawn = f"import subprocess; subprocess.Popen(['sh', '-c', {child!r}], start_new_session=True)"
+    write_runbook(tmp_path, spawn, RECORD)
+    folder, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
+    sealed = contents(folder)
+    assert record.outcome is Outcome.SUCCEEDED
+    assert sealed["dates"]
+    with pytest.raises(AssertionError):
+        wait_until(lambda: contents(folder) != sealed, within_s=1.0)
+    assert verify(tmp_path / "runs").findings == ()
+
+
+def test_silence_is_measured_by_a_clock_that_nobody_sets(tmp_path, monkeypatch):
+    """A wall clock that is set back would otherwise hide a kernel that hangs; one set forward would accuse it."""
+    now_s = iter(range(0, 100, 10))
+    monkeypatch.setattr("opslib.evidence.journal.monotonic", lambda: next(now_s))
+    heartbeat = Heartbeat(tmp_path)
+    assert heartbeat.silent_s() == 0
+    (tmp_path / "journal.jsonl").touch()
+    os.utime(tmp_path / "journal.jsonl", (2e9, 2e9))
+    assert heartbeat.silent_s() == 10
+    assert heartbeat.silent_s() == 20
+    os.utime(tmp_path / "journal.jsonl", (1e9, 1e9))
+    assert heartbeat.silent_s() == 10
