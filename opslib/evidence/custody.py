@@ -209,6 +209,7 @@ def _complete(folder: Path, record: Record) -> Record:
         from opslib.evidence.report import write_report  # noqa: PLC0415 - takes a second
 
         write_report(folder, record)
+    _mask_names(folder)
     masked = [_mask(path, folder) for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
     record = replace(
         record,
@@ -228,6 +229,14 @@ def _drop_drafts(folder: Path) -> None:
             path.rmdir()
         elif path.exists() or path.is_symlink():
             path.unlink()
+
+
+def _mask_names(folder: Path) -> None:
+    """Rename what is named by a secret."""
+    for number, path in enumerate(sorted(folder.rglob("*"), reverse=True)):
+        name = redact.redact(path.name)
+        if name != path.name:
+            path.rename(path.with_name(f"{number}-{name}"))
 
 
 def _mask(path: Path, folder: Path) -> tuple[int, list[str]]:

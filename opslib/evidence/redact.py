@@ -14,6 +14,8 @@ from contextlib import suppress
 from functools import cache
 from urllib.parse import quote, quote_plus
 
+from opslib.evidence.disguise import mask_broken, mask_spelled
+
 MASK = "[redacted]"
 PIPE_VARIABLE = "OPSLIB_SECRETS_PIPE"
 """Set by the runner for the kernel: the named pipe on which the kernel says which values are secret."""
@@ -63,11 +65,14 @@ class Redactor:
         self._regex = re.compile("|".join(dict.fromkeys(form for value in values for form in encodings(value))))
 
     def redact(self, text: str) -> str:
-        """Mask every registered value, in every encoding."""
+        """Mask every registered value, in every encoding, and whatever was put between its characters."""
         if self._regex is None:
             return text
         redacted, found = self._regex.subn(_mask, text)
         self.count += found
+        redacted, spelled = mask_spelled(redacted, self._values, MASK)
+        redacted, broken = mask_broken(redacted, self._regex, MASK)
+        self.count += spelled + broken
         return redacted
 
 
@@ -129,6 +134,8 @@ def encodings(value: str) -> Iterator[str]:
         html.escape(value).replace("&#x27;", "&#39;"),
     }
     forms |= {quote(value, safe=""), quote(value), quote_plus(value), raw.hex(), raw.hex().upper(), *_base64(raw)}
+    forms |= {quote(quote(value, safe="")), quote(quote(value)), html.escape(html.escape(value))}
+    forms |= set(_base64(value.encode("utf-16-le")))
     forms |= {re.sub(r"%..", lambda m: m[0].lower(), form) for form in forms if "%" in form}
     for form in sorted(forms, key=len, reverse=True):
         yield "".join(map(_however_escaped, form))
@@ -155,9 +162,9 @@ def _however_escaped(character: str) -> str:
         return r"\\+(?:u005c|x5c)?"
     if character in _CONTROLS:
         return rf"(?:{escaped}|\\+(?:{_CONTROLS[character]}|{code}))"
-    if character in "\"'/":
+    if character in "\"'/&":
         return rf"(?:\\*{escaped}|\\+{code})"
-    if character in "<>&" or ord(character) > 126 or ord(character) < 32:
+    if character in "<>" or ord(character) > 126 or ord(character) < 32:
         return rf"(?:{escaped}|\\+{code})"
     return escaped
 

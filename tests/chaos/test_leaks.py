@@ -26,9 +26,9 @@ BY_REFERENCE = "canary-R3ference_0123456789abcdefghijklmnopqrstuv"
 OF_ENDPOINT = "canary" + "K3yOfTheEndpoint" * 4
 CANARIES = (IN_ENVIRONMENT, BY_REFERENCE, OF_ENDPOINT)
 
-SPREAD = """
-import base64, html, json, os, pprint, subprocess, sys, urllib.parse
-from IPython.display import HTML, Markdown, display
+SPREAD = r"""
+import base64, html, json, os, pprint, subprocess, sys, urllib.parse, zlib
+from IPython.display import HTML, Image, Markdown, display
 def spread(s):
     b = s.encode()
     print(s); print(repr(s)); print(json.dumps({"answer": s})); print(json.dumps(json.dumps([s])))
@@ -39,8 +39,19 @@ def spread(s):
     display(HTML(f"<b title='{html.escape(s)}'>{html.escape(s)}</b>"), Markdown(f"`{s}`"), {"model said": [s]})
     print(s[: len(s) // 2], end="", flush=True); print(s[len(s) // 2 :], flush=True)
     print(s, file=sys.stderr)
-    os.write(2, b + b"\\n")
+    os.write(2, b + b"\n")
     subprocess.run([sys.executable, "-c", "import sys; print(sys.argv[1])", s])
+    wide, half = s.encode("utf-16-le"), len(s) // 2
+    print(wide, base64.b64encode(b"z" + wide).decode(), base64.b64encode(wide).decode())
+    print("".join(f"\x1b[3{n % 8}m{c}" for n, c in enumerate(s)), "\u200b".join(s))
+    print(s[:half]); print(s[half:])
+    print(base64.encodebytes(b"x" * 40 + b).decode(), b.hex(":"), b.hex(" "), list(b))
+    print("".join(f"%{x:02x}" for x in b), "".join(f"&#{x};" for x in b), "".join(f"\\x{x:02x}" for x in b))
+    print(urllib.parse.quote(urllib.parse.quote(s)))
+    display(HTML(f"<pre><span class='k'>{html.escape(s[:half])}</span><b>{html.escape(s[half:])}</b></pre>"))
+    text = b"tEXtComment\0" + b
+    chunk = len(text[4:]).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+    display(Image(b"\x89PNG\r\n\x1a\n" + chunk, format="png"), metadata={"alt": s})
 """
 
 PLANT = """
@@ -57,10 +68,27 @@ for n, s in enumerate(secrets):
     Journal(folder).write("progress", f"the model answered {s}")
     write_atomically(folder / f"answer-{n}.json", json.dumps({"answer": s}))
     (folder / f"dump-{n}.bin").write_bytes(b"\\xff\\x00" + s.encode() + b"\\xfe")
+    (folder / f"wide-{n}.bin").write_bytes(s.encode("utf-16"))
+(folder / of_endpoint).mkdir()
+(folder / of_endpoint / f"{secrets[1]}.txt").write_text("named by a secret")
 secrets
 """
 
 RAISE = 'raise ValueError(f"cannot log in with {secrets!r} and {secrets[0]}")'
+
+
+BETWEEN = (
+    r"\x1b\[[0-9;]*m|\\+u001b\[[0-9;]*m|\0|\\+(?:x00|u0000)|\u200b|\\+u200b|</?(?:span|b)[^<>]*>"
+    r'|\\+n",\s*"|\\+n|\n'
+)
+
+
+def dumps(said):
+    """Runs of numbers that may be bytes."""
+    for run in re.findall(r"\d{1,3}(?:,\s*\d{1,3}){7,}", said):
+        yield [int(n) % 256 for n in run.split(",")]
+    for run in re.findall(r"[0-9a-f]{2}(?:[: ][0-9a-f]{2}){7,}|(?:\\+x[0-9a-f]{2}){7,}", said):
+        yield bytes.fromhex("".join(re.findall(r"[0-9a-f]{2}", run)))
 
 
 def decoded(content):
@@ -71,6 +99,10 @@ def decoded(content):
         for text in wanted:
             said = text.decode("utf-8", "replace")
             found += [urllib.parse.unquote_plus(said), html.unescape(said), said.replace("\\\\", "\\")]
+            found += [
+                re.sub(BETWEEN, "", said),
+                *(bytes(numbers).decode("utf-8", "replace") for numbers in dumps(said)),
+            ]
             found += [
                 re.sub(r'\\(["/\\])', r"\1", said),
                 re.sub(r"\\u([0-9a-f]{4})", lambda m: chr(int(m[1], 16)), said),
@@ -122,6 +154,8 @@ def test_no_planted_secret_is_on_the_disk(planted, tmp_path, capsys):
     assert "cannot log in with" in record.reason
     assert on_the_way == []
     files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert leaks("\n".join(map(str, files)).encode()) == set()
+    assert any("named by a secret" in path.read_text("utf-8", "replace") for path in files)
     assert {"notebook.ipynb", "kernel.log", "journal.jsonl", "run.json", "report.html", "dump-0.bin"} <= {
         path.name for path in files
     }

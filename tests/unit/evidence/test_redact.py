@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import time
 import urllib.parse
 
 import pytest
@@ -163,3 +164,33 @@ def test_long_secrets_pass_the_pipe(monkeypatch):
         redact.redactor.cache_clear()
         pipe.drain()
         assert redact.redact("line 499 of a very long private key") == redact.MASK
+
+
+def test_a_disguise_is_seen_through_and_what_stands_around_it_stays():
+    """Coloured, wrapped and spelled; JSON stays JSON, and what is no secret keeps its colours and its lines."""
+    value = "s3cret-of-the-endpoint"
+    cells = [
+        "\x1b[31mred\x1b[0m\n",
+        f"{value[:7]}\x1b[1m{value[7:15]}\n",
+        f"{value[15:]} after\n",
+        "1234\n",
+        "5678\n",
+    ]
+    told = json.loads(redact.Redactor([value, "12345678"]).redact(json.dumps(cells, indent=1)))
+    assert told == ["\x1b[31mred\x1b[0m\n", "[redacted] after\n", "1234\n", "5678\n"]
+    numbers = json.dumps({"bytes": list(value.encode()), "counts": list(range(20))}, indent=1)
+    told = json.loads(redact.Redactor([value]).redact(numbers))
+    assert told == {"bytes": [ord(value[0]), 0], "counts": list(range(20))}
+
+
+def test_seeing_through_disguises_takes_time_in_proportion_to_the_text():
+    """Long runs of what looks like the beginning of a disguise: four times the text, not sixteen times the work."""
+
+    def cost_s(size):
+        texts = ("\\" * size, "<span " * size, "&lt;a " * size, "%41" * size, "1, " * size, ":41" * size)
+        redactor, begun_s = redact.Redactor(["s3cret-of-the-endpoint"]), time.perf_counter()
+        for text in texts:
+            redactor.redact(text)
+        return time.perf_counter() - begun_s
+
+    assert cost_s(8_000) < 12 * max(cost_s(2_000), 0.005)
