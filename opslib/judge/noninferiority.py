@@ -169,38 +169,43 @@ def _bates(position: Floats, count: Floats) -> Floats:
     return np.asarray(np.where(many <= 12, exact / gamma(few + 1.0), smooth), dtype=np.float64)
 
 
-# Two tests of one canary at the corner where both limits coincide correlate by about 0.9 when stable has nine
-# tenths of the traffic: each at this share of alpha keeps the pair at or below alpha (bivariate normal;
-# enumerated in the tests).
-_SHARE_AT_CORNER = 0.7
-# Stable's failures say which limit binds; this many standard deviations off, they mislead with the probability
-# beside.
+# Stable's failures say which limit binds. This many standard deviations off, they mislead with a probability below
+# the one beside.
 _SLACK_SD, _MISLED = 3.3, 0.0005
 
 
 def prove_failures(tally: Tally, limit_odds: float, limit_rate: float) -> tuple[Floats, Floats]:
     """Test "at least `limit_odds` times stable's odds and at least `limit_rate`" after all intervals.
 
-    A canary that is better than either limit is not in that null, so either limit may be disproved. Which one is
-    tried is chosen by stable's failures alone: the rate where stable is far below it, the odds where stable is
-    near or above, and both, each at a smaller level, in between.
+    A canary that is better than either limit is not in that null, so either limit may be disproved. Stable's
+    failures alone say which one is tried: only the rate where stable is far below it, only the odds where stable
+    is far above, both in between, each at a share of the level that grows as the other's shrinks.
 
     Returns
     -------
     p, by_rate
         p-value, and whether the rate (True) or the odds (False) gave it.
+
+    Notes
+    -----
+    Whatever stable's failures are, the canary's are independent of them, so that the rate's level needs no
+    correction where the rate is tried alone; the odds pay for stable's misleading. At the corner, where the limits
+    coincide, the tests correlate by 1 / sqrt(1 + c), c = `limit_odds` times the canary's requests over stable's,
+    and a pair keeps its level if each has the share 1 - (c / (1 + c))^0.3 / 2 of it: fitted to the bivariate normal
+    law, where 1/2 (no correlation) and 1 (the same test) are exact. The tests enumerate it all.
     """
     n = np.maximum(np.asarray(tally.stable_n, dtype=np.float64), 1.0)
     share = np.asarray(tally.stable_bad, dtype=np.float64) / n
-    slack = _SLACK_SD * np.sqrt((share * (1 - share) + 2.0 / n) / n)
-    low, high = (_at_odds(np.clip(share + side, 0.0, 1.0), limit_odds) for side in (-slack, slack))
-    rate, odds = p_rate(tally, limit_rate), p_odds(tally)
-    known = np.asarray(tally.stable_n) > 0
-    both = np.minimum(1.0, np.minimum(rate, odds) / _SHARE_AT_CORNER)
-    rate_only, odds_only = (high < limit_rate) | ~known, low > limit_rate
-    p = np.minimum(1.0, np.where(rate_only, rate, np.where(odds_only, odds, both)) + _MISLED)
-    by_rate = np.where(rate_only, True, np.where(odds_only, False, rate <= odds))
-    return np.asarray(p, dtype=np.float64), np.asarray(by_rate)
+    margin = _at_odds(np.asarray(limit_rate), 1.0 / limit_odds) - share
+    off = np.clip(margin / (_SLACK_SD * np.sqrt((share * (1 - share) + 2.0 / n) / n)), -1.0, 1.0)
+    off = np.where(np.asarray(tally.stable_n) > 0, off, 1.0)
+    apart = limit_odds * np.asarray(tally.canary_n, dtype=np.float64) / n
+    both = 1.0 - 0.5 * (apart / (1.0 + apart)) ** 0.3
+    towards, away = both + (1.0 - both) * off**2, both * (1.0 - off**2)
+    rate = p_rate(tally, limit_rate) / np.maximum(np.where(off > 0, towards, away), 1e-12)
+    odds = p_odds(tally) / np.maximum(np.where(off > 0, away, towards), 1e-12)
+    p = np.minimum(rate, odds) + np.where(off < 1.0, _MISLED, 0.0)
+    return np.asarray(np.minimum(p, 1.0), dtype=np.float64), np.asarray(rate <= odds)
 
 
 def prove_latency(scale: Tally, odds: Tally, stable_far: float, limit_odds: float) -> tuple[Floats, Floats]:

@@ -1,11 +1,14 @@
 """The proof that promotion needs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom, fisher_exact, nchypergeom_fisher, poisson
 
 from opslib.judge.noninferiority import (
     Tally,
+    _bates,
     add,
     limit_moments,
     p_odds,
@@ -79,23 +82,42 @@ def test_late_failures_weigh_more_than_early_ones():
     assert float(p_rate(early, 0.005)) < float(p_rate(late, 0.005))
 
 
-@pytest.mark.parametrize(
-    ("stable_rate", "canary_rate"), [(0.0025, 0.005), (0.001, 0.005), (0.004, 0.008), (0.01, 0.0198)]
-)
-def test_failure_proof_has_its_level_on_the_edge_of_the_null(stable_rate, canary_rate):
-    """Wherever on the edge of exceeding both limits a canary sits, at most 5 % of such pass; enumerated."""
-    n, m, odds, limit = 1800, 16200, 2.0, 0.005
-    mine = np.arange(int(poisson(n * canary_rate).ppf(1e-9)), int(poisson(n * canary_rate).ppf(1 - 1e-9)) + 1)
-    other = np.arange(int(poisson(m * stable_rate).ppf(1e-9)), int(poisson(m * stable_rate).ppf(1 - 1e-9)) + 1)
+@pytest.mark.parametrize("place", [0.4, 0.8, 0.9, 1.0, 1.1, 1.3, 2.0])
+@pytest.mark.parametrize(("n", "m", "odds", "limit"), [(1800, 16200, 2.0, 0.005), (2000, 2000, 2.0, 0.02)])
+def test_failure_proof_has_its_level_on_the_edge_of_the_null(n, m, odds, limit, place):
+    """On the edge of exceeding both limits, beside nine tenths or half of the traffic, no more than the level pass.
+
+    Enumerated over both versions' failures, and over the times of the canary's by their mean's law in 20 steps.
+    """
+    stable_rate = place * limit / (odds - (odds - 1) * limit)
+    canary_rate = max(limit, odds * stable_rate / (1 + (odds - 1) * stable_rate))
+    mine, other = (
+        np.arange(int(poisson(size * rate).ppf(1e-6)), int(poisson(size * rate).ppf(1 - 1e-6)) + 1)
+        for size, rate in ((n, canary_rate), (m, stable_rate))
+    )
+    grid, chances = np.linspace(0, 1, 1001), (np.arange(20) + 0.5) / 20
+    means = np.array([np.interp(chances, _bates(grid, np.full(grid.shape, k)), grid) for k in np.maximum(mine, 1)])
     x, y = np.meshgrid(mine, other, indexing="ij")
-    tally = add(
-        Tally(), x, n, y, m, odds
-    )  # one interval: every failure counts as being in the middle, P(split) is 1/2
-    p, _ = prove_failures(tally, odds, limit)
-    weight = binom(n, canary_rate).pmf(x) * binom(m, stable_rate).pmf(y)
-    assert (
-        float((weight * (p <= 0.05)).sum()) <= 0.056
-    )  # 0.05, and the jump that only time within the stage can split
+    tally = add(Tally(), x, n, y, m, odds)
+    weight = binom(n, canary_rate).pmf(x) * binom(m, stable_rate).pmf(y) / chances.size
+    ps = [prove_failures(replace(tally, lateness=column[:, None] * x * n), odds, limit)[0] for column in means.T]
+    for alpha in (0.05, 0.01):
+        assert sum(float((weight * (p <= alpha)).sum()) for p in ps) <= 1.03 * alpha
+
+
+def test_failure_proof_uses_its_level_up():
+    """Where stable is far below the limit, the proof is the most powerful one that its level allows."""
+    n, limit, level = 1800, 0.005, 0.05
+    law, last = binom(n, limit), int(binom(n, limit).ppf(level))
+    split = (level - law.cdf(last - 1)) / law.pmf(last)
+    best = binom(n, 0.001).cdf(last - 1) + split * binom(n, 0.001).pmf(last)
+    rng = np.random.Generator(np.random.SFC64(5))
+    bad, stable_bad = rng.binomial(n, 0.001, 40000), rng.binomial(16200, 0.001, 40000)
+    positions = np.array([rng.random(k).mean() if k else 0.0 for k in bad])
+    tally = add(Tally(), bad, n, stable_bad, 16200, 2.0)
+    tally = replace(tally, lateness=positions * bad * n)
+    passed = np.mean(prove_failures(tally, 2.0, limit)[0] <= level)
+    assert passed == pytest.approx(best, abs=0.003)
 
 
 def test_gap_is_proven_by_odds():
