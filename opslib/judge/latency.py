@@ -96,20 +96,20 @@ def distrusted(
 ) -> NDArray[np.bool_]:
     """Tell which cuts are not to be interpolated at, from stable's past alone; shape (cuts,)."""
     gaps = in_gap(metric.quantiles, np.asarray(reference_ms))
-    noisy = [bool(untrusted(row[1], row[2], row[3])) for row in scatters]
+    noisy = [bool(untrusted(*row[2:])) for row in scatters]
     return gaps | np.array(noisy, dtype=bool) if noisy else gaps
 
 
 def grown_scatter(rows: Sequence[tuple[float, ...]], above: Floats, n: int) -> tuple[tuple[float, ...], ...]:
     """Add an interval of stable to what is known of how its shares scatter; see `percentiles.scatter`."""
-    share = above / max(n, 1)
+    share = (above / max(n, 1)).tolist()
     if not rows:
-        return tuple((float(each), 0.0, 0.0, 0.0) for each in share)
-    steps = [scatter(row[0], each, n) for row, each in zip(rows, share, strict=True)]
-    return tuple(
-        (float(each), row[1] + float(squared), row[2] + float(usual), row[3] + 1.0)
-        for row, each, (squared, usual) in zip(rows, share, steps, strict=True)
-    )
+        return tuple((each, each, 0.0, 0.0, -1.0) for each in share)
+    grown = []
+    for (before, last, squared, usual, steps), each in zip(rows, share, strict=True):
+        more = scatter(before, last, each, n) if steps >= 0 else (0.0, 0.0)
+        grown.append((last, each, squared + float(more[0]), usual + float(more[1]), steps + 1.0))
+    return tuple(grown)
 
 
 def log_tilts(metric: Latency, share_above: Sequence[float] | Floats) -> Floats:

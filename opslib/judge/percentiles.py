@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-# How much more than a binomial count stable's share above a cut may scatter between intervals before it is dropped.
-DISPERSION_LIMIT = 2.0
+# How many standard deviations more than a binomial count stable's share above a cut may scatter between intervals
+# before it is dropped; squared second differences of n independent counts have a mean of deviation sqrt(35 / 9 n).
+DISPERSION_SD = 4.0
 DISPERSION_STEPS = 10  # before which chance alone scatters as much
 # How much steeper than in the bulk log-latency may rise beside a cut; a Pareto tail of index 1.5 stays below.
 GAP_SLOPE = 2.5
@@ -80,18 +81,23 @@ def interpolated_above(
     return np.asarray(np.clip(guess, low, high), dtype=np.float64)
 
 
-def scatter(previous_share: ArrayLike, share: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
-    """Give the squared step of a share between intervals, and what a binomial count would give on average."""
-    before, now = np.asarray(previous_share, dtype=np.float64), np.asarray(share, dtype=np.float64)
-    middle = (before + now) / 2.0
-    usual = 2.0 * middle * (1.0 - middle) / np.maximum(np.asarray(n, dtype=np.float64), 1.0)
-    return (now - before) ** 2, usual
+def scatter(first: ArrayLike, second: ArrayLike, third: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
+    """Give the squared second difference of a share over three intervals, and what binomial counts give on average.
+
+    A share that drifts evenly, as when latencies rise in the morning, has none.
+    """
+    one, two, three = (np.asarray(each, dtype=np.float64) for each in (first, second, third))
+    middle = (one + two + three) / 3.0
+    usual = 6.0 * middle * (1.0 - middle) / np.maximum(np.asarray(n, dtype=np.float64), 1.0)
+    return (three - 2.0 * two + one) ** 2, usual
 
 
 def untrusted(squared: ArrayLike, usual: ArrayLike, steps: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which cuts scattered too much so far: von Neumann's mean squared successive difference."""
-    wild = np.asarray(squared) > DISPERSION_LIMIT * np.maximum(np.asarray(usual), 1e-300)
-    return np.asarray(wild & (np.asarray(steps) >= DISPERSION_STEPS))
+    """Tell which cuts scattered too much so far, by their mean squared second difference."""
+    count = np.maximum(np.asarray(steps, dtype=np.float64), 1.0)
+    most = 1.0 + DISPERSION_SD * np.sqrt(35.0 / (9.0 * count))
+    wild = np.asarray(squared) > most * np.maximum(np.asarray(usual), 1e-300)
+    return np.asarray(wild & (count >= DISPERSION_STEPS))
 
 
 def log_e_rank_share(

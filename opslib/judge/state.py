@@ -16,7 +16,7 @@ from opslib.judge.metrics import Latency, Mean, Slo
 from opslib.judge.mixture import begin as begin_bets
 from opslib.judge.noninferiority import Tally
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ class State:
     seen
         Discounted requests of stable: all, then above each cut [count].
     scatters
-        Per cut, where only percentiles are published: stable's last share above it, the sums of its squared steps
-        and of what binomial counts would give, and their number.
+        Per cut, where only percentiles are published: stable's last two shares above it, the sums of their squared
+        second differences and of what binomial counts would give, and their number (-1 after one interval).
     tallies
         Sums for the proofs, by metric and place.
     far

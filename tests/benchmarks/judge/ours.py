@@ -164,11 +164,11 @@ def _from_percentiles(traffic, count, failed):
         above[arm] = np.stack(columns, axis=-1)
     size = (count["stable"] - failed["stable"])[..., None]
     share = above["stable"][..., : len(METRIC_CUTS)] / np.maximum(size, 1)
-    squared, usual = (v.cumsum(axis=1) for v in scatter(share[:, :-1], share[:, 1:], size[:, 1:]))
+    seconds = scatter(share[:, :-2], share[:, 1:-1], share[:, 2:], size[:, 2:])
+    squared, usual = (v.cumsum(axis=1) for v in seconds)
     dropped = np.zeros(share.shape, dtype=bool)
-    dropped[:, 2:] = untrusted(squared, usual, np.arange(1, squared.shape[1] + 1)[:, None])[
-        :, :-1
-    ]  # judged on what came before
+    steps = np.arange(1, squared.shape[1] + 1)[:, None]
+    dropped[:, 3:] = untrusted(squared, usual, steps)[:, :-1]  # judged on what came before
     dropped |= in_gap(METRIC_CUTS, at)[:, None, :]
     proof = {arm: values.copy() for arm, values in above.items()}
     for i, (q, _) in enumerate(

@@ -218,7 +218,7 @@ def test_state_of_another_release_is_refused():
     with pytest.raises(JudgeError, match="criteria differ"):
         judge(state, [], replace(FIVE, alpha=0.01))
     with pytest.raises(JudgeError, match="expected version"):
-        from_json(to_json(state).replace('"version": 1', '"version": 2'))
+        from_json(to_json(state).replace('"version": 2', '"version": 3'))
 
 
 def test_shared_breach_holds_and_does_not_blame():
