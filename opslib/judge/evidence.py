@@ -13,7 +13,7 @@ from opslib.judge.criteria import Criteria, bets
 from opslib.judge.interval import Interval
 from opslib.judge.metrics import Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
 from opslib.judge.mixture import Mixture, advance, begin, limit_gain, transition
-from opslib.judge.noninferiority import Tally, add, count
+from opslib.judge.noninferiority import Tally, add, add_rank, count
 from opslib.judge.percentiles import merge_untrusted
 from opslib.judge.state import State, prior_shares
 from opslib.judge.tables import log_e_two_by_two, log_e_values
@@ -103,6 +103,12 @@ def tally(criteria: Criteria, state: State, interval: Interval) -> State:
                 continue
             _tally_latency(metric, state, interval, tallies, far)
             state = _remember(state, interval)
+        elif isinstance(metric, Ranks) and interval.source == "metrics":
+            at = metric.quantile, metric.limit_slowdown
+            first = dict(interval.stable.percentiles_ms).get(metric.quantile)
+            if first is not None:
+                state = replace(state, past_ms={metric.name: first, **state.past_ms})
+                _tally_ranks(metric, interval, at, state.past_ms[metric.name], tallies, far)
     return replace(state, tallies=tallies, far=far)
 
 
@@ -118,9 +124,9 @@ def tally_cohort(criteria: Criteria, state: State, cohort: Interval) -> State:
     return replace(state, tallies=tallies)
 
 
-def place(metric: Latency, quantile: float, slowdown: float, kind: str) -> str:
+def place(metric: Latency | Ranks, quantile: float, slowdown: float, kind: str = "") -> str:
     """Name the tally of one latency proof."""
-    return f"{metric.name}:p{100 * quantile:g}+{100 * slowdown:g}%:{kind}"
+    return f"{metric.name}:p{100 * quantile:g}+{100 * slowdown:g}%" + (f":{kind}" if kind else "")
 
 
 def _failures(metric: Failures, interval: Interval) -> Floats | None:
@@ -178,24 +184,38 @@ def _tally_latency(
     metric: Latency, state: State, interval: Interval, tallies: dict[str, Tally], far: dict[str, float]
 ) -> None:
     at = dict(zip(metric.quantiles, state.reference_ms, strict=True))
-    dropped = latency.distrusted(metric, state.reference_ms, state.scatters)
     mine, other = interval.canary, interval.stable
     for quantile, slowdown in metric.proofs:
-        cut, stretch = at[quantile], latency.stretched(at[quantile], 1.0 + slowdown)
-        worst = interval.source == "metrics" and bool(dropped[metric.quantiles.index(quantile)])
-        mine_above = (
-            latency.most_above(mine, (cut, stretch)) if worst else latency.counts_above(mine, (cut, stretch))
-        )
-        other_above = latency.counts_above(other, (cut, stretch))
+        cuts = at[quantile], latency.stretched(at[quantile], 1.0 + slowdown)
+        mine_above, other_above = latency.counts_above(mine, cuts), latency.counts_above(other, cuts)
         if mine_above is None or other_above is None:
             continue
-        stable_near = latency.fewest_above(other, cut) if worst else float(other_above[0])
         for kind, bad, odds in (("scale", mine_above[1], 1.0), ("odds", mine_above[0], metric.limit_odds)):
             name = place(metric, quantile, slowdown, kind)
-            grown = add(tallies.get(name, Tally()), float(bad), mine.latency_n, stable_near, other.latency_n, odds)
-            tallies[name] = _scalars(grown)
+            before, near = tallies.get(name, Tally()), float(other_above[0])
+            tallies[name] = _scalars(add(before, float(bad), mine.latency_n, near, other.latency_n, odds))
         name = place(metric, quantile, slowdown, "scale")
         far[name] = far.get(name, 0.0) + float(other_above[1])
+        if interval.source == "metrics":
+            _tally_ranks(metric, interval, (quantile, slowdown), cuts[0], tallies, far)
+
+
+def _tally_ranks(
+    metric: Latency | Ranks,
+    interval: Interval,
+    at: tuple[float, float],
+    past_ms: float,
+    tallies: dict[str, Tally],
+    far: dict[str, float],
+) -> None:
+    compared = ranks.compare(interval, at[0], (at[1], metric.limit_odds))
+    if compared is None:
+        return
+    for kind, rank in zip(("ranks scale", "ranks odds"), compared, strict=True):
+        name = place(metric, *at, kind)
+        tallies[name] = _scalars(add_rank(tallies.get(name, Tally()), *rank))
+    name = place(metric, *at, "ranks scale")
+    far[name] = far.get(name, 0.0) + float(ranks.unsteady(interval, *at, past_ms))
 
 
 def _remember(state: State, interval: Interval) -> State:

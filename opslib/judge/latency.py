@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from opslib.judge.interval import Arm
 from opslib.judge.metrics import Latency
-from opslib.judge.percentiles import bracket_above, in_gap, interpolated_above, scatter, untrusted
+from opslib.judge.percentiles import in_gap, interpolated_above, scatter, untrusted
 
 Floats = NDArray[np.float64]
 
@@ -77,18 +77,6 @@ def counts_above(arm: Arm, cuts_ms: Sequence[float]) -> Floats | None:
 def bins(n: int, above: Floats) -> Floats:
     """Count requests between cuts, fastest first; shape (cuts + 1,) [count]."""
     return np.asarray(-np.diff(np.concatenate([[float(n)], above, [0.0]])))
-
-
-def most_above(arm: Arm, cuts_ms: Sequence[float]) -> Floats:
-    """Bound from above the requests slower than each cut by the percentiles around it; shape (cuts,) [count]."""
-    levels, latencies = zip(*arm.percentiles_ms, strict=True)
-    return bracket_above(levels, latencies, np.full(len(cuts_ms), arm.latency_n), np.asarray(cuts_ms))[1]
-
-
-def fewest_above(arm: Arm, cut_ms: float) -> float:
-    """Bound from below the requests slower than a cut by the percentiles around it [count]."""
-    levels, latencies = zip(*arm.percentiles_ms, strict=True)
-    return float(bracket_above(levels, latencies, arm.latency_n, cut_ms)[0])
 
 
 def distrusted(

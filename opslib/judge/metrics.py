@@ -60,6 +60,7 @@ class Latency:
         [fraction].
     limit_odds
         Odds margin of the same proofs, for quantiles that sit in a gap of the latencies, where no slowdown shows.
+        Where only percentiles are published, those in a gap are compared by rank: see `ranks`.
     """
 
     name: str = "latency"
@@ -86,6 +87,9 @@ class Ranks:
         A canary slower by up to this share is no harm; >= 0 [fraction].
     odds
         Odds of being slow that bets are placed on; above 1.
+    limit_slowdown, limit_odds
+        Promotion needs proof that the canary is not slower by this share [fraction], or not at this many times
+        stable's odds of being slow.
     """
 
     name: str = "latency ranks"
@@ -95,6 +99,8 @@ class Ranks:
     tolerated_slowdown: float = 0.05
     odds: tuple[float, ...] = (2.0, 5.0)
     prior: tuple[float, ...] = (0.5, 0.5)
+    limit_slowdown: float = 0.2
+    limit_odds: float = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +214,9 @@ def check(metric: Criterion) -> None:
         require(metric.limit_odds > bound, f"{metric.name}: limit_odds", "above tolerated_odds", metric.limit_odds)
     if isinstance(metric, Ranks):
         require(min(metric.odds) > 1, f"{metric.name}: odds", "above 1", metric.odds)
+        slow, odds = metric.limit_slowdown, metric.limit_odds
+        right = slow > metric.tolerated_slowdown and odds > 1
+        require(right, f"{metric.name}: limits", "above what is tolerated", (slow, odds))
     if isinstance(metric, Mean):
         require(
             metric.mode != "act",

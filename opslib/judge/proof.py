@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from opslib.judge.criteria import Criteria
 from opslib.judge.evidence import place
-from opslib.judge.metrics import Failures, Latency, Outcome
-from opslib.judge.noninferiority import Tally, p_odds, prove_failures, prove_latency
+from opslib.judge.latency import distrusted
+from opslib.judge.metrics import Failures, Latency, Outcome, Ranks
+from opslib.judge.noninferiority import Tally, p_odds, prove_failures, prove_latency, prove_ranks
 from opslib.judge.planner import requests_to_prove
 from opslib.judge.state import State
 from opslib.judge.verdict import Proof
@@ -36,6 +38,8 @@ def proofs(criteria: Criteria, state: State, alpha: float) -> tuple[Proof, ...]:
             found.append(_failures(metric, state.tallies.get(metric.name, Tally()), alpha))
         elif isinstance(metric, Latency):
             found.extend(_latency(metric, state, quantile, slow, alpha) for quantile, slow in metric.proofs)
+        elif isinstance(metric, Ranks):
+            found.append(_ranks(metric, state, (metric.quantile, metric.limit_slowdown), alpha))
         elif isinstance(metric, Outcome):
             found.append(_outcome(metric, state.tallies.get(metric.name, Tally()), alpha))
     return tuple(found)
@@ -55,7 +59,9 @@ def _latency(metric: Latency, state: State, quantile: float, slow: float, alpha:
     scale = state.tallies.get(scale_name, Tally())
     odds = state.tallies.get(place(metric, quantile, slow, "odds"), Tally())
     far = state.far.get(scale_name, 0.0)
-    label = f"{metric.name} at p{100 * quantile:g} is less than {100 * slow:g} % above stable's"
+    if place(metric, quantile, slow, "ranks odds") in state.tallies and _in_gap(metric, state, quantile):
+        return _ranks(metric, state, (quantile, slow), alpha)
+    label = _slower(metric, quantile, slow)
     if scale.canary_n == 0 or scale.stable_n == 0:
         return _proof((metric.name, label), 1.0, alpha, scale, 0.0, 0.0)
     p, by_scale = prove_latency(scale, odds, far, metric.limit_odds)
@@ -64,6 +70,33 @@ def _latency(metric: Latency, state: State, quantile: float, slow: float, alpha:
         return _proof((metric.name, label), float(p), alpha, scale, far / max(scale.stable_n, 1.0), near)
     label = f"requests slower than stable's p{100 * quantile:g} are below {metric.limit_odds:g} times its odds"
     return _proof((metric.name, label), float(p), alpha, odds, near, _odds_share(near, metric.limit_odds))
+
+
+def _in_gap(metric: Latency, state: State, quantile: float) -> bool:
+    dropped = distrusted(metric, state.reference_ms, state.scatters)
+    return bool(dropped[metric.quantiles.index(quantile)])
+
+
+def _ranks(metric: Latency | Ranks, state: State, at: tuple[float, float], alpha: float) -> Proof:
+    """Ask the ranks of published percentiles; what it counts are intervals in which the canary's was the higher."""
+    scale, odds = (state.tallies.get(place(metric, *at, f"ranks {kind}"), Tally()) for kind in ("scale", "odds"))
+    p, by_scale = prove_ranks(scale, odds, state.far.get(place(metric, *at, "ranks scale"), 0.0))
+    shown = (
+        _slower(metric, *at) if by_scale else f"{metric.name} at p{100 * at[0]:g} is above stable's only by chance"
+    )
+    label = f"{shown} (share of intervals in which it was)"
+    asked = scale if by_scale else odds
+    intervals = max(asked.canary_n, 1.0)
+    equal = 0.0 if by_scale else asked.stable_bad / intervals
+    proof = _proof((metric.name, label), float(p), alpha, asked, equal, asked.expected / intervals)
+    if proof.more_requests is None:
+        return proof
+    requests = max(sums.canary_n for sums in state.tallies.values())
+    return replace(proof, more_requests=math.ceil(proof.more_requests / intervals * requests))
+
+
+def _slower(metric: Latency | Ranks, quantile: float, slow: float) -> str:
+    return f"{metric.name} at p{100 * quantile:g} is less than {100 * slow:g} % above stable's"
 
 
 def _outcome(metric: Outcome, tally: Tally, alpha: float) -> Proof:

@@ -51,7 +51,10 @@ class State:
     tallies
         Sums for the proofs, by metric and place.
     far
-        Requests of stable above each stretched proof threshold [count].
+        Requests of stable above each stretched proof threshold, and per proof by ranks the intervals in which a
+        percentile had left its place [count].
+    past_ms
+        Stable's first percentile per metric of ranks [ms].
     stage_looks, looked_at_s
         Looks taken at the end of this stage, and the end of the last interval at the last one [count], [seconds].
     measured_s
@@ -78,6 +81,7 @@ class State:
     scatters: tuple[tuple[float, ...], ...] = ()
     tallies: dict[str, Tally] = field(default_factory=dict)
     far: dict[str, float] = field(default_factory=dict)
+    past_ms: dict[str, float] = field(default_factory=dict)
     stage_looks: int = 0
     looked_at_s: float | None = None
     measured_s: float = 0.0

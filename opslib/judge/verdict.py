@@ -57,7 +57,7 @@ class Proof:
     canary_share, stable_share, bound
         Shares of bad requests seen, and what the canary's must be shown to be below [fraction].
     canary_n
-        Requests of the canary behind it [count].
+        Requests of the canary behind it; intervals where percentiles are compared by rank [count].
     more_requests
         Further canary requests after which it is shown with 80 % probability if the canary is as good as stable has
         been; None if no amount shows it [count].

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import hypergeom
 
 from opslib.judge.criteria import Criteria, bets
 from opslib.judge.evidence import remember
 from opslib.judge.latency import log_tilts
-from opslib.judge.metrics import Failures, Latency, Slo, Together
+from opslib.judge.metrics import Failures, Latency, Ranks, Slo, Together
 from opslib.judge.mixture import advance, begin, log_evidence, transition
-from opslib.judge.noninferiority import Tally, add, prove_failures, prove_latency
+from opslib.judge.noninferiority import Tally, add, add_rank, prove_failures, prove_latency, prove_ranks
 from opslib.judge.percentiles import (
-    bracket_above,
     in_gap,
     interpolated_above,
     log_e_rank_share,
@@ -21,6 +21,7 @@ from opslib.judge.percentiles import (
     scatter,
     untrusted,
 )
+from opslib.judge.ranks import chance, chance_higher, weigh
 from opslib.judge.tables import log_e_share, log_e_two_by_two, log_e_values
 
 from .traffic import MINUTES, PROOFS, QUANTILES, REPORTED, SLO_MS, SLOTS, TOLERATED, Traffic
@@ -40,10 +41,16 @@ class Result:
 def criteria_for(traffic: Traffic, source="request log", **changes) -> Criteria:
     """What a user would write for this endpoint: its failure limit and its latency promise."""
     limit = traffic.scenario.slo
+    latency = {
+        "request log": (Latency(), Together()),
+        "metrics": (Latency(quantiles=METRIC_CUTS), Together()),
+        "ranks": tuple(
+            Ranks(name=f"p{100 * q:g} ranks", quantile=q, limit_slowdown=slow, weight=0.16) for q, slow in PROOFS
+        ),
+    }
     metrics = (
         Failures(limit_rate=limit),
-        Latency(quantiles=METRIC_CUTS) if source == "metrics" else Latency(),
-        Together(),
+        *latency[source],
         Slo(name="p95 within 250 ms", allowed=0.05, threshold_ms=SLO_MS),
         Slo(name="failures within limit", allowed=limit),
     )
@@ -53,18 +60,19 @@ def criteria_for(traffic: Traffic, source="request log", **changes) -> Criteria:
 def decide(traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS, source="request log") -> Result:
     """Judge all runs, a step at a time; `slots_per_step` 6 is once a minute, 1 every ten seconds.
 
-    From source "metrics" the judge sees counts of requests and failures and four percentiles a minute.
+    From sources "metrics" and "ranks" the judge sees counts of requests and failures and four percentiles a minute;
+    "ranks" interpolates nothing.
     """
     step_minutes = slots_per_step / SLOTS
     count = {arm: _merge(traffic.n[arm], slots_per_step) for arm in ("canary", "stable")}
     failed = {arm: _merge(traffic.failures[arm], slots_per_step) for arm in ("canary", "stable")}
     above = {arm: _merge(traffic.above[arm], slots_per_step) for arm in ("canary", "stable")}
     cuts = QUANTILES
-    if source == "metrics":
+    if source != "request log":
         cuts = METRIC_CUTS
-        above, dropped, proof = _from_percentiles(traffic, count, failed)
+        above, dropped, at_end = _from_percentiles(traffic, count, failed)
     else:
-        dropped, proof = None, above
+        dropped, at_end = None, None
     gained = _gains(criteria, count, failed, above, step_minutes, cuts, dropped, traffic)
     weights = criteria.acting()
     runs, steps = count["canary"].shape
@@ -86,7 +94,7 @@ def decide(traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS,
     over = total >= -np.log(criteria.alpha)
     hit = over.any(axis=1)
     minute = np.where(hit, (over.argmax(axis=1) + 1) * step_minutes, np.nan)
-    proven, parts = _proofs(criteria, count, failed, proof, cuts)
+    proven, parts = _proofs(criteria, count, failed, above, cuts, traffic, at_end)
     calm = total[:, -1] < np.log(criteria.suspicion)
     outcome = np.where(hit, "rollback", np.where(proven & calm, "promote", "hold"))
     return Result(outcome, minute, {"total": total, "calm": calm, **evidence, **parts})
@@ -111,6 +119,8 @@ def _gains(criteria, count, failed, above, minutes, levels, dropped, traffic):
             out[metric.name] = _chunked(
                 lambda a, b, s, m=metric: log_e_values(a, b, log_tilts(m, s)), mine, other, share
             )
+        elif isinstance(metric, Ranks):
+            out[metric.name] = _ranks(metric, count, failed, traffic)
         elif isinstance(metric, Slo):
             out[metric.name] = _promise(metric, count, failed, above, traffic if dropped is not None else None)
     for metric in criteria.metrics:
@@ -121,6 +131,22 @@ def _gains(criteria, count, failed, above, minutes, levels, dropped, traffic):
                 halves = out["failures"][..., pairs[:, 0]], out["latency"][..., pairs[:, 1]]
                 out[metric.name] = np.logaddexp(*halves) - np.log(2.0)
     return out
+
+
+def _ranks(metric, count, failed, traffic):
+    """How many of stable's percentiles lie below the canary's, weighed as `ranks.log_e` does."""
+    n, m = (count[arm] - failed[arm] for arm in ("canary", "stable"))
+    bar = traffic.percentiles["canary"][..., REPORTED.index(metric.quantile)] / (1 + metric.tolerated_slowdown)
+    below = (traffic.percentiles["stable"] < bar[..., None]).sum(axis=-1)
+    sizes, place = np.unique(np.stack([n, m]).reshape(2, -1), axis=1, return_inverse=True)
+    mine, other = np.maximum(sizes, 1)[..., None]
+    rank = np.maximum(np.ceil(metric.quantile * mine - 1e-9), 1)
+    ranks = np.maximum(np.ceil(REPORTED * other - 1e-9), 1)
+    same = hypergeom(mine + other, mine, rank + ranks - 1).cdf(rank - 1)
+    arrays = np.broadcast_arrays(mine, other, rank, ranks)
+    tables = [weigh(same, chance(*arrays, odds)) for odds in metric.odds]
+    columns = [table[place.ravel(), below.ravel()].reshape(n.shape) for table in tables]
+    return np.where(((n > 0) & (m > 0))[..., None], np.stack(columns, axis=-1), 0.0)
 
 
 def _promise(metric, count, failed, above, published):
@@ -151,7 +177,7 @@ def _past_share(cells, minutes, levels):
 
 
 def _from_percentiles(traffic, count, failed):
-    """Counts above each threshold as the judge interpolates them, and the cuts that its guard drops."""
+    """Counts above thresholds as the judge interpolates them, and the cuts dropped: each minute, at the end."""
     at = traffic.reference_ms[:, [QUANTILES.index(q) for q in METRIC_CUTS]]
     far = np.stack([at[:, METRIC_CUTS.index(q)] * (1 + slow) for q, slow in PROOFS], axis=1)
     promise = np.full((len(at), 1), SLO_MS)
@@ -170,25 +196,33 @@ def _from_percentiles(traffic, count, failed):
     steps = np.arange(1, squared.shape[1] + 1)[:, None]
     dropped[:, 3:] = untrusted(squared, usual, steps)[:, :-1]  # judged on what came before
     dropped |= in_gap(METRIC_CUTS, at)[:, None, :]
-    proof = {arm: values.copy() for arm, values in above.items()}
-    for i, (q, _) in enumerate(
-        PROOFS
-    ):  # where a cut is not trusted, proofs see the canary's most and stable's fewest
-        cut = METRIC_CUTS.index(q)
-        for arm, side, columns in (("canary", 1, (cut, 2 * len(METRIC_CUTS) + i)), ("stable", 0, (cut,))):
-            for column in columns:
-                bad = bracket_above(
-                    REPORTED, traffic.percentiles[arm], count[arm] - failed[arm], wanted[:, None, column]
-                )
-                proof[arm][..., column] = np.where(dropped[..., cut], bad[side], above[arm][..., column])
-    return above, dropped, proof
+    at_end = untrusted(squared[:, -1], usual[:, -1], squared.shape[1]) | in_gap(METRIC_CUTS, at)
+    return above, dropped, at_end
 
 
-def _proofs(criteria, count, failed, above, levels):
+def p_ranks(traffic, size, quantile, slow, odds, runs, past):
+    """p-values of the proof by ranks of published percentiles, for the runs that need it."""
+    mine, other = (traffic.percentiles[arm][runs][:, :, REPORTED.index(quantile)] for arm in ("canary", "stable"))
+    n, m = (size[arm][runs] for arm in ("canary", "stable"))
+    known = (n > 0) & (m > 0)
+    n, m = np.maximum(n, 1), np.maximum(m, 1)
+    away = np.maximum(*(np.abs(np.log(each / past[:, None])) for each in (mine, other)))
+    unsteady = (known & (away > np.log1p(slow))).sum(axis=1)
+    scale, by_odds = Tally(), Tally()
+    for t in range(MINUTES):
+        seen = known[:, t]
+        equal, at_limit = (chance_higher(n[:, t], m[:, t], quantile, w) * seen for w in (1.0, odds))
+        scale = add_rank(scale, seen & (mine[:, t] / (1 + slow) > other[:, t]), equal, equal)
+        by_odds = add_rank(by_odds, seen & (mine[:, t] > other[:, t]), at_limit, equal)
+    return prove_ranks(scale, by_odds, unsteady)[0]
+
+
+def _proofs(criteria, count, failed, above, levels, traffic, distrusted):
     cuts = len(levels)
     minute = lambda values: _merge(values, values.shape[1] // MINUTES)  # noqa: E731
     count, failed = ({arm: minute(v) for arm, v in each.items()} for each in (count, failed))
     above = {arm: minute(v) for arm, v in above.items()}
+    good = {arm: count[arm] - failed[arm] for arm in count}
     parts = {}
     for metric in criteria.metrics:
         if isinstance(metric, Failures):
@@ -204,7 +238,6 @@ def _proofs(criteria, count, failed, above, levels):
                 )
             parts["p failures"] = prove_failures(sums, metric.limit_odds, metric.limit_rate)[0]
         elif isinstance(metric, Latency):
-            good = {arm: count[arm] - failed[arm] for arm in count}
             for i, (q, slow) in enumerate(metric.proofs):
                 if PROOFS[i] != (q, slow):
                     raise ValueError(f"traffic was counted for {PROOFS}, criteria ask for {metric.proofs}")
@@ -216,7 +249,17 @@ def _proofs(criteria, count, failed, above, levels):
                     scale = add(scale, above["canary"][:, t, far], *arms, 1.0)
                     odds = add(odds, above["canary"][:, t, at], *arms, metric.limit_odds)
                 beyond = above["stable"][:, :, far].sum(axis=1)
-                parts[f"p {q}"] = prove_latency(scale, odds, beyond, metric.limit_odds)[0]
+                p = prove_latency(scale, odds, beyond, metric.limit_odds)[0]
+                if distrusted is not None and distrusted[:, at].any():
+                    rows = np.flatnonzero(distrusted[:, at])
+                    past = traffic.reference_ms[rows, QUANTILES.index(q)]
+                    p[rows] = p_ranks(traffic, good, q, slow, metric.limit_odds, rows, past)
+                parts[f"p {q}"] = p
+        elif isinstance(metric, Ranks):
+            rows, q = np.arange(len(good["canary"])), metric.quantile
+            past = traffic.percentiles["stable"][:, 0, REPORTED.index(q)]
+            limits = metric.limit_slowdown, metric.limit_odds
+            parts[f"p {metric.name}"] = p_ranks(traffic, good, q, *limits, rows, past)
     proven = np.all([p <= criteria.promote_alpha for p in parts.values()], axis=0)
     return proven, parts
 

@@ -20,7 +20,7 @@ def intervals(traffic, run_, slots, source):
             n = int(traffic.n[arm][run_, first : first + slots].sum())
             bad = int(traffic.failures[arm][run_, first : first + slots].sum())
             given = {"requests": n, "failures": bad, "timed": n - bad}
-            if source == "metrics":
+            if source != "request log":
                 given["percentiles_ms"] = tuple(
                     zip(REPORTED, traffic.percentiles[arm][run_, first // SLOTS], strict=True)
                 )
@@ -30,7 +30,13 @@ def intervals(traffic, run_, slots, source):
                 given["above"] = tuple((float(traffic.thresholds_ms[run_][i]), int(above[i])) for i in order)
             arms[arm] = package.Arm(**given)
         out.append(
-            package.Interval(start_s=10.0 * first, length_s=10.0 * slots, weight=10.0, source=source, **arms)
+            package.Interval(
+                start_s=10.0 * first,
+                length_s=10.0 * slots,
+                weight=10.0,
+                source="request log" if source == "request log" else "metrics",
+                **arms,
+            )
         )
     return out
 
@@ -43,6 +49,8 @@ def intervals(traffic, run_, slots, source):
         ("slow leak", "metrics", SLOTS),
         ("bimodal", "request log", SLOTS),
         ("bimodal", "metrics", SLOTS),
+        ("slow leak", "ranks", SLOTS),
+        ("bimodal", "ranks", SLOTS),
     ],
 )
 def test_arrays_are_the_package(name, source, slots):
@@ -50,13 +58,17 @@ def test_arrays_are_the_package(name, source, slots):
     traffic = simulate(BY_NAME[name], 600, 2, 3)
     criteria = criteria_for(traffic, source)
     result = decide(traffic, criteria, slots_per_step=slots, source=source)
-    columns = [QUANTILES.index(q) for q in criteria.metrics[1].quantiles]
+    quantiles = getattr(criteria.metrics[1], "quantiles", ())
+    columns = [QUANTILES.index(q) for q in quantiles]
     for run_ in range(1 if slots == 1 else 2):
         reference = tuple(traffic.reference_ms[run_, columns].tolist())
         state = package.begin(criteria, endpoint="e", stable="a", canary="b", reference_ms=reference)
         _, verdict = package.judge(state, intervals(traffic, run_, slots, source), criteria, bake_over=True)
         total = [line.log_evidence for line in verdict.lines]
         assert total == pytest.approx(result.detail["total"][run_].tolist(), abs=1e-8)
+        if slots == SLOTS:  # the arrays' proofs add up whole minutes
+            ps = [p[run_] for name, p in result.detail.items() if name.startswith("p ")]
+            assert [proof.p for proof in verdict.proofs] == pytest.approx(ps, abs=1e-8)
         assert verdict.outcome == result.outcome[run_]
 
 

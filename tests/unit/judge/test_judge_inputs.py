@@ -320,6 +320,22 @@ def test_ranks_alone_roll_back_a_slow_canary():
     assert judge(start(criteria), minutes, criteria)[1].binding == "latency ranks"
 
 
+def test_ranks_alone_do_not_promote_what_they_cannot_show():
+    """A few minutes of equal percentiles prove nothing; half an hour of lower ones does."""
+    criteria = Criteria(metrics=(Failures(limit_rate=0.9), Ranks()), least_intervals=1, least_requests=1)
+    levels = (0.5, 0.9, 0.95, 0.99)
+    stable = Arm(requests=540, percentiles_ms=tuple(zip(levels, (80, 162, 200, 292), strict=True)))
+    canary = Arm(requests=60, percentiles_ms=tuple(zip(levels, (78, 160, 198, 290), strict=True)))
+    minutes = [
+        Interval(start_s=60.0 * i, length_s=60.0, weight=10.0, stable=stable, canary=canary, source="metrics")
+        for i in range(30)
+    ]
+    few, many = (judge(start(criteria), minutes[:n], criteria, bake_over=True)[1] for n in (3, 30))
+    assert (few.outcome, few.binding, many.outcome) == ("hold", "latency ranks", "promote")
+    assert few.more_requests is not None
+    assert few.more_requests >= 60
+
+
 def test_recorded_counts_are_split_without_loss():
     """Counts above thresholds are shared out between the two pretended versions, request by request."""
     whole = Arm(requests=600, failures=5, timed=595, above=((80.0, 300), (200.0, 30)))

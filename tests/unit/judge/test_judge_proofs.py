@@ -4,18 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom, fisher_exact, nchypergeom_fisher, poisson
+from scipy.stats import binom, fisher_exact, hypergeom, nchypergeom_fisher, poisson
 
 from opslib.judge.noninferiority import (
     Tally,
     _bates,
     add,
+    add_rank,
     limit_moments,
     p_odds,
     p_rate,
     prove_failures,
     prove_latency,
+    prove_ranks,
 )
+from opslib.judge.ranks import chance_higher
 
 
 @pytest.mark.parametrize(
@@ -129,6 +132,39 @@ def test_gap_is_proven_by_odds():
     p, by_scale = prove_latency(scale, odds, 30 * 27, 1.5)
     assert not by_scale
     assert float(p) < 0.05
+
+
+@pytest.mark.parametrize(("n", "m", "quantile"), [(60, 540, 0.95), (7, 5000, 0.5), (600, 600, 0.99)])
+def test_equal_versions_rank_by_the_hypergeometric_law(n, m, quantile):
+    """The chance that the canary's percentile is the higher one follows from who comes first of all."""
+    rank, j = int(np.ceil(quantile * n)), int(np.ceil(quantile * m))
+    exact = hypergeom(n + m, n, rank + j - 1).cdf(rank - 1)
+    assert float(chance_higher(n, m, quantile, 1.0)) == pytest.approx(exact, abs=1e-4)
+
+
+def test_rank_proof_holds_its_level_in_a_gap():
+    """Percentiles between two modes, load and share of slow requests rising: at the limit 5 % pass, equals do."""
+    rng = np.random.Generator(np.random.SFC64(6))
+
+    def percentile(n, slow, odds):
+        rank = np.ceil(0.95 * n)
+        beyond = 1 - rng.beta(rank, n + 1 - rank, 4000)  # share of its own version, then of stable
+        beyond = beyond / (odds - (odds - 1) * beyond)
+        return np.where(beyond < slow, 900.0, 100.0) - beyond
+
+    for odds, least, most in ((1.5, 0.0, 0.05), (1.0, 0.8, 1.0)):
+        scale = by_odds = Tally()
+        unsteady = np.zeros(4000)
+        for minute in range(30):
+            n, m, slow = 50 + minute, 450 + 9 * minute, 0.04 + 0.001 * minute
+            mine, other = percentile(n, slow, odds), percentile(m, slow, 1.0)
+            equal, at_limit = (float(chance_higher(n, m, 0.95, w)) for w in (1.0, 1.5))
+            scale = add_rank(scale, mine / 1.2 > other, equal, equal)
+            by_odds = add_rank(by_odds, mine > other, at_limit, equal)
+            unsteady += (mine > 500) | (other > 500)
+        p, by_scale = prove_ranks(scale, by_odds, unsteady)
+        assert not by_scale.any()
+        assert least <= np.mean(p <= 0.05) <= most
 
 
 def test_no_data_proves_nothing():
