@@ -91,13 +91,18 @@ def decide(traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS,
     for name, path in evidence.items():
         total += weights[name] * np.exp(path - top)
     total = np.log(total) + top
-    over = total >= -np.log(criteria.alpha)
+    proven, parts = _proofs(criteria, count, failed, above, cuts, traffic, at_end)
+    proven = proven & (total[:, -1] < np.log(criteria.suspicion))
+    detail = {"total": total, "proven": proven, **evidence, **parts}
+    return conclude(detail, criteria.alpha, step_minutes)
+
+
+def conclude(detail: dict[str, np.ndarray], alpha: float, step_minutes: float) -> Result:
+    """Roll back where the evidence reaches 1 / alpha, else promote what is proven."""
+    over = detail["total"] >= -np.log(alpha)
     hit = over.any(axis=1)
     minute = np.where(hit, (over.argmax(axis=1) + 1) * step_minutes, np.nan)
-    proven, parts = _proofs(criteria, count, failed, above, cuts, traffic, at_end)
-    calm = total[:, -1] < np.log(criteria.suspicion)
-    outcome = np.where(hit, "rollback", np.where(proven & calm, "promote", "hold"))
-    return Result(outcome, minute, {"total": total, "calm": calm, **evidence, **parts})
+    return Result(np.where(hit, "rollback", np.where(detail["proven"], "promote", "hold")), minute, detail)
 
 
 def _gains(criteria, count, failed, above, minutes, levels, dropped, traffic):

@@ -99,7 +99,7 @@ COLD_START = Scenario(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Traffic:
     """What was counted, for `runs` independent runs.
 
@@ -109,6 +109,7 @@ class Traffic:
     """
 
     scenario: Scenario
+    rate: float
     n: dict[str, Floats]
     failures: dict[str, Floats]
     reference_ms: Floats
@@ -128,7 +129,7 @@ TOLERATED = 0.05
 
 def simulate(scenario: Scenario, rate: float, runs: int, seed: int) -> Traffic:
     """Draw `runs` runs at `rate` requests a minute; the same seed gives the same traffic to every rule."""
-    rng = np.random.Generator(np.random.SFC64([seed, _key(scenario.name), int(rate)]))
+    rng = np.random.Generator(np.random.SFC64([seed, seed_of(scenario.name), int(rate)]))
     slots = MINUTES * SLOTS
     time = (np.arange(slots) + 0.5) / SLOTS
     load = scenario.load(time) if scenario.load else np.ones(slots)
@@ -165,6 +166,7 @@ def simulate(scenario: Scenario, rate: float, runs: int, seed: int) -> Traffic:
     failed = {"canary": bad["canary"], "control": bad["control"], "stable": bad["control"] + bad["rest"]}
     return Traffic(
         scenario=scenario,
+        rate=rate,
         n={arm: value.astype(float) for arm, value in total.items()},
         failures={arm: value.astype(float) for arm, value in failed.items()},
         reference_ms=out.reference,
@@ -245,5 +247,6 @@ def _add_bursts(rng, n, bad, share, runs) -> None:
         bad[arm][rows, slot] += split[..., i]
 
 
-def _key(name: str) -> int:
+def seed_of(name: str) -> int:
+    """Number of a scenario, for the seed of its traffic."""
     return int.from_bytes(name.encode()[:6].ljust(6), "big") + sum(name.encode())
