@@ -101,12 +101,17 @@ def chance(n: Floats, m: Floats, rank: Floats, j: Floats, odds: float) -> Floats
     """
     from scipy.special import bdtr, betaincinv  # noqa: PLC0415
 
-    at, weight = np.polynomial.legendre.leggauss(_NODES)
+    at, weight = _nodes()
     places, where = np.unique(np.stack([m.ravel(), j.ravel()]), axis=1, return_inverse=True)
     size, order = places[..., None]
     share = betaincinv(order, size + 1 - order, (at + 1.0) / 2.0)[where.ravel()].reshape(*m.shape, _NODES)
     below = np.clip(1.0 - odds * (1.0 - share) / (1.0 + (odds - 1.0) * (1.0 - share)), 0.0, 1.0)
     return np.asarray(bdtr(rank[..., None] - 1.0, n[..., None].astype(np.int64), below) @ weight / 2.0)
+
+
+@lru_cache(maxsize=1)
+def _nodes() -> tuple[Floats, Floats]:
+    return np.polynomial.legendre.leggauss(_NODES)
 
 
 def chance_higher(n: ArrayLike, m: ArrayLike, quantile: float, odds: float) -> Floats:

@@ -38,7 +38,7 @@ def hourly(scenario: Scenario, rate: float, runs: int, seed: int) -> tuple[Resul
         good = rng.poisson(rate * WEIGHT / 100 * load, (runs, minutes))
         failed = rng.binomial(good, share)
         good, failed = good - failed, failed + extra
-        p95, p99 = (quantile(shape, u) * stretch for u in _order_statistics(rng, np.maximum(good, 1)))
+        p95, p99 = (quantile(shape, u) * stretch for u in order_statistics(rng, np.maximum(good, 1)))
         points[arm] = 100 * failed / np.maximum(good + failed, 1), p95, p99
         if canary:
             slow = rng.binomial(good, 1.0 - cumulative(shape, SLO_MS / stretch))
@@ -53,7 +53,7 @@ def hourly(scenario: Scenario, rate: float, runs: int, seed: int) -> tuple[Resul
     return stopped(failing, runs), bad
 
 
-def _order_statistics(rng, n):
+def order_statistics(rng, n):
     """Draw the uniform order statistics of ranks ceil(0.95 n) and ceil(0.99 n), jointly."""
     first, last = (np.maximum(np.ceil(q * n - 1e-9), 1) for q in (0.95, 0.99))
     upper = rng.beta(last, n + 1 - last)

@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
+from .hours import hourly, order_statistics, quantile
 from .peers import (
     alarm,
     argo_errors_phase,
     argo_phase,
     flagger_ticks,
     kayenta_classify,
+    per_minute,
     sequential_half_width,
 )
+from .static import Threshold
+from .traffic import REPORTED, SCENARIOS, simulate
 
 # Data of Kayenta's ClassifierSuite, to four digits.
 NINE = [
@@ -87,3 +91,32 @@ def test_alarm_needs_its_datapoints():
     breaching = np.array([[1, 1, 0, 1, 1, 1, 0]], dtype=bool)
     assert alarm(breaching, 3, 3).tolist() == [[False, False, False, False, False, True, False]]
     assert alarm(breaching, 1, 1)[0].tolist() == breaching[0].tolist()
+
+
+@pytest.mark.parametrize("name", ["A/A 0.1 %", "bimodal", "heavy tail"])
+def test_points_drawn_are_those_of_requests(name):
+    """Kayenta's three hours draw percentiles directly: their law is that of percentiles of simulated requests."""
+    scenario = next(each for each in SCENARIOS if each.name == name)
+    traffic = simulate(scenario, 600, 100, 5)
+    good = per_minute(traffic.n["control"]) - per_minute(traffic.failures["control"])
+    rng = np.random.Generator(np.random.SFC64(6))
+    for level, drawn in zip((0.95, 0.99), order_statistics(rng, good), strict=True):
+        seen = traffic.percentiles["control"][..., REPORTED.index(level)]
+        difference = np.log(quantile(scenario.shape, drawn)) - np.log(seen)
+        assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(difference.size)
+
+
+def test_kayenta_finds_in_an_hour_what_half_an_hour_hides():
+    """At its documented times nearly every rise of failures is found, at the first of three looks."""
+    scenario = next(each for each in SCENARIOS if each.name == "1 -> 3 %")
+    result, bad = hourly(scenario, 600, 40, 7)
+    assert np.median(result.minute) == 60
+    assert np.mean(result.outcome == "rollback") > 0.9
+    assert bad[:, -1].mean() == pytest.approx(0.03 * 60 * 180, rel=0.1)
+
+
+def test_thresholds_forgive_and_average():
+    """A threshold looks at means of its window and fails at the first breach that it does not forgive."""
+    values = np.array([[0.0, 4.0, 0.0, 4.0, 4.0, 0.0]])
+    assert Threshold(window=1, forgiven=1, most=3.0).failing(values)[0].tolist() == [False] * 3 + [True] * 3
+    assert Threshold(window=2, forgiven=0, most=3.0).failing(values)[0].tolist() == [False] * 4 + [True] * 2
