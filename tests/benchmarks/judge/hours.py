@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from .kayenta import kayenta_classify
 from .ours import Result
-from .peers import kayenta_classify, stopped
+from .peers import stopped
 from .traffic import MEDIAN_MS, MINUTES, SIGMA, SLO_MS, WEIGHT, Scenario, seed_of
 
 HOURS = 3

@@ -7,8 +7,8 @@ delay, limits that know the base rate, an extra canary-sized control for free.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtri
 
+from .kayenta import kayenta_classify
 from .ours import Result
 from .traffic import MINUTES, REPORTED, SLO_MS, SLOTS, Traffic
 
@@ -111,53 +111,7 @@ def sagemaker_slo(traffic: Traffic) -> Result:
     return stopped(slow | bad, len(slow))
 
 
-# Kayenta, NetflixACAJudge-v1.0: Mann-Whitney on points of time with a Hodges-Lehmann interval.
-
-
-def mann_whitney_interval(experiment, control, confidence: float):
-    """Interval and estimate of the shift of `experiment` against `control`; shapes (runs, points).
-
-    The normal approximation with continuity correction, solved for the shift: its bounds are order statistics of
-    all pairwise differences, its estimate their median.
-    """
-    m, n = experiment.shape[1], control.shape[1]
-    differences = np.sort((experiment[:, :, None] - control[:, None, :]).reshape(len(experiment), -1), axis=1)
-    ties = _tie_sum(experiment) + _tie_sum(control)
-    sigma = np.sqrt(np.maximum(m * n / 12 * (m + n + 1 - ties / ((m + n) * (m + n - 1))), 0.0))
-    reach = np.ceil(m * n / 2 + 0.5 - ndtri((1 - confidence) / 2) * sigma).astype(int)
-    inside = reach <= m * n
-    at = np.clip(reach, 1, m * n)[:, None]
-    low = np.where(inside, np.take_along_axis(differences, m * n - at, axis=1)[:, 0], differences[:, 0])
-    high = np.where(inside, np.take_along_axis(differences, at - 1, axis=1)[:, 0], differences[:, -1])
-    return low, high, np.median(differences, axis=1), sigma
-
-
-def _tie_sum(values):
-    ordered = np.sort(values, axis=1)
-    total = np.zeros(len(values))
-    run = np.ones(len(values))
-    for j in range(1, values.shape[1] + 1):
-        same = ordered[:, j] == ordered[:, j - 1] if j < values.shape[1] else np.zeros(len(values), dtype=bool)
-        total += np.where(same, 0.0, run**3 - run)
-        run = np.where(same, run + 1, 1.0)
-    return total
-
-
-def kayenta_classify(
-    experiment, control, *, tolerance: float = 0.25, confidence: float = 0.98, direction="increase"
-):
-    """Label each run High, Low or Pass."""
-    low, high, estimate, sigma = mann_whitney_interval(experiment, control, confidence)
-    bound = tolerance * np.abs(estimate)
-    same = (
-        (np.sort(experiment, axis=1) == np.sort(control, axis=1)).all(axis=1)
-        if (experiment.shape == control.shape)
-        else np.zeros(len(experiment), dtype=bool)
-    )
-    able = ~same & (sigma > 0)
-    up = able & (low > bound) & (direction in ("increase", "either"))
-    down = able & (high < -bound) & (direction in ("decrease", "either"))
-    return np.where(up, "High", np.where(down, "Low", "Pass"))
+# Kayenta: see `kayenta`.
 
 
 def _kayenta(traffic: Traffic, baseline: str, looks) -> Result:

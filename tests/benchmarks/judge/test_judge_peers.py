@@ -5,12 +5,12 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from .hours import hourly, order_statistics, quantile
+from .kayenta import kayenta_classify
 from .peers import (
     alarm,
     argo_errors_phase,
     argo_phase,
     flagger_ticks,
-    kayenta_classify,
     per_minute,
     sequential_half_width,
 )
@@ -46,6 +46,35 @@ TWENTY = [
 )
 def test_kayentas_own_cases(experiment, control, direction, label):
     """The seven labels of Kayenta's Mann-Whitney cases come out, at its test's tolerance and confidence."""
+    arrays = np.array([experiment]), np.array([control])
+    assert kayenta_classify(*arrays, tolerance=0.10, confidence=0.95, direction=direction)[0] == label
+
+
+# Requests in the minutes in which one of them failed, of its case with a large input: 210 and 209 minutes.
+FAILED_OF = [
+    60, 27, 64, 30, 57, 54, 54, 66, 56, 75, 32, 51, 69, 41, 61, 62, 51, 63, 35.5, 33, 29.5, 81, 58, 59, 68, 73, 31,
+    57, 29, 30, 55, 70, 53, 50, 33.5, 60, 64, 52, 54, 37, 74, 55, 60, 55, 70, 24.333, 54, 54, 72, 53, 70, 64, 53,
+    49, 55, 61, 58, 66, 39, 18, 24.5, 28, 49, 31.5,
+]  # fmt: skip
+OLD_FAILED_OF = [64, 72, 65, 67, 59, 68, 57, 54, 61, 58, 63, 67, 32, 67, 33.5, 40, 56]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "control", "direction", "label"),
+    [
+        (
+            [0.0] * 146 + [100 / n for n in FAILED_OF],
+            [0.0] * 192 + [100 / n for n in OLD_FAILED_OF],
+            "either",
+            "High",
+        ),
+        ([1.0, 1.0, 1.0], [1.0, 1.0], "decrease", "Pass"),
+        ([1.0, 2.0, 3.0, 4.0, 5.0], [5.0, 4.0, 3.0, 2.0, 1.0], "decrease", "Pass"),
+        ([0.0, 1.0, 1.0, 1.0, 1.0], [1.0] * 5, "decrease", "Pass"),
+    ],
+)
+def test_kayentas_cases_with_ties(experiment, control, direction, label):
+    """Sparse failures come out as in Kayenta: the bound lies at a jump, where its root finder decides."""
     arrays = np.array([experiment]), np.array([control])
     assert kayenta_classify(*arrays, tolerance=0.10, confidence=0.95, direction=direction)[0] == label
 
