@@ -13,7 +13,7 @@ from opslib.judge.criteria import Criteria, bets
 from opslib.judge.interval import Interval
 from opslib.judge.metrics import Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
 from opslib.judge.mixture import Mixture, advance, begin, limit_gain, transition
-from opslib.judge.noninferiority import Tally, add, add_rank, count
+from opslib.judge.noninferiority import Tally, add, count
 from opslib.judge.percentiles import merge_untrusted
 from opslib.judge.state import State, prior_shares
 from opslib.judge.tables import log_e_two_by_two, log_e_values
@@ -213,7 +213,7 @@ def _tally_ranks(
         return
     for kind, rank in zip(("ranks scale", "ranks odds"), compared, strict=True):
         name = place(metric, *at, kind)
-        tallies[name] = _scalars(add_rank(tallies.get(name, Tally()), *rank))
+        tallies[name] = _scalars(ranks.add_rank(tallies.get(name, Tally()), *rank))
     name = place(metric, *at, "ranks scale")
     far[name] = far.get(name, 0.0) + float(ranks.unsteady(interval, *at, past_ms))
 

@@ -55,23 +55,6 @@ def add(tally: Tally, canary_bad: float, canary_n: float, stable_bad: float, sta
     )
 
 
-def add_rank(tally: Tally, higher: bool, at_limit: float, if_equal: float) -> Tally:
-    """Add one comparison of the two versions' percentiles to a tally that then counts intervals, not requests.
-
-    `higher` is whether the canary's was the higher one, `at_limit` the chance of that for a canary at its limit and
-    `if_equal` for one that does not differ.
-    """
-    return replace(
-        tally,
-        canary_n=tally.canary_n + 1.0,
-        canary_bad=tally.canary_bad + 1.0 * higher,
-        stable_n=tally.stable_n + 1.0,
-        stable_bad=tally.stable_bad + if_equal,
-        expected=tally.expected + at_limit,
-        variance=tally.variance + at_limit * (1.0 - at_limit),
-    )
-
-
 def count(tally: Tally, canary: tuple[int, int], stable: tuple[int, int]) -> Tally:
     """Add (bad, all) requests of both versions to a tally that no proof looks at, for the sentences."""
     return replace(
@@ -245,28 +228,6 @@ def prove_latency(scale: Tally, odds: Tally, stable_far: float, limit_odds: floa
     limit = _at_odds(near, limit_odds)
     by_scale = (near - far) / np.sqrt(near * (1 - near)) >= (limit - near) / np.sqrt(limit * (1 - limit))
     return np.asarray(np.where(by_scale, p_odds(scale), p_odds(odds)), dtype=np.float64), np.asarray(by_scale)
-
-
-# Share of intervals in which a percentile may leave its place before ranks no longer tell of a slowdown.
-_UNSTEADY = 0.1
-
-
-def prove_ranks(scale: Tally, odds: Tally, unsteady: float) -> tuple[Floats, NDArray[np.bool_]]:
-    """Test "slower by the limiting slowdown and at the limiting odds" by whose percentile is the higher one.
-
-    Each interval is a coin whose chance at the limit is known and greater for anything worse, so that their sum has
-    the law that `p_odds` gives. A percentile that hops over a gap says nothing of the slowdown: most of the time
-    both versions' lie on the same side of it. `unsteady` counts the intervals in which either was further than the
-    limiting slowdown from stable's past; if there are more than a few, only the odds are asked - at the limit at
-    every latency on which stable's percentile falls.
-
-    Returns
-    -------
-    p, by_scale
-        p-value, and whether the slowdown (True) or the odds (False) gave it.
-    """
-    by_scale = np.asarray(unsteady) <= _UNSTEADY * np.asarray(scale.canary_n)
-    return np.asarray(np.where(by_scale, p_odds(scale), p_odds(odds)), dtype=np.float64), by_scale
 
 
 def _at_odds(share: Floats, odds: float) -> Floats:

@@ -9,8 +9,9 @@ from opslib.judge.criteria import Criteria
 from opslib.judge.evidence import place
 from opslib.judge.latency import distrusted
 from opslib.judge.metrics import Failures, Latency, Outcome, Ranks
-from opslib.judge.noninferiority import Tally, p_odds, prove_failures, prove_latency, prove_ranks
+from opslib.judge.noninferiority import Tally, p_odds, prove_failures, prove_latency
 from opslib.judge.planner import requests_to_prove
+from opslib.judge.ranks import prove_ranks
 from opslib.judge.state import State
 from opslib.judge.verdict import Proof
 

@@ -7,6 +7,7 @@ and it is what is left where the latencies have a gap.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -14,11 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from opslib.judge.interval import Interval
 from opslib.judge.metrics import Ranks
+from opslib.judge.noninferiority import Tally, p_odds
 
 Floats = NDArray[np.float64]
 Rank = tuple[bool, float, float]  # higher, its chance at the limit, its chance if equal
 
 _NODES = 64  # of the quadrature over where stable's percentile lies
+# Share of intervals in which a percentile may leave its place before ranks no longer tell of a slowdown.
+_UNSTEADY = 0.1
 
 
 def log_e(metric: Ranks, interval: Interval) -> Floats | None:
@@ -149,7 +153,7 @@ def compare(interval: Interval, quantile: float, limits: tuple[float, float]) ->
     Returns
     -------
     scale, odds
-        What `noninferiority.add_rank` takes; None without percentiles of both versions.
+        What `add_rank` takes; None without percentiles of both versions.
     """
     mine, other = dict(interval.canary.percentiles_ms), dict(interval.stable.percentiles_ms)
     n, m = interval.canary.latency_n, interval.stable.latency_n
@@ -166,3 +170,38 @@ def unsteady(interval: Interval, quantile: float, slowdown: float, past_ms: floa
     reach = np.log1p(slowdown)
     values = (dict(arm.percentiles_ms)[quantile] for arm in (interval.canary, interval.stable))
     return any(abs(np.log(value / past_ms)) > reach for value in values)
+
+
+def add_rank(tally: Tally, higher: bool, at_limit: float, if_equal: float) -> Tally:
+    """Add one comparison of the two versions' percentiles to a tally that then counts intervals, not requests.
+
+    `higher` is whether the canary's was the higher one, `at_limit` the chance of that for a canary at its limit and
+    `if_equal` for one that does not differ.
+    """
+    return replace(
+        tally,
+        canary_n=tally.canary_n + 1.0,
+        canary_bad=tally.canary_bad + 1.0 * higher,
+        stable_n=tally.stable_n + 1.0,
+        stable_bad=tally.stable_bad + if_equal,
+        expected=tally.expected + at_limit,
+        variance=tally.variance + at_limit * (1.0 - at_limit),
+    )
+
+
+def prove_ranks(scale: Tally, odds: Tally, unsteady: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """Test "slower by the limiting slowdown and at the limiting odds" by whose percentile is the higher one.
+
+    Each interval is a coin whose chance at the limit is known and greater for anything worse, so that their sum has
+    the law that `p_odds` gives. A percentile that hops over a gap says nothing of the slowdown: most of the time
+    both versions' lie on the same side of it. `unsteady` counts the intervals in which either was further than the
+    limiting slowdown from stable's past; if there are more than a few, only the odds are asked - at the limit at
+    every latency on which stable's percentile falls.
+
+    Returns
+    -------
+    p, by_scale
+        p-value, and whether the slowdown (True) or the odds (False) gave it.
+    """
+    by_scale = np.asarray(unsteady) <= _UNSTEADY * np.asarray(scale.canary_n)
+    return np.asarray(np.where(by_scale, p_odds(scale), p_odds(odds)), dtype=np.float64), by_scale

@@ -12,7 +12,7 @@ from opslib.judge.evidence import remember
 from opslib.judge.latency import log_tilts
 from opslib.judge.metrics import Failures, Latency, Ranks, Slo, Together
 from opslib.judge.mixture import advance, begin, log_evidence, transition
-from opslib.judge.noninferiority import Tally, add, add_rank, prove_failures, prove_latency, prove_ranks
+from opslib.judge.noninferiority import Tally, add, prove_failures, prove_latency
 from opslib.judge.percentiles import (
     in_gap,
     interpolated_above,
@@ -21,7 +21,7 @@ from opslib.judge.percentiles import (
     scatter,
     untrusted,
 )
-from opslib.judge.ranks import chance, chance_higher, weigh
+from opslib.judge.ranks import add_rank, chance, chance_higher, prove_ranks, weigh
 from opslib.judge.tables import log_e_share, log_e_two_by_two, log_e_values
 
 from .traffic import MINUTES, PROOFS, QUANTILES, REPORTED, SLO_MS, SLOTS, TOLERATED, Traffic

@@ -10,15 +10,13 @@ from opslib.judge.noninferiority import (
     Tally,
     _bates,
     add,
-    add_rank,
     limit_moments,
     p_odds,
     p_rate,
     prove_failures,
     prove_latency,
-    prove_ranks,
 )
-from opslib.judge.ranks import chance_higher
+from opslib.judge.ranks import add_rank, chance_higher, prove_ranks
 
 
 @pytest.mark.parametrize(
@@ -115,12 +113,12 @@ def test_failure_proof_uses_its_level_up():
     split = (level - law.cdf(last - 1)) / law.pmf(last)
     best = binom(n, 0.001).cdf(last - 1) + split * binom(n, 0.001).pmf(last)
     rng = np.random.Generator(np.random.SFC64(5))
-    bad, stable_bad = rng.binomial(n, 0.001, 40000), rng.binomial(16200, 0.001, 40000)
+    bad, stable_bad = rng.binomial(n, 0.001, 20000), rng.binomial(16200, 0.001, 20000)
     positions = np.array([rng.random(k).mean() if k else 0.0 for k in bad])
     tally = add(Tally(), bad, n, stable_bad, 16200, 2.0)
     tally = replace(tally, lateness=positions * bad * n)
     passed = np.mean(prove_failures(tally, 2.0, limit)[0] <= level)
-    assert passed == pytest.approx(best, abs=0.003)
+    assert passed == pytest.approx(best, abs=0.004)
 
 
 def test_gap_is_proven_by_odds():
