@@ -53,8 +53,8 @@ ALL = {
     JUDGE: by_minute,
     JUDGE_METRICS: ours("metrics", SLOTS),
     JUDGE_RANKS: ours("ranks", SLOTS),
-    "the same by the minute, alpha 1 %": at_alpha(0.01),
-    "the same by the minute, nominal 20 %": at_alpha(0.20),
+    "opslib, request log, every minute, alpha 1 %": at_alpha(0.01),
+    "opslib, request log, every minute, nominal 20 %": at_alpha(0.20),
     **PEERS,
 }
 BLOCK = 500  # runs at once, so that memory stays flat; rules that are slow to simulate get one block in four
@@ -257,24 +257,25 @@ def ratios(cells: list[Cell]) -> list[str]:
 def draw(cells: list[Cell], path: Path) -> None:
     """Plot false rollbacks (worst innocent) against bad requests served (share of those without a judge)."""
     rates = sorted({cell.rate for cell in cells})
-    figure = Figure(figsize=(7.5 * len(rates), 6))
-    axes = figure.subplots(1, len(rates), squeeze=False)
+    figure = Figure(figsize=(5 * len(rates) + 4.5, 5), layout="constrained")
+    axes = figure.subplots(1, len(rates), squeeze=False, sharey=True)
     for axis, rate in zip(axes[0], rates, strict=True):
-        for rule in (*ALL, KAYENTA_HOURS):
+        for number, rule in enumerate(ALL, 1):
             mine = [cell for cell in cells if cell.rule == rule and cell.rate == rate]
-            worst = max(cell.rollback for cell in mine if cell.scenario.innocent)
-            served = np.mean([cell.bad / cell.never for cell in mine if not cell.scenario.innocent])
-            axis.plot(max(worst, 0.03), 100 * served, "o" if rule in OURS else "s")
-            axis.annotate(
-                rule, (max(worst, 0.03), 100 * served), fontsize=7, xytext=(4, 3), textcoords="offset points"
-            )
+            worst = max(0.03, *(cell.rollback for cell in mine if cell.scenario.innocent))
+            served = 100 * np.mean([cell.bad / cell.never for cell in mine if not cell.scenario.innocent])
+            ours = rule.startswith("opslib")
+            style = {"marker": "o" if ours else "s", "color": "tab:blue" if ours else "0.45"}
+            axis.plot(worst, served, linestyle="", alpha=0.6, label=f"{number}  {rule}", **style)
+            offset = (5, (-9, 0, 9)[number % 3])  # neighbours' numbers side by side
+            axis.annotate(str(number), (worst, served), fontsize=8, xytext=offset, textcoords="offset points")
         axis.axvline(5, color="grey", linewidth=0.8, linestyle=":")
         axis.set_xscale("log")
-        axis.set_xlim(0.02, 5000)
-        axis.set_xlabel("false rollbacks in the worst innocent scenario [% of runs]")
-        axis.set_ylabel("bad requests served before rollback [% of those without a judge]")
-        axis.set_title(f"{rate} requests/min")
-    figure.tight_layout()
+        axis.set_xlim(0.02, 200)
+        axis.set_xlabel("false rollbacks in the worst innocent world [% of runs]")
+        axis.set_title(f"{rate:,} requests/min")
+    axes[0][0].set_ylabel("bad requests served before rollback\n[% of those without a judge, mean of regressions]")
+    figure.legend(*axes[0][-1].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     figure.savefig(path, dpi=90)
 
 
