@@ -108,9 +108,7 @@ def _outcome(metric: Outcome, tally: Tally, alpha: float) -> Proof:
 
 
 def _proof(question: tuple[str, str], p: float, alpha: float, tally: Tally, stable: float, bound: float) -> Proof:
-    more = None
-    if p > alpha > 0 and bound > stable:
-        more = max(1, math.ceil(requests_to_prove(stable, bound, alpha) - tally.canary_n))
+    more = _more_requests(tally, stable, bound, alpha) if p > alpha > 0 and bound > stable else None
     return Proof(
         metric=question[0],
         place=question[1],
@@ -122,6 +120,21 @@ def _proof(question: tuple[str, str], p: float, alpha: float, tally: Tally, stab
         canary_n=int(tally.canary_n),
         more_requests=more,
     )
+
+
+def _more_requests(tally: Tally, stable: float, bound: float, alpha: float) -> int:
+    """Requests still to come, in steps of a quarter, if from now on the canary is as good as stable [count].
+
+    What it did so far stays in the sums: a canary that began badly must first make up for it.
+    """
+    more = 1.0
+    for _ in range(100):
+        requests = tally.canary_n + more
+        share = (tally.canary_bad + more * stable) / requests
+        if share < bound and requests_to_prove(share, bound, alpha) <= requests:
+            break
+        more *= 1.25
+    return math.ceil(more)
 
 
 def _odds_share(share: float, odds: float) -> float:

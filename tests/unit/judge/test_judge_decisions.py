@@ -80,6 +80,17 @@ def counts(start, canary, stable, weight=10.0, **kwargs):
     return Interval(start_s=start, length_s=60.0, weight=weight, canary=next(arms), stable=next(arms), **kwargs)
 
 
+def test_a_canary_that_began_badly_must_make_up_for_it():
+    """What more traffic it takes counts what was seen: 8 of 100 failed, 3 % is the limit, so 8 of many more may."""
+    criteria = Criteria(metrics=(Failures(limit_rate=0.03),), alpha=1e-6, looks=2)
+    state, verdict = judge(fresh(criteria), [counts(0.0, (100, 8), (900, 9))], criteria, bake_over=True)
+    assert verdict.outcome == "hold"
+    more = verdict.proofs[0].more_requests
+    assert 300 < more < 2000
+    good = counts(60.0, (more, round(0.01 * more)), (9 * more, round(0.09 * more)))
+    assert judge(state, [good], criteria, bake_over=True)[1].proofs[0].proven
+
+
 def test_good_canary_is_promoted_and_says_so():
     """A canary that is as good as stable is promoted at the end of the bake, with what was shown."""
     _, verdict = judge(fresh(), traffic(60), FIVE, bake_over=True)
