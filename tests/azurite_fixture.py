@@ -33,7 +33,7 @@ class Azurite:
     certificate: Path
 
 
-class Ada:
+class Caller:
     """A credential as azure-identity gives one: a token for storage, which Azurite reads and does not verify."""
 
     def get_token(self, *_scopes: str, **_: object) -> AccessToken:
@@ -42,7 +42,7 @@ class Ada:
             "aud": "https://storage.azure.com",
             "iss": "https://sts.windows.net/t/",
             "ver": "1.0",
-            "oid": "ada",
+            "oid": "oncall",
         }
         parts = ({"alg": "none", "typ": "JWT"}, claims | {"iat": now, "nbf": now - 60, "exp": now + 3600})
         text = ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode() for p in parts)

@@ -14,7 +14,9 @@ from opslib.evidence.journal import Journal
 from opslib.evidence.record import Record, write_atomically
 from opslib.model import Outcome, Scope
 
-SCOPE = Scope("00000000-0000-4000-8000-000000000001", "rg", "ws", "https://127.0.0.1:1", "ada@harborshield.example")
+SCOPE = Scope(
+    "00000000-0000-4000-8000-000000000001", "rg", "ws", "https://127.0.0.1:1", "oncall@harborshield.example"
+)
 MODEL = "/subscriptions/s/resourceGroups/rg/providers/x/workspaces/ws/models/fraud-model/versions/2"
 
 

@@ -14,7 +14,7 @@ from opslib.evidence.record import read_record
 from opslib.evidence.verify import verify
 from opslib.model import Outcome
 
-GRACE = "grace@harborshield.example"
+OWNER = "owner@harborshield.example"
 
 
 @pytest.fixture
@@ -51,17 +51,17 @@ def test_an_approved_plan_is_carried_out_and_another_is_refused(make_world, appr
     world.route(blue=50, green=50)
     given = {"to": "blue", "probes": world.probes("blue")}
     _, dry, planned = run(world, **given, dry_run="true")
-    agreed = approvers(GRACE, dry / "plan.json")
+    agreed = approvers(OWNER, dry / "plan.json")
     assert "traffic: blue=50 green=50 -> blue=100" in capsys.readouterr().out
     code, folder, record = run(world, "--approval", str(agreed), **given, verify_requests="7")
     assert (code, record.outcome) == (2, Outcome.REFUSED)
-    assert f"{GRACE} agreed to the plan {planned.plan_sha256[:16]}, and this is" in record.reason
+    assert f"{OWNER} agreed to the plan {planned.plan_sha256[:16]}, and this is" in record.reason
     assert world.read().traffic == {"blue": 50, "green": 50}
     code, folder, record = run(world, "--approval", str(agreed), **given)
     assert (code, record.outcome) == (0, Outcome.SUCCEEDED), record.reason
     assert record.plan_sha256 == planned.plan_sha256
     ((one,), text) = record.approvals, (folder / approval.NAME).read_text()
-    assert (one.who, one.plan_sha256, text) == (GRACE, planned.plan_sha256, agreed.read_text())
+    assert (one.who, one.plan_sha256, text) == (OWNER, planned.plan_sha256, agreed.read_text())
     assert verify(world.runs).findings == ()
     cli.main(["runs", "show", folder.name, "--runs", str(world.runs)])
     assert f"this plan, signed by key {one.keyid[:16]}" in capsys.readouterr().out
@@ -85,10 +85,10 @@ def start(envelope, *words):
 @pytest.mark.parametrize(
     ("who", "words", "listed", "requester", "said"),
     [
-        (GRACE, (), False, "", "none of the 1 trusted keys"),
-        (GRACE, ("--hours", "-1"), True, "", "it is no approval by"),
-        (GRACE, ("--hours", "0"), True, "", "had expired"),
-        (GRACE, (), True, GRACE.upper(), "cannot agree to it"),
+        (OWNER, (), False, "", "none of the 1 trusted keys"),
+        (OWNER, ("--hours", "-1"), True, "", "it is no approval by"),
+        (OWNER, ("--hours", "0"), True, "", "had expired"),
+        (OWNER, (), True, OWNER.upper(), "cannot agree to it"),
         ("root", (), True, "", "cannot agree to it"),
     ],
     ids=["unknown key", "expired before it was given", "expired", "who asked for it", "who runs it"],
@@ -106,15 +106,15 @@ def test_an_approval_that_does_not_hold_stops_the_run(
 
 def test_the_key_that_seals_a_run_approves_none(plan, approvers, tmp_path, monkeypatch, capsys):
     """Whoever runs it could otherwise agree in anybody's name."""
-    envelope = approvers(GRACE, plan)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / GRACE))
+    envelope = approvers(OWNER, plan)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / OWNER))
     assert start(envelope) == 2
     assert "cannot agree to it" in capsys.readouterr().err
 
 
 def test_a_signed_approval_that_was_altered_stops_the_run(plan, approvers, capsys):
     """Another plan under the same signature, and another name than the key's."""
-    envelope = approvers(GRACE, plan)
+    envelope = approvers(OWNER, plan)
     content = json.loads(envelope.read_text())
     content["payload"] = content["payload"][:-8] + "AAAAAAA="
     envelope.write_text(json.dumps(content, separators=(",", ":")) + "\n")
@@ -124,12 +124,12 @@ def test_a_signed_approval_that_was_altered_stops_the_run(plan, approvers, capsy
 
 def test_what_was_approved_is_verified_with_the_run(plan, approvers, tmp_path):
     """Approvers' keys that were kept elsewhere prove it; a key that was revoked before proves nothing."""
-    assert start(approvers(GRACE, plan)) == 0
+    assert start(approvers(OWNER, plan)) == 0
     runs = tmp_path / "runs"
     assert verify(runs).findings == ()
     kept = tmp_path / "approvers.pem"
     original = kept.read_text()
-    kept.write_text(original.replace("who: grace", "revoked: 2026-01-01\nwho: grace"))
+    kept.write_text(original.replace("who: owner", "revoked: 2026-01-01\nwho: owner"))
     assert [(f.state, f.file) for f in verify(runs).findings] == [(State.UNKNOWN_KEY, approval.NAME)]
-    kept.write_text(original.replace(GRACE, "ada"))
+    kept.write_text(original.replace(OWNER, "oncall"))
     assert [(f.state, f.file) for f in verify(runs).findings] == [(State.TAMPERED, approval.NAME)]

@@ -126,15 +126,15 @@ def test_a_person_promotes_what_the_judge_left_undecided(make_world, capsys):
     with world.clients():
         for number in (1, 2):
             run.await_question(number)
-            words = ["answer", run.folder.name, "promote", "--reason", "checked by hand", "--who", "ada"]
+            words = ["answer", run.folder.name, "promote", "--reason", "checked by hand", "--who", "oncall"]
             assert main([*words, "--runs", str(world.runs)]) == 0
             assert main([*words, "--runs", str(world.runs)]) == 2
         folder, record = run.result()
     assert record.outcome is Outcome.SUCCEEDED, record.reason
     assert record.reason.startswith(
-        "green takes all traffic. At 50 % of traffic: promoted by ada although undecided"
+        "green takes all traffic. At 50 % of traffic: promoted by oncall although undecided"
     )
-    assert record.reason.count("promoted by ada although undecided: checked by hand. Hold: ") == 2
+    assert record.reason.count("promoted by oncall although undecided: checked by hand. Hold: ") == 2
     assert world.read().traffic == {"green": 100}
     asking = next(text for text in journal(folder, "progress") if text.startswith("undecided"))
     assert f'opslib answer {folder} promote --reason "..."' in asking
@@ -143,8 +143,8 @@ def test_a_person_promotes_what_the_judge_left_undecided(make_world, capsys):
         "succeeded",
     ]
     assert {"gate": "a person's answer", "result": "promote"}.items() <= record.gates[-1].items()
-    assert "promoted by ada although undecided" in (folder / "report.html").read_text()
-    assert "ada answers promote: checked by hand" in tell(folder)
+    assert "promoted by oncall although undecided" in (folder / "report.html").read_text()
+    assert "oncall answers promote: checked by hand" in tell(folder)
     assert json.loads((folder / "answer.json").read_text())["reason"] == "checked by hand"
     assert verify(folder, None, None).state.exit_code == 0
     assert_judged_again(folder)
@@ -159,10 +159,10 @@ def test_a_person_extends_and_then_rolls_back(make_world):
     world = make_world(green={})
     run = Background(world, **UNSEEN)
     run.await_question()
-    give_answer(run.folder, "extend", "clients come soon", who="ada")
+    give_answer(run.folder, "extend", "clients come soon", who="oncall")
     run.await_question(2)
     assert world.read().traffic == {"blue": 80, "green": 20}
-    give_answer(run.folder, "rollback", "nobody came", who="bob")
+    give_answer(run.folder, "rollback", "nobody came", who="owner")
     _, record = run.result()
     assert record.outcome is Outcome.ROLLED_BACK, record.reason
     assert "rolled back by bob although undecided: nobody came" in record.reason

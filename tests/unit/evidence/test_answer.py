@@ -37,21 +37,21 @@ def test_an_answer_is_taken_and_journaled(run):
     folder, _ = run
     question = ask(folder)
     assert hear(folder, Journal(folder), question, "") is None
-    given = give_answer(folder, "promote", "  checked by hand ", who="ada")
-    assert (given.choice, given.reason, given.who) == ("promote", "checked by hand", "ada")
+    given = give_answer(folder, "promote", "  checked by hand ", who="oncall")
+    assert (given.choice, given.reason, given.who) == ("promote", "checked by hand", "oncall")
     assert given.user
     assert hear(folder, Journal(folder), question, "") == given == read_answer(folder)
     last = list(read_journal(folder / "journal.jsonl"))[-1]
     assert last["event"] == "answered"
-    assert last["data"]["who"] == "ada"
+    assert last["data"]["who"] == "oncall"
 
 
 def test_a_question_has_one_answer_and_the_next_one_its_own(run):
     """A second answer is refused, before it was heard and after; the next question takes one again."""
     folder, _ = run
     question = ask(folder)
-    give_answer(folder, "extend", "let it bake", who="ada")
-    with pytest.raises(AnswerError, match="answered already: extend, by ada"):
+    give_answer(folder, "extend", "let it bake", who="oncall")
+    with pytest.raises(AnswerError, match="answered already: extend, by oncall"):
         give_answer(folder, "promote", "in a hurry")
     hear(folder, Journal(folder), question, "")
     with pytest.raises(AnswerError, match="does not ask anything now"):

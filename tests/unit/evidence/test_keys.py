@@ -92,7 +92,7 @@ def test_what_a_second_key_signed_before_the_first_was_revoked_stays_believed(ar
 
 def test_a_limit_that_cannot_be_read_is_an_error(archive, kept):
     """A misspelt word would leave the key unlimited, unnoticed."""
-    for words in ("revokd: 2026-01-01", "revoked: yesterday", "revoked 2026-01-01", "made by ada"):
+    for words in ("revokd: 2026-01-01", "revoked: yesterday", "revoked 2026-01-01", "made by oncall"):
         with pytest.raises(RecordError, match="expected not-before, not-after, revoked"):
             read_public_keys([kept(words, "\n", pem(archive))])
     with pytest.raises(RecordError, match="or more than that"):

@@ -271,7 +271,7 @@ def test_the_record_holds_what_a_change_record_needs(tmp_path):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     path.write_text(path.read_text() + "\n")
     request = Request(
-        "CHG-1", "ada", emergency=True, approvals=(Approval("bob", "2026-01-01", "I agree", "0" * 64),)
+        "CHG-1", "oncall", emergency=True, approvals=(Approval("owner", "2026-01-01", "I agree", "0" * 64),)
     )
     archive = tmp_path / "runs"
     first, _ = execute("rollback", {"endpoint": "fraud", "reason": "v2 is out"}, archive, request=request)
@@ -279,7 +279,7 @@ def test_the_record_holds_what_a_change_record_needs(tmp_path):
     told = read_record(first)
     assert (told.ticket, told.requester, told.emergency, told.approvals) == (
         "CHG-1",
-        "ada",
+        "oncall",
         True,
         request.approvals,
     )

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from azure.storage.blob import ContainerClient
-from azurite_fixture import Ada, running_azurite
+from azurite_fixture import Caller, running_azurite
 from evidence_fixture import contents, make_archive, make_run, open_run
 
 from opslib import cli
@@ -25,11 +25,11 @@ def azurite(tmp_path_factory):
 
 @pytest.fixture
 def url(azurite, monkeypatch, request):
-    """An empty container, and Ada signed in."""
+    """An empty container, and a caller signed in."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(azurite.certificate))
-    monkeypatch.setattr("azure.identity.DefaultAzureCredential", Ada)
+    monkeypatch.setattr("azure.identity.DefaultAzureCredential", Caller)
     address = f"{azurite.url}/c{abs(hash(request.node.nodeid)):x}"
-    with ContainerClient.from_container_url(address, credential=Ada()) as client:
+    with ContainerClient.from_container_url(address, credential=Caller()) as client:
         client.create_container()
     return address
 

@@ -28,8 +28,8 @@ from opslib.runbook import execute
 def archive(tmp_path):
     """Four runs of two endpoints, one of them still open."""
     runs = tmp_path / "runs"
-    make_run(runs, endpoint="fraud", runbook="canary", requester="ada", ticket="CHG-7")
-    make_run(runs, Outcome.HELD, "too few requests", endpoint="fraud", runbook="canary", requester="bob")
+    make_run(runs, endpoint="fraud", runbook="canary", requester="oncall", ticket="CHG-7")
+    make_run(runs, Outcome.HELD, "too few requests", endpoint="fraud", runbook="canary", requester="owner")
     make_run(runs, endpoint="claims", runbook="scale", deployments_after={"x": {"model": "azureml:other:9"}})
     folder, _ = open_run(runs, endpoint="fraud", runbook="deploy")
     yield runs
@@ -44,8 +44,8 @@ QUERIES = [
     (Query(runbook="canary"), 2),
     (Query(outcome="held"), 1),
     (Query(outcome="unfinished"), 1),
-    (Query(who="ada"), 4),  # Ada is also who Azure saw, of all
-    (Query(who="bob"), 1),
+    (Query(who="oncall"), 4),  # oncall is also who Azure saw, of all
+    (Query(who="owner"), 1),
     (Query(model="fraud-model:2"), 4),
     (Query(model="other:9"), 1),
     (Query(since=LATER), 0),
@@ -149,10 +149,18 @@ def test_the_command_lists_what_is_asked(archive, capsys):
 
 def test_a_runs_story_is_told_in_words(archive, capsys):
     """Who asked, what held, what was decided, how it ended, and whether it is sealed."""
-    run = find(archive, Query(who="bob"))[0][0].run
+    run = find(archive, Query(who="owner"))[0][0].run
     assert cli.main(["runs", "show", run[-6:], "--runs", str(archive)]) == 0
     told = capsys.readouterr().out
-    for said in ("held", "too few requests", "bob", "gates", "state: Succeeded", "attestation.dsse.json", "sealed"):
+    for said in (
+        "held",
+        "too few requests",
+        "owner",
+        "gates",
+        "state: Succeeded",
+        "attestation.dsse.json",
+        "sealed",
+    ):
         assert said in told
     decided = (find_run(archive, run) / "decisions.jsonl").read_text().splitlines()
     assert [json.loads(line)["decision"] for line in decided] == ["clear", "promote"]

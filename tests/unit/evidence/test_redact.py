@@ -103,7 +103,7 @@ def test_the_environments_secrets_are_known_from_the_start():
     environment = {
         "AZURE_CLIENT_SECRET": "a-secret-value",
         "STORAGE_SAS": "sas-value-long",
-        "SIGNING_KEY_FILE": "/home/ada/key.pem",
+        "SIGNING_KEY_FILE": "/home/oncall/key.pem",
         "API_KEY": "env:OTHER",
         "KEYBOARD": "us-international",
         "PATH": "/usr/bin",
