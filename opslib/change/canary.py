@@ -137,6 +137,7 @@ def _bake(
     run.read_endpoint()
     watch = StageWatch(run, bench, step, room=room)
     bench.begin_stage()
+    probes.begin()  # not before the first traffic: the canary's first request begins the time that is not judged
     run.say(f"baking {planning.describe_traffic(step.after)} for {step.bake_s:g} s, watched by {bench.source.name}")
     while True:
         leasehold.stay(step)

@@ -12,7 +12,6 @@ from typing import Any
 
 from opslib.azure.connect import Workspace
 from opslib.azure.scoring import Probe, ScoringClient, matches, scoring_client
-from opslib.errors import OpsError
 from opslib.judge import Interval, order, paired
 from opslib.judge import Probe as Answered
 from opslib.model import Endpoint, ProbeResult
@@ -44,14 +43,28 @@ class Probing:
     """Asks round after round in a thread of its own: a version that hangs holds up neither watch nor lease."""
 
     def __init__(
-        self, workspace: Workspace, endpoint: Endpoint, versions: Mapping[str, str], probes: Sequence[Probe]
+        self,
+        workspace: Workspace,
+        endpoint: Endpoint,
+        versions: Mapping[str, str],
+        probes: Sequence[Probe],
+        every_s: float,
     ) -> None:
         self._workspace = workspace
         self._endpoint = endpoint
         self._versions = versions
         self._probes = probes
+        self._every_s = every_s
         self._rounds: SimpleQueue[Round] = SimpleQueue()
         self._ended = Event()
+        self._begun = False
+        self._alike: set[int] = set()
+
+    def begin(self) -> None:
+        """Begin to ask, if that was not done before and there is something to ask."""
+        if self._probes and self._every_s > 0 and not self._begun:
+            self._begun = True
+            Thread(target=self._run, name="probing", daemon=True).start()
 
     def take(self) -> tuple[Round, ...]:
         """Take the rounds that were finished since the last call."""
@@ -62,18 +75,18 @@ class Probing:
             except Empty:
                 return tuple(taken)
 
-    def run(self, every_s: float) -> None:
-        """Ask until ended, a round `every_s` [seconds] after the last one began."""
+    def _run(self) -> None:
+        """Ask until ended, a round `every_s` after the last one began."""
         number = 0
         while not self._ended.is_set():
             begun = datetime.now(UTC)
             try:
                 with scoring_client(self._workspace, self._endpoint) as client:
                     self._rounds.put(self._ask_all(client, number, begun))
-            except OpsError as error:  # the key could not be read: the next round tries again
-                self._rounds.put(Round(None, (), str(error)))
+            except Exception as error:  # noqa: BLE001 - a thread that dies is missed by nobody; the next round tries again
+                self._rounds.put(Round(None, (), f"{type(error).__name__}: {error}"))
             number += 1
-            self._ended.wait(max(0.0, every_s - (datetime.now(UTC) - begun).total_seconds()))
+            self._ended.wait(max(0.0, self._every_s - (datetime.now(UTC) - begun).total_seconds()))
 
     def end(self) -> None:
         """Send nothing more, once the request under way is answered."""
@@ -98,22 +111,26 @@ class Probing:
     ) -> Iterator[Answered]:
         """Describe both answers to one question; numbers that differ in their last digits are the same answer.
 
-        The expected answer may be the new version's alone: another one of stable is no failure of stable, and the
-        canary fails by another one only where it is not stable's either.
+        The expected answer may be the new version's alone, so that it is wanted of both or of none: of both once
+        stable has given it in an earlier round. Another one is wrong then, unless both versions gave that. Equal
+        versions that err now and then must fail equally often, or chance would roll one of them back.
         """
         if (question, "stable") not in answers or (question, "canary") not in answers:
             return
         (stable, reference), (canary, answer) = answers[question, "stable"], answers[question, "canary"]
         golden = self._probes[question].answer is not None
         same = reference is not None and answer is not None and matches(answer, reference)
-        right = {"stable": reference is not None, "canary": canary.ok or same}
+        strict = question in self._alike
+        if golden and stable.ok:
+            self._alike.add(question)
         for arm, result, body in (("stable", stable, reference), ("canary", canary, reference if same else answer)):
+            right = result.ok or (body is not None and (same or not strict))
             yield Answered(
                 pair=question,
                 arm=arm,
-                failed=not right[arm],
-                latency_ms=result.latency_ms if right[arm] else None,
-                answer=(GOLDEN if golden else _digest(body)) if right[arm] else "",
+                failed=not right,
+                latency_ms=result.latency_ms if right else None,
+                answer=(GOLDEN if golden else _digest(body)) if right else "",
                 golden=GOLDEN if golden else "",
             )
 
@@ -122,7 +139,7 @@ class Probing:
 def probing(
     workspace: Workspace, endpoint: Endpoint, versions: Mapping[str, str], probes: Sequence[Probe], every_s: float
 ) -> Iterator[Probing]:
-    """Ask both versions in rounds as long as the context is open; without probes or with 0 s, never.
+    """Ask both versions in rounds, once begun, as long as the context is open; without probes or with 0 s, never.
 
     Parameters
     ----------
@@ -135,9 +152,7 @@ def probing(
     every_s
         From the beginning of one round to that of the next [seconds].
     """
-    rounds = Probing(workspace, endpoint, versions, probes)
-    if probes and every_s > 0:
-        Thread(target=rounds.run, args=(every_s,), name="probing", daemon=True).start()
+    rounds = Probing(workspace, endpoint, versions, probes, every_s)
     try:
         yield rounds
     finally:

@@ -1,0 +1,78 @@
+"""Own probes: two equal versions must come out equal, and nothing that goes wrong ends them unseen."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+from awaiting import wait_until
+
+from opslib.azure.scoring import Probe
+from opslib.change import probing as module
+from opslib.change.criteria import criteria_of
+from opslib.change.probing import Probing, probing
+from opslib.judge import Interval, begin, judge, paired
+from opslib.model import ProbeResult
+from opslib.parameters import CanaryParameters
+
+VERSIONS = {"stable": "blue", "canary": "green"}
+CRITERIA = criteria_of(
+    CanaryParameters.check({"endpoint": "fraud", "canary": "green", "probes": "p.jsonl", "warm_up_s": 0}),
+    "request log",
+)
+
+
+def ask(probing: Probing, number: int, stable: list[str], canary: list[str]) -> Interval:
+    """One round in which the versions answered so; the expected answer is always "right"."""
+    at, answers = datetime.now(UTC), {}
+    for question, bodies in enumerate(zip(stable, canary, strict=True)):
+        for arm, body in zip(("stable", "canary"), bodies, strict=True):
+            problem = "" if body == "right" else f"answered {body}"
+            answers[question, arm] = (ProbeResult(at, 200, 10.0, VERSIONS[arm], "opslib-1", problem), body)
+    found = [seen for question in range(len(stable)) for seen in probing._compare(question, answers)]
+    return paired(found, start_s=60.0 * number, length_s=5.0)
+
+
+def rounds_of(questions: int) -> Probing:
+    return Probing(None, None, VERSIONS, [Probe(n, "right") for n in range(questions)], 1.0)  # type: ignore[arg-type]
+
+
+def test_two_equal_versions_that_err_now_and_then_are_not_told_apart():
+    """A model that is wrong once in seventy times is no worse than itself, however long it is asked."""
+    chance, rounds = np.random.default_rng(1), rounds_of(10)
+    state = begin(CRITERIA, endpoint="fraud", stable="blue@1", canary="green@1")
+    for number in range(300):
+        stable, canary = (
+            [f"{chance.random()}" if chance.random() < 1 / 70 else "right" for _ in range(10)] for _ in VERSIONS
+        )
+        state, verdict = judge(state, [ask(rounds, number, stable, canary)], CRITERIA)
+    assert verdict.outcome == "continue", verdict.sentence
+    assert verdict.log_peak < 2.0
+
+
+def test_a_canary_that_loses_a_right_answer_is_found():
+    """Stable gave it before, and gives it still."""
+    rounds = rounds_of(3)
+    first, second = (ask(rounds, n, ["right"] * 3, ["right", "right", "other"]) for n in range(2))
+    assert first.paired == (0, 0)
+    assert second.paired == (1, 0)
+
+
+def test_an_expected_answer_that_stable_never_gave_is_wanted_of_nobody():
+    """It may be the new version's alone; another one of stable says nothing of the canary."""
+    rounds = rounds_of(2)
+    for number in range(3):
+        assert ask(rounds, number, ["old", "old"], ["right", "other"]).paired == (0, 0)
+
+
+def test_a_round_that_breaks_is_told_and_the_next_one_asked(monkeypatch):
+    """Whatever it was: a thread that dies in silence would leave a canary that seems to be asked."""
+
+    def broken(*_: object) -> None:
+        raise OverflowError("int too large to convert to float")
+
+    monkeypatch.setattr(module, "scoring_client", broken)
+    problems: list[str] = []
+    with probing(None, None, VERSIONS, [Probe(1)], 0.01) as rounds:  # type: ignore[arg-type]
+        assert rounds.take() == ()
+        rounds.begin()
+        wait_until(lambda: len(problems) > 1 or problems.extend(r.problem for r in rounds.take()), within_s=10)
+    assert set(problems) == {"OverflowError: int too large to convert to float"}
