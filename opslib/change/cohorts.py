@@ -1,10 +1,13 @@
 """What became of the answers: outcomes that come after the request, counted by the version that answered it."""
 
 import json
+import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from statistics import fmean, pvariance
 
@@ -37,15 +40,27 @@ def read_result(text: str) -> Result:
     try:
         line = json.loads(text)
         keys = set(line) if isinstance(line, dict) else set()
-        if not REQUEST_ID.fullmatch(str(line["request_id"]) if "request_id" in keys else ""):
+        request_id = str(line["request_id"]) if "request_id" in keys else ""
+        if not REQUEST_ID.fullmatch(request_id):
             raise ValueError('expected a "request_id" of at most 128 letters, digits and ._:-')
         if keys == {"request_id", "outcome", "bad"} and isinstance(line["bad"], bool):
-            return Result(line["request_id"], str(line["outcome"]), bad=line["bad"])
+            return Result(request_id, str(line["outcome"]), bad=line["bad"])
         if keys == {"request_id", "measure", "value"} and type(line["value"]) in (int, float):
-            return Result(line["request_id"], str(line["measure"]), value=float(line["value"]))
+            return Result(request_id, str(line["measure"]), value=_finite(line["value"]))
         raise ValueError('expected "outcome" and "bad": true or false, or "measure" and a number as "value"')
-    except (ValueError, TypeError) as error:
-        raise DefinitionError(f"{text.strip()[:120]!r}: {error}") from error
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise DefinitionError(str(error)) from error
+
+
+def _finite(value: float) -> float:
+    """Refuse what no sum of squares can hold: NaN, infinities (which JSON has in Python) and the like."""
+    if not math.isfinite(value) or abs(value) > LARGEST:
+        raise ValueError(f'expected a "value" between -{LARGEST:g} and {LARGEST:g}')
+    return float(value)
+
+
+LARGEST = 1e100
+"""Largest measure that is taken; its square can still be summed [unit of the measure]."""
 
 
 @dataclass
@@ -55,7 +70,8 @@ class Cohorts:
     Attributes
     ----------
     path
-        A ``.jsonl`` that somebody else appends to, one result a line.
+        A ``.jsonl`` that somebody else appends to, one result a line. What stood in it before is about requests
+        from before the canary, and left unread.
     log
         Says which deployment answered a request, and when.
     since
@@ -63,7 +79,7 @@ class Cohorts:
     window_s
         Time within which a result may still follow its request [seconds].
     refused
-        Lines that are no results, told once each.
+        Why lines are no results, without their text: it is somebody's data.
     """
 
     path: Path
@@ -72,8 +88,14 @@ class Cohorts:
     window_s: float
     refused: list[str] = field(default_factory=list)
     _offset: int = 0
-    _unplaced: dict[str, list[Result]] = field(default_factory=dict)
+    _lines: int = 0
+    _unplaced: dict[str, "_Waiting"] = field(default_factory=dict)
     _placed: list[tuple[Exposure, Result]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Begin at the end of the file."""
+        if self.path.is_file():
+            self._offset = self.path.stat().st_size
 
     def take(
         self, intervals: Sequence[Interval], versions: Mapping[str, str], lag_s: float
@@ -107,48 +129,70 @@ class Cohorts:
         """Read the lines that were appended, the last one only once it is whole."""
         try:
             with self.path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._offset:
+                    self._offset = 0  # somebody began the file anew
                 file.seek(self._offset)
                 fresh = file.read()
         except OSError as error:
             raise ObserveError(f"outcomes {self.path} cannot be read: {error.strerror}") from error
-        whole = fresh[: fresh.rfind(b"\n") + 1]
+        whole, now = fresh[: fresh.rfind(b"\n") + 1], datetime.now(UTC)
         self._offset += len(whole)
-        for line in whole.decode("utf-8", errors="replace").splitlines():
+        for line in whole.decode("utf-8", errors="replace").split("\n")[:-1]:
+            self._lines += 1
             if not line.strip():
                 continue
             try:
                 result = read_result(line)
             except DefinitionError as error:
-                self.refused.append(str(error))
+                self.refused.append(f"line {self._lines} since the run began: {error}")
             else:
-                self._unplaced.setdefault(result.request_id, []).append(result)
+                self._unplaced.setdefault(result.request_id, _Waiting(now)).results.append(result)
 
     def _place(self) -> None:
-        """Ask the log who answered; a request that it never shows is forgotten when its cohort is over."""
-        if not self._unplaced:
+        """Ask the log who answered, those first that were not asked for; what it never shows is forgotten.
+
+        The watch waits meanwhile, and the lease runs: so many are asked for at once and no more.
+        """
+        now = datetime.now(UTC)
+        waited = now - timedelta(seconds=FORGET_S)
+        self._unplaced = {i: waiting for i, waiting in self._unplaced.items() if waiting.since > waited}
+        asked = list(islice(self._unplaced, MOST_ASKED))
+        if not asked:
             return
-        since = max(self.since, datetime.now(UTC) - timedelta(seconds=self.window_s + FORGET_S))
-        for request_id, exposure in self.log.answered_by(self._unplaced, since).items():
-            self._placed += [(exposure, result) for result in self._unplaced.pop(request_id)]
-        while len(self._unplaced) > MOST_UNPLACED:
-            self._unplaced.pop(next(iter(self._unplaced)))
+        since = max(self.since, now - timedelta(seconds=self.window_s + FORGET_S))
+        found = self.log.answered_by(asked, since)
+        for request_id in asked:
+            waiting = self._unplaced.pop(request_id)
+            if request_id in found:
+                self._placed += [(found[request_id], result) for result in waiting.results]
+            else:
+                self._unplaced[request_id] = waiting  # behind all others
+
+
+@dataclass
+class _Waiting:
+    """Results of one request that the log does not show yet, and since when they are known."""
+
+    since: datetime
+    results: list[Result] = field(default_factory=list)
 
 
 FORGET_S = 900.0
-"""How long after its window a request is still looked for in the log [seconds]."""
+"""How long after its first result a request is looked for in the log [seconds]."""
 
-MOST_UNPLACED = 100_000
-"""Requests waited for in the log, most; the oldest are forgotten first [count]."""
+MOST_ASKED = 5_000
+"""Requests looked up in the log at one look, most: five queries [count]."""
 
 
 def _cohort(interval: Interval, placed: Iterable[tuple[Exposure, Result]], versions: Mapping[str, str]) -> Interval:
-    within = [
-        (exposure.deployment.lower(), result)
+    """Count one cohort; what was told twice of a request counts once, as it was told last."""
+    within = {
+        (result.request_id, result.name): (exposure.deployment.lower(), result)
         for exposure, result in placed
         if interval.start_s <= exposure.at.timestamp() < interval.end_s
-    ]
+    }
     stable, canary = (
-        _arm([result for deployment, result in within if deployment == versions[arm].lower()])
+        _arm([result for deployment, result in within.values() if deployment == versions[arm].lower()])
         for arm in ("stable", "canary")
     )
     return Interval(

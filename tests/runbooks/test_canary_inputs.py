@@ -75,11 +75,13 @@ def test_outcomes_are_counted_by_the_version_that_answered(make_world):
     """A version whose answers turn out badly is rolled back, though each of them was quick and well-formed."""
     world = make_world(green={})
     outcomes = world.folder / "outcomes.jsonl"
-    outcomes.write_text("this is no outcome\n")
+    outcomes.write_text("this is from before the canary\n")
 
     def tell(ended: Event) -> None:
         """Append what became of each answer, as the business finds out."""
         told = 0
+        wait_until(lambda: ended.is_set() or looks_at(world), within_s=60)
+        outcomes.write_text(outcomes.read_text() + "this is no outcome\n")
         while not ended.wait(0.2):
             fresh = world.client_answers()[told:]
             told += len(fresh)
