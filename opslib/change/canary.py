@@ -27,7 +27,7 @@ from opslib.change.run import Run
 from opslib.errors import ObserveError
 from opslib.judge import Plan as BakePlan
 from opslib.judge import rehearse
-from opslib.model import Endpoint, Finding, Outcome, Plan, ProbeResult, SetTraffic
+from opslib.model import Endpoint, Finding, Level, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.parameters import CanaryParameters
 
 
@@ -191,11 +191,17 @@ def _check_outcomes(run: Run[CanaryParameters], before: Endpoint) -> Finding:
     if not p.outcomes:
         return preflight.check_outcomes("", (), readable=False, source="")
     try:
-        source = _source(run, before).name
+        source = _source(run, before)
     except ObserveError as error:
-        source = f"nothing ({error})"
+        name, lag_s = f"nothing ({error})", 0.0
+    else:
+        name, lag_s = source.name, max(p.settle_s, source.least_lag_s)
     names = (*p.bad_outcomes, *p.measures)
-    return preflight.check_outcomes(p.outcomes, names, readable=Path(p.outcomes).is_file(), source=source)
+    found = preflight.check_outcomes(p.outcomes, names, readable=Path(p.outcomes).is_file(), source=name)
+    if found.level is not Level.OK:
+        return found
+    act = bool(p.bad_outcomes) and p.outcomes_mode == "act"
+    return preflight.check_outcomes_in_time(p.outcome_window_s + lag_s, max(p.bake_s, p.max_bake_s), act=act)
 
 
 def _check_outlook(run: Run[CanaryParameters], before: Endpoint) -> Finding:

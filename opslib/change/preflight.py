@@ -171,6 +171,28 @@ def check_outcomes(path: str, names: Sequence[str], *, readable: bool, source: s
     return _ok("outcomes", f"{', '.join(names)} from {path}")
 
 
+def check_outcomes_in_time(known_s: float, bake_s: float, *, act: bool) -> Finding:
+    """What becomes of the answers is known within a stage.
+
+    Parameters
+    ----------
+    known_s
+        Age of a request at which its outcomes are counted [seconds].
+    bake_s
+        Longest bake of a stage [seconds].
+    act
+        Whether outcomes may act: then no stage is promoted without proof from them.
+    """
+    evidence = f"counted {known_s:g} s after a request, a stage takes {bake_s:g} s at most"
+    if known_s < bake_s:
+        return _ok("outcomes in time", evidence)
+    if act:
+        mend = "No stage could be promoted: plan a longer max_bake_s, or do not let outcomes act."
+        return _blocker("outcomes in time", evidence, mend)
+    mend = "A stage is decided without its outcomes: plan a longer max_bake_s to see them."
+    return Finding("outcomes in time", Level.WARNING, evidence, mend)
+
+
 def check_probes(results: Sequence[ProbeResult], deployment: str) -> Finding:
     """The deployment answers when it is asked directly."""
     bad = [result for result in results if not result.ok]

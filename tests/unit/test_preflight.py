@@ -29,6 +29,10 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         (preflight.check_monitoring("metrics", 120, 90, ""), "a bake of 90 s is shorter"),
         (preflight.check_monitoring("", 0, 0, "no diagnostic setting"), "no diagnostic setting"),
         (preflight.check_probes([ProbeResult(NOW, 424, 1, "", "x", "status 424")], "green"), "1 of 1"),
+        (
+            preflight.check_outcomes_in_time(3720, 1800, act=True),
+            "counted 3720 s after a request, a stage takes 1800",
+        ),
         (preflight.check_autoscale(["cpu"], "blue"), "cpu targets blue"),
     ],
 )
@@ -48,7 +52,7 @@ def test_blockers_are_all_named():
 
 
 def test_warnings_do_not_block():
-    """Without probes a person is warned; the run goes on."""
-    finding = preflight.check_probes([], "green")
-    assert finding.level is Level.WARNING
-    preflight.require_clear([finding])
+    """Without probes, or with outcomes that only advise and come late, a person is warned; the run goes on."""
+    findings = [preflight.check_probes([], "green"), preflight.check_outcomes_in_time(3720, 1800, act=False)]
+    assert {finding.level for finding in findings} == {Level.WARNING}
+    preflight.require_clear(findings)
