@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Literal
 
 from opslib.errors import AnswerError, RecordError
@@ -29,6 +30,9 @@ CHOICES: tuple[Choice, ...] = ("promote", "rollback", "extend")
 
 _AFTER_A_QUESTION = frozenset({"answered", "unanswered", "undoing", "rollout", "raised", "finished"})
 """Events by which a question is over."""
+
+PATIENCE_S = 2.0
+"""Longest wait for somebody else's lock: a run that waited for a process that was stopped would watch nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +79,16 @@ def give_answer(folder: Path, choice: Choice, reason: str, who: str = "") -> Ans
     Raises
     ------
     AnswerError
-        If no reason is given, or the run is over, does not ask, or was answered already.
+        If no reason is given, or the run is over, does not ask, was answered already or is just being answered.
     RecordError
         If the folder holds no run, or cannot be written.
     """
     if not reason.strip():
         raise AnswerError('an answer needs a reason, since it stands in the evidence: --reason "..."')
     user = find_executor()["user"]
-    with _alone(folder):
+    with _alone(folder) as alone:
+        if not alone:
+            raise AnswerError(f"{folder.name} is being answered by another process; try again when that has ended")
         question = _find_question(folder)
         given = read_answer(folder)
         if given is not None and given.question == question:
@@ -96,9 +102,12 @@ def give_answer(folder: Path, choice: Choice, reason: str, who: str = "") -> Ans
 
 
 def hear(folder: Path, journal: Journal, question: Question, over: str) -> Answer | None:
-    """Take the answer to a question, if there is one; else end it where `over` says why. Journals either."""
-    with _alone(folder):
-        answer = read_answer(folder)
+    """Take the answer to a question, if there is one; else end it where `over` says why. Journals either.
+
+    An answer that is being written and does not come to its end is not waited for: nobody would watch meanwhile.
+    """
+    with _alone(folder) as alone:
+        answer = read_answer(folder) if alone else None
         if answer is not None and answer.question == question.asked_at:
             journal.write("answered", answer)
             return answer
@@ -143,11 +152,22 @@ def _find_question(folder: Path) -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep others from asking and answering in a run meanwhile."""
+def _alone(folder: Path) -> Iterator[bool]:
+    """Keep others from asking and answering in a run meanwhile; False where somebody else does, for too long."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield _lock(descriptor, monotonic() + PATIENCE_S)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, until_s: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if monotonic() >= until_s:
+                return False
+            sleep(0.02)
+        else:
+            return True

@@ -1,6 +1,8 @@
 """A person's answer: taken once for each question, by a run that asks, with a reason."""
 
+import fcntl
 import json
+import os
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from evidence_fixture import make_run, open_run
 
+from opslib.change import answer
 from opslib.change.answer import NAME, Question, give_answer, hear, read_answer
 from opslib.errors import AnswerError, RecordError
 from opslib.evidence.custody import release
@@ -62,19 +65,36 @@ def test_a_question_has_one_answer_and_the_next_one_its_own(run):
     assert hear(folder, Journal(folder), other, "").choice == "rollback"
 
 
+def test_an_answer_that_is_never_finished_is_not_waited_for(run, monkeypatch):
+    """Somebody stops their terminal while it answers: the run watches on, and ends its question on its own."""
+    folder, _ = run
+    question = ask(folder)
+    monkeypatch.setattr(answer, "PATIENCE_S", 0.05)
+    stopped = os.open(folder, os.O_RDONLY)
+    fcntl.flock(stopped, fcntl.LOCK_EX)
+    try:
+        assert hear(folder, Journal(folder), question, "") is None
+        assert hear(folder, Journal(folder), question, "nobody answered") is None
+        with pytest.raises(AnswerError, match="is being answered by another process"):
+            give_answer(folder, "promote", "checked")
+    finally:
+        os.close(stopped)
+    assert list(read_journal(folder / "journal.jsonl"))[-1]["event"] == "unanswered"
+
+
 def test_of_many_who_answer_at_once_one_is_heard(run):
     """The others are told so."""
     folder, _ = run
     ask(folder)
     taken, refused = [], []
 
-    def answer(who):
+    def give(who):
         try:
             taken.append(give_answer(folder, "promote", "mine", who=who))
         except AnswerError as error:
             refused.append(error)
 
-    threads = [threading.Thread(target=answer, args=(f"p{n}",)) for n in range(8)]
+    threads = [threading.Thread(target=give, args=(f"p{n}",)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
