@@ -49,6 +49,13 @@ class _Answer:
     pipeline: "PipelineResponse[Any, Any]"
 
 
+PATIENCE: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
+"""Longest wait of one request for a connection and for each piece of an answer [seconds].
+
+azure-core waits 300 s for either, several times over: longer than a lease, which nobody renews meanwhile.
+"""
+
+
 class Arm:
     """One authenticated client of Azure Resource Manager.
 
@@ -71,6 +78,7 @@ class Arm:
                 ARMChallengeAuthenticationPolicy(credential, f"{resource_manager}/.default"),
                 ContentDecodePolicy(),
             ],
+            **PATIENCE,
         )
 
     def get(self, path: str, api_version: str, **query: str) -> Json:

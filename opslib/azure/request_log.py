@@ -13,7 +13,7 @@ from azure.core.exceptions import AzureError as CoreError
 from azure.core.exceptions import HttpResponseError
 from azure.monitor.query import LogsQueryClient, LogsQueryPartialResult
 
-from opslib.azure.arm import describe
+from opslib.azure.arm import PATIENCE, describe
 from opslib.azure.clock import kql_time, read_time
 from opslib.azure.connect import Workspace
 from opslib.azure.scoring import PROBE_PREFIX
@@ -24,7 +24,6 @@ TRAFFIC_LOG = "AmlOnlineEndpointTrafficLog"
 
 LEAST_FOR_QUANTILES = 50
 """Requests below which a tail quantile says nothing [count]."""
-
 
 IDS_PER_QUERY = 1000
 """Requests looked up at once; a query may be a few hundred kilobytes long [count]."""
@@ -122,7 +121,9 @@ class RequestLog:
 
     def _query(self, kql: str, since: datetime) -> list[dict[str, Any]]:
         try:
-            with LogsQueryClient(self.workspace.credential, endpoint=self.workspace.log_analytics) as client:
+            with LogsQueryClient(
+                self.workspace.credential, endpoint=self.workspace.log_analytics, retry_total=1, **PATIENCE
+            ) as client:
                 answer = client.query_resource(self.endpoint_id, kql, timespan=(since, datetime.now(UTC)))
         except HttpResponseError as error:
             raise ObserveError(f"the request log cannot be read: {describe(error)}\n{kql}") from error
