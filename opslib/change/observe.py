@@ -56,8 +56,8 @@ def look(
     except ObserveError as error:
         observation = Observation(source.name, since, min(now, end), watermark=None, total={})
         silence = str(error)
-    waited_out = now >= end + timedelta(seconds=max(late_data_s, settle_s))
     settled = now >= end + timedelta(seconds=settle_s) and observation.complete
+    waited_out = not settled and now >= end + timedelta(seconds=max(late_data_s, settle_s))
     return Look(observation, settled or waited_out, waited_out, silence)
 
 
