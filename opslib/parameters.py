@@ -170,7 +170,10 @@ class CanaryParameters(WatchedParameters):
     def _tell_outcomes(self) -> Self:
         names = [*self.bad_outcomes, *self.measures]
         if bool(self.outcomes) != bool(names):
-            raise ValueError("outcomes and the names in it (bad_outcomes, measures) must be given together")
+            raise ValueError(
+                "outcomes and the names in it (bad_outcomes, measures) must be given together, got "
+                f"outcomes={self.outcomes!r}, bad_outcomes={self.bad_outcomes}, measures={self.measures}"
+            )
         if len(set(names)) < len(names):
             raise ValueError(f"each outcome and measure needs a name of its own, got {names}")
         return self
@@ -243,6 +246,8 @@ def _injected_names(history: list[str]) -> set[str]:
 
 def _problem(parameters: type[RunbookParameters], error: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in error["loc"])
+    if not name:  # about several together: its message says what was given
+        return str(error["ctx"]["error"])
     if error["type"] == "extra_forbidden":
         return f"{name}: unknown; {parameters.runbook} takes {', '.join(sorted(parameters.model_fields))}"
     if error["type"] == "missing":

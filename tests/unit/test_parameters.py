@@ -33,6 +33,10 @@ def test_text_is_read_as_what_is_meant():
         ({"stages": [50, 10, 100]}, "stages must rise"),
         ({"stages": [10, 50]}, "the last stage must be 100"),
         ({"stages": []}, "stages: list should have at least 1 item"),
+        (
+            {"outcomes": "o.jsonl"},
+            "\n  outcomes and the names in it (bad_outcomes, measures) must be given together, got out",
+        ),
         ({"canary": "../x"}, "canary: string should match pattern"),
         ({"source": "prometheus"}, "source: input should be 'auto', 'request log' or 'metrics'"),
         ({"dry_run": "maybe"}, "dry_run: input should be a valid boolean"),
