@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from itertools import accumulate
 from math import isnan
 from typing import TYPE_CHECKING
 
 from opslib.change.rollout import Rollout
 from opslib.change.scale import Scaled
-from opslib.judge import series
+from opslib.judge import Line, series
 from opslib.model import Interval, Served
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _draw_evidence(axis: "Axes", rollout: Rollout) -> None:
     axis.set_ylabel("evidence of harm")
     if not rollout.lines:
         return
-    columns, times = series(rollout.lines), _times(rollout)
+    columns, times = series(rollout.lines), _times(rollout.lines)
     binding = rollout.stages[-1].verdict.binding if rollout.stages else ""
     for number, (name, metric) in enumerate(columns.metrics.items()):
         decided = name == binding
@@ -99,7 +100,8 @@ def _draw_evidence(axis: "Axes", rollout: Rollout) -> None:
 def _draw_failures(axis: "Axes", rollout: Rollout) -> None:
     """Share of failed requests so far, of both versions, each within bounds that hold at all times at once."""
     axis.set_ylabel("failures so far [%]")
-    failures = series(rollout.lines).metrics.get("failures")
+    lines = [line for line in rollout.lines if line.source != "probes"]
+    failures, times = series(lines).metrics.get("failures"), _times(lines)
     if failures is None:
         return
     for number, arm in enumerate(("stable", "canary")):
@@ -107,16 +109,22 @@ def _draw_failures(axis: "Axes", rollout: Rollout) -> None:
             [100 * value for value in (failures[f"{arm}_{which}"][0], *failures[f"{arm}_{which}"])]
             for which in ("low", "share", "high")
         )
-        axis.fill_between(_times(rollout), low, high, color=COLOURS[number], alpha=0.15, linewidth=0)  # type: ignore[arg-type]
-        axis.plot(_times(rollout), share, color=COLOURS[number], linestyle=STYLES[number][1])  # type: ignore[arg-type]
+        axis.fill_between(times, low, high, color=COLOURS[number], alpha=0.15, linewidth=0)  # type: ignore[arg-type]
+        axis.plot(times, share, color=COLOURS[number], linestyle=STYLES[number][1])  # type: ignore[arg-type]
     highest = max((100 * share for share in failures["canary_share"] if not isnan(share)), default=0.0)
     axis.set_ylim(top=max(1.0, 3 * highest))
 
 
-def _times(rollout: Rollout) -> list[datetime]:
-    """When the first judged interval began, and when each of them ended."""
-    starts = [line.start_s for line in rollout.lines[:1]]
-    return [datetime.fromtimestamp(at, UTC) for at in starts + [x.start_s + x.length_s for x in rollout.lines]]
+def _times(lines: Sequence[Line]) -> list[datetime]:
+    """When the first judged interval began, and when each of them ended.
+
+    Users' traffic is judged once it has settled, after probes that were sent later: it is drawn where they are.
+    """
+    starts = [line.start_s for line in lines[:1]]
+    return [
+        datetime.fromtimestamp(at, UTC)
+        for at in accumulate([*starts, *(x.start_s + x.length_s for x in lines)], max)
+    ]
 
 
 SHADES = ("#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#999999")
