@@ -258,6 +258,10 @@ def test_hard_stops_say_what_they_saw():
     assert traffic_stop(minute(0, canary=(19, 19))) is None
     assert traffic_stop(minute(0, canary=(60, 50), stable=(540, 400))) is None
     rows = [Probe(pair=1, arm="stable", failed=False), Probe(pair=1, arm="canary", failed=True)]
+    dead = [paired(rows, start_s=10.0 * i, length_s=10.0) for i in range(5)]
+    assert "5 rounds" in probe_stop(dead)
+    assert probe_stop(dead[:4]) is None, "one question proves less in a round than many"
+    rows += [Probe(pair=2, arm="stable", failed=False), Probe(pair=2, arm="canary", failed=True)]
     dead = [paired(rows, start_s=10.0 * i, length_s=10.0) for i in range(3)]
     assert "3 rounds" in probe_stop(dead)
     assert probe_stop(dead[:2]) is None
