@@ -50,7 +50,7 @@ def judge(
         The criteria that the state was begun with.
     bake_over
         Whether the planned end of the stage has come: then the proofs are asked for. Asking again without new
-        intervals repeats the answer and costs nothing; asking after more intervals uses one of `criteria.looks`.
+        evidence repeats the answer and costs nothing; asking after more of it uses one of `criteria.looks`.
     stops
         Hard stops that were seen outside statistics, one sentence each ("provisioning failed"): any rolls back.
     cohorts
@@ -151,7 +151,8 @@ def _judge_cohort(state: State, cohort: Interval, criteria: Criteria) -> State:
     gained = {metric.name: log_e for metric in watched if (log_e := log_e_of_cohort(metric, cohort)) is not None}
     bets = multiply(criteria, state.log_bets, gained, cohort.length_s / 60.0)
     bets = add_means(criteria, bets, cohort)
-    state = tally_cohort(criteria, replace(state, log_bets=bets, cohort_end_s=cohort.end_s), cohort)
+    state = replace(state, log_bets=bets, cohort_end_s=cohort.end_s, looked_at_s=None)  # what is new costs a look
+    state = tally_cohort(criteria, state, cohort)
     return _raise_peak(state, criteria)
 
 

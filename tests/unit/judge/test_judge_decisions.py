@@ -295,6 +295,18 @@ def test_business_outcome_is_judged_by_mature_cohort():
     assert (verdict.outcome, verdict.binding) == ("rollback", "no conversion")
 
 
+def test_outcomes_that_come_between_two_looks_make_the_second_a_new_one():
+    """Proofs that are asked for again with every cohort would be given to a harmful canary in the end."""
+    criteria = Criteria(metrics=(Failures(), Outcome(name="chargeback", mode="act")), looks=2)
+    told = Arm(requests=900, outcomes=(("chargeback", 900, 9),))
+    state, _ = judge(fresh(criteria), traffic(6, rate=400), criteria, bake_over=True)
+    for number in range(2):
+        cohort = Interval(start_s=60.0 * number, length_s=60.0, weight=50.0, canary=told, stable=told)
+        state, verdict = judge(state, [], criteria, bake_over=True, cohorts=[cohort])
+    assert state.stage_looks == 3
+    assert any("planned looks" in reason for reason in verdict.reasons)
+
+
 def test_changed_answers_count_against_an_allowed_share():
     """Answers that differ from stable's more often than allowed roll back where that metric acts."""
     criteria = Criteria(metrics=(Answers(allowed=0.01, mode="act"),))
