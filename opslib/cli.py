@@ -84,7 +84,8 @@ def _add_sweep(words: Any) -> None:
 
 def _add_judge(words: Any) -> None:
     word = words.add_parser("judge", help="judge a recorded canary again: the same minutes, the same verdicts?")
-    word.add_argument("folder", type=Path, help="folder of the run")
+    word.add_argument("name", metavar="RUN", help="its id, a part of it, or its folder")
+    word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
     word.set_defaults(run=_judge)
 
 
@@ -134,8 +135,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 def _judge(arguments: argparse.Namespace) -> int:
     from opslib.change.rejudge import judge_again  # noqa: PLC0415
+    from opslib.evidence.archive import find_run  # noqa: PLC0415
 
-    looks = list(judge_again(arguments.folder))
+    looks = list(judge_again(find_run(_archive(arguments), arguments.name)))
     for look in looks:
         print(f"{look.at[11:19]}  {'same' if look.same else 'DIFFERS, was ' + look.then}  {look.sentence}")
     different = sum(not look.same for look in looks)

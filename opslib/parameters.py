@@ -178,6 +178,13 @@ class CanaryParameters(WatchedParameters):
             raise ValueError(f"each outcome and measure needs a name of its own, got {names}")
         return self
 
+    @field_validator("probe_every_s")
+    @classmethod
+    def _spare(cls, every_s: float) -> float:
+        if 0 < every_s < 1:
+            raise ValueError(f"probe_every_s must be 0, or at least 1 to spare the endpoint, got {every_s:g}")
+        return every_s
+
     @field_validator("stages")
     @classmethod
     def _ascend(cls, stages: list[int]) -> list[int]:

@@ -93,7 +93,8 @@ class StageWatch:
         if answer is not None:
             run.say(f"{answer.who} answers {answer.choice}: {answer.reason}")
         if verdict.outcome == "rollback" or (verdict.outcome == "promote" and not _refuses(answer)):
-            return self._ended(seen, verdict, verdict.outcome)
+            why = f"{answer.who} had answered {answer.choice}; the judge decided meanwhile" if answer else ""
+            return self._ended(seen, verdict, verdict.outcome, why=why)
         if answer is not None:
             return self._follow(answer, seen)
         if over:

@@ -113,7 +113,8 @@ class Probing:
 
         The expected answer may be the new version's alone, so that it is wanted of both or of none: of both once
         stable has given it in an earlier round. Another one is wrong then, unless both versions gave that. Equal
-        versions that err now and then must fail equally often, or chance would roll one of them back.
+        versions that err now and then must fail equally often, or chance would roll one of them back. Until then
+        the canary's other answers count as changed ones, of which a share is allowed.
         """
         if (question, "stable") not in answers or (question, "canary") not in answers:
             return
@@ -125,13 +126,14 @@ class Probing:
             self._alike.add(question)
         for arm, result, body in (("stable", stable, reference), ("canary", canary, reference if same else answer)):
             right = result.ok or (body is not None and (same or not strict))
+            wanted = golden and (strict or arm == "stable" or result.ok or same)
             yield Answered(
                 pair=question,
                 arm=arm,
                 failed=not right,
                 latency_ms=result.latency_ms if right else None,
-                answer=(GOLDEN if golden else _digest(body)) if right else "",
-                golden=GOLDEN if golden else "",
+                answer=(GOLDEN if wanted else _digest(body)) if right else "",
+                golden=GOLDEN if strict else "",
             )
 
 

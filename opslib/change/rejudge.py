@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opslib.change.criteria import criteria_of
 from opslib.errors import RecordError
 from opslib.evidence.journal import NAME as JOURNAL
 from opslib.evidence.journal import as_json, read_journal
 from opslib.evidence.record import read_record
-from opslib.judge import from_json, from_record, judge, next_stage
-from opslib.parameters import CanaryParameters
+from opslib.judge import from_json, from_record, judge, next_stage, read_criteria
 
 Event = Mapping[str, Any]
 
@@ -39,6 +37,8 @@ def judge_again(folder: Path) -> Iterator[Look]:
     ------
     RecordError
         If it is no canary, or nothing was judged in it.
+    JudgeError
+        If its criteria are those of another version of the judge.
     """
     record = read_record(folder)
     if record.runbook != "canary":
@@ -46,10 +46,9 @@ def judge_again(folder: Path) -> Iterator[Look]:
     events = list(read_journal(folder / JOURNAL))
     if not any(event["event"] == "look" for event in events):
         raise RecordError(f"nothing was judged in {record.run_id} ({record.outcome}: {record.reason})")
-    parameters = CanaryParameters.check(record.parameters)
     for event in events:
         if event["event"] == "judging":
-            state, criteria = from_json(event["data"]["state"]), criteria_of(parameters, event["data"]["source"])
+            state, criteria = from_json(event["data"]["state"]), read_criteria(event["data"]["criteria"])
         if event["event"] == "next stage":
             state = next_stage(state)
         if event["event"] != "look":

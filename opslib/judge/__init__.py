@@ -13,7 +13,7 @@
 'rollback'
 """
 
-from opslib.judge.criteria import Criteria, describe
+from opslib.judge.criteria import Criteria, describe, read_criteria
 from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
 from opslib.judge.explain import Series, series
 from opslib.judge.holding import EXTRA_LOOKS, Bake, after_hold
@@ -69,6 +69,7 @@ __all__ = [
     "paired",
     "plan",
     "probe_stop",
+    "read_criteria",
     "ready",
     "rehearse",
     "require_same",

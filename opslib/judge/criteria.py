@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from opslib.judge.metrics import Criterion, Failures, Latency, Together, check, require
+from opslib.errors import JudgeError
+from opslib.judge.metrics import (
+    Answers,
+    Criterion,
+    Failures,
+    Latency,
+    Mean,
+    Outcome,
+    Ranks,
+    Slo,
+    Together,
+    check,
+    require,
+)
 from opslib.judge.mixture import Mixture
 
 
@@ -99,3 +113,26 @@ def describe(criteria: Criteria) -> dict[str, Any]:
     """Write criteria as JSON values; each metric says its kind."""
     rows = [{"kind": type(metric).__name__, **asdict(metric)} for metric in criteria.metrics]
     return {**asdict(criteria), "metrics": rows}
+
+
+def read_criteria(described: Mapping[str, Any]) -> Criteria:
+    """Read what `describe` wrote, so that a record is judged by its own criteria and not by today's.
+
+    Raises
+    ------
+    JudgeError
+        If it names a kind of metric or a setting that this version does not know.
+    """
+    try:
+        rows = [{name: _tuples(value) for name, value in row.items()} for row in described["metrics"]]
+        metrics = tuple(KINDS[row.pop("kind")](**row) for row in rows)
+        return Criteria(**{**described, "metrics": metrics})
+    except (KeyError, TypeError) as error:
+        raise JudgeError(f"criteria of another version of the judge: {error} is not known") from error
+
+
+KINDS = {kind.__name__: kind for kind in (Failures, Latency, Ranks, Together, Slo, Outcome, Answers, Mean)}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(each) for each in value) if isinstance(value, list | tuple) else value

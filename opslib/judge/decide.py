@@ -18,7 +18,7 @@ from opslib.judge.evidence import add_means, gains, log_weighted_mean, multiply,
 from opslib.judge.interval import Interval
 from opslib.judge.latency import thresholds_ms
 from opslib.judge.means import log_evidence as log_evidence_of_mean
-from opslib.judge.metrics import Failures, Latency, Mean, Outcome, Slo
+from opslib.judge.metrics import Answers, Failures, Latency, Mean, Outcome, Slo
 from opslib.judge.mixture import log_evidence
 from opslib.judge.outcomes import log_e as log_e_of_cohort
 from opslib.judge.proof import look_alpha, proofs
@@ -250,6 +250,9 @@ def _floors(state: State, criteria: Criteria) -> list[tuple[str, str]]:
     seen = 0.0 if sums is None else sums.canary_n
     if not criteria.acting():
         reasons.append(("criteria", "no metric may act: nothing can be promoted on numbers that only are watched"))
+    asking = any(isinstance(metric, Answers) and metric.mode == "act" for metric in criteria.metrics)
+    if asking and not state.sources.get("probes"):
+        reasons.append(("changed answers", "changed answers: no own probe was answered, which is never success"))
     if state.judged < criteria.least_intervals:
         reasons.append(("traffic", f"{state.judged} intervals judged, at least {criteria.least_intervals} needed"))
     if seen < criteria.least_requests:

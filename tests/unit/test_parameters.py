@@ -27,6 +27,7 @@ def test_text_is_read_as_what_is_meant():
         ({"bakes": 1}, "bakes: unknown; canary takes alpha, answer_s, answers_mode, bad_outcomes, bake_s"),
         ({"bake_s": "abc"}, "bake_s: input should be a valid number, got 'abc'"),
         ({"bake_s": 0}, "bake_s: input should be greater than 0"),
+        ({"probe_every_s": 0.01}, "probe_every_s must be 0, or at least 1"),
         ({"min_requests": True}, "min_requests: input should be a valid integer, got True"),
         ({"min_requests": 1.5}, "min_requests: input should be a valid integer"),
         ({"max_p95_ms": float("nan")}, "max_p95_ms: input should be a finite number"),

@@ -56,11 +56,13 @@ def test_a_canary_that_loses_a_right_answer_is_found():
     assert second.paired == (1, 0)
 
 
-def test_an_expected_answer_that_stable_never_gave_is_wanted_of_nobody():
-    """It may be the new version's alone; another one of stable says nothing of the canary."""
+def test_an_expected_answer_that_stable_never_gave_fails_nobody_and_counts_as_changed():
+    """It may be the new version's alone: stable's says nothing, the canary's others are allowed seldom."""
     rounds = rounds_of(2)
     for number in range(3):
-        assert ask(rounds, number, ["old", "old"], ["right", "other"]).paired == (0, 0)
+        seen = ask(rounds, number, ["old", "old"], ["right", "other"])
+        assert seen.paired == (0, 0)
+        assert seen.canary.changed_answers == (2, 1)
 
 
 def test_a_round_that_breaks_is_told_and_the_next_one_asked(monkeypatch):

@@ -26,14 +26,17 @@ from opslib.judge import (
     Latency,
     Mean,
     Outcome,
+    Ranks,
     Slo,
     Together,
     begin,
+    describe,
     from_json,
     from_record,
     judge,
     mature,
     next_stage,
+    read_criteria,
     require_same,
     series,
     to_json,
@@ -323,6 +326,26 @@ def test_changed_answers_count_against_an_allowed_share():
         for i in range(5)
     ]
     assert judge(fresh(criteria), minutes, criteria)[1].outcome == "rollback"
+
+
+def test_answers_that_may_act_and_were_never_asked_for_hold():
+    """Every round of probes failed to be sent: that is no data, which is never success."""
+    criteria = Criteria(metrics=(Failures(limit_rate=0.02), Answers(allowed=0.1, mode="act")))
+    verdict = judge(fresh(criteria), traffic(60), criteria, bake_over=True)[1]
+    assert verdict.outcome == "hold"
+    assert "no own probe was answered" in verdict.sentence
+
+
+def test_criteria_read_back_from_a_record_are_the_same():
+    """Every kind of metric, through JSON and back, to the same digest; what is not known is refused by name."""
+    metrics = (Failures(), Latency(), Ranks(), Together(), Slo(name="p95", allowed=0.05, threshold_ms=200.0))
+    criteria = Criteria(metrics=(*metrics, Outcome(name="bad"), Answers(allowed=0.1), Mean(name="value")), looks=3)
+    again = read_criteria(json.loads(json.dumps(describe(criteria))))
+    assert again == criteria
+    assert again.digest() == criteria.digest()
+    for wrong in ({"kind": "Score"}, {"kind": "Failures", "size": 1}):
+        with pytest.raises(JudgeError, match="another version"):
+            read_criteria({**describe(criteria), "metrics": [wrong]})
 
 
 def test_mean_is_reported_but_cannot_act():
