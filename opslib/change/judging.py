@@ -1,6 +1,6 @@
 """The judge at work in a run: what it is shown, and where its evidence is kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +12,9 @@ from opslib.change.criteria import criteria_of, digest
 from opslib.change.intervals import counts_alone, to_interval, without_probes
 from opslib.change.outlook import reference_ms
 from opslib.change.probing import Round
+from opslib.change.resumption import STATE_NAME, resume
 from opslib.change.run import Run
-from opslib.errors import JudgeError, ObserveError, RecordError
-from opslib.evidence.archive import find_archive, read_archive
+from opslib.errors import ObserveError
 from opslib.evidence.record import write_atomically
 from opslib.judge import (
     Criteria,
@@ -25,23 +25,19 @@ from opslib.judge import (
     Verdict,
     begin,
     describe,
-    from_json,
     judge,
     next_stage,
     probe_stop,
     ready,
-    require_same,
     revisions,
     to_json,
     to_record,
     traffic_stop,
     wanted_thresholds_ms,
 )
-from opslib.model import Endpoint, Observation, Outcome, ProbeResult
+from opslib.model import Endpoint, Observation, ProbeResult
 from opslib.model import Interval as Grain
 from opslib.parameters import CanaryParameters
-
-STATE_NAME = "judge-state.json"
 
 PROBE_ROUNDS_KEPT = 10
 """Rounds of own probes that a hard stop looks back on, and more [count]."""
@@ -76,7 +72,7 @@ class Bench:
             "stable": digest(before.find(stable)),
             "canary": digest(before.find(canary)),
         }
-        state = None if run.parameters.rehearse else _resumed(run, criteria, names)
+        state = None if run.parameters.rehearse else resume(run, criteria, names)
         if state is None:
             state = begin(criteria, **names, reference_ms=reference_ms(run, source, criteria, stable))
         run.journal.write(
@@ -227,33 +223,3 @@ def _open_cohorts(run: Run[CanaryParameters], source: Source) -> Cohorts | None:
     if not p.outcomes or not isinstance(source, RequestLog):
         return None
     return Cohorts(Path(p.outcomes), source, run.record.started_at, p.outcome_window_s)
-
-
-def _resumed(run: Run[CanaryParameters], criteria: Criteria, names: Mapping[str, str]) -> State | None:
-    """The evidence of the newest canary on this endpoint, if it was about this release and left undecided."""
-    for folder, record in read_archive(find_archive(), run.parameters.endpoint):
-        if record.runbook != "canary" or folder == run.folder or not (folder / STATE_NAME).is_file():
-            continue
-        if record.outcome in {Outcome.SUCCEEDED, Outcome.ROLLED_BACK, Outcome.PLANNED}:
-            return None
-        try:
-            state = require_same(read_state(folder), criteria, **names)
-        except (JudgeError, RecordError):
-            return None
-        run.say(f"going on with the evidence of {record.run_id}: {state.judged} intervals")
-        return replace(state, first_canary_s=None)  # its instances may be cold again
-    return None
-
-
-def read_state(folder: Path) -> State:
-    """Read the evidence that a run kept.
-
-    Raises
-    ------
-    RecordError
-        If it cannot be read.
-    """
-    try:
-        return from_json((folder / STATE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{folder / STATE_NAME} holds no state of the judge: {error}") from error
