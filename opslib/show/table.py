@@ -134,7 +134,8 @@ def _rollout(rollout: Rollout) -> Table:
             decision = _decision(stage) if name == rollout.canary else ""
             rows.append((f"{stage.traffic.get(name, 0)} %", name, *_served(served), decision))
     columns = ("traffic", "deployment", "requests", "failures", "p50", "p95", "p99", "verdict")
-    return Table(f"Canary {rollout.canary}: {rollout.outcome}", columns, rows, note=rollout.reason)
+    basis = f" {rollout.stages[-1].verdict.basis}." if rollout.stages else ""
+    return Table(f"Canary {rollout.canary}: {rollout.outcome}", columns, rows, note=f"{rollout.reason}{basis}")
 
 
 def _decision(stage: Stage) -> str:
