@@ -141,6 +141,7 @@ def _bake(
     run.say(f"baking {planning.describe_traffic(step.after)} for {step.bake_s:g} s, watched by {bench.source.name}")
     while True:
         leasehold.stay(step)
+        bench.refresh_reference()
         seen = look(bench.source, watch.started_at, watch.end, p.late_data_s, bench.lag_s, bench.thresholds_ms())
         if seen.silence:
             run.say(f"the {bench.source.name} is silent: {seen.silence}")

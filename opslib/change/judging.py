@@ -10,7 +10,7 @@ from opslib.azure.request_log import RequestLog
 from opslib.change.cohorts import Cohorts
 from opslib.change.criteria import criteria_of, digest
 from opslib.change.intervals import counts_alone, to_interval, without_probes
-from opslib.change.outlook import reference_ms
+from opslib.change.outlook import quantiles_of, reference_ms
 from opslib.change.probing import Round
 from opslib.change.resumption import STATE_NAME, resume
 from opslib.change.run import Run
@@ -29,6 +29,7 @@ from opslib.judge import (
     next_stage,
     probe_stop,
     ready,
+    refer,
     revisions,
     to_json,
     to_record,
@@ -54,6 +55,7 @@ class Bench:
     stable: str
     canary: str
     cohorts: Cohorts | None = None
+    refreshed: bool = False
     lines: tuple[Line, ...] = ()
     seen_requests: int = 0
     judged: tuple[Interval, ...] = ()
@@ -75,10 +77,9 @@ class Bench:
         state = None if run.parameters.rehearse else resume(run, criteria, names)
         if state is None:
             state = begin(criteria, **names, reference_ms=reference_ms(run, source, criteria, stable))
-        run.journal.write(
-            "judging", {"source": source.name, "criteria": describe(criteria), "state": to_json(state)}
-        )
-        return cls(run, source, criteria, state, stable, canary, _open_cohorts(run, source))
+        bench = cls(run, source, criteria, state, stable, canary, _open_cohorts(run, source))
+        bench._write_state()
+        return bench
 
     @property
     def versions(self) -> dict[str, str]:
@@ -88,6 +89,33 @@ class Bench:
     def thresholds_ms(self) -> tuple[float, ...]:
         """Latencies at which the next look must count."""
         return wanted_thresholds_ms(self.state, self.criteria)
+
+    def refresh_reference(self) -> None:
+        """Cut latency at quantiles of stable from the warm-up, which is not judged: older ones may be stale.
+
+        What was slow an hour ago may be rare now, and nothing is shown at a latency that nobody reaches. Where
+        nothing was known before, they are taken as soon as they are.
+        """
+        first_s, until_s = self.state.first_canary_s, datetime.now(UTC).timestamp() - self.lag_s
+        known = bool(self.state.reference_ms)
+        if self.refreshed or self.source.name == "metrics" or first_s is None or (known and self.state.judged):
+            return
+        warm_s = first_s + self.criteria.warm_up_s
+        if until_s < warm_s:
+            return
+        since, until = (datetime.fromtimestamp(at, UTC) for at in (first_s, warm_s if known else until_s))
+        try:
+            found = quantiles_of(self.source, self.criteria, self.stable, since, until) if since < until else ()
+        except ObserveError:
+            return  # the look tells why; the next one tries again
+        if found:
+            self.state = refer(self.state, self.criteria, found)
+            self._write_state()
+        self.refreshed = known or bool(found)
+
+    def _write_state(self) -> None:
+        said = {"source": self.source.name, "criteria": describe(self.criteria), "state": to_json(self.state)}
+        self.run.journal.write("judging", said)
 
     def begin_stage(self) -> None:
         """Go on to the next stage: the evidence stays, looks start anew.

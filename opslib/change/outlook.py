@@ -42,13 +42,21 @@ def reference_ms(run: Run[CanaryParameters], source: Source, criteria: Criteria,
 
     From metrics there are none: the judge takes them from the first minutes.
     """
-    latency = next(metric for metric in criteria.metrics if isinstance(metric, Latency))
     deadline = datetime.now(UTC) + timedelta(seconds=run.parameters.bake_s)
     while True:
         now = datetime.now(UTC)
-        found = source.quantiles_ms(stable, now - timedelta(seconds=REFERENCE_S), now, latency.quantiles)
-        served = source.observe(now - timedelta(seconds=REFERENCE_S), now).total
-        if found or source.name == "metrics" or now >= deadline or not served:
-            return found if found and found[0] > 0 else ()
+        since = now - timedelta(seconds=REFERENCE_S)
+        found = quantiles_of(source, criteria, stable, since, now)
+        if found or source.name == "metrics" or now >= deadline or not source.observe(since, now).total:
+            return found
         run.say(f"waiting for requests of {stable}, to know its latencies")
         sleep(1.0)
+
+
+def quantiles_of(
+    source: Source, criteria: Criteria, stable: str, since: datetime, until: datetime
+) -> tuple[float, ...]:
+    """Stable's latencies between two times, at the criteria's quantiles; empty where they are not known [ms]."""
+    latency = next(metric for metric in criteria.metrics if isinstance(metric, Latency))
+    found = source.quantiles_ms(stable, since, until, latency.quantiles)
+    return found if found and found[0] > 0 else ()

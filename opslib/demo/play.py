@@ -33,7 +33,7 @@ QUICK = {
     "bake_s": 20,
     "max_bake_s": 60,
     "settle_s": 0,
-    "warm_up_s": 2,
+    "warm_up_s": 5,
     "max_failure_rate": 0.05,
     "tolerated_slowdown": 1.0,
     "max_slowdown": 4.0,

@@ -23,7 +23,7 @@ from opslib.judge.outcomes import mature
 from opslib.judge.planner import Forecast, Outlook, Plan, plan
 from opslib.judge.probes import Probe, order, paired
 from opslib.judge.replay import Rehearsal, calibrated_alpha, rehearse
-from opslib.judge.state import State, begin, from_json, require_same, to_json
+from opslib.judge.state import State, begin, from_json, refer, require_same, to_json
 from opslib.judge.stops import probe_stop, traffic_stop
 from opslib.judge.verdict import PRECEDENCE, Line, MetricLine, Proof, Verdict
 from opslib.judge.watermark import Revision, ready, revisions
@@ -71,6 +71,7 @@ __all__ = [
     "probe_stop",
     "read_criteria",
     "ready",
+    "refer",
     "rehearse",
     "require_same",
     "revisions",

@@ -7,7 +7,7 @@ from an empty state must give the same numbers to the last bit.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from opslib.errors import JudgeError
@@ -102,23 +102,37 @@ def begin(
         Latencies of stable at the criteria's quantiles before the canary got traffic; empty lets the judge take
         them from the first interval, which it then does not judge for latency [ms].
     """
-    latency = next((metric for metric in criteria.metrics if isinstance(metric, Latency)), None)
-    if reference_ms and (latency is None or len(reference_ms) != len(latency.quantiles)):
-        raise JudgeError(f"reference_ms: expected one latency per quantile of {latency}, got {reference_ms}")
     log_bets: dict[str, tuple[float, ...]] = {}
     for metric in criteria.metrics:
         names = [metric.name, f"shared:{metric.name}"] if isinstance(metric, Slo) else [metric.name]
         start = (0.0, 0.0, 0.0) if isinstance(metric, Mean) else tuple(begin_bets(bets(metric, criteria)).tolist())
         log_bets.update(dict.fromkeys(names, start))
-    return State(
-        endpoint=endpoint,
-        stable=stable,
-        canary=canary,
-        criteria=criteria.digest(),
-        log_bets=log_bets,
-        reference_ms=tuple(round(float(each), 3) for each in reference_ms),
-        seen=prior_shares(latency) if latency and reference_ms else (),
-    )
+    state = State(endpoint=endpoint, stable=stable, canary=canary, criteria=criteria.digest(), log_bets=log_bets)
+    return refer(state, criteria, reference_ms) if reference_ms else state
+
+
+def refer(state: State, criteria: Criteria, reference_ms: tuple[float, ...]) -> State:
+    """Cut latency at other quantiles of stable from now on, for example once they are known better.
+
+    Parameters
+    ----------
+    state
+        Evidence so far; what was judged at other cuts stays evidence.
+    criteria
+        What is judged.
+    reference_ms
+        Latencies of stable at the criteria's quantiles, from before the next interval that is judged [ms].
+
+    Raises
+    ------
+    JudgeError
+        If there is not one latency for each quantile.
+    """
+    latency = next((metric for metric in criteria.metrics if isinstance(metric, Latency)), None)
+    if latency is None or len(reference_ms) != len(latency.quantiles):
+        raise JudgeError(f"reference_ms: expected one latency per quantile of {latency}, got {reference_ms}")
+    rounded = tuple(round(float(each), 3) for each in reference_ms)
+    return replace(state, reference_ms=rounded, seen=prior_shares(latency))
 
 
 def prior_shares(latency: Latency, requests: float = 200.0) -> tuple[float, ...]:

@@ -12,8 +12,10 @@ from opslib.change.cohorts import read_result
 from opslib.change.criteria import criteria_of
 from opslib.change.intervals import without_probes
 from opslib.change.judging import Bench
+from opslib.change.rejudge import judge_again
 from opslib.change.run import Run, new_record
 from opslib.errors import DefinitionError, ParameterError
+from opslib.evidence.record import write_record
 from opslib.judge import begin
 from opslib.model import Interval, Observation, ProbeResult, Served
 from opslib.parameters import CanaryParameters
@@ -82,6 +84,35 @@ def test_a_later_stage_that_saw_nothing_holds_whatever_was_proved_before(bench: 
     verdict = bench.judge(minutes(0, first=10), weight=50.0, bake_over=True)
     assert verdict.outcome == "hold"
     assert "nothing that the canary served at this stage was seen" in verdict.sentence
+
+
+class Drifting(RequestLog):
+    """A log in which stable was ten times slower until the canary came."""
+
+    def quantiles_ms(self, deployment, since, until, quantiles):
+        assert (deployment, since, until) == ("blue", SINCE, SINCE + timedelta(minutes=2))
+        return tuple(10.0 * (1 + q) for q in quantiles)
+
+
+def test_latency_is_cut_where_stable_is_now(tmp_path: Path):
+    """The reference is taken again from the warm-up, which is not judged; the record gives the same verdicts."""
+    parameters = PARAMETERS.model_copy(update={"warm_up_s": 120.0, "latency_mode": "act"})
+    record = new_record(parameters, tmp_path)
+    run, criteria = Run(parameters, None, tmp_path, record), criteria_of(parameters, "request log")
+    stale = tuple(100.0 * (1 + n) for n in range(6))
+    state = begin(criteria, endpoint="fraud", stable="blue@1", canary="green@2", reference_ms=stale)
+    bench = Bench(run, Drifting(None, "/fraud", 60.0), criteria, state, "blue", "green")
+    write_record(tmp_path, record)
+    bench._write_state()
+    bench.begin_stage()
+    for count in range(1, 8):
+        bench.refresh_reference()
+        bench.judge(minutes(count), weight=50.0, bake_over=count == 7)
+    assert bench.state.reference_ms[1] == 15.0
+    assert bench.state.judged == 5
+    looks = list(judge_again(tmp_path))
+    assert len(looks) == 7
+    assert all(look.same for look in looks)
 
 
 def test_own_probes_are_taken_out_of_minutes_that_count_everybody(bench: Bench):
