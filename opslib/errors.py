@@ -10,6 +10,7 @@ Our error tree::
     +-- PlanError            the wanted state cannot be planned from the state before
     +-- AzureError           Azure refused or failed a request; carries status, code and correlation id
     |   +-- NotFound         the endpoint or deployment does not exist
+    |   +-- PollLost         an operation could not be asked after; it may be under way, or have ended
     +-- ApplyError           a change was begun and did not reach its end
     |   +-- OperationFailed  a long-running operation ended in Failed; carries Azure's code and the logs
     |   +-- OperationTimeout a long-running operation did not end in time
@@ -85,6 +86,10 @@ class AzureError(OpsError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class PollLost(AzureError):  # noqa: N818 - what happened
+    """An operation could not be asked after; it may be under way, or have ended."""
 
 
 class NotFound(AzureError):  # noqa: N818 - the field's word

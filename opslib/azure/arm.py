@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from azure.core.credentials import TokenCredential
@@ -28,7 +28,7 @@ from azure.mgmt.core import ARMPipelineClient
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
-from opslib.errors import AzureError, NotFound, OperationFailed, OperationTimeout
+from opslib.errors import AzureError, NotFound, OperationFailed, OperationTimeout, PollLost
 from opslib.model import Receipt
 
 Json = dict[str, Any]
@@ -56,6 +56,16 @@ azure-core waits 300 s for either, several times over: longer than a lease, whic
 """
 
 
+LOST = frozenset({401, 408, 429, 500, 502, 503, 504})
+"""Answers to a poll that say nothing of the operation."""
+
+MOST_LOST_S = 120.0
+"""How long an operation is asked after in vain; nobody watches a canary or renews its lease meanwhile [seconds]."""
+
+FRESH_TOKENS = 10
+"""Requests with a token that has expired, a second apart, until another one is there; clocks differ [count]."""
+
+
 class Arm:
     """One authenticated client of Azure Resource Manager.
 
@@ -74,7 +84,7 @@ class Arm:
                 RequestIdPolicy(),
                 HeadersPolicy({"Accept": "application/json"}),
                 UserAgentPolicy("opslib"),
-                RetryPolicy(retry_total=5, retry_backoff_max=20),
+                RetryPolicy(retry_total=6, retry_status=6, retry_backoff_max=20),
                 ARMChallengeAuthenticationPolicy(credential, f"{resource_manager}/.default"),
                 ContentDecodePolicy(),
             ],
@@ -121,11 +131,26 @@ class Arm:
         """
         started_at, begun_s = datetime.now(UTC), monotonic()
         answer = self._send(method, path, api_version, body=body)
-        poller: LROPoller[Any] = LROPoller(
-            self._client, answer.pipeline, lambda response: response, ARMPolling(timeout=POLL_INTERVAL_S)
-        )
-        await_operation(poller, f"{method} {path}", deadline_s, progress)
+        self._follow(answer, f"{method} {path}", deadline_s, progress)
         return Receipt(method, path, answer.correlation_id, started_at, round(monotonic() - begun_s, 3))
+
+    def _follow(self, answer: _Answer, what: str, deadline_s: float, progress: Progress) -> None:
+        """Wait for the end of an operation; polls that are throttled or lost say nothing of it: begin anew."""
+        begun_s = answering_s = monotonic()
+        while True:
+            asked_s = monotonic()
+            poller: LROPoller[Any] = LROPoller(
+                self._client, answer.pipeline, lambda response: response, ARMPolling(timeout=POLL_INTERVAL_S)
+            )
+            try:
+                return await_operation(poller, what, max(1.0, deadline_s - (asked_s - begun_s)), progress)
+            except PollLost as error:
+                if monotonic() - asked_s > MOST_LOST_S / 2:
+                    answering_s = monotonic()  # it was answered for a while: polls are given up sooner than that
+                if monotonic() - answering_s > MOST_LOST_S:
+                    raise
+                progress(f"the operation cannot be followed for now: {error}")
+                sleep(1.0)
 
     def _send(
         self,
@@ -139,9 +164,13 @@ class Arm:
         url = path if path.startswith("https://") else self._client.format_url(path)
         params = {"api-version": api_version, **(query or {})} if api_version else {}
         with mapped_errors(f"{method} {path}"):
-            request = HttpRequest(method, url, params=params, json=body)
-            pipeline = self._client.send_request(request, _return_pipeline_response=True)
-            response = pipeline.http_response
+            for _ in range(FRESH_TOKENS):
+                request = HttpRequest(method, url, params=params, json=body)
+                pipeline = self._client.send_request(request, _return_pipeline_response=True)
+                response = pipeline.http_response
+                if response.status_code != 401 or "ExpiredAuthenticationToken" not in response.text():
+                    break
+                sleep(1.0)  # the policy has dropped its token, and asks for another one
             response.raise_for_status()
         content = response.json() if response.content else {}
         correlation_id = response.headers.get("x-ms-correlation-request-id", "")
@@ -186,10 +215,12 @@ def mapped_operation(what: str) -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
+        if error.status_code in LOST:
+            raise PollLost(f"{what}: {error.status_code} {describe(error)}") from error
         code = error.error.code if error.error and error.error.code else ""
         raise OperationFailed(f"{what} failed: {describe(error)}", code) from error
     except CoreError as error:
-        raise AzureError(f"{what}: {error.message}") from error
+        raise PollLost(f"{what}: {error.message}") from error
 
 
 def describe(error: HttpResponseError) -> str:
