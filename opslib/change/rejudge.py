@@ -13,6 +13,9 @@ from opslib.judge import from_json, from_record, judge, next_stage, read_criteri
 
 Event = Mapping[str, Any]
 
+WORDS = {"sentence", "reasons", "basis", "place"}
+"""Fields of a verdict that explain its numbers to a person."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -64,5 +67,14 @@ def judge_again(folder: Path) -> Iterator[Look]:
             then=seen["verdict"]["decision"],
             now=verdict.outcome,
             sentence=verdict.sentence,
-            same=as_json(verdict) == seen["details"],
+            same=_without_words(as_json(verdict)) == _without_words(seen["details"]),
         )
+
+
+def _without_words(details: Any) -> Any:
+    """A verdict's outcome and numbers: a later opslib may say the same in other words."""
+    if isinstance(details, Mapping):
+        return {name: _without_words(value) for name, value in details.items() if name not in WORDS}
+    if isinstance(details, list | tuple):
+        return [_without_words(value) for value in details]
+    return details

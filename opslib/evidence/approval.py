@@ -123,6 +123,12 @@ def check(
     """
     checked: list[Approval] = []
     for number, envelope in enumerate(envelopes, start=1):
+        if not approvers:
+            raise ParameterError(
+                f"approval {number} does not hold: nobody may approve here. Keep the approvers' public keys, each "
+                f"with a line `who: NAME` above it, in {config_folder() / 'approvers.pem'}, or in a file that "
+                f"{VARIABLE} names"
+            )
         try:
             approval = open_approval(envelope.encode(), approvers)
         except RecordError as error:

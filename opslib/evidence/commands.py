@@ -117,6 +117,8 @@ def _list(archive: Path, arguments: argparse.Namespace) -> int:
     for row in rows:
         first = (row.reason.splitlines() or [""])[0]
         print(f"{_state(archive, row):<12} {_shown(archive / row.folder)}  {first[:90]}")
+    if not rows:
+        print(f"no run in {archive} is like that", file=sys.stderr)
     if total > len(rows):
         print(f"{total - len(rows)} more: --limit 0 lists all", file=sys.stderr)
     return 0

@@ -73,7 +73,8 @@ def gates(event: Event) -> Iterator[dict[str, Any]]:
             for proof in stage["verdict"]["proofs"]:
                 numbers = {k: proof[k] for k in ("canary_share", "stable_share", "bound", "canary_n", "p", "alpha")}
                 result = "proven" if proof["p"] <= proof["alpha"] else "not proven"
-                yield {"gate": proof["place"], "stage": stage["traffic"], "result": result} | numbers
+                said = {"evidence": _measured(numbers)}
+                yield {"gate": proof["place"], "stage": stage["traffic"], "result": result} | said | numbers
             yield {
                 "gate": "no evidence of harm",
                 "stage": stage["traffic"],
@@ -87,6 +88,13 @@ def gates(event: Event) -> Iterator[dict[str, Any]]:
                     "result": stage["answer"]["choice"],
                     "evidence": stage["why"],
                 }
+
+
+def _measured(numbers: Mapping[str, Any]) -> str:
+    """What a proof counted and what it needed, in words."""
+    canary, stable, bound = (f"{100 * numbers[k]:.3g} %" for k in ("canary_share", "stable_share", "bound"))
+    found = f"canary {canary} of {numbers['canary_n']}, stable {stable}, must be below {bound}"
+    return f"{found} (p = {numbers['p']:.2g}, {numbers['alpha']:.2g} needed)"
 
 
 def correlation_ids(events: Sequence[Event]) -> Iterator[str]:

@@ -5,6 +5,7 @@ nothing is loaded from anywhere and no script runs, whatever a model's answer he
 """
 
 import logging
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def summary(record: Record) -> str:
         if value
     )
     gates = "".join(
-        f"<tr><td>{escape(str(g.get('result', '')))}</td><td>{escape(str(g.get('gate', '')))}</td>"
+        f"<tr><td>{escape(str(g.get('result', '')))}</td><td>{escape(_gate(g))}</td>"
         f"<td>{escape(str(g.get('evidence', '')))}</td></tr>"
         for g in record.gates
     )
@@ -106,6 +107,13 @@ def summary(record: Record) -> str:
     title = f"<h1>{mark} {escape(record.runbook)} of {escape(record.endpoint)}: {escape(str(record.outcome))}</h1>"
     story = f"<table><caption>{escape(record.run_id)}</caption><tbody>{rows}</tbody></table>"
     return f"{title}\n{story}\n{table if gates else ''}"
+
+
+def _gate(gate: Mapping[str, Any]) -> str:
+    """What had to hold, and at which traffic."""
+    stage = gate.get("stage")
+    at = " at " + " ".join(f"{name}={weight}" for name, weight in stage.items()) if stage else ""
+    return f"{gate.get('gate', '')}{at}"
 
 
 def _is_shown(output: Any) -> bool:

@@ -37,19 +37,21 @@ def facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "why", str(record.parameters.get("reason") or "")
     yield "ticket", f"{record.ticket}{' (EMERGENCY)' if record.emergency else ''}"
     yield "requested by", record.requester
-    yield "approved by", "; ".join(_approval(record, a) for a in record.approvals)
+    yield "approved by", "; ".join(_approval(record, a) for a in record.approvals) or "nobody"
     yield "run by", ", ".join(f"{v} ({k})" for k, v in record.executor.items()) + f" on {record.host or '?'}"
     yield "as", record.scope.principal if record.scope else ""
     yield "started", f"{record.started_at:%Y-%m-%d %H:%M:%S} UTC"
     yield "ended", f"{ended:%Y-%m-%d %H:%M:%S} UTC, after {record.duration_s:.1f} s" if ended else ""
     yield "traffic", f"{_traffic(record.traffic_before)} -> {_traffic(record.traffic_after)}"
+    yield "models", "; ".join(_models(record))
     yield "parameters", ", ".join(f"{k}={v!r}" for k, v in record.parameters.items() if v not in ("", None))
     yield "results", ", ".join(f"{k}={v}" for k, v in record.results.items())
     yield "to take it back", "; ".join(record.rollback.get("commands", ()))
     yield "previous run", str(record.rollback.get("previous_run") or "")
     yield "Azure knows it as", ", ".join(record.correlation_ids)
-    yield "notebook", f"{record.notebook_sha256[:16]}, commit {record.commit[:12] or 'none'}{_dirt(record.dirty)}"
-    yield "kernel", f"{record.kernel} {record.versions.get('python', '')}"
+    digest = record.notebook_sha256[:16] or "not sealed yet"
+    yield "notebook", f"{digest}, commit {record.commit[:12] or 'none'}{_dirt(record.dirty)}"
+    yield "kernel", f"{record.kernel} {record.versions.get('python', '')}".strip()
     yield "masked", f"{record.redactions} secrets" if record.redactions else ""
     yield "QUARANTINED", "; ".join(record.quarantine)
 
@@ -58,7 +60,7 @@ def copy_report(folder: Path) -> Path:
     """Copy a run's report to where it may be opened, and say where."""
     source = folder / REPORT
     if not source.is_file():
-        raise RecordError(f"{folder.name} has no {REPORT}: look at its {seal.NAME} and notebook.ipynb")
+        raise RecordError(f"{folder.name} has no {REPORT}. {_custody(folder)}")
     target = Path(tempfile.mkdtemp(prefix="opslib-")) / f"{folder.name}.html"
     shutil.copyfile(source, target)
     return target
@@ -67,7 +69,8 @@ def copy_report(folder: Path) -> Path:
 def _gate(gate: object) -> str:
     fields = dict(gate) if isinstance(gate, dict) else {}
     stage = f" at {_traffic(fields['stage'])}" if "stage" in fields else ""
-    return f"  {fields.get('result', ''):<12} {fields.get('gate', '')}{stage}: {fields.get('evidence', '')}"
+    evidence = f": {fields['evidence']}" if fields.get("evidence") else ""
+    return f"  {fields.get('result', ''):<12} {fields.get('gate', '')}{stage}{evidence}"
 
 
 def _timeline(folder: Path) -> Iterator[str]:
@@ -94,6 +97,14 @@ def _traffic(traffic: object) -> str:
     if not isinstance(traffic, dict):
         return "unknown"
     return " ".join(f"{name}={weight}" for name, weight in traffic.items()) or "none"
+
+
+def _models(record: Record) -> Iterator[str]:
+    """The model of each deployment, as the workspace names it: of a removed one too."""
+    known = {**(record.deployments_before or {}), **(record.deployments_after or {})}
+    for name, deployment in sorted(known.items()):
+        model = str(deployment.get("model") or "none")
+        yield f"{name} {model.rpartition('/models/')[2].replace('/versions/', ':')}"
 
 
 def _dirt(dirty: bool | None) -> str:
