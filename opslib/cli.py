@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
+    except BrokenPipeError:  # whoever read it has seen enough, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OpsError as error:
         from opslib.evidence.redact import redact  # noqa: PLC0415 - each word loads what it needs
 
@@ -55,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run(words: Any) -> None:
     word = words.add_parser("run", help="execute a runbook and leave one folder of evidence")
     word.add_argument("runbook", help="deploy, canary, scale or rollback")
-    word.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
+    said = "a parameter of the runbook, as its first cell names it; may be given again"
+    word.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help=said)
     word.add_argument("--timeout-s", type=float, help="longest time from start to end [seconds]")
     word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
     word.add_argument("--ticket", default="", help="the change's id, for the record")
@@ -106,6 +110,12 @@ def _add_answer(words: Any) -> None:
 def _add_demo(words: Any) -> None:
     word = words.add_parser("demo", help="a whole release on the sandbox, under live traffic")
     word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
+    word.add_argument(
+        "--practice",
+        type=Path,
+        metavar="FOLDER",
+        help="instead, build its production on the sandbox that is up, and lay its files into this new folder",
+    )
     word.set_defaults(run=_demo)
 
 
@@ -156,9 +166,9 @@ def _answer(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from opslib.demo.play import play  # noqa: PLC0415
+    from opslib.demo.play import play, stage  # noqa: PLC0415
 
-    return play(_archive(arguments))
+    return stage(arguments.practice) if arguments.practice else play(_archive(arguments))
 
 
 def print_event(event: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ WATCHED = {"min_requests": 50, "late_data_s": 60, "source": "request log"}
 QUICK = {
     **WATCHED,
     "bake_s": 20,
-    "max_bake_s": 60,
+    "max_bake_s": 180,
     "settle_s": 0,
     "warm_up_s": 5,
     "max_failure_rate": 0.05,
@@ -81,6 +81,24 @@ def play(archive: Path) -> int:
     for problem in problems:
         print(f"NOT AS IT MUST BE: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def stage(folder: Path) -> int:
+    """Lay out HarborShield's repository and build its production on the sandbox that is up: to practise on.
+
+    Raises
+    ------
+    OpsError
+        If the folder exists, or the production cannot be built.
+    """
+    if folder.exists():
+        raise OpsError(f"{folder} exists already: name a new folder")
+    connect("sandbox")
+    prepare(folder.resolve())
+    _build_production(folder.resolve())
+    print(f"endpoint fraud serves blue (v1); definitions, probes and live requests are in {folder}. Its clients:")
+    print(f"  opslib sandbox traffic fraud --rps 40 --seconds 3600 --body-file {folder / 'live.jsonl'}")
+    return 0
 
 
 def _acts(repository: Path) -> tuple[Act, ...]:
