@@ -7,6 +7,7 @@ so that papermill alone is as strict.
 
 import ast
 from collections.abc import Mapping
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -256,7 +257,8 @@ def _problem(parameters: type[RunbookParameters], error: Mapping[str, Any]) -> s
     if not name:  # about several together: its message says what was given
         return str(error["ctx"]["error"])
     if error["type"] == "extra_forbidden":
-        return f"{name}: unknown; {parameters.runbook} takes {', '.join(sorted(parameters.model_fields))}"
+        meant = "".join(f" (did you mean {near}?)" for near in get_close_matches(name, parameters.model_fields, 1))
+        return f"{name}: unknown{meant}; {parameters.runbook} takes {', '.join(sorted(parameters.model_fields))}"
     if error["type"] == "missing":
         return f"{name}: missing; {parameters.model_fields[name].description}"
     return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"

@@ -131,7 +131,8 @@ class Arm:
         """
         started_at, begun_s = datetime.now(UTC), monotonic()
         answer = self._send(method, path, api_version, body=body)
-        self._follow(answer, f"{method} {path}", deadline_s, progress)
+        named = f"{method} {'/'.join(path.split('/')[-2:])}"
+        self._follow(answer, named, deadline_s, progress)
         return Receipt(method, path, answer.correlation_id, started_at, round(monotonic() - begun_s, 3))
 
     def _follow(self, answer: _Answer, what: str, deadline_s: float, progress: Progress) -> None:
@@ -188,7 +189,7 @@ def await_operation(poller: LROPoller[Any], what: str, deadline_s: float, progre
             )
         with mapped_operation(what):
             poller.wait(1.0)
-        progress(poller.status())
+        progress(f"{what}: {poller.status()}")
     with mapped_operation(what):
         poller.result()
 

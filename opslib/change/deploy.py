@@ -73,9 +73,8 @@ def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
         logs = _logs(run, create.deployment)
         _remove(run, plan)
         if isinstance(error, ApplyError | AzureError):
-            raise ApplyError(
-                f"{error}\n\n{create.deployment} was removed again. Its last log lines:\n{logs}"
-            ) from error
+            said = f"Its last log lines:\n{logs}" if logs.strip() else "It had written no log."
+            raise ApplyError(f"{error}\n\n{create.deployment} was removed again. {said}") from error
         raise
     reason = f"{create.deployment} is ready at zero traffic; {len(probes)} requests answered as expected"
     return Deployed(Outcome.SUCCEEDED, reason, create.deployment, probes)

@@ -61,7 +61,7 @@ class StageWatch:
         match follows.action:
             case "watch on":
                 self.bake_s = follows.bake_s
-                self._run.say(f"watched for {follows.bake_s:g} s in all: {follows.reason}")
+                self._run.say(f"watching on, for {follows.bake_s:g} s in all: {follows.reason}")
             case "ask":
                 self._ask(follows.reason)
             case "smaller step":

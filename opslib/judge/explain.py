@@ -101,6 +101,13 @@ def unproven(proof: Proof) -> str:
     )
 
 
+def waiting(minutes: float) -> str:
+    """How much longer it takes, in whole minutes; of less than one it says so."""
+    if minutes <= 1.0:
+        return "less than a minute more decides it"
+    return f"about {math.ceil(minutes)} more minutes decide it"
+
+
 def conclusion(verdict: Verdict, state: State, criteria: Criteria, stops: Sequence[str]) -> str:
     """Say the outcome with the metric, both numbers, the confidence, and what would have changed it."""
     if stops:
@@ -114,12 +121,14 @@ def conclusion(verdict: Verdict, state: State, criteria: Criteria, stops: Sequen
         )
     if verdict.outcome == "hold":
         minutes = verdict.more_minutes
-        wait = "" if minutes is None else f" About {math.ceil(minutes)} more minutes at this traffic decide it."
+        wait = "" if minutes is None else f" {waiting(minutes).capitalize()} at this traffic."
         return f"Hold: {verdict.reasons[0]}.{wait}"
-    shown = "; ".join(f"{p.place} (canary {100 * p.canary_share:.3g} %)" for p in verdict.proofs)
+    shown = "; ".join(
+        f"{p.place} ({100 * p.canary_share:.3g} % of the canary's {p.canary_n:,})" for p in verdict.proofs
+    )
     closest = max(verdict.proofs, key=lambda p: p.p, default=None)
     tight = "" if closest is None else f" Closest to its limit: {closest.metric}, p = {closest.p:.2g}."
-    return f"Promote: shown at {100 * (1 - (closest.alpha if closest else 0)):g} % each: {shown}.{tight}"
+    return f"Promote: shown at {100 * (1 - (closest.alpha if closest else 0)):.4g} % each: {shown}.{tight}"
 
 
 def basis(state: State) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from opslib.errors import JudgeError
+from opslib.judge.explain import waiting
 from opslib.judge.verdict import Verdict
 
 Policy = Literal["rollback", "extend", "smaller step", "ask"]
@@ -77,7 +78,7 @@ def after_hold(verdict: Verdict, policy: Policy, bake: Bake) -> Next:
     why, traffic_decides = verdict.reasons[0], verdict.more_minutes is not None and not bake.blind
     if bake.baked_s < bake.max_bake_s and not bake.blind:
         if traffic_decides:
-            about = f"{verdict.binding}: about {verdict.more_minutes:.0f} more minutes decide it"
+            about = f"{verdict.binding}: {waiting(verdict.more_minutes or 0.0)}"
             return Next("watch on", min(bake.baked_s + bake.planned_s, bake.max_bake_s), about)
         if policy != "ask":
             return Next("watch on", bake.max_bake_s, why)

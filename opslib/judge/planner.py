@@ -225,8 +225,8 @@ def _advise(rows: tuple[Forecast, ...], outlook: Outlook) -> Plan:
     bake, weight = outlook.bake_minutes, outlook.weight
     needed = weight * minutes / bake if bake > 0 else math.inf
     other = needed if needed <= 50 else None
-    text = f"{bake:g} minutes at {weight:g} % suffice: the slowest proof needs about {minutes:.0f}"
+    text = f"{bake:.3g} minutes at {weight:g} % suffice: the slowest proof needs about {minutes:.2g}"
     if minutes > bake:
         more = "" if other is None else f" or a weight of {math.ceil(needed):g} %"
-        text = f"{bake:g} minutes at {weight:g} % cannot decide: plan {math.ceil(minutes):,} minutes{more}"
+        text = f"{bake:.3g} minutes at {weight:g} % cannot decide: plan {math.ceil(minutes):,} minutes{more}"
     return Plan(decides=minutes <= bake, forecasts=rows, advice=text, needed_minutes=minutes, needed_weight=other)

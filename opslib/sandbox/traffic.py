@@ -116,9 +116,12 @@ def register(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Send the load; print a summary; 1 when it could not be sent at all."""
     note = Home.find(arguments.home).read_note()
-    bodies = tuple(
-        line.encode() for line in arguments.body_file.read_text(encoding="utf-8").splitlines() if line.strip()
-    )
+    try:
+        text = arguments.body_file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        print(f"the body file cannot be read: {error}", file=sys.stderr)
+        return 1
+    bodies = tuple(line.encode() for line in text.splitlines() if line.strip())
     if note is None or not bodies or arguments.rps <= 0:
         print(
             "traffic needs a sandbox that is up, a body file with at least one line, and --rps above 0.",

@@ -162,7 +162,9 @@ def _nothing(value: None) -> Table:
 
 
 def _minutes(value: float | None) -> str:
-    return "" if value is None else f"{value:,.1f}"
+    if value is None:
+        return ""
+    return f"{value:,.1f}" if value < 1440 else "over a day"
 
 
 @table.register

@@ -82,7 +82,7 @@ def test_extend_goes_on_for_as_long_again_once(make_world):
     assert record.outcome is Outcome.HELD, record.reason
     said = [text for text in journal(folder, "progress") if "for as long again, once" in text]
     assert len(said) == 1
-    assert said[0].startswith("watched for 6 s in all")
+    assert said[0].startswith("watching on, for 6 s in all")
     (rollout,) = journal(folder, "rollout")
     assert rollout["stages"][0]["bake_s"] == 6
     assert world.read().traffic == {"blue": 100}

@@ -24,7 +24,10 @@ def test_text_is_read_as_what_is_meant():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"bakes": 1}, "bakes: unknown; canary takes alpha, answer_s, answers_mode, bad_outcomes, bake_s"),
+        (
+            {"bakes": 1},
+            "bakes: unknown (did you mean bake_s?); canary takes alpha, answer_s, answers_mode",
+        ),
         ({"bake_s": "abc"}, "bake_s: input should be a valid number, got 'abc'"),
         ({"bake_s": 0}, "bake_s: input should be greater than 0"),
         ({"probe_every_s": 0.01}, "probe_every_s must be 0, or at least 1"),
