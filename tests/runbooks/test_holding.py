@@ -165,7 +165,7 @@ def test_a_person_extends_and_then_rolls_back(make_world):
     give_answer(run.folder, "rollback", "nobody came", who="owner")
     _, record = run.result()
     assert record.outcome is Outcome.ROLLED_BACK, record.reason
-    assert "rolled back by bob although undecided: nobody came" in record.reason
+    assert "rolled back by owner although undecided: nobody came" in record.reason
     assert world.read().traffic == {"blue": 100}
 
 
