@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from opslib.errors import RecordError
 from opslib.evidence import decisions, journal, seal
@@ -46,7 +47,7 @@ def facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "models", "; ".join(_models(record))
     yield "parameters", ", ".join(f"{k}={v!r}" for k, v in record.parameters.items() if v not in ("", None))
     yield "results", ", ".join(f"{k}={v}" for k, v in record.results.items())
-    yield "to take it back", "; ".join(record.rollback.get("commands", ()))
+    yield "to take it back", _undo(record)
     yield "previous run", str(record.rollback.get("previous_run") or "")
     yield "Azure knows it as", ", ".join(record.correlation_ids)
     digest = record.notebook_sha256[:16] or "not sealed yet"
@@ -74,11 +75,30 @@ def _gate(gate: object) -> str:
 
 
 def _timeline(folder: Path) -> Iterator[str]:
-    path = folder / journal.NAME
-    for event in decisions.readable(path):
-        if event["event"] in {"progress", "raised"}:
-            said = event["data"] if isinstance(event["data"], str) else event["data"]["message"]
-            yield f"  {event['at'][11:19]}  {said}"
+    step: dict[str, Any] = {}
+    for event in decisions.readable(folder / journal.NAME):
+        data, at = event["data"], event["at"][11:19]
+        match event["event"]:
+            case "progress":
+                yield f"  {at}  {data}"
+            case "raised":
+                yield f"  {at}  {data['message']}"
+            case "applying" if isinstance(data.get("after"), dict):
+                step = data
+            case "applied" if step:
+                moved = f"{_traffic(step['before'])} -> {_traffic(step['after'])}"
+                yield f"  {at}  traffic was moved: {moved} (Azure: {data['correlation_id']})"
+                step = {}
+            case "undone":
+                yield f"  {at}  the undo was made (Azure: {data['correlation_id'] or 'nothing to change'})"
+
+
+def _undo(record: Record) -> str:
+    """The commands that take a run back; none where a canary or a rollback left the traffic as it was."""
+    same = record.traffic_before is not None and record.traffic_before == record.traffic_after
+    if same and record.runbook in {"canary", "rollback"}:
+        return "nothing to do: the traffic is as it was before"
+    return "; ".join(record.rollback.get("commands", ()))
 
 
 def _custody(folder: Path) -> str:

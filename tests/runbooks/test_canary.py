@@ -12,6 +12,7 @@ from runbook_world import QUICK_CANARY as QUICK
 from runbook_world import answers, journal
 
 from opslib.change.rejudge import judge_again
+from opslib.evidence.story import tell
 from opslib.model import Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -72,12 +73,15 @@ def test_rolls_back_a_version_that_only_live_traffic_breaks(make_world):
     world = make_world(green={"FRAGILE": "1"})
     with world.clients() as report:
         few = QUICK | {"max_failure_rate": 0.03}  # far below one in eight: chance must not get it promoted
-        _, record = world.run("canary", canary="green", stages=[50, 100], probes=world.probes("green"), **few)
+        folder, record = world.run("canary", canary="green", stages=[50, 100], probes=world.probes("green"), **few)
     assert record.outcome is Outcome.ROLLED_BACK, record.reason
     assert record.outcome.exit_code == 3
     assert "fail" in record.reason
     assert world.read().traffic == {"blue": 100}
     assert {a["deployment"] for a in answers(report) if a["status"] != 200} == {"green"}
+    story = tell(folder)
+    assert "traffic was moved: blue=100 -> blue=50 green=50 (Azure: " in story
+    assert "nothing to do: the traffic is as it was before" in story
 
 
 def test_rolls_back_a_slow_version(make_world):
