@@ -87,6 +87,7 @@ def _draw_evidence(axis: "Axes", rollout: Rollout) -> None:
             times[1:],  # type: ignore[arg-type]
             metric["evidence"],
             marker=".",
+            linestyle="-" if number < len(SHADES) else ":",
             linewidth=1.8 if decided else 0.8,
             color=SHADES[number % len(SHADES)],
             label=f"{name}: decides" if decided else name,
