@@ -239,13 +239,13 @@ def test_a_user_assigned_identity_can_be_given_a_role(arm: httpx.Client, sandbox
     assert arm.delete(path).status_code == 200
 
 
-def test_the_sdk_says_what_is_missing(person: Person, sandbox: RunningSandbox):
+def test_the_sdk_says_what_is_missing(person: Person, sandbox: RunningSandbox, fraud: Served):
     """azure-ai-ml passes ARM's refusal on."""
     who, names = person("Reader"), sandbox.workspace
     with ManagedIdentityCredential(client_id=who["client_id"]) as credential:
         ml = MLClient(credential, names["subscription_id"], names["resource_group"], names["workspace_name"])
         with pytest.raises(HttpResponseError, match="onlineEndpoints/listKeys/action") as caught:
-            ml.online_endpoints.get_keys("fraud")
+            ml.online_endpoints.get_keys(fraud.name)
     assert caught.value.status_code == 403
 
 
