@@ -148,8 +148,8 @@ class Bench:
         known = [self.show(grain, weight) for grain in self._closed(observation, bake_over=bake_over)]
         fresh = ready(known, self.state, now_s=now_s, lag_s=lag_s, zero_lag_s=lag_s)
         self._note_revisions(known)
-        self.judged, self.unripe = (*self.judged, *fresh), (*self.unripe, *fresh)
-        cohorts = self._ripe()
+        self.judged = (*self.judged, *fresh)
+        cohorts = self._ripe(fresh)
         self.seen_requests += sum(interval.canary.requests for interval in fresh)
         blind = bake_over and self.seen_requests == 0
         stops = [stop for interval in fresh if (stop := traffic_stop(interval))]
@@ -213,10 +213,11 @@ class Bench:
             self.run.journal.write("revised", changed)
             self.run.say(f"{len(self.revised)} judged intervals read otherwise now: recorded, not judged again")
 
-    def _ripe(self) -> tuple[Interval, ...]:
+    def _ripe(self, fresh: Sequence[Interval]) -> tuple[Interval, ...]:
         """Take the outcome cohorts that can no longer change; a silent file or log is told, and asked again."""
         if self.cohorts is None:
             return ()
+        self.unripe = (*self.unripe, *fresh)
         try:
             cohorts = self.cohorts.take(self.unripe, self.versions, self.lag_s)
         except ObserveError as error:

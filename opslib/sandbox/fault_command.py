@@ -1,14 +1,13 @@
 """`opslib sandbox fault ...`: declare faults, list them, clear them."""
 
 import argparse
-import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from .fault import EFFECTS, Fault
 from .home import Home
-from .own_api import call
+from .own_api import call, run_word
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -23,18 +22,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the word says."""
-    home = Home.find(arguments.home)
-    if home.read_note() is None:
-        print(f"No sandbox is up in {home.root}: start one with `opslib sandbox up`.", file=sys.stderr)
-        return 1
-    try:
-        rows = call(home, *_request(arguments))
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    for row in rows:
-        print(describe(row))
-    return 0
+    return run_word(arguments, lambda home: call(home, *_request(arguments)), lambda _, row: print(describe(row)))
 
 
 def listed(home: Home) -> list[dict[str, Any]]:

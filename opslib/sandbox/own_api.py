@@ -1,9 +1,12 @@
 """How the sandbox's commands call its own API."""
 
+import argparse
 import json
 import ssl
+import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from .home import Home
@@ -35,3 +38,23 @@ def call(home: Home, method: str, path: str, body: dict[str, Any] | None = None)
         with error:
             message = json.load(error)["error"]["message"]
         raise ValueError(message) from error
+
+
+def run_word(
+    arguments: argparse.Namespace,
+    ask: Callable[[Home], list[dict[str, Any]]],
+    show: Callable[[Home, dict[str, Any]], None],
+) -> int:
+    """Ask a running sandbox for a word of the command line and show each row; 1 where none is up, 2 if refused."""
+    home = Home.find(arguments.home)
+    if home.read_note() is None:
+        print(f"No sandbox is up in {home.root}: start one with `opslib sandbox up`.", file=sys.stderr)
+        return 1
+    try:
+        rows = ask(home)
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for row in rows:
+        show(home, row)
+    return 0

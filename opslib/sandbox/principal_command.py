@@ -3,12 +3,11 @@
 import argparse
 import json
 import shlex
-import sys
 from typing import Any
 
 from .certificates import write_private
 from .home import Home
-from .own_api import call
+from .own_api import call, run_word
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -26,23 +25,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the word says."""
-    home = Home.find(arguments.home)
-    if home.read_note() is None:
-        print(f"No sandbox is up in {home.root}: start one with `opslib sandbox up`.", file=sys.stderr)
-        return 1
-    try:
-        rows = _ask(home, arguments)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    for row in rows:
-        if arguments.json:
-            print(json.dumps(row))
-        elif arguments.what == "add":
-            _export(home, row)
-        else:
-            print(f"{row['name']:<24} {row['client_id']}  {', '.join(row['roles']) or 'no role'}")
-    return 0
+    return run_word(arguments, lambda home: _ask(home, arguments), lambda home, row: _show(home, arguments, row))
 
 
 def environment(home: Home, row: dict[str, Any]) -> dict[str, str]:
@@ -70,6 +53,15 @@ def _ask(home: Home, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         return call(home, "DELETE", f"principals/{arguments.name}")
     sent = {name: getattr(arguments, name) for name in ("name", "role", "scope", "seconds")}
     return call(home, "POST", "principals", {name: value for name, value in sent.items() if value is not None})
+
+
+def _show(home: Home, arguments: argparse.Namespace, row: dict[str, Any]) -> None:
+    if arguments.json:
+        print(json.dumps(row))
+    elif arguments.what == "add":
+        _export(home, row)
+    else:
+        print(f"{row['name']:<24} {row['client_id']}  {', '.join(row['roles']) or 'no role'}")
 
 
 def _export(home: Home, row: dict[str, Any]) -> None:
