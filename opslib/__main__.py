@@ -2,6 +2,6 @@
 
 import sys
 
-from opslib.cli import main
+from opslib.cli.main import main
 
 sys.exit(main())

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from opslib.errors import ParameterError
-from opslib.evidence.redact import SECRET_NAME, is_reference, looks_leaky, redact
+from opslib.redaction.redact import SECRET_NAME, is_reference, looks_leaky, redact
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", min_length=3, max_length=32)]
 """Name of an endpoint or deployment. Source: the rule that azure-ai-ml checks before it sends a request."""

@@ -4,8 +4,8 @@ import pytest
 from runbook_fixtures import make_world, sandbox_home, workspace, world
 from sandbox_fixture import RunningSandbox, pointed_at, running_sandbox
 
-from opslib.evidence import redact
-from opslib.sandbox.settings import Settings
+from opslib.redaction import redact
+from opslib.sandbox.core.settings import Settings
 
 __all__ = ["make_world", "sandbox", "sandbox_home", "workspace", "world"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from opslib.evidence.archive import new_folder
-from opslib.evidence.custody import begin_run, end_run
-from opslib.evidence.journal import Journal
-from opslib.evidence.record import Record, write_atomically
+from opslib.evidence.archive.archive import new_folder
+from opslib.evidence.finish import begin_run, end_run
+from opslib.evidence.run.journal import Journal
+from opslib.evidence.run.record import Record, write_atomically
 from opslib.model import Outcome, Scope
 
 SCOPE = Scope(
@@ -48,7 +48,7 @@ def open_run(archive: Path, runbook: str = "canary", endpoint: str = "fraud", **
 def make_run(archive: Path, outcome: Outcome = Outcome.SUCCEEDED, reason: str = "done", **fields: Any) -> Path:
     """Begin, write and end one run."""
     folder, record = open_run(archive, **fields)
-    with mock.patch("opslib.evidence.report.render", return_value="<!DOCTYPE html><title>a report</title>"):
+    with mock.patch("opslib.evidence.present.report.render", return_value="<!DOCTYPE html><title>a report</title>"):
         end_run(folder, record.ended(outcome, reason))
     return folder
 

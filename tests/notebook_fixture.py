@@ -14,7 +14,7 @@ PARAMETERS = "\n".join(
 
 RECORD = """
 import os, pathlib
-from opslib.evidence.record import read_record, write_record
+from opslib.evidence.run.record import read_record, write_record
 from opslib.model import Outcome
 folder = pathlib.Path(os.environ["OPSLIB_RUN_FOLDER"])
 write_record(folder, read_record(folder).ended(Outcome.SUCCEEDED, "it says so itself"))

@@ -18,10 +18,10 @@ from azure.ai.ml import MLClient, load_online_deployment
 from opslib.azure import endpoints
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import read_endpoint
-from opslib.evidence.journal import read_journal
-from opslib.evidence.record import Record
+from opslib.evidence.run.journal import read_journal
+from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, SetTraffic
-from opslib.runbook import execute
+from opslib.runner.execute import execute
 
 SCORE = """
 import json, os, time

@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 
-from opslib.sandbox.commands import start, stop
-from opslib.sandbox.home import Home
-from opslib.sandbox.settings import Settings
+from opslib.sandbox.cli.commands import start, stop
+from opslib.sandbox.core.home import Home
+from opslib.sandbox.core.settings import Settings
 
 LOG_CATEGORIES = ("AmlOnlineEndpointTrafficLog", "AmlOnlineEndpointConsoleLog", "AmlOnlineEndpointEventLog")
 

@@ -22,8 +22,8 @@ from azure.identity import DefaultAzureCredential
 
 from opslib.azure.arm import Arm
 from opslib.errors import DoorError
-from opslib.evidence.redact import register
 from opslib.model import Scope
+from opslib.redaction.redact import register
 
 _RESOURCE_MANAGERS = {
     "AzureCloud": "https://management.azure.com",

@@ -12,8 +12,8 @@ from typing import Any
 from opslib.azure.arm import Json, Progress
 from opslib.azure.connect import Workspace
 from opslib.errors import ApplyError, Drift, NotFound, OperationTimeout
-from opslib.evidence.redact import register
 from opslib.model import Deployment, Endpoint, Receipt, SetInstanceCount, SetTraffic, Traffic
+from opslib.redaction.redact import register
 
 API_VERSION = "2024-10-01"
 """Newest stable version of the specification that has online endpoints as they are read here."""

@@ -5,7 +5,7 @@ import os
 from pydantic import SecretStr
 
 from opslib.errors import DoorError, ParameterError
-from opslib.evidence.redact import MIN_LENGTH, is_reference, register
+from opslib.redaction.redact import MIN_LENGTH, is_reference, register
 
 VAULT_VARIABLE = "OPSLIB_KEYVAULT_URL"
 

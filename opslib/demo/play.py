@@ -18,9 +18,10 @@ from opslib.azure.endpoints import read_endpoint
 from opslib.azure.monitor import DIAGNOSTICS_API_VERSION, TRAFFIC_LOG
 from opslib.demo.claims import prepare
 from opslib.errors import OpsError
-from opslib.evidence.record import Record
+from opslib.evidence.run.record import Record
 from opslib.model import Outcome
-from opslib.runbook import execute
+from opslib.runner.execute import execute
+from opslib.show.progress import print_event
 from opslib.show.table import Table
 
 RATE = 60
@@ -116,7 +117,6 @@ def _acts(repository: Path) -> tuple[Act, ...]:
 
 
 def _perform(act: Act, archive: Path) -> Played:
-    from opslib.cli import print_event  # noqa: PLC0415 - the command line imports this module
 
     shown = act.parameters.get("canary") or act.parameters.get("deployment") or ""
     print(f"\nopslib run {act.runbook} -p endpoint=fraud {shown and f'... ({shown})'}", flush=True)

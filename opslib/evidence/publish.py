@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from opslib.errors import RecordError
-from opslib.evidence import dsse, ledger, seal
-from opslib.evidence import keys as keyring
-from opslib.evidence.verify_run import verify_run
+from opslib.evidence.archive import ledger
+from opslib.evidence.signing import dsse, seal
+from opslib.evidence.signing import keys as keyring
+from opslib.evidence.verify.verify_run import verify_run
 
 if TYPE_CHECKING:
     from opslib.azure.blobs import Container

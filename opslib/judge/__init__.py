@@ -13,20 +13,20 @@
 'rollback'
 """
 
-from opslib.judge.criteria import Criteria, describe, read_criteria
+from opslib.judge.aa_test import Rehearsal, calibrated_alpha, rehearse
 from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
-from opslib.judge.explain import Series, series
-from opslib.judge.holding import EXTRA_LOOKS, Bake, after_hold
-from opslib.judge.interval import Arm, Interval, from_record, to_record
-from opslib.judge.metrics import PUBLISHED, Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
-from opslib.judge.outcomes import mature
-from opslib.judge.planner import Forecast, Outlook, Plan, plan
-from opslib.judge.probes import Probe, order, paired
-from opslib.judge.replay import Rehearsal, calibrated_alpha, rehearse
-from opslib.judge.state import State, begin, from_json, refer, require_same, to_json
-from opslib.judge.stops import probe_stop, traffic_stop
-from opslib.judge.verdict import PRECEDENCE, Line, MetricLine, Proof, Verdict
-from opslib.judge.watermark import Revision, ready, revisions
+from opslib.judge.harm.outcomes import mature
+from opslib.judge.looks.explain import Series, series
+from opslib.judge.looks.holding import EXTRA_LOOKS, Bake, after_hold
+from opslib.judge.looks.probes import Probe, order, paired
+from opslib.judge.looks.stops import probe_stop, traffic_stop
+from opslib.judge.looks.watermark import Revision, ready, revisions
+from opslib.judge.proof.planner import Forecast, Outlook, Plan, plan
+from opslib.judge.values.criteria import Criteria, describe, read_criteria
+from opslib.judge.values.interval import Arm, Interval, from_record, to_record
+from opslib.judge.values.metrics import PUBLISHED, Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
+from opslib.judge.values.state import State, begin, from_json, refer, require_same, to_json
+from opslib.judge.values.verdict import PRECEDENCE, Line, MetricLine, Proof, Verdict
 
 __all__ = [
     "EXTRA_LOOKS",

@@ -12,18 +12,19 @@ from dataclasses import replace
 import numpy as np
 
 from opslib.errors import JudgeError
-from opslib.judge import explain, split
-from opslib.judge.criteria import Criteria
-from opslib.judge.evidence import add_means, gains, log_weighted_mean, multiply, tally, tally_cohort
-from opslib.judge.interval import Interval
-from opslib.judge.latency import thresholds_ms
-from opslib.judge.means import log_evidence as log_evidence_of_mean
-from opslib.judge.metrics import Answers, Failures, Latency, Mean, Outcome, Slo
-from opslib.judge.mixture import log_evidence
-from opslib.judge.outcomes import log_e as log_e_of_cohort
-from opslib.judge.proof import look_alpha, proofs
-from opslib.judge.state import State
-from opslib.judge.verdict import Line, Proof, Verdict, fold
+from opslib.judge.harm import sample_ratio
+from opslib.judge.harm.evidence import add_means, gains, log_weighted_mean, multiply, tally, tally_cohort
+from opslib.judge.harm.latency import thresholds_ms
+from opslib.judge.harm.means import log_evidence as log_evidence_of_mean
+from opslib.judge.harm.outcomes import log_e as log_e_of_cohort
+from opslib.judge.looks import explain
+from opslib.judge.proof.proof import look_alpha, proofs
+from opslib.judge.values.criteria import Criteria
+from opslib.judge.values.interval import Interval
+from opslib.judge.values.metrics import Answers, Failures, Latency, Mean, Outcome, Slo
+from opslib.judge.values.mixture import log_evidence
+from opslib.judge.values.state import State
+from opslib.judge.values.verdict import Line, Proof, Verdict, fold
 
 _EDGE_S = 1e-3  # intervals may overlap by rounding of their timestamps
 
@@ -220,8 +221,8 @@ def _against(
     """List what stands against promotion as (metric, sentence), what needs a person first."""
     limit = log_threshold(criteria)
     reasons: list[tuple[str, str]] = []
-    if float(log_evidence(np.asarray(state.log_bets.get(split.NAME, (0.0,))))) >= limit:
-        reasons.append((split.NAME, "traffic is not split as configured: the comparison cannot be trusted"))
+    if float(log_evidence(np.asarray(state.log_bets.get(sample_ratio.NAME, (0.0,))))) >= limit:
+        reasons.append((sample_ratio.NAME, "traffic is not split as configured: the comparison cannot be trusted"))
     for metric in criteria.metrics:
         shared = state.log_bets.get(f"shared:{metric.name}")
         if shared is not None and float(log_evidence(np.asarray(shared))) >= limit:

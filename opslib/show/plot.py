@@ -8,10 +8,10 @@ from itertools import accumulate
 from math import isnan
 from typing import TYPE_CHECKING
 
-from opslib.change.rollout import Rollout
-from opslib.change.scale import Scaled
 from opslib.judge import Line, series
 from opslib.model import Interval, Served
+from opslib.runbooks.canary.rollout import Rollout
+from opslib.runbooks.scale import Scaled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,15 +6,15 @@ from functools import singledispatch
 from html import escape
 from typing import Any
 
-from opslib.change.deploy import Deployed
-from opslib.change.plan import az_command, describe_step, describe_traffic
-from opslib.change.rollback import RolledBack
-from opslib.change.rollout import Rollout, Stage
-from opslib.change.run import Run
-from opslib.change.scale import Scaled
-from opslib.evidence.record import Record
+from opslib.evidence.run.record import Record
 from opslib.judge import Plan as BakePlan
 from opslib.model import Endpoint, Finding, Level, Plan, ProbeResult, Served
+from opslib.runbooks.canary.rollout import Rollout, Stage
+from opslib.runbooks.deploy import Deployed
+from opslib.runbooks.rollback import RolledBack
+from opslib.runbooks.run import Run
+from opslib.runbooks.scale import Scaled
+from opslib.runbooks.steps.plan import az_command, describe_step, describe_traffic
 
 _MARKS = {Level.OK: "✓ ok", Level.WARNING: "! warning", Level.BLOCKER: "✗ blocker"}
 

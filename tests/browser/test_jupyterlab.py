@@ -17,10 +17,10 @@ from awaiting import wait_until
 from evidence_fixture import contents
 from playwright.sync_api import sync_playwright
 
-from opslib.evidence.archive import read_archive
-from opslib.evidence.verify import verify
+from opslib.evidence.archive.archive import read_archive
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
-from opslib.runbook import find_notebook
+from opslib.runner.execute import find_notebook
 
 CHROMIUM = shutil.which("chromium")
 

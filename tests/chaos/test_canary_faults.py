@@ -13,11 +13,11 @@ from endings import Ending, note
 from runbook_world import QUICK_CANARY, answers, journal
 from sandbox_fixture import reread
 
-from opslib.change.lease import read_lease
-from opslib.change.sweep import sweep
 from opslib.model import Outcome
-from opslib.sandbox.commands import start
-from opslib.sandbox.settings import Settings
+from opslib.runbooks.lease.tags import read_lease
+from opslib.runbooks.undo.reap import sweep
+from opslib.sandbox.cli.commands import start
+from opslib.sandbox.core.settings import Settings
 
 FULL = int(os.environ.get("OPSLIB_CHAOS_KILLS", "12")) > 12
 UPDATING = "OnlineEndpoints_Updating"

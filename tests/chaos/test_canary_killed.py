@@ -18,10 +18,10 @@ from awaiting import wait_until
 from endings import Ending, note
 from runbook_world import QUICK_CANARY, answers
 
-from opslib.change.lease import read_lease
-from opslib.change.sweep import close_left_open, sweep
-from opslib.evidence.record import read_record
+from opslib.evidence.run.record import read_record
 from opslib.model import Outcome
+from opslib.runbooks.lease.tags import read_lease
+from opslib.runbooks.undo.reap import close_left_open, sweep
 
 KILLS = int(os.environ.get("OPSLIB_CHAOS_KILLS", "12"))
 SEED = 20260101

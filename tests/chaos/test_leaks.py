@@ -13,13 +13,13 @@ import urllib.parse
 import pytest
 from notebook_fixture import RECORD, write_runbook
 
-from opslib import cli
+from opslib.cli.main import main
 from opslib.errors import ParameterError
-from opslib.evidence import redact
-from opslib.evidence.findings import State
-from opslib.evidence.verify import verify
+from opslib.evidence.signing.findings import State
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
-from opslib.runbook import execute
+from opslib.redaction import redact
+from opslib.runner.execute import execute
 
 IN_ENVIRONMENT = "canary-Env1ronment/+=&<>\"' 7f3a9b2c"
 BY_REFERENCE = "canary-R3ference_0123456789abcdefghijklmnopqrstuv"
@@ -56,9 +56,9 @@ def spread(s):
 
 PLANT = """
 import opslib, pathlib
-from opslib.evidence.journal import Journal
-from opslib.evidence.redact import register
-from opslib.evidence.record import write_atomically
+from opslib.evidence.run.journal import Journal
+from opslib.redaction.redact import register
+from opslib.evidence.run.record import write_atomically
 of_endpoint = "canary" + "K3yOfTheEndpoint" * 4
 register(of_endpoint)
 secrets = [os.environ["HARBORSHIELD_API_TOKEN"], opslib.secret("env:BY_REFERENCE").get_secret_value(), of_endpoint]
@@ -164,8 +164,8 @@ def test_no_planted_secret_is_on_the_disk(planted, tmp_path, capsys):
     for name in ("notebook.ipynb", "run.json", "answer-0.json"):
         json.loads((folder / name).read_text())
     assert verify(tmp_path / "runs").state is State.SOUND
-    cli.main(["runs", "show", folder.name, "--runs", "runs"])
-    cli.main(["runs", "--json", "--runs", "runs"])
+    main(["runs", "show", folder.name, "--runs", "runs"])
+    main(["runs", "--json", "--runs", "runs"])
     assert leaks(capsys.readouterr().out.encode()) == set()
 
 
@@ -212,5 +212,5 @@ def test_a_secret_parameter_is_refused_and_not_shown(tmp_path, monkeypatch, give
     assert leaks(str(caught.value).encode()) == set()
     assert not (tmp_path / "runs").exists()
     words = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
-    assert cli.main(["run", "rollback", "-p", "endpoint=fraud", *words]) == 2
+    assert main(["run", "rollback", "-p", "endpoint=fraud", *words]) == 2
     assert leaks(capsys.readouterr().err.encode()) == set()

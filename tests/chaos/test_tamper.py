@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 from evidence_fixture import make_archive, make_run, open_run
 
-from opslib.evidence import custody, dsse, keys, ledger, seal
-from opslib.evidence.findings import State
-from opslib.evidence.record import read_record
-from opslib.evidence.verify import verify
+from opslib.evidence import finish
+from opslib.evidence.archive import ledger
+from opslib.evidence.run.record import read_record
+from opslib.evidence.signing import dsse, keys, seal
+from opslib.evidence.signing.findings import State
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
 FULL = os.environ.get("OPSLIB_TAMPER") == "full"
@@ -273,8 +275,8 @@ def test_another_key_is_found(archive, kept, tmp_path, monkeypatch):
         target = forged / folder.parent.name / folder.name
         shutil.copytree(folder, target)
         (target / seal.NAME).unlink()
-        record = custody.begin_run(target, read_record(target))
-        custody.end_run(target, record)
+        record = finish.begin_run(target, read_record(target))
+        finish.end_run(target, record)
     assert verify(forged, kept).state is State.UNKNOWN_KEY
     unpinned = verify(forged)
     assert unpinned.state is State.SOUND
@@ -295,7 +297,7 @@ def test_a_seal_that_names_a_path_outside_is_found(archive, kept, monkeypatch):
     folder, record = open_run(archive)
     (folder.parent / "outside").write_text("x")
     monkeypatch.setattr(seal, "digests", lambda _: iter([("../outside", "0" * 64)]))
-    custody.end_run(folder, record.ended(Outcome.SUCCEEDED, ""))
+    finish.end_run(folder, record.ended(Outcome.SUCCEEDED, ""))
     (folder.parent / "outside").unlink()
     result = verify(archive, kept)
     assert result.state is State.TAMPERED

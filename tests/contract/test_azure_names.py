@@ -19,7 +19,7 @@ from awaiting import wait_until
 from cryptography import x509
 from sandbox_fixture import RunningSandbox
 
-from opslib.sandbox.commands import register
+from opslib.sandbox.cli.commands import register
 
 ARM = "https://management.azure.com"
 BLOBS = "https://pictures.blob.core.windows.net"

@@ -10,7 +10,7 @@ import pytest
 from sandbox_fixture import RunningSandbox
 from served import ASK, Served, wait_until
 
-OPSLIB = [sys.executable, "-m", "opslib.cli", "sandbox"]
+OPSLIB = [sys.executable, "-m", "opslib", "sandbox"]
 
 
 class Faults:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sandbox_fixture import RunningSandbox, running_sandbox
 from served import wait_until
 
-from opslib.sandbox.routes import ROUTES, Route
-from opslib.sandbox.settings import Settings
+from opslib.sandbox.core.settings import Settings
+from opslib.sandbox.server.routes import ROUTES, Route
 
 OPEN = ("Open", "Blob", "Scoring")
 NASTY = [

@@ -6,7 +6,7 @@ import httpx
 from sandbox_fixture import RunningSandbox
 from served import Served
 
-from opslib.sandbox.clock import MICROSECONDS, iso, now_us
+from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
 
 
 def test_line_breaks_in_strings_are_read(arm: httpx.Client, sandbox: RunningSandbox):

@@ -19,7 +19,7 @@ from azure.identity import (
 from sandbox_fixture import RunningSandbox
 from served import ASK, Served, wait_until
 
-from opslib.sandbox.principal_command import environment
+from opslib.sandbox.cli.principal_command import environment
 
 ROLES = "/providers/Microsoft.Authorization"
 Person = Callable[..., dict[str, Any]]
@@ -278,7 +278,7 @@ def test_a_principal_is_added_on_the_command_line(sandbox: RunningSandbox):
         command = [
             sys.executable,
             "-m",
-            "opslib.cli",
+            "opslib",
             "sandbox",
             "principal",
             *words,

@@ -9,7 +9,7 @@ from azure.ai.ml.entities import ProbeSettings
 from sandbox_fixture import RunningSandbox
 from served import ASK, Served, deployment, wait_until
 
-from opslib.sandbox.commands import _inventory
+from opslib.sandbox.cli.commands import _inventory
 
 QUICK = ProbeSettings(initial_delay=1, period=1, timeout=1, failure_threshold=2, success_threshold=1)
 SIZE = "Standard_E2s_v3"  # a family of its own: the suite shares its quota

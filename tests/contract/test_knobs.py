@@ -9,7 +9,7 @@ from rest_client import make_endpoint
 from sandbox_fixture import RunningSandbox, running_sandbox
 from served import ASK, wait_until
 
-from opslib.sandbox.settings import Settings
+from opslib.sandbox.core.settings import Settings
 
 LATE = Settings(operation_s=0.0, metrics_delay_s=1800.0, logs_delay_s=3600.0, token_lifetime_s=2.0)
 TIGHT = Settings(operation_s=0.0, max_connections=2, max_bytes_per_second=20_000)

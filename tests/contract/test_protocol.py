@@ -13,7 +13,7 @@ import pytest
 from sandbox_fixture import RunningSandbox
 from served import Served, wait_until
 
-from opslib.sandbox.routes import ROUTES, Route
+from opslib.sandbox.server.routes import ROUTES, Route
 
 OPERATION = re.compile(r".*/mfeOperationsStatus/o[ed]idp:[0-9a-f-]{36}:[0-9a-f-]{36}\?api-version=.*")
 

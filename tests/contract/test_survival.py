@@ -12,11 +12,11 @@ from rest_client import make_endpoint
 from sandbox_fixture import RunningSandbox, reread, running_sandbox
 from served import ASK, wait_until
 
-from opslib.sandbox.commands import start
-from opslib.sandbox.process import ProcessId
-from opslib.sandbox.settings import Settings
+from opslib.sandbox.cli.commands import start
+from opslib.sandbox.core.process import ProcessId
+from opslib.sandbox.core.settings import Settings
 
-OPSLIB = [sys.executable, "-m", "opslib.cli", "sandbox"]
+OPSLIB = [sys.executable, "-m", "opslib", "sandbox"]
 APP = Path(__file__).parent / "app"
 
 

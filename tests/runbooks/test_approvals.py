@@ -6,12 +6,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from notebook_fixture import RECORD, write_runbook
 
-from opslib import cli
-from opslib.evidence import approval
-from opslib.evidence.findings import State
-from opslib.evidence.keys import find_signing_key, public_pem
-from opslib.evidence.record import read_record
-from opslib.evidence.verify import verify
+from opslib.cli.main import main
+from opslib.evidence.run.record import read_record
+from opslib.evidence.signing import approval
+from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.keys import find_signing_key, public_pem
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
 OWNER = "owner@harborshield.example"
@@ -32,7 +32,7 @@ def approvers(tmp_path, monkeypatch):
                 key = public_pem(find_signing_key().private.public_key())
                 kept.write_text(f"{kept.read_text()}who: {who}\n{key}")
             target = tmp_path / f"{who}.json"
-            assert cli.main(["approve", str(plan), "--who", who, "--to", str(target), *words]) == 0
+            assert main(["approve", str(plan), "--who", who, "--to", str(target), *words]) == 0
             return target
 
     return sign
@@ -40,7 +40,7 @@ def approvers(tmp_path, monkeypatch):
 
 def run(world, *words, **given):
     parameters = [w for n, v in ({"endpoint": world.name} | given).items() for w in ("-p", f"{n}={v}")]
-    code = cli.main(["run", "rollback", *parameters, "--runs", str(world.runs), *words])
+    code = main(["run", "rollback", *parameters, "--runs", str(world.runs), *words])
     folder = max(world.runs.glob("2*/*-rollback-*"), key=lambda f: read_record(f).seq)
     return code, folder, read_record(folder)
 
@@ -63,7 +63,7 @@ def test_an_approved_plan_is_carried_out_and_another_is_refused(make_world, appr
     ((one,), text) = record.approvals, (folder / approval.NAME).read_text()
     assert (one.who, one.plan_sha256, text) == (OWNER, planned.plan_sha256, agreed.read_text())
     assert verify(world.runs).findings == ()
-    cli.main(["runs", "show", folder.name, "--runs", str(world.runs)])
+    main(["runs", "show", folder.name, "--runs", str(world.runs)])
     assert f"this plan, signed by key {one.keyid[:16]}" in capsys.readouterr().out
 
 
@@ -79,7 +79,7 @@ def plan(tmp_path, monkeypatch):
 
 
 def start(envelope, *words):
-    return cli.main(["run", "rollback", "-p", "endpoint=fraud", "--approval", str(envelope), *words])
+    return main(["run", "rollback", "-p", "endpoint=fraud", "--approval", str(envelope), *words])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_an_approval_that_does_not_hold_stops_the_run(
     plan, approvers, tmp_path, monkeypatch, capsys, who, words, listed, requester, said
 ):
     """Refused before anything is begun: exit code 2, nothing in the ledger."""
-    monkeypatch.setattr("opslib.runbook.find_executor", lambda: {"user": "root"})
+    monkeypatch.setattr("opslib.runner.execute.find_executor", lambda: {"user": "root"})
     envelope = approvers(who, plan, *words, listed=listed)
     assert start(envelope, "--requester", requester) == 2
     assert said in capsys.readouterr().err

@@ -11,9 +11,9 @@ from awaiting import wait_until
 from runbook_world import QUICK_CANARY as QUICK
 from runbook_world import answers, journal
 
-from opslib.change.rejudge import judge_again
-from opslib.evidence.story import tell
+from opslib.evidence.present.summary import tell
 from opslib.model import Outcome
+from opslib.runbooks.canary.rejudge import judge_again
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,8 +11,8 @@ from awaiting import wait_until
 from runbook_world import QUICK_CANARY as QUICK
 from runbook_world import World, journal
 
-from opslib.change.rejudge import judge_again
 from opslib.model import Outcome
+from opslib.runbooks.canary.rejudge import judge_again
 
 LONG = QUICK | {"bake_s": 40, "max_bake_s": 40}
 

@@ -6,8 +6,8 @@ import nbformat
 import pytest
 
 from opslib.errors import ParameterError
-from opslib.evidence.findings import State
-from opslib.evidence.verify import verify
+from opslib.evidence.signing.findings import State
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
 

@@ -12,12 +12,12 @@ import pytest
 from awaiting import wait_until
 from runbook_world import World, journal
 
-from opslib.change.lease import read_lease
 from opslib.errors import PreflightError
-from opslib.evidence.record import read_record
-from opslib.evidence.verify import verify
+from opslib.evidence.run.record import read_record
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
-from opslib.runbook import find_notebook
+from opslib.runbooks.lease.tags import read_lease
+from opslib.runner.execute import find_notebook
 
 LONG = {"bake_s": 60, "max_bake_s": 60, "min_requests": 20, "stages": [50, 100]}
 
@@ -78,7 +78,7 @@ def test_a_kernel_that_is_killed_aborts_and_the_runner_gives_the_traffic_back(ca
 
 def test_a_kernel_that_hangs_is_killed_and_the_runner_gives_the_traffic_back(make_world, monkeypatch):
     """A kernel that gives no sign while its canary takes traffic is not waited for."""
-    monkeypatch.setattr("opslib.runbook.LEAST_HANG_S", 5.0)
+    monkeypatch.setattr("opslib.runner.execute.LEAST_HANG_S", 5.0)
     canary = Background(make_world(green={}), lease_s=5)
     canary.await_canary()
     os.kill(kernel_of(canary.folder), signal.SIGSTOP)
@@ -153,7 +153,7 @@ def test_a_cell_that_ends_the_notebook_early_is_no_success(world, monkeypatch, c
 
 STOPPABLE = """
 import sys
-from opslib import cli, guardian, runbook
+from opslib.cli import main; from opslib.runner import guardian; from opslib.runner import execute
 runbook.LEAST_HANG_S, guardian.PATIENCE_S = 3.0, 1.0
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -196,7 +196,7 @@ def test_two_canaries_of_one_process_end_each_on_its_own(make_world):
 def test_a_canary_without_a_guardian_is_not_begun(make_world, monkeypatch):
     """Nobody would give its traffic back: refused, with nothing changed and nothing in the ledger."""
     world = make_world(green={})
-    monkeypatch.setattr("opslib.guardian.sys.executable", "/bin/false")
+    monkeypatch.setattr("opslib.runner.guardian.sys.executable", "/bin/false")
     with pytest.raises(PreflightError, match="no guardian"):
         world.run("canary", canary="green", **LONG)
     assert world.read().traffic == {"blue": 100}

@@ -8,11 +8,11 @@ from evidence_fixture import contents, make_run
 from runbook_world import QUICK_CANARY, journal
 from small_disk import small_disk
 
-from opslib.change.lease import read_lease
-from opslib.evidence.journal import read_journal
-from opslib.evidence.record import read_record
-from opslib.evidence.verify import verify
+from opslib.evidence.run.journal import read_journal
+from opslib.evidence.run.record import read_record
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
+from opslib.runbooks.lease.tags import read_lease
 
 CANARY = {**QUICK_CANARY, "canary": "green", "bake_s": 60, "max_bake_s": 60, "stages": "[50, 100]"}
 

@@ -13,16 +13,16 @@ import pytest
 from awaiting import wait_until
 from runbook_world import QUICK_CANARY, World, journal
 
-from opslib.change.answer import give_answer
-from opslib.change.lease import read_lease
-from opslib.change.rejudge import judge_again
-from opslib.cli import main
+from opslib.cli.main import main
 from opslib.errors import AnswerError
-from opslib.evidence.custody import is_held
-from opslib.evidence.record import read_record
-from opslib.evidence.story import tell
-from opslib.evidence.verify import verify
+from opslib.evidence.present.summary import tell
+from opslib.evidence.run.record import read_record
+from opslib.evidence.run.run_lock import is_held
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
+from opslib.runbooks.canary.answer import give_answer
+from opslib.runbooks.canary.rejudge import judge_again
+from opslib.runbooks.lease.tags import read_lease
 
 SHORT = QUICK_CANARY | {"max_bake_s": 6, "stages": [20, 100], "latency_mode": "observe"}
 UNPROVABLE = SHORT | {"bake_s": 3, "max_bake_s": 3, "max_failure_rate": 0.002}

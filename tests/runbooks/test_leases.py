@@ -7,10 +7,10 @@ from awaiting import wait_until
 from runbook_world import QUICK_CANARY, journal
 
 from opslib.azure.endpoints import edit_tags, set_traffic
-from opslib.change.lease import Lease, read_lease, take
-from opslib.change.sweep import sweep
-from opslib.evidence.archive import read_archive
+from opslib.evidence.archive.archive import read_archive
 from opslib.model import Outcome, SetTraffic
+from opslib.runbooks.lease.tags import Lease, read_lease, take
+from opslib.runbooks.undo.reap import sweep
 
 LONG = {"bake_s": 60, "max_bake_s": 60, "min_requests": 20, "stages": [50, 100], "lease_s": 30}
 HALF = {"blue": 50, "green": 50}

@@ -1,8 +1,8 @@
 """What opslib itself fetches to ask an endpoint never reaches the evidence, whatever the model answers."""
 
 from opslib.azure.endpoints import API_VERSION
-from opslib.evidence.findings import State
-from opslib.evidence.verify import verify
+from opslib.evidence.signing.findings import State
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from opslib.azure.request_log import Exposure
-from opslib.change import cohorts
-from opslib.change.cohorts import Cohorts, read_result
 from opslib.errors import DefinitionError
 from opslib.judge import Arm, Interval
+from opslib.runbooks.canary import cohorts
+from opslib.runbooks.canary.cohorts import Cohorts, read_result
 
 SINCE = datetime.now(UTC) - timedelta(minutes=5)
 MINUTE = Interval(

@@ -8,10 +8,10 @@ import pytest
 from worlds import deployment, endpoint
 
 from opslib.errors import RecordError
-from opslib.evidence.archive import find_archive, new_folder, read_archive
-from opslib.evidence.journal import Journal, as_json, read_journal
-from opslib.evidence.record import Record, read_record, write_record
-from opslib.judge.rule import Decision
+from opslib.evidence.archive.archive import find_archive, new_folder, read_archive
+from opslib.evidence.run.journal import Journal, as_json, read_journal
+from opslib.evidence.run.record import Record, read_record, write_record
+from opslib.judge.before_after import Decision
 from opslib.model import Outcome, Scope
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

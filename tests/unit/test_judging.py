@@ -8,17 +8,17 @@ import pytest
 from runbook_world import journal
 
 from opslib.azure.request_log import RequestLog
-from opslib.change.cohorts import read_result
-from opslib.change.criteria import criteria_of
-from opslib.change.intervals import without_probes
-from opslib.change.judging import Bench
-from opslib.change.rejudge import judge_again
-from opslib.change.run import Run, new_record
 from opslib.errors import DefinitionError, ParameterError
-from opslib.evidence.record import write_record
+from opslib.evidence.run.record import write_record
 from opslib.judge import begin
 from opslib.model import Interval, Observation, ProbeResult, Served
 from opslib.parameters import CanaryParameters
+from opslib.runbooks.canary.cohorts import read_result
+from opslib.runbooks.canary.criteria import criteria_of
+from opslib.runbooks.canary.intervals import without_probes
+from opslib.runbooks.canary.judging import Bench
+from opslib.runbooks.canary.rejudge import judge_again
+from opslib.runbooks.run import Run, new_record
 
 SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
 PARAMETERS = CanaryParameters.check(

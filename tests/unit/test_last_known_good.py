@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import pytest
 from worlds import deployment, endpoint
 
-from opslib.change.rollback import last_known_good
 from opslib.errors import PlanError
-from opslib.evidence.record import Record
+from opslib.evidence.run.record import Record
 from opslib.model import Outcome
+from opslib.runbooks.rollback import last_known_good
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALL = (deployment("blue"), deployment("green"), deployment("amber"))

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import endpoint
 
-from opslib.change.lease import PREFIX, Lease, drop, read_lease, renew, take
-from opslib.change.preflight import check_lease
 from opslib.errors import LeaseHeld
 from opslib.model import Level
+from opslib.runbooks.lease.tags import PREFIX, Lease, drop, read_lease, renew, take
+from opslib.runbooks.steps.preflight import check_lease
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from opslib.change.observe import look
 from opslib.model import Observation
+from opslib.runbooks.steps.observe import look
 
 
 class Source:

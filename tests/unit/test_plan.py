@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import deployment, endpoint
 
-from opslib.change.plan import (
+from opslib.errors import PlanError
+from opslib.model import DeleteDeployment, Scope, SetTraffic
+from opslib.runbooks.steps.plan import (
     az_command,
     canary_of,
     insert_half_step,
@@ -16,8 +18,6 @@ from opslib.change.plan import (
     plan_stages,
     share_traffic,
 )
-from opslib.errors import PlanError
-from opslib.model import DeleteDeployment, Scope, SetTraffic
 
 SCOPE = Scope("sub", "rg", "ws", "https://management.azure.com")
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from worlds import deployment, endpoint
 
-from opslib.change import preflight
 from opslib.errors import PreflightError
 from opslib.model import Level, ProbeResult
+from opslib.runbooks.steps import preflight
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

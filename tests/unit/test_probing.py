@@ -6,12 +6,12 @@ import numpy as np
 from awaiting import wait_until
 
 from opslib.azure.scoring import Probe
-from opslib.change import probing as module
-from opslib.change.criteria import criteria_of
-from opslib.change.probing import Probing, probing
 from opslib.judge import Interval, begin, judge, paired
 from opslib.model import ProbeResult
 from opslib.parameters import CanaryParameters
+from opslib.runbooks.canary import probing as module
+from opslib.runbooks.canary.criteria import criteria_of
+from opslib.runbooks.canary.probing import Probing, probing
 
 VERSIONS = {"stable": "blue", "canary": "green"}
 CRITERIA = criteria_of(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from opslib.judge.rule import Decision, Limits, Result, judge, wilson_interval
+from opslib.judge.before_after import Decision, Limits, Result, judge, wilson_interval
 from opslib.model import Observation, Served
 
 LIMITS = Limits(min_requests=100, max_failure_rate=0.02, max_p95_ms=500, max_p95_ratio=1.5)

@@ -17,12 +17,14 @@ import pytest
 import scrapbook
 from evidence_fixture import MODEL, SCOPE, make_run, notebook
 
-from opslib.evidence import custody, index, ledger, seal
-from opslib.evidence.findings import State
-from opslib.evidence.index import Query, find
-from opslib.evidence.keys import find_signing_key
-from opslib.evidence.record import Record, read_record, write_record
-from opslib.evidence.verify import verify
+from opslib.evidence.archive import index, ledger
+from opslib.evidence.archive.index import Query, find
+from opslib.evidence.run import run_lock
+from opslib.evidence.run.record import Record, read_record, write_record
+from opslib.evidence.signing import seal
+from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.keys import find_signing_key
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
 RUNS = int(os.environ.get("OPSLIB_BENCH_RUNS", "300"))
@@ -126,7 +128,7 @@ def many(tmp_path_factory):
 
 
 def as_told(record):
-    from opslib.evidence.journal import as_json  # noqa: PLC0415 - only here
+    from opslib.evidence.run.journal import as_json  # noqa: PLC0415 - only here
 
     return as_json(record)
 
@@ -195,7 +197,7 @@ def test_one_more_run_is_taken_in_at_once(many, tmp_path):
     took, (_, total) = timed(lambda: find(many, Query(endpoint="new")), times=1)
     assert total == 1
     tell("one more run", ms=1e3 * took)
-    assert not custody.is_held(folder)
+    assert not run_lock.is_held(folder)
     with sqlite3.connect(many / index.NAME) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (RUNS + 1,)
     connection.close()

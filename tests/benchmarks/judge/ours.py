@@ -7,13 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import hypergeom
 
-from opslib.judge.criteria import Criteria, bets
-from opslib.judge.evidence import remember
-from opslib.judge.latency import log_tilts
-from opslib.judge.metrics import Failures, Latency, Ranks, Slo, Together
-from opslib.judge.mixture import advance, begin, log_evidence, transition
-from opslib.judge.noninferiority import Tally, add, prove_failures, prove_latency
-from opslib.judge.percentiles import (
+from opslib.judge.harm.evidence import remember
+from opslib.judge.harm.latency import log_tilts
+from opslib.judge.harm.percentiles import (
     in_gap,
     interpolated_above,
     log_e_rank_share,
@@ -21,8 +17,12 @@ from opslib.judge.percentiles import (
     scatter,
     untrusted,
 )
-from opslib.judge.ranks import add_rank, chance, chance_higher, prove_ranks, weigh
-from opslib.judge.tables import log_e_share, log_e_two_by_two, log_e_values
+from opslib.judge.harm.ranks import add_rank, chance, chance_higher, prove_ranks, weigh
+from opslib.judge.harm.tables import log_e_share, log_e_two_by_two, log_e_values
+from opslib.judge.values.criteria import Criteria, bets
+from opslib.judge.values.metrics import Failures, Latency, Ranks, Slo, Together
+from opslib.judge.values.mixture import advance, begin, log_evidence, transition
+from opslib.judge.values.noninferiority import Tally, add, prove_failures, prove_latency
 
 from .traffic import MINUTES, PROOFS, QUANTILES, REPORTED, SLO_MS, SLOTS, TOLERATED, Traffic
 

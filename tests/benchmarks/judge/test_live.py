@@ -15,8 +15,8 @@ import pytest
 from awaiting import wait_until
 from runbook_world import QUICK_CANARY, answers, journal
 
-from opslib.change.rejudge import judge_again
 from opslib.model import Outcome
+from opslib.runbooks.canary.rejudge import judge_again
 
 SCORE = """
 import json, os, random, time

@@ -26,9 +26,9 @@ sys.path[:0] = [str(HERE.parents[3]), str(HERE.parents[2]), str(HERE.parents[2] 
 from rest_client import make_endpoint  # noqa: E402 - the path is set above
 from sandbox_fixture import RunningSandbox, running_sandbox  # noqa: E402
 
-from opslib.sandbox.commands import _inventory  # noqa: E402
-from opslib.sandbox.process import group_usage  # noqa: E402
-from opslib.sandbox.settings import Settings  # noqa: E402
+from opslib.sandbox.cli.commands import _inventory  # noqa: E402
+from opslib.sandbox.core.process import group_usage  # noqa: E402
+from opslib.sandbox.core.settings import Settings  # noqa: E402
 
 BODY = json.dumps({"data": [1, 2, 3]}).encode()
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from opslib.sandbox.own_api import call as ask
+from opslib.sandbox.cli.admin_client import call as ask
 from tests.sandbox_fixture import running_sandbox
 
 from .notebooks import NOTEBOOKS, ONLINE, run_notebook

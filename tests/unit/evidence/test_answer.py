@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from evidence_fixture import make_run, open_run
 
-from opslib.change import answer
-from opslib.change.answer import NAME, Question, give_answer, hear, read_answer
 from opslib.errors import AnswerError, RecordError
-from opslib.evidence.custody import release
-from opslib.evidence.journal import Journal, read_journal
-from opslib.evidence.record import write_record
+from opslib.evidence.run.journal import Journal, read_journal
+from opslib.evidence.run.record import write_record
+from opslib.evidence.run.run_lock import release
 from opslib.model import Outcome
+from opslib.runbooks.canary import answer
+from opslib.runbooks.canary.answer import NAME, Question, give_answer, hear, read_answer
 
 
 @pytest.fixture

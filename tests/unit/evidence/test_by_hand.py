@@ -6,19 +6,20 @@ import sys
 
 from notebook_fixture import RECORD
 
-from opslib.evidence import custody, ledger
-from opslib.evidence.findings import State
-from opslib.evidence.record import read_record
-from opslib.evidence.verify import verify
+from opslib.evidence import finish
+from opslib.evidence.archive import ledger
+from opslib.evidence.run.record import read_record
+from opslib.evidence.signing.findings import State
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
 BY_HAND = f"""
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from opslib.change.run import _begun
-from opslib.evidence.archive import new_folder
-from opslib.evidence.custody import release
+from opslib.runbooks.run import _begun
+from opslib.evidence.archive.archive import new_folder
+from opslib.evidence.run.run_lock import release
 from opslib.parameters import RollbackParameters
 folder = new_folder(Path("runs"), "rollback", "fraud")
 _begun(RollbackParameters.check({{"endpoint": "fraud"}}), folder)
@@ -32,7 +33,7 @@ def test_a_run_by_hand_is_begun_in_the_ledger_and_sealed_afterwards(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", BY_HAND], cwd=tmp_path, check=True, env=environment)
     runs = tmp_path / "runs"
-    ((entry, alive),) = custody.left_open(runs)
+    ((entry, alive),) = finish.left_open(runs)
     assert not alive
     assert verify(runs).state is State.INCOMPLETE
     assert not (runs / "KEYS").exists()

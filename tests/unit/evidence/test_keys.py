@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from evidence_fixture import make_run
 
-from opslib import cli
+from opslib.cli.main import main
 from opslib.errors import RecordError
-from opslib.evidence import keys
-from opslib.evidence.findings import State
-from opslib.evidence.keys import PublicKey, read_public_keys
-from opslib.evidence.verify import verify
+from opslib.evidence.signing import keys
+from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.keys import PublicKey, read_public_keys
+from opslib.evidence.verify.verify import verify
 
 HOUR = timedelta(hours=1)
 
@@ -61,7 +61,7 @@ def test_a_run_that_was_sealed_outside_of_its_keys_time_is_told(archive, kept, l
     found = verify(archive, path).findings
     assert [f.file for f in found] == (["CHECKPOINTS/000002.dsse.json", "attestation.dsse.json"] if said else [])
     assert all(said in f.message and f.state is State.UNKNOWN_KEY for f in found)
-    assert cli.main(["verify", str(archive), "--keys", str(path)]) == (3 if said else 0)
+    assert main(["verify", str(archive), "--keys", str(path)]) == (3 if said else 0)
     alone = shutil.copytree(folder, archive.parent / "alone" / folder.name)
     assert {f.message for f in verify(alone, path).findings} == {f.message for f in found}
 

@@ -10,9 +10,11 @@ import pytest
 from evidence_fixture import contents, make_archive, make_run, open_run
 
 from opslib.errors import RecordError
-from opslib.evidence import custody, ledger, record
-from opslib.evidence.findings import State
-from opslib.evidence.verify import verify
+from opslib.evidence import finish
+from opslib.evidence.archive import ledger
+from opslib.evidence.run import record, run_lock
+from opslib.evidence.signing.findings import State
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
 
@@ -70,12 +72,12 @@ def test_a_crash_between_any_two_writes_is_never_taken_for_tampering(tmp_path, m
                 pass
             else:
                 break
-        for folder in list(custody.HELD):
-            os.close(custody.HELD.pop(folder))
+        for folder in list(run_lock._DESCRIPTORS):
+            os.close(run_lock._DESCRIPTORS.pop(folder))
         assert verify(archive).state in {State.INCOMPLETE, State.SOUND}, verify(archive).findings
-        for entry, alive in custody.left_open(archive):
+        for entry, alive in finish.left_open(archive):
             assert not alive
-            custody.end_left_open(archive / entry.folder)
+            finish.end_left_open(archive / entry.folder)
         make_run(archive)
         assert verify(archive).state is State.SOUND, verify(archive).findings
         number += 1
@@ -131,9 +133,9 @@ def test_a_run_that_vanished_is_reported_as_incomplete(tmp_path):
     make_archive(tmp_path, 1)
     folder, _ = open_run(tmp_path)
     assert "under way" in str(verify(tmp_path).findings)
-    assert custody.is_held(folder)
-    os.close(custody.HELD.pop(folder.name))
-    assert not custody.is_held(folder)
+    assert run_lock.is_held(folder)
+    os.close(run_lock._DESCRIPTORS.pop(folder.name))
+    assert not run_lock.is_held(folder)
     found = verify(tmp_path)
     assert found.state is State.INCOMPLETE
     assert [f.run for f in found.findings] == [folder.name]
@@ -143,16 +145,16 @@ def test_a_run_left_open_can_be_ended_by_somebody_else(tmp_path):
     """Ended as aborted where it recorded no outcome; not while its process lives."""
     folder, _ = open_run(tmp_path)
     with pytest.raises(RecordError, match="under way"):
-        custody.end_left_open(folder)
-    os.close(custody.HELD.pop(folder.name))
-    sealed = custody.end_left_open(folder)
+        finish.end_left_open(folder)
+    os.close(run_lock._DESCRIPTORS.pop(folder.name))
+    sealed = finish.end_left_open(folder)
     assert sealed.record.outcome is Outcome.ABORTED
     assert verify(tmp_path).state is State.SOUND
 
 
 def end_it(folder, failures):
     try:
-        custody.end_left_open(folder)
+        finish.end_left_open(folder)
     except RecordError as error:
         failures.put(str(error))
 
@@ -160,7 +162,7 @@ def end_it(folder, failures):
 def test_several_that_end_one_run_at_once_end_it_once(tmp_path):
     """A guardian and a sweep that meet: one ends it, the others find it ended or held; one line, one seal."""
     folder, _ = open_run(tmp_path)
-    os.close(custody.HELD.pop(folder.name))
+    os.close(run_lock._DESCRIPTORS.pop(folder.name))
     context = multiprocessing.get_context("spawn")
     failures = context.SimpleQueue()
     workers = [context.Process(target=end_it, args=(folder, failures)) for _ in range(3)]
@@ -178,7 +180,7 @@ def test_ending_twice_changes_nothing(tmp_path):
     """A second end finds everything done."""
     folder = make_run(tmp_path)
     before = contents(tmp_path)
-    custody.end_run(folder, record.read_record(folder))
+    finish.end_run(folder, record.read_record(folder))
     assert contents(tmp_path) == before
 
 
@@ -186,12 +188,12 @@ def test_a_run_that_was_never_begun_or_has_no_outcome_is_not_sealed(tmp_path):
     """A seal says how a run ended: there must be an end, and a beginning."""
     folder, begun = open_run(tmp_path)
     with pytest.raises(RecordError, match="has no outcome"):
-        custody.end_run(folder, begun)
+        finish.end_run(folder, begun)
     stranger = tmp_path / "2026-01" / "stranger"
     stranger.mkdir(parents=True)
     with pytest.raises(RecordError, match="never begun"):
-        custody.end_run(stranger, begun.ended(Outcome.SUCCEEDED, ""))
-    custody.release(folder)
+        finish.end_run(stranger, begun.ended(Outcome.SUCCEEDED, ""))
+    run_lock.release(folder)
 
 
 def test_sealed_files_cannot_be_written_by_mistake(tmp_path):

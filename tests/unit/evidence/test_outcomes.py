@@ -21,16 +21,17 @@ from jupyter_client.kernelspec import get_kernel_spec
 from notebook_fixture import RECORD, outputs, write_runbook
 from small_disk import small_disk
 
-from opslib import cli
+from opslib.cli.main import main
 from opslib.errors import RecordError
-from opslib.evidence import custody, ledger
-from opslib.evidence import notebook as notebooks
-from opslib.evidence.findings import State
-from opslib.evidence.journal import Heartbeat
-from opslib.evidence.record import Approval, Request, read_record
-from opslib.evidence.verify import verify
+from opslib.evidence.archive import ledger
+from opslib.evidence.run import notebook as notebooks
+from opslib.evidence.run import run_lock
+from opslib.evidence.run.journal import Heartbeat
+from opslib.evidence.run.record import Approval, Request, read_record
+from opslib.evidence.signing.findings import State
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
-from opslib.runbook import execute
+from opslib.runner.execute import execute
 
 KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 HANG = "import time\nfor _ in range(600): time.sleep(0.1)"
@@ -89,7 +90,7 @@ def test_an_expected_exception_is_still_no_success(tmp_path):
 def test_an_unknown_parameter_leaves_nothing(tmp_path, capsys):
     """Refused before a kernel is started: exit code 2, no folder, no line in the ledger."""
     write_runbook(tmp_path, RECORD)
-    assert cli.main(["run", "rollback", "-p", "endpoint=fraud", "-p", "endpiont=x"]) == 2
+    assert main(["run", "rollback", "-p", "endpoint=fraud", "-p", "endpiont=x"]) == 2
     assert "endpiont: unknown" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
@@ -98,7 +99,7 @@ def test_a_run_that_nobody_could_seal_is_not_begun(tmp_path, monkeypatch, capsys
     """A signing key that is not there is found out before, not after, the change."""
     monkeypatch.setenv("OPSLIB_SIGNING_KEY_FILE", str(tmp_path / "nowhere.pem"))
     write_runbook(tmp_path, RECORD)
-    assert cli.main(["run", "rollback", "-p", "endpoint=fraud"]) == 2
+    assert main(["run", "rollback", "-p", "endpoint=fraud"]) == 2
     assert "nowhere.pem" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
@@ -130,18 +131,18 @@ def test_a_stopped_runner_ends_its_run_in_order(tmp_path, signum):
 def test_a_killed_runner_leaves_an_open_run_that_everybody_sees(tmp_path, capsys):
     """Started and never finished: listed as incomplete, verified as incomplete (2), until somebody ends it."""
     process, folder = start(tmp_path)
-    assert custody.is_held(folder)
+    assert run_lock.is_held(folder)
     process.kill()
     process.communicate(timeout=60)
     runs = tmp_path / "runs"
     assert [e.event for e in ledger.read_ledger(runs)] == [ledger.STARTED]
-    assert cli.main(["runs", "--runs", "runs"]) == 0
+    assert main(["runs", "--runs", "runs"]) == 0
     assert capsys.readouterr().out.startswith("incomplete ")
-    assert cli.main(["verify", "--runs", "runs"]) == 2
+    assert main(["verify", "--runs", "runs"]) == 2
     assert "opslib seal" in capsys.readouterr().out
-    assert cli.main(["seal", folder.name, "--runs", "runs"]) == 0
+    assert main(["seal", folder.name, "--runs", "runs"]) == 0
     assert read_record(folder).outcome is Outcome.ABORTED
-    assert cli.main(["verify", "--runs", "runs"]) == 0
+    assert main(["verify", "--runs", "runs"]) == 0
 
 
 def test_a_full_disk_keeps_the_last_good_notebook(tmp_path, monkeypatch):
@@ -166,7 +167,7 @@ JOURNAL = """
 import os, pathlib, sys
 sys.path.insert(0, {tests!r})
 from small_disk import SmallDisk
-from opslib.evidence.journal import Journal
+from opslib.evidence.run.journal import Journal
 folder = pathlib.Path(os.environ["OPSLIB_RUN_FOLDER"])
 journal = Journal(folder)
 journal.write("progress", "before")
@@ -175,13 +176,13 @@ journal.write("progress", "after " + "x" * 5000)
 """
 
 WRITERS = {
-    "notebook": ("opslib.evidence.notebook.write_atomically", "notebook.ipynb", 8),
+    "notebook": ("opslib.evidence.run.notebook.write_atomically", "notebook.ipynb", 8),
     "journal": ("", "journal.jsonl", 0),
-    "record": ("opslib.evidence.record.write_atomically", "run.json", 1),
-    "report": ("opslib.evidence.report.write_atomically", "report.html", 0),
-    "seal": ("opslib.evidence.seal.write_atomically", "attestation.dsse.json", 0),
-    "ledger": ("opslib.evidence.ledger._write", "LEDGER.jsonl", 1),
-    "checkpoint": ("opslib.evidence.ledger.write_atomically", ".dsse.json", 0),
+    "record": ("opslib.evidence.run.record.write_atomically", "run.json", 1),
+    "report": ("opslib.evidence.present.report.write_atomically", "report.html", 0),
+    "seal": ("opslib.evidence.signing.seal.write_atomically", "attestation.dsse.json", 0),
+    "ledger": ("opslib.evidence.archive.ledger._write", "LEDGER.jsonl", 1),
+    "checkpoint": ("opslib.evidence.archive.ledger.write_atomically", ".dsse.json", 0),
 }
 """Who writes what, and how often before the disk is full."""
 
@@ -189,7 +190,7 @@ WRITERS = {
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_disk_that_is_really_full_destroys_nothing(tmp_path, monkeypatch, capsys, writer):
     """It fills up just before each writer in turn: exit code 1, nothing lost, and sound once there is room."""
-    monkeypatch.setattr(custody, "RESERVE_BYTES", 0)
+    monkeypatch.setattr(run_lock, "RESERVE_BYTES", 0)
     with small_disk(tmp_path / "runs") as disk:
         sealed = make_run(disk.path)
         before = contents(sealed)
@@ -200,7 +201,7 @@ def test_a_disk_that_is_really_full_destroys_nothing(tmp_path, monkeypatch, caps
         assert read_record(folder).runbook == "rollback"
         assert verify(disk.path).state is State.INCOMPLETE
         disk.free()
-        assert cli.main(["seal", folder.name, "--runs", str(disk.path)]) == 0
+        assert main(["seal", folder.name, "--runs", str(disk.path)]) == 0
         assert verify(disk.path).findings == ()
         assert contents(sealed) == before
 
@@ -220,10 +221,10 @@ def test_a_run_on_a_full_disk_is_not_begun(tmp_path, monkeypatch, capsys):
     """No room for its end: nothing is begun, no line is written."""
     write_runbook(tmp_path, RECORD)
     with small_disk(tmp_path / "runs", "2m") as disk:
-        assert cli.main(["run", "rollback", "-p", "endpoint=fraud", "--runs", str(disk.path)]) == 1
+        assert main(["run", "rollback", "-p", "endpoint=fraud", "--runs", str(disk.path)]) == 1
         assert "is full: expected room for" in capsys.readouterr().err
         assert not (disk.path / "LEDGER.jsonl").exists()
-        assert not list((disk.path / custody.LOCKS).iterdir())
+        assert not list((disk.path / run_lock.LOCKS).iterdir())
 
 
 def run_on(disk, writer, monkeypatch, tmp_path):
@@ -234,7 +235,7 @@ def run_on(disk, writer, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         if place:
             fill_before(patch, place, name, spared, disk)
-        code = cli.main(["run", "rollback", "-p", "endpoint=fraud", "--runs", str(disk.path)])
+        code = main(["run", "rollback", "-p", "endpoint=fraud", "--runs", str(disk.path)])
     return code, next(disk.path.glob("2*/*-rollback-*"))
 
 
@@ -307,7 +308,7 @@ def test_the_kernel_never_has_the_signing_key(tmp_path, monkeypatch):
 
 def test_what_a_kernel_leaves_behind_writes_nothing_any_more(tmp_path, monkeypatch):
     """A child that holds the kernel's log and the run's folder is ended before the run is sealed."""
-    monkeypatch.setattr("opslib.evidence.channel.LAST_WORDS_S", 0.2)
+    monkeypatch.setattr("opslib.redaction.kernel_pipes.LAST_WORDS_S", 0.2)
     child = "while :; do echo late; date >> $OPSLIB_RUN_FOLDER/dates; sleep 0.02; done"
     spawn = f"import subprocess; subprocess.Popen(['sh', '-c', {child!r}], start_new_session=True)"
     write_runbook(tmp_path, spawn, RECORD)
@@ -323,7 +324,7 @@ def test_what_a_kernel_leaves_behind_writes_nothing_any_more(tmp_path, monkeypat
 def test_silence_is_measured_by_a_clock_that_nobody_sets(tmp_path, monkeypatch):
     """A wall clock that is set back would otherwise hide a kernel that hangs; one set forward would accuse it."""
     now_s = iter(range(0, 100, 10))
-    monkeypatch.setattr("opslib.evidence.journal.monotonic", lambda: next(now_s))
+    monkeypatch.setattr("opslib.evidence.run.journal.monotonic", lambda: next(now_s))
     heartbeat = Heartbeat(tmp_path)
     assert heartbeat.silent_s() == 0
     (tmp_path / "journal.jsonl").touch()

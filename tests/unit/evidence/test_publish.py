@@ -7,13 +7,16 @@ from azure.storage.blob import ContainerClient
 from azurite_fixture import Caller, running_azurite
 from evidence_fixture import contents, make_archive, make_run, open_run
 
-from opslib import cli
 from opslib.azure.blobs import Container, open_container
+from opslib.cli.main import main
 from opslib.errors import AzureError, ParameterError, RecordError
-from opslib.evidence import custody, ledger, seal
-from opslib.evidence.findings import State
+from opslib.evidence import finish
+from opslib.evidence.archive import ledger
 from opslib.evidence.publish import mirror, publish
-from opslib.evidence.verify import verify
+from opslib.evidence.run import run_lock
+from opslib.evidence.signing import seal
+from opslib.evidence.signing.findings import State
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
 
@@ -130,14 +133,14 @@ def test_what_is_open_quarantined_or_altered_stays_at_home(url, archive):
     folder, _ = open_run(archive)
     leaky, record = open_run(archive)
     (leaky / "leak.txt").write_text("Authorization: Bearer " + "a" * 30)
-    custody.end_run(leaky, record.ended(Outcome.HELD, "it leaked"))
+    finish.end_run(leaky, record.ended(Outcome.HELD, "it leaked"))
     altered.chmod(0o755)
     (altered / "run.json").chmod(0o644)
     (altered / "run.json").write_text("{}")
     with open_container(url) as container:
         published = publish(archive, [], container)
         names = set(container.sizes())
-    custody.release(folder)
+    run_lock.release(folder)
     assert len(published.left_out) == 3
     assert {"not sealed" in r or "quarantined" in r or "was changed" in r for r in published.left_out} == {True}
     assert not any(stay.name in name for name in names for stay in (folder, leaky, altered))
@@ -146,18 +149,18 @@ def test_what_is_open_quarantined_or_altered_stays_at_home(url, archive):
 def test_the_commands_work_from_there(url, archive, capsys, monkeypatch):
     """publish, runs, runs show and verify, with nothing local but the program."""
     run = next(archive.glob("2*/*")).name
-    assert cli.main(["publish", run, "--to", url, "--runs", str(archive)]) == 0
-    assert cli.main(["verify", "--from", url]) == 2
+    assert main(["publish", run, "--to", url, "--runs", str(archive)]) == 0
+    assert main(["verify", "--from", url]) == 2
     assert "it is not here" in capsys.readouterr().out
-    assert cli.main(["publish", "--to", url, "--runs", str(archive)]) == 0
+    assert main(["publish", "--to", url, "--runs", str(archive)]) == 0
     capsys.readouterr()
     shutil.rmtree(archive)
-    assert cli.main(["runs", "--from", url]) == 0
+    assert main(["runs", "--from", url]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
-    assert cli.main(["runs", "show", run, "--from", url]) == 0
+    assert main(["runs", "show", run, "--from", url]) == 0
     assert run in capsys.readouterr().out
-    assert cli.main(["verify", "--from", url]) == 0
-    assert cli.main(["verify", run, "--from", url]) == 0
+    assert main(["verify", "--from", url]) == 0
+    assert main(["verify", run, "--from", url]) == 0
 
 
 def test_a_name_that_leads_elsewhere_is_found(url, archive):

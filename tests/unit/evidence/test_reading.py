@@ -12,16 +12,19 @@ from evidence_fixture import contents, make_archive, make_run, open_run
 from notebook_fixture import RECORD, write_runbook
 from pyarrow import parquet
 
-from opslib import cli
+from opslib.cli.main import main
 from opslib.errors import RecordError
-from opslib.evidence import custody, index, ledger, report
-from opslib.evidence.archive import find_run, read_archive
-from opslib.evidence.findings import State
-from opslib.evidence.index import Query, find
-from opslib.evidence.record import read_record
-from opslib.evidence.verify import verify
+from opslib.evidence import finish
+from opslib.evidence.archive import index, ledger
+from opslib.evidence.archive.archive import find_run, read_archive
+from opslib.evidence.archive.index import Query, find
+from opslib.evidence.present import report
+from opslib.evidence.run import run_lock
+from opslib.evidence.run.record import read_record
+from opslib.evidence.signing.findings import State
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
-from opslib.runbook import execute
+from opslib.runner.execute import execute
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def archive(tmp_path):
     make_run(runs, endpoint="claims", runbook="scale", deployments_after={"x": {"model": "azureml:other:9"}})
     folder, _ = open_run(runs, endpoint="fraud", runbook="deploy")
     yield runs
-    custody.release(folder)
+    run_lock.release(folder)
 
 
 LATER, EARLIER = datetime.now(UTC) + timedelta(days=1), datetime.now(UTC) - timedelta(days=1)
@@ -73,10 +76,8 @@ def test_the_index_follows_the_ledger(archive):
     """Only what is new is read; a run that was under way is read again."""
     assert find(archive)[1] == 4
     make_run(archive)
-    (waiting,) = custody.left_open(archive)
-    custody.end_run(
-        archive / waiting[0].folder, read_record(archive / waiting[0].folder).ended(Outcome.FAILED, "x")
-    )
+    (waiting,) = finish.left_open(archive)
+    finish.end_run(archive / waiting[0].folder, read_record(archive / waiting[0].folder).ended(Outcome.FAILED, "x"))
     assert find(archive)[1] == 5
     assert find(archive, Query(outcome="unfinished"))[1] == 0
 
@@ -125,7 +126,7 @@ def test_listing_and_showing_alter_nothing(archive, capsys):
         ["runs", "show", run, "--html"],
         ["runs", "show", run, "--json"],
     ):
-        assert cli.main([*words, "--runs", str(archive)]) == 0
+        assert main([*words, "--runs", str(archive)]) == 0
     after = {name: content for name, content in contents(archive).items() if not name.startswith(index.NAME)}
     assert after == before
     page = Path(capsys.readouterr().out.split("{")[0].strip().splitlines()[-1])
@@ -135,22 +136,22 @@ def test_listing_and_showing_alter_nothing(archive, capsys):
 
 def test_the_command_lists_what_is_asked(archive, capsys):
     """One line a run: outcome, folder, reason; as JSON too; an open one is under way."""
-    assert cli.main(["runs", "--runs", str(archive), "--endpoint", "fraud", "--outcome", "held"]) == 0
+    assert main(["runs", "--runs", str(archive), "--endpoint", "fraud", "--outcome", "held"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("held ")
     assert "too few requests" in line
-    assert cli.main(["runs", "--runs", str(archive), "--limit", "1"]) == 0
+    assert main(["runs", "--runs", str(archive), "--limit", "1"]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("under way")
     assert "3 more" in printed.err
-    assert cli.main(["runs", "--runs", str(archive), "--json", "--since", "2020-01-01", "--model", "other"]) == 0
+    assert main(["runs", "--runs", str(archive), "--json", "--since", "2020-01-01", "--model", "other"]) == 0
     assert [row["endpoint"] for row in json.loads(capsys.readouterr().out)] == ["claims"]
 
 
 def test_a_runs_story_is_told_in_words(archive, capsys):
     """Who asked, what held, what was decided, how it ended, and whether it is sealed."""
     run = find(archive, Query(who="owner"))[0][0].run
-    assert cli.main(["runs", "show", run[-6:], "--runs", str(archive)]) == 0
+    assert main(["runs", "show", run[-6:], "--runs", str(archive)]) == 0
     told = capsys.readouterr().out
     for said in (
         "held",
@@ -177,7 +178,7 @@ def test_a_run_is_named_by_what_only_it_has(archive):
 def test_parquet_for_analysts(archive, tmp_path, capsys):
     """One table of typed columns, which any engine reads."""
     path = tmp_path / "runs.parquet"
-    assert cli.main(["runs", "export", str(path), "--runs", str(archive)]) == 0
+    assert main(["runs", "export", str(path), "--runs", str(archive)]) == 0
     table = parquet.read_table(path)
     assert table.num_rows == 4
     assert table.column_names == list(index.COLUMNS)
@@ -188,12 +189,12 @@ def test_parquet_for_analysts(archive, tmp_path, capsys):
 def test_scrapbook_reads_the_archive(tmp_path, monkeypatch, capsys):
     """Glued values come back from a run's own folder, and from an export of many."""
     monkeypatch.chdir(tmp_path)
-    glue = "from opslib.quicken import skip_iri_checks\nskip_iri_checks()\nimport scrapbook"
+    glue = "from opslib.import_shims import skip_iri_checks\nskip_iri_checks()\nimport scrapbook"
     write_runbook(tmp_path, f"{glue}\nscrapbook.glue('moved', 'green')", RECORD)
     folder, _ = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
     other = make_run(tmp_path / "runs")
     assert scrapbook.read_notebooks(str(folder))["notebook"].scraps["moved"].data == "green"
-    assert cli.main(["runs", "export", "notebooks-of-runs"]) == 0
+    assert main(["runs", "export", "notebooks-of-runs"]) == 0
     book = scrapbook.read_notebooks("notebooks-of-runs")
     assert book[folder.name].scraps["moved"].data == "green"
     assert not book[other.name].scraps
@@ -236,7 +237,7 @@ def test_a_notebook_that_cannot_be_shown_keeps_no_run_from_its_seal(tmp_path):
     """The report is a courtesy; the seal is not."""
     folder, record = open_run(tmp_path)
     (folder / "notebook.ipynb").write_text("{ no notebook")
-    custody.end_run(folder, record.ended(Outcome.FAILED, "the notebook is broken"))
+    finish.end_run(folder, record.ended(Outcome.FAILED, "the notebook is broken"))
     assert "the notebook is broken" in (folder / "report.html").read_text()
     assert verify(tmp_path).state is State.SOUND
 
@@ -244,17 +245,17 @@ def test_a_notebook_that_cannot_be_shown_keeps_no_run_from_its_seal(tmp_path):
 def test_verify_speaks_json_and_exit_codes(archive, capsys, tmp_path):
     """0 sound, 1 tampered, 2 incomplete, 3 unknown key, 4 could not be verified; one run by its id."""
     run = next(archive.glob("2*/*-scale-*"))
-    assert cli.main(["verify", "--runs", str(archive), "--json"]) == 2
+    assert main(["verify", "--runs", str(archive), "--json"]) == 2
     found = json.loads(capsys.readouterr().out)
     assert (found["state"], found["runs"], found["sealed"]) == ("incomplete", 4, 3)
-    assert cli.main(["verify", run.name, "--runs", str(archive)]) == 0
-    assert cli.main(["verify", str(run)]) == 0
+    assert main(["verify", run.name, "--runs", str(archive)]) == 0
+    assert main(["verify", str(run)]) == 0
     other = tmp_path / "other"
     make_archive(other, 1)
-    assert cli.main(["verify", str(tmp_path / "nothing")]) == 4
+    assert main(["verify", str(tmp_path / "nothing")]) == 4
     (run / "run.json").chmod(0o644)
     (run / "run.json").write_text("{}")
-    assert cli.main(["verify", run.name, "--runs", str(archive)]) == 1
+    assert main(["verify", run.name, "--runs", str(archive)]) == 1
     assert f"tampered: {run.name} run.json" in capsys.readouterr().out
 
 
@@ -265,7 +266,7 @@ def test_a_lone_folder_is_verified_with_keys(archive, tmp_path, capsys):
     alone.mkdir(parents=True)
     for path in run.iterdir():
         (alone / path.name).write_bytes(path.read_bytes())
-    assert cli.main(["verify", str(alone)]) == 4
+    assert main(["verify", str(alone)]) == 4
     (key,) = (archive / "KEYS").iterdir()
-    assert cli.main(["verify", str(alone), "--keys", str(key)]) == 0
+    assert main(["verify", str(alone), "--keys", str(key)]) == 0
     assert ledger.find_entries(alone, "x") == {}

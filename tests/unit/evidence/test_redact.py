@@ -9,8 +9,8 @@ import urllib.parse
 import pytest
 
 from opslib.errors import ParameterError
-from opslib.evidence import channel, redact
 from opslib.parameters import CanaryParameters, RollbackParameters
+from opslib.redaction import kernel_pipes, redact
 
 SECRETS = ["hunter2hunter2", "p<w>\"&'\\\n/?+ ~é" + "x" * 8, "QUJD+/==" * 6, "0123456789abcdef" * 4]
 
@@ -144,7 +144,7 @@ def test_a_registered_value_is_refused_as_a_parameter():
 
 def test_a_kernel_tells_its_runner(monkeypatch):
     """What is registered on one side of the pipe is masked on the other; a runner that is gone blocks nobody."""
-    with channel.secrets_pipe() as pipe:
+    with kernel_pipes.secrets_pipe() as pipe:
         monkeypatch.setenv(redact.PIPE_VARIABLE, str(pipe.path))
         assert pipe.path.stat().st_mode & 0o777 == 0o600
         redact.register("told through a pipe")
@@ -158,7 +158,7 @@ def test_a_kernel_tells_its_runner(monkeypatch):
 def test_long_secrets_pass_the_pipe(monkeypatch):
     """A key of many lines is longer than what one write passes whole."""
     value = "\n".join(f"line {n} of a very long private key" for n in range(500))
-    with channel.secrets_pipe() as pipe:
+    with kernel_pipes.secrets_pipe() as pipe:
         monkeypatch.setenv(redact.PIPE_VARIABLE, str(pipe.path))
         redact.register(value)
         redact.redactor.cache_clear()

@@ -13,7 +13,7 @@ from evidence_fixture import make_run
 
 from opslib.azure import secrets
 from opslib.errors import DoorError, ParameterError, RecordError
-from opslib.evidence import dsse, keys, seal
+from opslib.evidence.signing import dsse, keys, seal
 
 
 def pem_of(key):

@@ -10,10 +10,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from evidence_fixture import make_archive, make_run
 
-from opslib import cli
-from opslib.evidence import ledger, stamp
-from opslib.evidence.findings import State
-from opslib.evidence.verify import verify
+from opslib.cli.main import main
+from opslib.evidence.archive import ledger
+from opslib.evidence.signing import timestamping
+from opslib.evidence.signing.findings import State
+from opslib.evidence.verify.verify import verify
 
 CONFIG = """
 [tsa]
@@ -87,22 +88,22 @@ def authority(tmp_path_factory):
 
 @pytest.fixture
 def stamped(authority, tmp_path, monkeypatch):
-    monkeypatch.setenv(stamp.URL_VARIABLE, authority[0])
+    monkeypatch.setenv(timestamping.URL_VARIABLE, authority[0])
     make_archive(tmp_path / "runs", 2)
     return tmp_path / "runs"
 
 
 def test_every_checkpoint_carries_a_time_that_holds(stamped, authority):
     """With the authority's certificate the token is proved; without, it is compared."""
-    assert [stamp.token_of(path).exists() for path in ledger.checkpoints(stamped)] == [True, True]
+    assert [timestamping.token_of(path).exists() for path in ledger.checkpoints(stamped)] == [True, True]
     assert verify(stamped).state is State.SOUND
     assert verify(stamped, tsa=authority[1]).state is State.SOUND
-    assert cli.main(["verify", str(stamped), "--tsa", str(authority[1])]) == 0
+    assert main(["verify", str(stamped), "--tsa", str(authority[1])]) == 0
 
 
 def test_a_token_of_another_checkpoint_or_authority_is_found(stamped, authority):
     """Tokens that were swapped, changed, or made by somebody else."""
-    first, second = (stamp.token_of(path) for path in ledger.checkpoints(stamped))
+    first, second = (timestamping.token_of(path) for path in ledger.checkpoints(stamped))
     original = first.read_bytes()
     first.chmod(0o644)
     first.write_bytes(second.read_bytes())
@@ -131,8 +132,8 @@ def test_what_the_authority_saw_before_a_key_was_revoked_stays_believed(stamped,
 
 def test_an_authority_that_does_not_answer_stops_no_run(tmp_path, monkeypatch):
     """The run is sealed without a token; the next checkpoint covers it."""
-    monkeypatch.setenv(stamp.URL_VARIABLE, "http://127.0.0.1:9/")
+    monkeypatch.setenv(timestamping.URL_VARIABLE, "http://127.0.0.1:9/")
     make_run(tmp_path)
     assert not list((tmp_path / ledger.CHECKPOINTS).glob("*.tsr"))
     assert verify(tmp_path).state is State.SOUND
-    assert os.environ[stamp.URL_VARIABLE]
+    assert os.environ[timestamping.URL_VARIABLE]

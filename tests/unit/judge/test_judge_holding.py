@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from opslib.change.criteria import criteria_of
 from opslib.errors import JudgeError
 from opslib.judge import Verdict
-from opslib.judge.holding import POLICIES, Bake, after_hold
-from opslib.judge.proof import look_alpha
+from opslib.judge.looks.holding import POLICIES, Bake, after_hold
+from opslib.judge.proof.proof import look_alpha
 from opslib.parameters import CanaryParameters
+from opslib.runbooks.canary.criteria import criteria_of
 
 UNPROVEN = Verdict(
     outcome="hold",

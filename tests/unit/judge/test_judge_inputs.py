@@ -24,27 +24,27 @@ from opslib.judge import (
     to_record,
     traffic_stop,
 )
-from opslib.judge.bounds import rate_bounds
-from opslib.judge.latency import log_tilts
-from opslib.judge.means import half_width, tuned_rho
-from opslib.judge.metrics import Slo
-from opslib.judge.mixture import log_evidence
-from opslib.judge.outcomes import log_e_paired
-from opslib.judge.percentiles import (
+from opslib.judge.aa_test import _split, calibrated_alpha, rehearse
+from opslib.judge.harm.latency import log_tilts
+from opslib.judge.harm.means import half_width, tuned_rho
+from opslib.judge.harm.outcomes import log_e_paired
+from opslib.judge.harm.percentiles import (
     bracket_above,
     in_gap,
     interpolated_above,
     log_e_rank_share,
     merge_untrusted,
 )
-from opslib.judge.planner import minutes_to_detect, requests_to_prove
-from opslib.judge.probes import Probe, order, paired
-from opslib.judge.ranks import _log_ratios
-from opslib.judge.replay import _split, calibrated_alpha, rehearse
-from opslib.judge.slo import log_e as slo_log_e
-from opslib.judge.split import log_e as split_log_e
-from opslib.judge.tables import log_e_two_by_two
-from opslib.judge.watermark import ready, revisions
+from opslib.judge.harm.ranks import _log_ratios
+from opslib.judge.harm.sample_ratio import log_e as split_log_e
+from opslib.judge.harm.slo import log_e as slo_log_e
+from opslib.judge.harm.tables import log_e_two_by_two
+from opslib.judge.looks.bounds import rate_bounds
+from opslib.judge.looks.probes import Probe, order, paired
+from opslib.judge.looks.watermark import ready, revisions
+from opslib.judge.proof.planner import minutes_to_detect, requests_to_prove
+from opslib.judge.values.metrics import Slo
+from opslib.judge.values.mixture import log_evidence
 
 ONLY_FAILURES = Criteria(metrics=(Failures(limit_rate=0.02),))
 

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from opslib.judge.criteria import Criteria, bets
-from opslib.judge.metrics import Failures
-from opslib.judge.mixture import Mixture, advance, begin, limit_gain, log_evidence, transition
-from opslib.judge.tables import log_e_two_by_two
+from opslib.judge.harm.tables import log_e_two_by_two
+from opslib.judge.values.criteria import Criteria, bets
+from opslib.judge.values.metrics import Failures
+from opslib.judge.values.mixture import Mixture, advance, begin, limit_gain, log_evidence, transition
 
 MIXTURE = Mixture(prior=(0.7, 0.3), idle=0.2, onsets_per_minute=0.3, moves_per_minute=0.2)
 

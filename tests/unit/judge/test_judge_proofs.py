@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, fisher_exact, hypergeom, nchypergeom_fisher, poisson
 
-from opslib.judge.noninferiority import (
+from opslib.judge.harm.ranks import add_rank, chance_higher, prove_ranks
+from opslib.judge.values.noninferiority import (
     Tally,
     _bates,
     add,
@@ -16,7 +17,6 @@ from opslib.judge.noninferiority import (
     prove_failures,
     prove_latency,
 )
-from opslib.judge.ranks import add_rank, chance_higher, prove_ranks
 
 
 @pytest.mark.parametrize(

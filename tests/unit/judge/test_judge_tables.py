@@ -9,7 +9,7 @@ import pytest
 from scipy.special import comb
 from scipy.stats import binom, nchypergeom_fisher
 
-from opslib.judge.tables import log_e_share, log_e_two_by_two, log_e_values, log_normaliser
+from opslib.judge.harm.tables import log_e_share, log_e_two_by_two, log_e_values, log_normaliser
 
 TABLES = [
     (60, 540, 3, 4),

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from opslib.sandbox.alert_rules import CRITERIA, AlertRule, Standing, judge, read_alert
-from opslib.sandbox.arm_errors import ArmError
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.insights.alerts.rules import CRITERIA, AlertRule, Standing, judge, read_alert
 
 
 def _criterion(name: str = "slow", **changes: Any) -> dict[str, Any]:

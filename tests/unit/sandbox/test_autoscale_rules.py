@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from opslib.sandbox.arm_errors import ArmError
-from opslib.sandbox.autoscale_rules import Profile, Rule, decide, read_profiles
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.insights.autoscale.rules import Profile, Rule, decide, read_profiles
 
 OUT = Rule("Cpu", "/d", 300, "Average", "Average", "GreaterThan", 70, True, "ChangeCount", 2, 300)
 IN = replace(OUT, operator="LessThan", threshold=25, increase=False, value=1)

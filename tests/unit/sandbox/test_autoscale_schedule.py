@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opslib.sandbox.arm_errors import ArmError
-from opslib.sandbox.autoscale_rules import present_profile, read_profiles
-from opslib.sandbox.autoscale_schedule import DAYS, Recurrence, choose
-from opslib.sandbox.time_zones import NAMES, find_zone
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.insights.autoscale.rules import present_profile, read_profiles
+from opslib.sandbox.insights.autoscale.schedule import DAYS, Recurrence, choose
+from opslib.sandbox.insights.autoscale.time_zones import NAMES, find_zone
 
 BERLIN = "W. Europe Standard Time"
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from opslib.sandbox.arm_errors import ArmError
-from opslib.sandbox.clock import MICROSECONDS, now_us
-from opslib.sandbox.fault import EFFECTS, Fault, FaultKind, read_scenario
-from opslib.sandbox.faults import Faults
-from opslib.sandbox.store import Store
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.arm.store import Store
+from opslib.sandbox.core.clock import MICROSECONDS, now_us
+from opslib.sandbox.faults.model import EFFECTS, Fault, FaultKind, read_scenario
+from opslib.sandbox.faults.registry import Faults
 
 MINUTE = 60 * MICROSECONDS
 

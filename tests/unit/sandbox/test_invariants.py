@@ -11,17 +11,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from opslib.sandbox import deployments, quota, skus
-from opslib.sandbox.arm_errors import OperationFailed
-from opslib.sandbox.daemon import build
-from opslib.sandbox.home import Home
-from opslib.sandbox.lifecycle import SETTLED
-from opslib.sandbox.messages import Request, Response
-from opslib.sandbox.outcome import Outcome
-from opslib.sandbox.principals import OPERATOR
-from opslib.sandbox.server import answer
-from opslib.sandbox.settings import Settings
-from opslib.sandbox.store import Resource
+from opslib.sandbox.arm.errors import OperationFailed
+from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.principals import OPERATOR
+from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.core import skus
+from opslib.sandbox.core.home import Home
+from opslib.sandbox.core.settings import Settings
+from opslib.sandbox.endpoints import deployments, quota
+from opslib.sandbox.endpoints.lifecycle import SETTLED
+from opslib.sandbox.scoring.responses import Outcome
+from opslib.sandbox.server.daemon import build
+from opslib.sandbox.server.pipeline import answer
 
 URL = "https://127.0.0.1:1"
 W = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w"

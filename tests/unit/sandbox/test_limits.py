@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opslib.sandbox.bandwidth import Bandwidth
-from opslib.sandbox.connections import Connections
-from opslib.sandbox.consistency import Lag
-from opslib.sandbox.rate_limit import RateLimit
-from opslib.sandbox.settings import Settings
-from opslib.sandbox.store import Resource
+from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.core.settings import Settings
+from opslib.sandbox.endpoints.consistency import Lag
+from opslib.sandbox.scoring.bandwidth import Bandwidth
+from opslib.sandbox.scoring.connections import Connections
+from opslib.sandbox.scoring.rate_limit import RateLimit
 
 
 def test_each_endpoint_has_its_own_seconds():

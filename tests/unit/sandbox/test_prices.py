@@ -1,4 +1,5 @@
-from opslib.sandbox import prices, skus
+from opslib.sandbox.core import skus
+from opslib.sandbox.endpoints import prices
 
 
 def test_every_size_has_a_price_and_nothing_else():

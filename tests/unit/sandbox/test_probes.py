@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from opslib.sandbox.probes import Probe, keep_ready, read_probes, until_dead
+from opslib.sandbox.instances.probes import Probe, keep_ready, read_probes, until_dead
 
 AT_ONCE = Probe(initial_delay_s=0, period_s=0, timeout_s=1, success_threshold=2, failure_threshold=3)
 SETTINGS = {

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from opslib.sandbox.certificates import ensure_signing_key
-from opslib.sandbox.kql_parser import SemanticError, parse
-from opslib.sandbox.principals import OPERATOR
-from opslib.sandbox.requirements import differences
-from opslib.sandbox.roles import Role
-from opslib.sandbox.routes import ROUTES
-from opslib.sandbox.tokens import TokenRefused, Tokens
+from opslib.sandbox.arm.principals import OPERATOR
+from opslib.sandbox.core.certificates import ensure_signing_key
+from opslib.sandbox.identity.roles import Role
+from opslib.sandbox.identity.tokens import TokenRefused, Tokens
+from opslib.sandbox.instances.requirements import differences
+from opslib.sandbox.server.routes import ROUTES
+from opslib.sandbox.telemetry.kql.parser import SemanticError, parse
 
 
-@pytest.mark.parametrize("name", ["clock", "ids", "kql", "skus"])
+@pytest.mark.parametrize("name", ["core.clock", "core.ids", "telemetry.kql.query", "core.skus"])
 def test_examples_in_docstrings_hold(name: str):
     """What a docstring shows is what happens."""
     module = importlib.import_module(f"opslib.sandbox.{name}")

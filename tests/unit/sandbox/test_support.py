@@ -1,9 +1,9 @@
-from opslib.sandbox.routes import ROUTES
-from opslib.sandbox.support import SUPPORT, matrix
+from opslib.sandbox.cli.support import SUPPORT, matrix
+from opslib.sandbox.server.routes import ROUTES
 
 
 def test_the_support_matrix_is_that_of_the_routes():
-    """SUPPORT.md is what the routes, faults and differences say: else run `python -m opslib.sandbox.support`."""
+    """SUPPORT.md follows routes, faults and differences: else run `python -m opslib.sandbox.cli.support`."""
     assert SUPPORT.read_text(encoding="utf-8") == matrix()
 
 

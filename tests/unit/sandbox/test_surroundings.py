@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from opslib.sandbox.store import Resource, Store
-from opslib.sandbox.surroundings import SECRET, Surroundings
+from opslib.sandbox.arm.principals import IDENTITY_SECRET
+from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.instances.environment import Surroundings
 
 ENDPOINT = "/subscriptions/s/e/onlineEndpoints/e"
 ASSIGNED = {"type": "UserAssigned", "userAssignedIdentities": {"/uai": {"clientId": "c", "principalId": "p"}}}
@@ -28,7 +29,9 @@ def test_identity_and_egress_reach_the_process(
 ):
     """An endpoint's identity is offered, no identity is not; disabled egress leads nowhere."""
     store = Store(tmp_path / "state.db")
-    store.put(Resource(ENDPOINT, "onlineEndpoints", {"identity": identity, "properties": {}}, {SECRET: "k"}))
+    store.put(
+        Resource(ENDPOINT, "onlineEndpoints", {"identity": identity, "properties": {}}, {IDENTITY_SECRET: "k"})
+    )
     body = {"properties": {"egressPublicNetworkAccess": egress}}
     store.put(Resource(f"{ENDPOINT}/deployments/d", "deployments", body))
     around = Surroundings("https://127.0.0.1:1", "http://127.0.0.1:2", tmp_path / "ca.pem", store)

@@ -3,7 +3,7 @@ import io
 import itertools
 import json
 
-from opslib.sandbox.traffic import Load, Tally, _measure
+from opslib.sandbox.cli.load import Load, Tally, _measure
 
 
 def test_arrivals_are_poisson_and_repeat_with_their_seed():

@@ -1,0 +1,68 @@
+"""The archive: one folder per run, ``runs/<YYYY-MM>/<UTC time>-<runbook>-<endpoint>-<id>/``."""
+
+import glob
+import os
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from opslib.errors import RecordError
+from opslib.evidence.run.record import NAME, Record, read_record
+
+MONTHS = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
+"""The folders that hold runs; what else stands in an archive is told by `verify`."""
+
+
+def find_archive() -> Path:
+    """The folder of all runs: ``OPSLIB_RUNS``, else the nearest ``runs`` from here upwards, else one made here."""
+    configured = os.environ.get("OPSLIB_RUNS")
+    if configured:
+        return Path(configured)
+    here = Path.cwd()
+    return next((f / "runs" for f in (here, *here.parents) if (f / "runs").is_dir()), here / "runs")
+
+
+def new_folder(archive: Path, runbook: str, endpoint: str) -> Path:
+    """Make the folder of a new run; its name sorts by time and is the run's id."""
+    now = datetime.now(UTC)
+    run_id = f"{now:%Y%m%dT%H%M%SZ}-{runbook}-{endpoint}-{secrets.token_hex(3)}"
+    folder = archive / f"{now:%Y-%m}" / run_id
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise RecordError(f"no folder for the run: {folder} cannot be made: {error}") from error
+    return folder.resolve()
+
+
+def find_run(archive: Path, name: str) -> Path:
+    """Find a run's folder by its path, its id, or a part of the id that only one run has.
+
+    Raises
+    ------
+    RecordError
+        If no run is called so, or several are.
+    """
+    given = Path(name)
+    if given.is_dir():
+        return given.resolve()
+    found = [path for path in archive.glob(f"{MONTHS}/*{glob.escape(name)}*") if path.is_dir()]
+    if len(found) != 1:
+        several = f"{len(found)} runs are: {', '.join(sorted(p.name for p in found)[:5])}"
+        why = several if found else f"none is in {archive}"
+        raise RecordError(f"expected one run called {name!r}; {why}")
+    return found[0].resolve()
+
+
+def read_archive(archive: Path, endpoint: str = "") -> Iterator[tuple[Path, Record]]:
+    """Read the runs, newest first; a folder without a readable record is passed over."""
+    part = f"-{endpoint.lower()}-" if endpoint else ""
+    for path in sorted(archive.glob(f"{MONTHS}/*/{NAME}"), key=lambda p: p.parent.name, reverse=True):
+        if part not in path.parent.name.lower():
+            continue
+        try:
+            record = read_record(path.parent)
+        except RecordError:
+            continue
+        if not endpoint or record.endpoint.lower() == endpoint.lower():
+            yield path.parent, record

@@ -1,0 +1,46 @@
+"""Take runs out of the archive for other tools: a Parquet table, or a folder of notebooks for scrapbook."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from opslib.errors import RecordError
+from opslib.evidence.archive.index import COLUMNS, Row
+from opslib.evidence.run.notebook import NAME as NOTEBOOK
+
+
+def export_parquet(rows: Sequence[Row], path: Path) -> None:
+    """Write runs as one Parquet table; times stay ISO 8601 text, which every engine reads alike.
+
+    Raises
+    ------
+    RecordError
+        If pyarrow is not installed, or the file cannot be written.
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - only who exports needs it
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as error:
+        raise RecordError("a Parquet export needs pyarrow: pip install pyarrow") from error
+    kinds = {"duration_s": pa.float64(), "quarantined": pa.bool_()}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
+    columns = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+    try:
+        parquet.write_table(pa.table(columns, schema=schema), path)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be written: {error}") from error
+
+
+def export_notebooks(archive: Path, rows: Sequence[Row], folder: Path) -> int:
+    """Copy the notebooks into one folder, named by their runs; return how many there were.
+
+    `scrapbook.read_notebooks` reads one folder and knows a notebook by its file name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for row in rows:
+        source = archive / row.folder / NOTEBOOK
+        if source.is_file():
+            shutil.copyfile(source, folder / f"{row.run}.ipynb")
+            count += 1
+    return count

@@ -1,0 +1,214 @@
+"""An index over the runs of an archive (``.index.sqlite``): made from the sidecars, remade at will, never evidence.
+
+It follows the ledger: only runs that the ledger has told of since the last look are read. One that is damaged, from
+another version, or of a ledger that was rewritten is thrown away and made anew.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from opslib.errors import RecordError
+from opslib.evidence.archive import ledger
+from opslib.evidence.run.record import Record, read_record
+
+NAME = ".index.sqlite"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run as the index knows it; times are UTC in ISO 8601, `outcome` is empty while the run goes on."""
+
+    run: str
+    folder: str
+    runbook: str = ""
+    endpoint: str = ""
+    outcome: str = ""
+    reason: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    duration_s: float | None = None
+    who: str = ""
+    models: str = ""
+    ticket: str = ""
+    quarantined: bool = False
+    parameters: str = "{}"
+    results: str = "{}"
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which runs are wanted; what is empty is not asked. `who`, `model` match a part, times are inclusive."""
+
+    endpoint: str = ""
+    runbook: str = ""
+    outcome: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    who: str = ""
+    model: str = ""
+    limit: int = 0
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+_SCHEMA = f"""
+CREATE TABLE runs ({COLUMNS[0]} TEXT PRIMARY KEY, {", ".join(COLUMNS[1:])}) WITHOUT ROWID;
+CREATE INDEX by_endpoint ON runs (endpoint COLLATE NOCASE, started_at);
+CREATE INDEX by_both ON runs (endpoint COLLATE NOCASE, outcome, started_at);
+CREATE INDEX by_outcome ON runs (outcome, started_at);
+CREATE INDEX by_time ON runs (started_at);
+CREATE TABLE place (read_bytes INTEGER, head TEXT);
+INSERT INTO place VALUES (0, '{ledger.GENESIS}');
+PRAGMA user_version = {VERSION};
+"""  # noqa: S608 - columns are ours
+
+
+def find(archive: Path, query: Query | None = None) -> tuple[list[Row], int]:
+    """Find runs, newest first; return them and how many there are without the limit."""
+    query = query or Query()
+    with _opened(archive) as connection:
+        where, values = _conditions(query)
+        (total,) = connection.execute(f"SELECT count(*) FROM runs {where}", values).fetchone()  # noqa: S608
+        text = f"SELECT {', '.join(COLUMNS)} FROM runs {where} ORDER BY started_at DESC, run DESC"  # noqa: S608 - columns are ours
+        rows = connection.execute(f"{text} LIMIT ?", [*values, query.limit or -1]).fetchall()
+    return [_row(row) for row in rows], total
+
+
+def rebuild(archive: Path) -> None:
+    """Throw the index away; the next look makes it anew."""
+    (archive / NAME).unlink(missing_ok=True)
+
+
+def describe(record: Record, folder: str) -> Row:
+    """What the index keeps of a record."""
+    principal = record.scope.principal if record.scope else ""
+    people = [principal, record.requester, *record.executor.values(), *(a.who for a in record.approvals)]
+    deployments = {**(record.deployments_before or {}), **(record.deployments_after or {})}
+    models = sorted({short_id(str(d.get("model", ""))) for d in deployments.values()} - {""})
+    return Row(
+        run=record.run_id,
+        folder=folder,
+        runbook=record.runbook,
+        endpoint=record.endpoint,
+        outcome=str(record.outcome or ""),
+        reason=record.reason,
+        started_at=_utc(record.started_at),
+        finished_at=_utc(record.finished_at) if record.finished_at else "",
+        duration_s=record.duration_s,
+        who=" ".join(dict.fromkeys(p for p in people if p)),
+        models=" ".join(models),
+        ticket=record.ticket,
+        quarantined=bool(record.quarantine),
+        parameters=json.dumps(dict(record.parameters)),
+        results=json.dumps(dict(record.results)),
+    )
+
+
+def short_id(arm_id: str) -> str:
+    """Shorten an asset's ARM id to ``name:version``."""
+    parts = arm_id.split("/")
+    return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else arm_id
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[sqlite3.Connection]:
+    """Open the index, brought up to date; in memory where the archive cannot be written to."""
+    try:
+        connection = _connect(archive / NAME)
+        _update(connection, archive)
+    except sqlite3.DatabaseError:
+        try:
+            rebuild(archive)
+            connection = _connect(archive / NAME)
+        except (sqlite3.DatabaseError, OSError):
+            connection = _connect(":memory:")
+        _update(connection, archive)
+    with closing(connection):
+        yield connection
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=30.0)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        connection.executescript(_SCHEMA)
+    elif version != VERSION:
+        raise sqlite3.DatabaseError(f"version {version}, expected {VERSION}")
+    return connection
+
+
+def _update(connection: sqlite3.Connection, archive: Path) -> None:
+    """Take in what the ledger has told since the last look, and runs that were under way then."""
+    read_bytes, head = connection.execute("SELECT read_bytes, head FROM place").fetchone()
+    place, lines, told = _read_on(archive, read_bytes, head)
+    running = connection.execute("SELECT run, folder FROM runs WHERE outcome = ''").fetchall()
+    wanted = dict(running) | told
+    if not wanted and not lines:
+        return
+    rows = (astuple(_read(archive, run, folder)) for run, folder in wanted.items())
+    marks = ", ".join("?" * len(COLUMNS))
+    with connection:
+        connection.executemany(f"INSERT OR REPLACE INTO runs VALUES ({marks})", rows)  # noqa: S608
+        connection.execute("UPDATE place SET read_bytes = ?, head = ?", place)
+
+
+def _read_on(archive: Path, read_bytes: int, head: str) -> tuple[tuple[int, str], int, dict[str, str]]:
+    """Read the ledger's lines from a place; they must follow from the line that was read last."""
+    told: dict[str, str] = {}
+    path, count = archive / ledger.NAME, 0
+    if not path.exists():
+        return (0, ledger.GENESIS), 0, told
+    with path.open("rb") as file:
+        file.seek(read_bytes)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            entry = ledger.read_entry(line, 0)
+            if not count and entry.prev != head:
+                raise sqlite3.DatabaseError("the ledger is another one")
+            if entry.folder:
+                told[entry.run] = entry.folder
+            count += 1
+            read_bytes, last = read_bytes + len(line), line
+    if not count:
+        return (read_bytes, head), 0, told
+    return (read_bytes, ledger.digest(last)), count, told
+
+
+def _read(archive: Path, run: str, folder: str) -> Row:
+    """Read a run's sidecar; one that is damaged or gone is listed all the same."""
+    try:
+        return describe(read_record(archive / folder), folder)
+    except RecordError as error:
+        return Row(run, folder, reason=str(error))
+
+
+def _conditions(query: Query) -> tuple[str, list[Any]]:
+    asked: list[tuple[str, Any]] = [
+        ("endpoint = ? COLLATE NOCASE", query.endpoint),
+        ("runbook = ?", query.runbook),
+        ("outcome = ?", "" if query.outcome == "unfinished" else query.outcome or None),
+        ("started_at >= ?", _utc(query.since) if query.since else ""),
+        ("started_at <= ?", _utc(query.until) if query.until else ""),
+        ("instr(lower(who), lower(?))", query.who),
+        ("instr(lower(models), lower(?))", query.model),
+    ]
+    wanted = [(text, v) for text, v in asked if v or (text.startswith("outcome") and v is not None)]
+    where = f"WHERE {' AND '.join(text for text, _ in wanted)}" if wanted else ""
+    return where, [value for _, value in wanted]
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    row = Row(*values)
+    return Row(**{**vars(row), "quarantined": bool(row.quarantined)})
+
+
+def _utc(when: datetime) -> str:
+    return when.astimezone(UTC).isoformat(timespec="milliseconds")

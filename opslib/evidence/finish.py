@@ -1,0 +1,197 @@
+"""Begin and end a run: into the ledger before anything happens, sealed and entered when it has ended.
+
+Used by the runner, and by what ends a run in its place (a guardian, a recovery, a person). The kernel never seals:
+its code is what is attested. Every step of `end_run` can be repeated: after a crash between any two writes, calling
+it again finishes what was left.
+"""
+
+import contextlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from opslib.errors import RecordError
+from opslib.evidence.archive import ledger
+from opslib.evidence.run import decisions
+from opslib.evidence.run.record import NAME as RECORD
+from opslib.evidence.run.record import Record, read_record, write_atomically, write_record
+from opslib.evidence.run.run_lock import archive_of, hold, is_held, make_room, release, reserve
+from opslib.evidence.signing import seal, timestamping
+from opslib.evidence.signing.keys import SigningKey, find_signing_key, list_key
+from opslib.model import Outcome
+from opslib.redaction import redact
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A run's end: its record as sealed, the seal's digest, and what a person must know (a new key)."""
+
+    record: Record
+    attestation_sha256: str
+    notice: str = ""
+
+
+def begin_run(folder: Path, record: Record) -> Record:
+    """Enter a run in the ledger as ``started`` and write its first ``run.json``; hold its lock from now on.
+
+    Room for its end is set aside on the disk.
+
+    Parameters
+    ----------
+    folder
+        The run's folder, as `archive.new_folder` made it; its name is the run's id.
+    record
+        What is known so far.
+
+    Returns
+    -------
+    Record
+        The record with its place in the ledger.
+
+    Raises
+    ------
+    RecordError
+        If it cannot be written: a run that leaves no evidence must not begin.
+    """
+    archive = archive_of(folder)
+    hold(archive, folder.name)
+    reserve(folder)
+    where = folder.relative_to(archive).as_posix()
+    entry = ledger.append(archive, ledger.STARTED, folder.name, folder=where)
+    record = replace(record, seq=entry.seq, previous_sha256=entry.prev, started_sha256=entry.sha256)
+    write_record(folder, record)
+    return record
+
+
+def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Sealed:
+    """Complete the evidence, mask and scan it, seal it, and enter the run in the ledger as ``finished``.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    record
+        The record with its outcome (`Record.ended`).
+    key
+        Signs; by default the configured one.
+
+    Returns
+    -------
+    Sealed
+        The record as it was sealed: with gates, correlation ids and what the last scan found.
+
+    Raises
+    ------
+    RecordError
+        If the run has no outcome, was never begun, is held by another process, or something cannot be written.
+    """
+    if record.outcome is None or record.finished_at is None:
+        raise RecordError(f"{record.run_id} has no outcome: end it first (Record.ended)")
+    archive = archive_of(folder)
+    hold(archive, folder.name)
+    make_room(folder)
+    lines = ledger.find_entries(archive, folder.name)
+    if ledger.STARTED not in lines:
+        release(folder)
+        raise RecordError(f"{folder.name} is not in the ledger {archive / ledger.NAME}: it was never begun")
+    key = key or find_signing_key()
+    notice = list_key(archive, key)
+    record = read_record(folder) if (folder / seal.NAME).exists() else _complete(folder, record)
+    digest = seal.seal(folder, record, key)
+    seal.protect(folder)
+    if ledger.FINISHED not in lines:
+        ledger.append(
+            archive,
+            ledger.FINISHED,
+            folder.name,
+            attestation_sha256=digest,
+            outcome=str(record.outcome),
+            quarantined=bool(record.quarantine),
+        )
+    timestamping.stamp(ledger.write_checkpoint(archive, key))
+    release(folder)
+    return Sealed(record, digest, notice)
+
+
+def _complete(folder: Path, record: Record) -> Record:
+    """Write what is derived from the journal, mask every file once more, and scan what is left."""
+    _drop_drafts(folder)
+    record = replace(record, **decisions.derive(folder))
+    write_record(folder, record)
+    with contextlib.suppress(RecordError):
+        from opslib.evidence.present.report import write_report  # noqa: PLC0415 - takes a second
+
+        write_report(folder, record)
+    _mask_names(folder)
+    masked = [_mask(path, folder) for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    record = replace(
+        record,
+        redactions=sum(count for count, _ in masked),
+        quarantine=tuple(finding for _, findings in masked for finding in findings),
+    )
+    write_record(folder, record)
+    return read_record(folder)
+
+
+def _drop_drafts(folder: Path) -> None:
+    """Remove what a killed process left of files that it was writing, and a viewer's checkpoints."""
+    for path in sorted(folder.rglob(".*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            for inner in sorted(path.rglob("*"), reverse=True):
+                inner.rmdir() if inner.is_dir() and not inner.is_symlink() else inner.unlink()
+            path.rmdir()
+        elif path.exists() or path.is_symlink():
+            path.unlink()
+
+
+def _mask_names(folder: Path) -> None:
+    """Rename what is named by a secret."""
+    for number, path in enumerate(sorted(folder.rglob("*"), reverse=True)):
+        name = redact.redact(path.name)
+        if name != path.name:
+            path.rename(path.with_name(f"{number}-{name}"))
+
+
+def _mask(path: Path, folder: Path) -> tuple[int, list[str]]:
+    """Mask what is known in one file; count the masks, and say where it still looked like a secret."""
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    masked = redact.redact(text)
+    found = redact.looks_leaky(masked)
+    masked = redact.mask_patterns(masked) if found else masked
+    if masked != text:
+        write_atomically(path, masked.encode("utf-8", "surrogateescape"))
+    return masked.count(redact.MASK), [f"{path.relative_to(folder).as_posix()}: {name}" for name in found]
+
+
+def left_open(archive: Path) -> list[tuple[ledger.Entry, bool]]:
+    """Runs that were begun and never ended, and whether the process of each is alive."""
+    return [(entry, is_held(archive / entry.folder)) for entry in ledger.open_runs(archive)]
+
+
+def end_left_open(folder: Path) -> Sealed:
+    """End and seal a run in the place of whoever began it: a notebook run by hand, or a runner that died.
+
+    A run that recorded its outcome keeps it; any other is ``aborted``. Traffic is not touched.
+
+    Raises
+    ------
+    RecordError
+        If the process that runs it is alive, or the ledger does not know it.
+    """
+    if is_held(folder):
+        raise RecordError(f"{folder.name} is under way: its process is alive. Let it end, or stop it")
+    record = read_record(folder) if (folder / RECORD).exists() else _bare_record(folder)
+    if record.outcome is None or record.finished_at is None:
+        record = record.ended(Outcome.ABORTED, "it never recorded an end: its process died, or left it open")
+    return end_run(folder, record)
+
+
+def _bare_record(folder: Path) -> Record:
+    """What the ledger knows of a run that died before its first record."""
+    entry = ledger.find_entries(archive_of(folder), folder.name).get(ledger.STARTED)
+    if entry is None:
+        raise RecordError(
+            f"{folder.name} is not in the ledger {archive_of(folder) / ledger.NAME}: it was never begun"
+        )
+    record = Record(folder.name, "", "", {}, datetime.fromisoformat(entry.at))
+    return replace(record, seq=entry.seq, previous_sha256=entry.prev, started_sha256=entry.sha256)

@@ -1,0 +1,132 @@
+"""The story of a run in words: what a person reads months later, without opening what must not change."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from opslib.errors import RecordError
+from opslib.evidence.run import decisions, journal
+from opslib.evidence.run.files import REPORT
+from opslib.evidence.run.record import Approval, Record, read_record
+from opslib.evidence.run.run_lock import is_held
+from opslib.evidence.signing import seal
+
+
+def tell(folder: Path) -> str:
+    """Tell a run: who, what, why, what held, what was decided, how it ended, how to take it back."""
+    record = read_record(folder)
+    rows = [(name, value) for name, value in facts(record) if value]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{record.run_id}", "", *(f"{name:<{width}}  {value}" for name, value in rows)]
+    lines += ["", "gates", *(_gate(gate) for gate in record.gates)] if record.gates else []
+    timeline = list(_timeline(folder))
+    lines += ["", "timeline", *timeline] if timeline else []
+    lines += ["", "files", *(f"  {path.name}" for path in sorted(folder.iterdir()))]
+    return "\n".join([*lines, "", _custody(folder)])
+
+
+def facts(record: Record) -> Iterator[tuple[str, str]]:
+    """What is known of a run, in the order in which a person asks."""
+    ended = record.finished_at
+    yield "outcome", f"{record.outcome or 'none: it did not reach its end'}"
+    yield "because", record.reason
+    yield "failing cell", record.failing_cell
+    yield "runbook", record.runbook
+    yield "endpoint", record.endpoint
+    yield "workspace", f"{record.scope.workspace_name} in {record.scope.resource_group}" if record.scope else ""
+    yield "why", str(record.parameters.get("reason") or "")
+    yield "ticket", f"{record.ticket}{' (EMERGENCY)' if record.emergency else ''}"
+    yield "requested by", record.requester
+    yield "approved by", "; ".join(_approval(record, a) for a in record.approvals) or "nobody"
+    yield "run by", ", ".join(f"{v} ({k})" for k, v in record.executor.items()) + f" on {record.host or '?'}"
+    yield "as", record.scope.principal if record.scope else ""
+    yield "started", f"{record.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    yield "ended", f"{ended:%Y-%m-%d %H:%M:%S} UTC, after {record.duration_s:.1f} s" if ended else ""
+    yield "traffic", f"{_traffic(record.traffic_before)} -> {_traffic(record.traffic_after)}"
+    yield "models", "; ".join(_models(record))
+    yield "parameters", ", ".join(f"{k}={v!r}" for k, v in record.parameters.items() if v not in ("", None))
+    yield "results", ", ".join(f"{k}={v}" for k, v in record.results.items())
+    yield "to take it back", _undo(record)
+    yield "previous run", str(record.rollback.get("previous_run") or "")
+    yield "Azure knows it as", ", ".join(record.correlation_ids)
+    digest = record.notebook_sha256[:16] or "not sealed yet"
+    yield "notebook", f"{digest}, commit {record.commit[:12] or 'none'}{_dirt(record.dirty)}"
+    yield "kernel", f"{record.kernel} {record.versions.get('python', '')}".strip()
+    yield "masked", f"{record.redactions} secrets" if record.redactions else ""
+    yield "QUARANTINED", "; ".join(record.quarantine)
+
+
+def copy_report(folder: Path) -> Path:
+    """Copy a run's report to where it may be opened, and say where."""
+    source = folder / REPORT
+    if not source.is_file():
+        raise RecordError(f"{folder.name} has no {REPORT}. {_custody(folder)}")
+    target = Path(tempfile.mkdtemp(prefix="opslib-")) / f"{folder.name}.html"
+    shutil.copyfile(source, target)
+    return target
+
+
+def _gate(gate: object) -> str:
+    fields = dict(gate) if isinstance(gate, dict) else {}
+    stage = f" at {_traffic(fields['stage'])}" if "stage" in fields else ""
+    evidence = f": {fields['evidence']}" if fields.get("evidence") else ""
+    return f"  {fields.get('result', ''):<12} {fields.get('gate', '')}{stage}{evidence}"
+
+
+def _timeline(folder: Path) -> Iterator[str]:
+    step: dict[str, Any] = {}
+    for event in decisions.readable(folder / journal.NAME):
+        data, at = event["data"], event["at"][11:19]
+        match event["event"]:
+            case "progress":
+                yield f"  {at}  {data}"
+            case "raised":
+                yield f"  {at}  {data['message']}"
+            case "applying" if isinstance(data.get("after"), dict):
+                step = data
+            case "applied" if step:
+                moved = f"{_traffic(step['before'])} -> {_traffic(step['after'])}"
+                yield f"  {at}  traffic was moved: {moved} (Azure: {data['correlation_id']})"
+                step = {}
+            case "undone":
+                yield f"  {at}  the undo was made (Azure: {data['correlation_id'] or 'nothing to change'})"
+
+
+def _undo(record: Record) -> str:
+    """The commands that take a run back; none where a canary or a rollback left the traffic as it was."""
+    same = record.traffic_before is not None and record.traffic_before == record.traffic_after
+    if same and record.runbook in {"canary", "rollback"}:
+        return "nothing to do: the traffic is as it was before"
+    return "; ".join(record.rollback.get("commands", ()))
+
+
+def _custody(folder: Path) -> str:
+    if (folder / seal.NAME).exists():
+        return f"sealed; prove it with: opslib verify {folder.name}"
+    return "not sealed: it is under way" if is_held(folder) else f"NOT SEALED: opslib seal {folder.name}"
+
+
+def _approval(record: Record, approval: Approval) -> str:
+    fits = "this plan" if approval.plan_sha256 == record.plan_sha256 else "ANOTHER PLAN"
+    signed = f"signed by key {approval.keyid[:16]}" if approval.keyid else "not signed"
+    return f"{approval.who} at {approval.at}, {fits}, {signed}"
+
+
+def _traffic(traffic: object) -> str:
+    if not isinstance(traffic, dict):
+        return "unknown"
+    return " ".join(f"{name}={weight}" for name, weight in traffic.items()) or "none"
+
+
+def _models(record: Record) -> Iterator[str]:
+    """The model of each deployment, as the workspace names it: of a removed one too."""
+    known = {**(record.deployments_before or {}), **(record.deployments_after or {})}
+    for name, deployment in sorted(known.items()):
+        model = str(deployment.get("model") or "none")
+        yield f"{name} {model.rpartition('/models/')[2].replace('/versions/', ':')}"
+
+
+def _dirt(dirty: bool | None) -> str:
+    return " with local changes" if dirty else ""

@@ -1,0 +1,106 @@
+"""The decision log: what the journal says about why a run went as it did."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from opslib.evidence.run.journal import NAME as JOURNAL
+from opslib.evidence.run.journal import read_journal
+from opslib.evidence.run.record import write_atomically
+
+NAME = "decisions.jsonl"
+
+Event = Mapping[str, Any]
+
+
+def derive(folder: Path) -> dict[str, Any]:
+    """Write ``decisions.jsonl`` from the journal; return the fields of the record that follow from it.
+
+    Parameters
+    ----------
+    folder
+        The run's folder; without a journal (the run was refused before it opened one) nothing is derived.
+    """
+    events = list(readable(folder / JOURNAL))
+    decided = [line for event in events for line in decisions(event)]
+    write_atomically(folder / NAME, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in decided))
+    return {
+        "gates": tuple(gate for event in events for gate in gates(event)),
+        "correlation_ids": tuple(correlation_ids(events)),
+    }
+
+
+def readable(path: Path) -> Iterator[dict[str, Any]]:
+    """The events up to where the journal is damaged, if it is."""
+    try:
+        yield from read_journal(path)
+    except (OSError, ValueError):
+        return
+
+
+def decisions(event: Event) -> Iterator[dict[str, Any]]:
+    """What an event decided, with the numbers behind it: enough to decide it again."""
+    data, when = event["data"], {"seq": event["seq"], "at": event["at"]}
+    match event["event"]:
+        case "look":
+            verdict = data["verdict"]
+            yield when | data | {"decision": verdict["decision"], "reason": verdict["reason"]}
+        case "preflight":
+            worst = "blocked" if any(f["level"] == "blocker" for f in data) else "clear"
+            yield when | {"decision": worst, "findings": data}
+        case "asked":
+            yield when | {"decision": "ask", "reason": data["why"], "question": data}
+        case "answered":
+            yield when | {"decision": data["choice"], "reason": f"{data['who']}: {data['reason']}", "answer": data}
+        case "unanswered":
+            yield when | {"decision": "unanswered", "reason": data["why"]}
+        case "smaller step":
+            yield when | {"decision": "smaller step", "reason": data["why"], "steps": data["steps"]}
+        case "finished":
+            yield when | {"decision": data["outcome"], "reason": data["reason"]}
+        case "raised":
+            yield when | {"decision": data["outcome"], "reason": f"{data['error']}: {data['message']}"}
+
+
+def gates(event: Event) -> Iterator[dict[str, Any]]:
+    """What had to hold: findings of preflight, and the criteria by which each stage was decided."""
+    if event["event"] == "preflight":
+        for finding in event["data"]:
+            yield {"gate": finding["check"], "result": finding["level"], "evidence": finding["evidence"]}
+    if event["event"] == "rollout":
+        for stage in event["data"]["stages"]:
+            for proof in stage["verdict"]["proofs"]:
+                numbers = {k: proof[k] for k in ("canary_share", "stable_share", "bound", "canary_n", "p", "alpha")}
+                result = "proven" if proof["p"] <= proof["alpha"] else "not proven"
+                said = {"evidence": _measured(numbers)}
+                yield {"gate": proof["place"], "stage": stage["traffic"], "result": result} | said | numbers
+            yield {
+                "gate": "no evidence of harm",
+                "stage": stage["traffic"],
+                "result": stage["verdict"]["outcome"],
+                "evidence": stage["verdict"]["sentence"],
+            }
+            if stage.get("answer"):
+                yield {
+                    "gate": "a person's answer",
+                    "stage": stage["traffic"],
+                    "result": stage["answer"]["choice"],
+                    "evidence": stage["why"],
+                }
+
+
+def _measured(numbers: Mapping[str, Any]) -> str:
+    """What a proof counted and what it needed, in words."""
+    canary, stable, bound = (f"{100 * numbers[k]:.3g} %" for k in ("canary_share", "stable_share", "bound"))
+    found = f"canary {canary} of {numbers['canary_n']}, stable {stable}, must be below {bound}"
+    return f"{found} (p = {numbers['p']:.2g}, {numbers['alpha']:.2g} needed)"
+
+
+def correlation_ids(events: Sequence[Event]) -> Iterator[str]:
+    """Azure's ids of the changes that were made, in order."""
+    for event in events:
+        if event["event"] in {"applied", "undone"} and isinstance(event["data"], Mapping):
+            correlation_id = event["data"].get("correlation_id")
+            if correlation_id:
+                yield str(correlation_id)

@@ -1,0 +1,3 @@
+"""The names of the files in an archive and in a run's folder."""
+
+REPORT = "report.html"

@@ -1,0 +1,126 @@
+"""The journal of a run: one JSON line per event, on disk before the run goes on."""
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from opslib.errors import RecordError
+from opslib.redaction.redact import redact
+
+NAME = "journal.jsonl"
+
+
+class Journal:
+    """Appends events to a run's journal; each line is flushed to the disk before `write` returns.
+
+    A line is ``{"seq", "at", "event", "data"}``: a running number, UTC time, what happened, and its value.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self._seq = 0
+        if self.path.exists():
+            _cut_unfinished_line(self.path)
+            self._seq = sum(1 for _ in read_journal(self.path))
+
+    def touch(self) -> None:
+        """Show that somebody is at work, without an event."""
+        os.utime(self.path)
+
+    def try_write(self, event: str, value: Any = None) -> None:
+        """Append one event where that is possible: an undo does not wait for a disk that is full."""
+        with contextlib.suppress(RecordError):
+            self.write(event, value)
+
+    def write(self, event: str, value: Any = None) -> None:
+        """Append one event.
+
+        Raises
+        ------
+        RecordError
+            If it cannot be written: a change that leaves no evidence must not go on.
+        """
+        line = {
+            "seq": self._seq + 1,
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "event": event,
+            "data": as_json(value),
+        }
+        text = redact(json.dumps(line, ensure_ascii=False, allow_nan=False)) + "\n"
+        try:
+            _append(self.path, text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise RecordError(f"the journal {self.path} cannot be written: {error}") from error
+        self._seq += 1
+
+
+class Heartbeat:
+    """How long ago a journal was last touched, by a clock that nobody can set: wall clocks jump."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._seen = 0
+        self._at_s = monotonic()
+
+    def silent_s(self) -> float:
+        """Since when nobody has shown that they are at work; 0 before anybody has [seconds]."""
+        try:
+            touched = self._path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0.0
+        if touched != self._seen:
+            self._seen, self._at_s = touched, monotonic()
+        return monotonic() - self._at_s
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Append the whole line, on disk before this returns, or none of it."""
+    with path.open("ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            if file.write(line) != len(line):
+                raise OSError("the disk is full")
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _cut_unfinished_line(path: Path) -> None:
+    """Cut off what a crash left of a line that was never acknowledged; the next one would be glued to it."""
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Read a journal's events in order; a last line that a crash cut off is left out."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if not line.endswith("\n"):
+                return
+            yield json.loads(line)
+
+
+def as_json(value: Any) -> Any:
+    """Turn a value of the model into JSON; its enums are strings already.
+
+    ARM's whole JSON (`arm`) is left out: it stands in the run's before.json and after.json.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name != "arm"}
+        return {name: as_json(one) for name, one in fields.items()}
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds")
+    if isinstance(value, Mapping):
+        return {str(key): as_json(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [as_json(one) for one in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

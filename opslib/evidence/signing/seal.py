@@ -1,0 +1,126 @@
+"""The seal of a run (``attestation.dsse.json``): the digest of every file of its folder, signed by the runner.
+
+An in-toto Statement v1 in a DSSE envelope. Raw bytes are hashed; nothing is canonicalised.
+
+Source: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from opslib.errors import RecordError
+from opslib.evidence.run.record import Record, write_atomically
+from opslib.evidence.signing import dsse
+from opslib.evidence.signing.keys import SigningKey
+
+NAME = "attestation.dsse.json"
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:opslib:run:v1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """What the seal of a run says: each file's digest, whose evidence they are, when it was made, by whom."""
+
+    files: Mapping[str, str]
+    run: str
+    started_seq: int
+    started_sha256: str
+    predicate: Mapping[str, Any]
+    keyid: str
+    sealed_at: datetime
+
+
+def seal(folder: Path, record: Record, key: SigningKey) -> str:
+    """Sign every file of a run's folder and make it read-only; return the attestation's SHA-256.
+
+    A folder that is sealed already is left alone.
+    """
+    path = folder / NAME
+    if not path.exists():
+        statement = {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in digests(folder)],
+            "predicateType": PREDICATE_TYPE,
+            "predicate": {
+                "run": record.run_id,
+                "runbook": record.runbook,
+                "endpoint": record.endpoint,
+                "outcome": record.outcome,
+                "exit_code": record.exit_code,
+                "quarantined": bool(record.quarantine),
+                "sealed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "started": {"seq": record.seq, "sha256": record.started_sha256},
+            },
+        }
+        write_atomically(path, dsse.sign(json.dumps(statement).encode(), PAYLOAD_TYPE, key), redacted=False)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def protect(folder: Path) -> None:
+    """Take away the permission to write: a viewer that saves what it opened finds out at once."""
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o555 if path.is_dir() else 0o444)
+    folder.chmod(0o555)
+
+
+def open_attestation(content: bytes, keys: dsse.PublicKeys) -> Attestation:
+    """Read a seal.
+
+    Raises
+    ------
+    RecordError
+        If it is none, or was changed; `dsse.UnknownKey` if nobody trusted signed it.
+    """
+    envelope = dsse.verify(content, keys)
+    try:
+        statement = json.loads(envelope.payload)
+        kinds = (envelope.payload_type, statement["_type"], statement["predicateType"])
+        if kinds != (PAYLOAD_TYPE, STATEMENT_TYPE, PREDICATE_TYPE):
+            raise RecordError(f"it attests {kinds}, expected the {PREDICATE_TYPE} of an in-toto statement")
+        predicate = statement["predicate"]
+        return Attestation(
+            files={subject["name"]: subject["digest"]["sha256"] for subject in statement["subject"]},
+            run=predicate["run"],
+            started_seq=predicate["started"]["seq"],
+            started_sha256=predicate["started"]["sha256"],
+            predicate=predicate,
+            keyid=envelope.keyid,
+            sealed_at=datetime.fromisoformat(predicate["sealed_at"]).astimezone(UTC),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise RecordError(f"it is not the attestation of a run: {error!r}") from error
+
+
+def digests(folder: Path) -> Iterator[tuple[str, str]]:
+    """Name and SHA-256 of every file of a folder that a seal covers, in order.
+
+    Raises
+    ------
+    RecordError
+        If something in it is no regular file: a link may lead anywhere.
+    """
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise RecordError(
+                f"{path} is no regular file: a run's folder holds nothing else. Remove it and seal again"
+            )
+        if path.is_file() and name != NAME:
+            yield name, sha256_file(path)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes; a link is not followed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

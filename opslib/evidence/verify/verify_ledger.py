@@ -1,0 +1,178 @@
+"""Verify the ledger and its checkpoints: every line follows from the last, and none that was signed is gone."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from opslib.errors import RecordError
+from opslib.evidence.archive import ledger
+from opslib.evidence.run.run_lock import is_held
+from opslib.evidence.signing import dsse, timestamping
+from opslib.evidence.signing.findings import Finding, incomplete, tampered, unknown_key
+
+_CHECKPOINT = re.compile(r"\d{6,}\.(?:dsse\.json|tsr)")
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MONTH = re.compile(r"\d{4}-\d{2}")
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Somebody who saw the first `lines` lines of the ledger, and when; `keyid` is empty for a time authority."""
+
+    lines: int
+    at: datetime
+    keyid: str = ""
+
+
+@dataclass
+class Chain:
+    """The ledger as it was read: digest and end of each line, each run's lines by their event, who saw them."""
+
+    digests: list[str] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    runs: dict[str, dict[str, ledger.Entry]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    witnesses: list[Witness] = field(default_factory=list)
+
+    def seen_at(self, line: int, keyid: str) -> datetime | None:
+        """When somebody else than the holder of a key is known to have seen a line; None where nobody has."""
+        return min((w.at for w in self.witnesses if w.lines >= line and w.keyid != keyid), default=None)
+
+    @property
+    def head(self) -> str:
+        """Digest of the last line."""
+        return self.digests[-1] if self.digests else ledger.GENESIS
+
+
+def read_chain(archive: Path) -> Chain:
+    """Read the ledger line by line and note what does not fit."""
+    chain = Chain()
+    path = archive / ledger.NAME
+    if path.is_symlink() or not path.is_file():
+        chain.findings.append(tampered("it is not here (or is no regular file)", file=ledger.NAME))
+        return chain
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                chain.findings.append(incomplete("a crash cut off its last line", file=ledger.NAME))
+                break
+            chain.findings += _add(chain, number, line)
+    return chain
+
+
+def _add(chain: Chain, number: int, line: bytes) -> Iterator[Finding]:
+    """Judge one line and take it into the chain."""
+    where = f"{ledger.NAME}, line {number}"
+    before = chain.head
+    chain.digests.append(hashlib.sha256(line).hexdigest())
+    chain.ends.append((chain.ends[-1] if chain.ends else 0) + len(line))
+    try:
+        entry = ledger.read_entry(line, number)
+    except RecordError as error:
+        yield tampered(str(error), file=where)
+        return
+    if entry.seq != number or entry.prev != before:
+        yield tampered(
+            "it does not follow from the line before: a line was changed, dropped or moved", entry.run, where
+        )
+    if entry.event not in {ledger.STARTED, ledger.FINISHED} or not _RUN.fullmatch(entry.run):
+        yield tampered(f"it tells of {entry.event!r}, which nobody writes", entry.run, where)
+        return
+    known = chain.runs.setdefault(entry.run, {})
+    if entry.event in known or (entry.event == ledger.FINISHED and not known):
+        yield tampered(f"the run is {entry.event} twice, or before it was started", entry.run, where)
+        return
+    if entry.event == ledger.STARTED and not _is_place(entry):
+        yield tampered(f"it leads out of the archive: {entry.folder!r}", entry.run, where)
+        return
+    known[entry.event] = entry
+
+
+def _is_place(entry: ledger.Entry) -> bool:
+    month, slash, run = entry.folder.partition("/")
+    return bool(slash) and run == entry.run and _MONTH.fullmatch(month) is not None
+
+
+def verify_checkpoints(
+    archive: Path, paths: Sequence[Path], chain: Chain, keys: dsse.PublicKeys, tsa: Path | None
+) -> Iterator[Finding]:
+    """Compare checkpoints with the ledger, and each with the one before.
+
+    `paths` were listed before the ledger was read: what a runner adds meanwhile is no finding.
+    """
+    folder = archive / ledger.CHECKPOINTS
+    strays = [path for path in folder.iterdir() if not _is_checkpoint(path)] if folder.is_dir() else []
+    for path in sorted(strays):
+        yield tampered("it does not belong there", file=f"{ledger.CHECKPOINTS}/{path.name}")
+    previous, covered, signed = ledger.GENESIS, 0, dict[str, Witness]()
+    for path in paths:
+        name = f"{ledger.CHECKPOINTS}/{path.name}"
+        if path in strays:
+            continue
+        content = path.read_bytes()
+        try:
+            checkpoint = ledger.open_checkpoint(content, keys)
+        except dsse.UnknownKey as error:
+            yield unknown_key(str(error), file=name)
+        except RecordError as error:
+            yield tampered(str(error), file=name)
+        else:
+            covered = checkpoint.lines
+            yield from (tampered(why, file=name) for why in _misfits(checkpoint, path, chain, previous))
+            keyid = next(one for one in dsse.signers(content) if one in keys)
+            signed[name] = Witness(covered, checkpoint.time, keyid)
+        yield from _verify_stamp(path, content, tsa, chain, covered)
+        previous = hashlib.sha256(content).hexdigest()
+    yield from _verify_times(signed, chain, keys)
+    yield from _uncovered(archive, chain, covered)
+
+
+def _verify_stamp(path: Path, content: bytes, tsa: Path | None, chain: Chain, lines: int) -> Iterator[Finding]:
+    """Judge a checkpoint's time token, and let the authority be a witness where it is proved."""
+    wrong = list(timestamping.verify(path, content, tsa))
+    yield from wrong
+    stamped_at = None if wrong else timestamping.proven_time(path, tsa)
+    if stamped_at is not None:
+        chain.witnesses.append(Witness(lines, stamped_at))
+
+
+def _verify_times(signed: Mapping[str, Witness], chain: Chain, keys: dsse.PublicKeys) -> Iterator[Finding]:
+    """Judge when checkpoints were signed; a key that was not revoked is a witness to what others signed before."""
+    chain.witnesses += [witness for witness in signed.values() if keys[witness.keyid].revoked is None]
+    for name, witness in signed.items():
+        objection = keys[witness.keyid].objection(witness.at, chain.seen_at(witness.lines, witness.keyid))
+        if objection:
+            yield unknown_key(objection, file=name)
+
+
+def _uncovered(archive: Path, chain: Chain, covered: int) -> Iterator[Finding]:
+    """Ends of runs that no checkpoint covers."""
+    late = [
+        e for lines in chain.runs.values() for e in lines.values() if e.event == ledger.FINISHED and e.seq > covered
+    ]
+    for entry in late:
+        if is_held(archive / chain.runs[entry.run][ledger.STARTED].folder):
+            continue
+        message = "no checkpoint covers its end: a crash came before it was signed, or the checkpoint was removed"
+        yield incomplete(message, entry.run, ledger.CHECKPOINTS)
+
+
+def _misfits(checkpoint: ledger.Checkpoint, path: Path, chain: Chain, previous: str) -> Iterator[str]:
+    if checkpoint.name != path.name:
+        yield f"it is the checkpoint {checkpoint.name}"
+    if checkpoint.previous_sha256 != previous:
+        yield "it does not follow from the checkpoint before: one was changed or removed"
+    if checkpoint.lines > len(chain.digests):
+        yield f"it signs {checkpoint.lines} lines; the ledger has {len(chain.digests)}: its end was cut off"
+    elif (checkpoint.head_sha256, checkpoint.size_bytes) != (
+        chain.digests[checkpoint.lines - 1],
+        chain.ends[checkpoint.lines - 1],
+    ):
+        yield f"it signs another line {checkpoint.lines} than the ledger has: the ledger was rewritten"
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return bool(_CHECKPOINT.fullmatch(path.name)) and path.is_file() and not path.is_symlink()

@@ -1,0 +1,140 @@
+"""Verify one run: its seal, every file of its folder, and nothing besides."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from opslib.errors import RecordError
+from opslib.evidence.archive.ledger import Entry
+from opslib.evidence.run import record as records
+from opslib.evidence.signing import approval, dsse, seal
+from opslib.evidence.signing.findings import Finding, incomplete, tampered, unknown_key
+
+_VIEWERS_COPY = re.compile(r"\.ipynb_checkpoints/(?P<stem>[^/]+)-checkpoint(?P<suffix>\.[^./]+)")
+"""Where Jupyter's server copies a notebook that is opened by somebody whom permissions do not hold (root)."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+
+
+def verify_run(
+    folder: Path,
+    keys: dsse.PublicKeys,
+    lines: dict[str, Entry] | None = None,
+    seen_at: Callable[[int, str], datetime | None] = lambda _line, _keyid: None,
+    approvers: dsse.PublicKeys | None = None,
+) -> Iterator[Finding]:
+    """Compare a run with its seal, and its seal with the ledger.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    keys
+        Whose signatures are believed.
+    lines
+        The run's lines in the ledger by their event; None where there is no ledger (a folder on its own).
+    seen_at
+        When somebody else than the holder of a key saw a line of the ledger.
+    approvers
+        Whose approvals count; without them only their number is compared.
+    """
+    run = folder.name
+    content = _read(folder / seal.NAME)
+    if content is None:
+        yield tampered("it is not here (or is no regular file)", run, seal.NAME)
+        return
+    finished = (lines or {}).get("finished")
+    if finished and hashlib.sha256(content).hexdigest() != finished.attestation_sha256:
+        yield tampered("it is not the seal that the ledger names", run, seal.NAME)
+    try:
+        attestation = seal.open_attestation(content, keys)
+    except dsse.UnknownKey as error:
+        yield unknown_key(str(error), run, seal.NAME)
+        return
+    except RecordError as error:
+        yield tampered(str(error), run, seal.NAME)
+        return
+    witnessed = seen_at(finished.seq, attestation.keyid) if finished else None
+    objection = keys[attestation.keyid].objection(attestation.sealed_at, witnessed)
+    if objection:
+        yield unknown_key(objection, run, seal.NAME)
+    yield from _compare_lines(attestation, run, lines)
+    findings = list(_compare_files(attestation, folder))
+    yield from findings
+    if not findings and approval.NAME in attestation.files:
+        yield from approval.verify(folder, records.read_record(folder), attestation.sealed_at, approvers or {})
+
+
+def _compare_lines(attestation: seal.Attestation, run: str, lines: dict[str, Entry] | None) -> Iterator[Finding]:
+    if attestation.run != run:
+        yield tampered(
+            f"it is the seal of {attestation.run}: the folder was renamed, or the seal moved", run, seal.NAME
+        )
+    if lines is None:
+        return
+    started, finished = lines["started"], lines.get("finished")
+    if (attestation.started_seq, attestation.started_sha256) != (started.seq, started.sha256):
+        yield tampered("it names another beginning than the ledger", run, seal.NAME)
+    said = (str(attestation.predicate.get("outcome")), bool(attestation.predicate.get("quarantined")))
+    if finished and said != (finished.outcome, finished.quarantined):
+        yield tampered(f"it says {said[0]}, the ledger {finished.outcome}", run, seal.NAME)
+
+
+def _compare_files(attestation: seal.Attestation, folder: Path) -> Iterator[Finding]:
+    run, found = folder.name, set[str]()
+    for name, regular in walk(folder):
+        if name == seal.NAME or (regular and _is_viewers_copy(attestation, folder, name)):
+            continue
+        found.add(name)
+        if not regular:
+            yield tampered("it is a link or a special file: a run holds regular files only", run, name)
+        elif name not in attestation.files:
+            yield tampered("it was added after the run was sealed", run, name)
+        elif seal.sha256_file(folder / name) != attestation.files[name]:
+            yield tampered("it was changed after the run was sealed", run, name)
+    for name in attestation.files.keys() - found:
+        outside = not _PLAIN_NAME.fullmatch(name) or ".." in name.split("/")
+        why = "the seal names a path outside of the run" if outside else "it was removed after the run was sealed"
+        yield tampered(why, run, name)
+
+
+def _is_viewers_copy(attestation: seal.Attestation, folder: Path, name: str) -> bool:
+    """Whether a file is what a viewer copied of a sealed one, byte for byte: it says nothing that is not sealed."""
+    match = _VIEWERS_COPY.fullmatch(name)
+    sealed = attestation.files.get(f"{match['stem']}{match['suffix']}") if match else None
+    return sealed is not None and seal.sha256_file(folder / name) == sealed
+
+
+def walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Every file below a folder, and whether it is a regular one; links are named, never followed."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            name = f"{prefix}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                inner = list(walk(Path(entry.path), f"{name}/"))
+                yield from inner or [(f"{name}/", False)]
+            else:
+                yield name, entry.is_file(follow_symlinks=False)
+
+
+def verify_open(folder: Path, keys: dsse.PublicKeys, started: Entry, *, alive: bool) -> Iterator[Finding]:
+    """Say of a run that was begun and not finished how far it got."""
+    run = started.run
+    if alive:
+        yield incomplete("it is under way", run)
+    elif not folder.is_dir() or not any(folder.iterdir()):
+        yield incomplete("it was begun; nothing is left of it", run)
+    elif (folder / seal.NAME).exists():
+        yield incomplete("it was sealed, and its runner died before it was entered: opslib seal RUN", run)
+        yield from verify_run(folder, keys, {"started": started})
+    else:
+        yield incomplete("it was begun and never ended; nobody sealed what is there: opslib seal RUN", run)
+
+
+def _read(path: Path) -> bytes | None:
+    if path.is_symlink() or not path.is_file():
+        return None
+    return path.read_bytes()

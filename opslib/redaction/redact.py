@@ -1,0 +1,183 @@
+"""Keep secrets out of the evidence: known values are masked in every encoding, on every write.
+
+Whoever fetches a secret registers it (`register`) before it can be shown. A kernel also tells its runner, through a
+pipe that is never archived, so that the runner masks the same values in the notebook, the log and the report.
+"""
+
+import base64
+import html
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from urllib.parse import quote, quote_plus
+
+from opslib.redaction.obfuscation import mask_broken, mask_spelled
+
+MASK = "[redacted]"
+PIPE_VARIABLE = "OPSLIB_SECRETS_PIPE"
+"""Set by the runner for the kernel: the named pipe on which the kernel says which values are secret."""
+
+MIN_LENGTH = 8
+"""A shorter value cannot be told apart from ordinary text [characters]."""
+
+SECRET_NAME = re.compile(
+    r"token|secret|passw|_pwd|key(?!board|word|stone|frame|note|sym)|(?:^|_)sas(?:_|$)|connection|conn_str|credential",
+    re.IGNORECASE,
+)
+"""Names under which nobody passes anything but a secret."""
+
+_NOT_A_VALUE = re.compile(r"(?:_FILE|_PATH|_DIR|_HOME|_URL|_URI|_NAME|_ID|_SOCK|_VERSION)$", re.IGNORECASE)
+
+PATTERNS: Mapping[str, "re.Pattern[str]"] = {
+    "shared access signature": re.compile(r"(?i)\bsig(?:=|%3D)[A-Za-z0-9%+/_-]{20,}"),
+    "JSON web token": re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    "account key": re.compile(r"(?i)\b(?:Account|SharedAccess)Key=[A-Za-z0-9+/]{20,}={0,2}"),
+    "bearer token": re.compile(r"(?i)\bBearer\s+[A-Za-z0-9._~+/-]{20,}=*"),
+    "private key": re.compile(
+        r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:[A-Za-z0-9+/=:,\s-]|\\[nrt]|\",?|<br ?/?>)*?"
+        r"(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)"
+    ),
+}
+"""What looks like a secret whoever made it. base64 of an image cannot match: none of these is base64 alone."""
+
+
+class Redactor:
+    """Masks known values; `count` is how many it has masked."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        self._values: set[str] = set()
+        self._regex: re.Pattern[str] | None = None
+        self.count = 0
+        self.add(values)
+
+    def add(self, values: Iterable[str]) -> None:
+        """Mask these values too, and every long line of one with several."""
+        wanted = {
+            part for value in values for part in (value, *value.splitlines()) if len(part.strip()) >= MIN_LENGTH
+        }
+        if wanted <= self._values:
+            return
+        self._values |= wanted
+        values = sorted(self._values, key=len, reverse=True)
+        self._regex = re.compile("|".join(dict.fromkeys(form for value in values for form in encodings(value))))
+
+    def redact(self, text: str) -> str:
+        """Mask every registered value, in every encoding, and whatever was put between its characters."""
+        if self._regex is None:
+            return text
+        redacted, found = self._regex.subn(_mask, text)
+        self.count += found
+        redacted, spelled = mask_spelled(redacted, self._values, MASK)
+        redacted, broken = mask_broken(redacted, self._regex, MASK)
+        self.count += spelled + broken
+        return redacted
+
+
+@cache
+def redactor() -> Redactor:
+    """The one redactor of this process; it knows the environment's secrets from the start."""
+    return Redactor(environment_secrets(os.environ))
+
+
+def register(value: str) -> None:
+    """Mask a value from now on, here and in the runner; a value too short to be told apart is left alone."""
+    redactor().add([value])
+    pipe = os.environ.get(PIPE_VARIABLE)
+    if not pipe or len(value) < MIN_LENGTH:
+        return
+    with suppress(OSError):  # a runner that died reads no more, and writes no more
+        descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            file.write(json.dumps(value).encode() + b"\n")
+
+
+def redact(text: str) -> str:
+    """Mask what this process knows to be secret."""
+    return redactor().redact(text)
+
+
+def environment_secrets(environment: Mapping[str, str]) -> Iterator[str]:
+    """Values of variables whose names say that they are secret."""
+    for name, value in environment.items():
+        if SECRET_NAME.search(name) and not _NOT_A_VALUE.search(name) and not is_reference(value):
+            yield value
+
+
+def is_reference(value: object) -> bool:
+    """Whether a value names a secret (``env:NAME``, ``keyvault:NAME``) rather than being one."""
+    return isinstance(value, str) and re.fullmatch(r"(?:env|keyvault):[A-Za-z0-9_.:/-]+", value) is not None
+
+
+def looks_leaky(text: str) -> list[str]:
+    """Names of the patterns of secrets that a text holds."""
+    return [name for name, pattern in PATTERNS.items() if pattern.search(text)]
+
+
+def mask_patterns(text: str) -> str:
+    """Mask whatever looks like a secret."""
+    for pattern in PATTERNS.values():
+        text = pattern.sub(MASK, text)
+    return text
+
+
+def encodings(value: str) -> Iterator[str]:
+    """The forms in which a value may stand in a file, each as a regular expression, the longest first."""
+    raw = value.encode()
+    forms = {
+        value,
+        html.escape(value),
+        html.escape(value, quote=False),
+        html.escape(value).replace("&#x27;", "&#39;"),
+    }
+    forms |= {quote(value, safe=""), quote(value), quote_plus(value), raw.hex(), raw.hex().upper(), *_base64(raw)}
+    forms |= {quote(quote(value, safe="")), quote(quote(value)), html.escape(html.escape(value))}
+    forms |= set(_base64(value.encode("utf-16-le")))
+    forms |= {re.sub(r"%..", lambda m: m[0].lower(), form) for form in forms if "%" in form}
+    for form in sorted(forms, key=len, reverse=True):
+        yield "".join(map(_however_escaped, form))
+
+
+def _base64(raw: bytes) -> Iterator[str]:
+    """base64 of whatever holds the value: at each of three alignments, only what the neighbours cannot change."""
+    for offset, skipped in ((0, 0), (1, 2), (2, 3)):
+        padded = bytes(offset) + raw
+        code = base64.b64encode(padded).decode().rstrip("=")
+        core = code[skipped : len(code) - (1 if len(padded) % 3 else 0)]
+        if len(core) >= MIN_LENGTH:
+            yield from {core, core.replace("+", "-").replace("/", "_"), quote(core, safe="")}
+
+
+@cache
+def _however_escaped(character: str) -> str:
+    """A character as JSON or Python write it, JSON in JSON in a notebook too: any number of backslashes."""
+    escaped = re.escape(character)
+    code = (
+        f"(?i:u{ord(character):04x}|x{ord(character):02x})" if ord(character) < 0x10000 else _surrogates(character)
+    )
+    if character == "\\":
+        return r"\\+(?:u005c|x5c)?"
+    if character in _CONTROLS:
+        return rf"(?:{escaped}|\\+(?:{_CONTROLS[character]}|{code}))"
+    if character in "\"'/&":
+        return rf"(?:\\*{escaped}|\\+{code})"
+    if character in "<>" or ord(character) > 126 or ord(character) < 32:
+        return rf"(?:{escaped}|\\+{code})"
+    return escaped
+
+
+_CONTROLS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
+
+
+def _surrogates(character: str) -> str:
+    """A character beyond the first plane, as JSON writes it: a pair."""
+    pair = character.encode("utf-16-be")
+    return rf"(?i:u{pair[:2].hex()}\\+u{pair[2:].hex()}|U{ord(character):08x})"
+
+
+def _mask(match: "re.Match[str]") -> str:
+    """A number must stay one, or the JSON around it breaks."""
+    return "0" if match[0].isdigit() else MASK

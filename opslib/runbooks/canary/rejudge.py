@@ -1,0 +1,80 @@
+"""Judge a recorded canary again from its journal alone: the same minutes must give the same verdicts."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opslib.errors import RecordError
+from opslib.evidence.run.journal import NAME as JOURNAL
+from opslib.evidence.run.journal import as_json, read_journal
+from opslib.evidence.run.record import read_record
+from opslib.judge import from_json, from_record, judge, next_stage, read_criteria
+
+Event = Mapping[str, Any]
+
+WORDS = {"sentence", "reasons", "basis", "place"}
+"""Fields of a verdict that explain its numbers to a person."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look as it was judged then, and as it is judged now."""
+
+    at: str
+    then: str
+    now: str
+    sentence: str
+    same: bool
+
+
+def judge_again(folder: Path) -> Iterator[Look]:
+    """Judge every recorded look of a run again.
+
+    Parameters
+    ----------
+    folder
+        The folder of a canary run.
+
+    Raises
+    ------
+    RecordError
+        If it is no canary, or nothing was judged in it.
+    JudgeError
+        If its criteria are those of another version of the judge.
+    """
+    record = read_record(folder)
+    if record.runbook != "canary":
+        raise RecordError(f"{record.run_id} is a {record.runbook}: only a canary is judged")
+    events = list(read_journal(folder / JOURNAL))
+    if not any(event["event"] == "look" for event in events):
+        raise RecordError(f"nothing was judged in {record.run_id} ({record.outcome}: {record.reason})")
+    for event in events:
+        if event["event"] == "judging":
+            state, criteria = from_json(event["data"]["state"]), read_criteria(event["data"]["criteria"])
+        if event["event"] == "next stage":
+            state = next_stage(state)
+        if event["event"] != "look":
+            continue
+        seen = event["data"]
+        intervals = [from_record(interval) for interval in seen["intervals"]]
+        cohorts = [from_record(cohort) for cohort in seen.get("cohorts", [])]
+        state, verdict = judge(
+            state, intervals, criteria, bake_over=seen["bake_over"], stops=seen["stops"], cohorts=cohorts
+        )
+        yield Look(
+            at=event["at"],
+            then=seen["verdict"]["decision"],
+            now=verdict.outcome,
+            sentence=verdict.sentence,
+            same=_without_words(as_json(verdict)) == _without_words(seen["details"]),
+        )
+
+
+def _without_words(details: Any) -> Any:
+    """A verdict's outcome and numbers: a later opslib may say the same in other words."""
+    if isinstance(details, Mapping):
+        return {name: _without_words(value) for name, value in details.items() if name not in WORDS}
+    if isinstance(details, list | tuple):
+        return [_without_words(value) for value in details]
+    return details

@@ -1,0 +1,242 @@
+"""A run as its notebook sees it: the parameters, the workspace, and the evidence that it leaves."""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from opslib.azure.connect import Workspace, connect
+from opslib.azure.endpoints import read_endpoint
+from opslib.errors import OpsError, OutcomeError, PlanError
+from opslib.evidence.archive.archive import find_archive, new_folder
+from opslib.evidence.finish import begin_run
+from opslib.evidence.run.journal import Journal, as_json
+from opslib.evidence.run.provenance import find_executor, find_versions
+from opslib.evidence.run.record import NAME, Record, read_record, write_atomically, write_record
+from opslib.evidence.run.run_lock import release
+from opslib.import_shims import skip_iri_checks
+from opslib.model import Deployment, Endpoint, Outcome, Plan
+from opslib.parameters import RunbookParameters
+from opslib.runbooks.steps.plan import az_command
+
+P = TypeVar("P", bound=RunbookParameters)
+T = TypeVar("T")
+
+FOLDER_VARIABLE = "OPSLIB_RUN_FOLDER"
+"""Set by the runner for the kernel; without it a run makes its own folder."""
+
+
+class Run(Generic[P]):
+    """One execution of a runbook.
+
+    Attributes
+    ----------
+    parameters
+        What was asked for, validated.
+    workspace
+        Where it happens.
+    folder
+        Where the evidence goes.
+    record
+        What is known so far.
+    """
+
+    def __init__(self, parameters: P, workspace: Workspace, folder: Path, record: Record) -> None:
+        self.parameters = parameters
+        self.workspace = workspace
+        self.folder = folder
+        self.record = record
+        self.journal = Journal(folder)
+        self._said = ""
+
+    @classmethod
+    def open(cls, parameters: P) -> "Run[P]":
+        """Connect, make the run's folder (or take the runner's), and begin its journal."""
+        workspace = connect(parameters.target)
+        given = os.environ.get(FOLDER_VARIABLE)
+        folder = Path(given) if given else new_folder(find_archive(), parameters.runbook, parameters.endpoint)
+        record = _begun(parameters, folder)
+        run = cls(parameters, workspace, folder, replace(record, scope=workspace.scope))
+        write_record(folder, run.record)
+        run.journal.write("opened", run.record)
+        _watch_cells(run)
+        return run
+
+    def read_endpoint(self) -> Endpoint:
+        """Read the endpoint; the first reading is kept as before.json, the latest as after.json."""
+        endpoint = read_endpoint(self.workspace, self.parameters.endpoint)
+        arm = {"endpoint": endpoint.arm, "deployments": [d.arm for d in endpoint.deployments]}
+        served_by = {d.name: _described(d) for d in endpoint.deployments}
+        name = "after.json" if (self.folder / "before.json").exists() else "before.json"
+        write_atomically(self.folder / name, json.dumps(arm, indent=2) + "\n")
+        if self.record.traffic_before is None:
+            self.record = replace(self.record, traffic_before=dict(endpoint.traffic), deployments_before=served_by)
+        else:
+            self.record = replace(self.record, traffic_after=dict(endpoint.traffic), deployments_after=served_by)
+        write_record(self.folder, self.record)
+        self.journal.write("state", endpoint)
+        return endpoint
+
+    def note(self, event: str, value: T) -> T:
+        """Write a value to the journal and hand it on; a plan is kept as plan.json too."""
+        self.journal.write(event, value)
+        if isinstance(value, Plan):
+            self._keep_plan(value)
+        return value
+
+    def _keep_plan(self, plan: Plan) -> None:
+        """Keep the plan as the file that people approve by its digest, and how to take it back in the record."""
+        content = json.dumps(self._agreed_on(plan), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        write_atomically(self.folder / "plan.json", content)
+        digest = hashlib.sha256((self.folder / "plan.json").read_bytes()).hexdigest()
+        commands = [az_command(step, self.workspace.scope) for step in plan.undo]
+        rollback = {**self.record.rollback, "undo": as_json(plan.undo), "commands": commands}
+        self.record = replace(self.record, plan_sha256=digest, rollback=rollback)
+        write_record(self.folder, self.record)
+        for approval in self.record.approvals:
+            if approval.plan_sha256 != digest:
+                raise PlanError(
+                    f"{approval.who} agreed to the plan {approval.plan_sha256[:16]}, and this is {digest[:16]}: "
+                    "the endpoint or a parameter changed since. Make a dry run, and have its plan approved"
+                )
+            if approval.keyid and approval.who.casefold() == self.workspace.scope.principal.casefold():
+                raise PlanError(f"{approval.who} runs this change, and cannot agree to it")
+
+    def _agreed_on(self, plan: Plan) -> dict[str, Any]:
+        """The plan, where and with which parameters: all that is the same when the same change is planned again.
+
+        Left out of the state before is what moves by itself; before.json has it.
+        """
+        before, scope = plan.before, self.workspace.scope
+        serve = [
+            {"name": d.name, "model": d.model, "environment": d.environment, "code": d.code, "sku": d.instance_type}
+            for d in before.deployments
+        ]
+        said = self.parameters.model_dump(mode="json", exclude={"dry_run", "reason"})
+        files = [Path(said[name]) for name in ("definition", "probes") if said.get(name)]
+        agreed: dict[str, Any] = as_json(plan)
+        return agreed | {
+            "runbook": self.parameters.runbook,
+            "workspace": [scope.subscription_id, scope.resource_group, scope.workspace_name],
+            "parameters": said,
+            "files": {str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()},
+            "before": {"name": before.name, "traffic": dict(before.traffic), "deployments": serve},
+        }
+
+    def say(self, text: str) -> None:
+        """Show progress, once per change of it."""
+        self.journal.touch()
+        if text != self._said:
+            self._said = text
+            print(f"{datetime.now(UTC):%H:%M:%S}  {text}", flush=True)
+            self.journal.write("progress", text)
+
+    def finish(self, outcome: Outcome, reason: str, results: Mapping[str, Any] | None = None) -> Record:
+        """Read the state after, write the record, and glue its numbers for scrapbook."""
+        self.read_endpoint()
+        self.record = replace(self.record, results=dict(results or {})).ended(outcome, reason)
+        write_record(self.folder, self.record)
+        self.journal.write("finished", {"outcome": outcome, "reason": reason, "results": self.record.results})
+        _glue(self.record)
+        if FOLDER_VARIABLE not in os.environ:
+            release(self.folder)
+        return self.record
+
+    def fail(self, error: BaseException) -> None:
+        """Record that a cell raised; a later `finish` (somebody mended it by hand) overwrites this."""
+        if isinstance(error, OutcomeError):
+            return
+        outcome = outcome_of(error)
+        self.journal.write("raised", {"error": type(error).__name__, "message": str(error), "outcome": outcome})
+        self.record = self.record.ended(outcome, f"{type(error).__name__}: {error}")
+        write_record(self.folder, self.record)
+
+
+def conclude(record: Record) -> None:
+    """End the notebook: quietly where the outcome is good.
+
+    Raises
+    ------
+    OutcomeError
+        If it is not, so that papermill alone fails too.
+    """
+    if record.outcome is None or not record.outcome.good:
+        raise OutcomeError(f"{record.runbook} of {record.endpoint} ended as {record.outcome}: {record.reason}")
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Say how a run ended that raised."""
+    if isinstance(error, KeyboardInterrupt):
+        return Outcome.ABORTED
+    return Outcome.REFUSED if isinstance(error, OpsError) and error.refused else Outcome.FAILED
+
+
+def _begun(parameters: RunbookParameters, folder: Path) -> Record:
+    """The runner's record where it began one; else (somebody runs the notebook by hand) this run begins itself."""
+    if (folder / NAME).exists():
+        return read_record(folder)
+    return begin_run(folder, new_record(parameters, folder))
+
+
+def new_record(parameters: RunbookParameters, folder: Path) -> Record:
+    """Begin a record."""
+    return Record(
+        run_id=folder.name,
+        runbook=parameters.runbook,
+        endpoint=parameters.endpoint,
+        parameters=parameters.model_dump(),
+        started_at=datetime.now(UTC),
+        host=platform.node(),
+        executor=find_executor(),
+        versions=find_versions(),
+    )
+
+
+def _described(deployment: Deployment) -> dict[str, Any]:
+    """What a deployment serves and on what, with the ids under which Azure keeps it."""
+    properties = deployment.arm["properties"]
+    return {
+        "model": properties.get("model") or "",
+        "environment": properties.get("environmentId") or "",
+        "code": (properties.get("codeConfiguration") or {}).get("codeId") or "",
+        "instance_type": deployment.instance_type,
+        "instance_count": deployment.instance_count,
+        "provisioning_state": deployment.provisioning_state,
+    }
+
+
+def _watch_cells(run: Run[Any]) -> None:
+    """In a kernel, record what a cell raises: papermill alone would leave the record open."""
+    if "IPython" not in sys.modules:
+        return
+    from IPython import get_ipython  # noqa: PLC0415 - only there in a kernel
+
+    shell = get_ipython()
+    if shell is not None:
+        shell.events.register("post_run_cell", partial(_after_cell, run))
+
+
+def _after_cell(run: Run[Any], result: Any) -> None:
+    error = result.error_in_exec or result.error_before_exec
+    if error is not None:
+        run.fail(error)
+
+
+def _glue(record: Record) -> None:
+    """Leave the outcome in the notebook, where `scrapbook.read_notebooks` finds it."""
+    if "IPython" not in sys.modules:
+        return
+    skip_iri_checks()
+    import scrapbook  # noqa: PLC0415 - takes a second, and only a notebook needs it
+
+    values = {"run_id": record.run_id, "outcome": str(record.outcome), "reason": record.reason, **record.results}
+    for name, value in values.items():
+        if value is not None:
+            scrapbook.glue(name, value)

@@ -1,0 +1,53 @@
+"""Apply one step at a time. Each re-reads before it writes, stops on drift, and is idempotent."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+from opslib.azure import endpoints
+from opslib.azure.arm import Progress
+from opslib.azure.assets import create_deployment, read_definition
+from opslib.azure.connect import Workspace
+from opslib.errors import ApplyError, Drift
+from opslib.model import CreateDeployment, DeleteDeployment, Receipt, SendProbes, SetInstanceCount, SetTraffic, Step
+
+
+def apply(
+    step: Step,
+    workspace: Workspace,
+    deadline_s: float,
+    progress: Progress,
+    tags: endpoints.EditTags = dict,
+) -> Receipt:
+    """Carry out one step and return its receipt; a traffic step edits the endpoint's tags in the same request.
+
+    Raises
+    ------
+    Drift
+        If somebody else changed what the step starts from.
+    ApplyError, AzureError
+        If Azure refuses the step, or it fails or does not end in time.
+    """
+    match step:
+        case SetTraffic():
+            return endpoints.set_traffic(workspace, step, deadline_s, progress, tags)
+        case SetInstanceCount():
+            return endpoints.scale(workspace, step, deadline_s, progress)
+        case DeleteDeployment():
+            return endpoints.delete_deployment(workspace, step.endpoint, step.deployment, deadline_s, progress)
+        case CreateDeployment():
+            return _create(step, workspace, deadline_s, progress)
+        case SendProbes():
+            raise ApplyError("probes are sent, not applied")
+
+
+def _create(step: CreateDeployment, workspace: Workspace, deadline_s: float, progress: Progress) -> Receipt:
+    started_at, begun_s = datetime.now(UTC), monotonic()
+    definition = read_definition(str(Path(step.definition)))
+    endpoints.settle(workspace, step.endpoint, deadline_s, progress)
+    if endpoints.read_endpoint(workspace, step.endpoint).find(step.deployment):
+        raise Drift(
+            f"somebody else made {step.deployment} meanwhile: it was left alone. Give the new version a name"
+        )
+    create_deployment(workspace, definition, deadline_s, progress)
+    return Receipt("PUT", f"{step.endpoint}/{step.deployment}", "", started_at, round(monotonic() - begun_s, 3))

@@ -1,0 +1,104 @@
+"""Give back what nobody watches any more: every expired lease of a workspace, each as a run of its own."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from opslib.azure.arm import Progress
+from opslib.azure.connect import Workspace
+from opslib.azure.endpoints import list_endpoints, read_endpoint
+from opslib.errors import Drift, OpsError
+from opslib.evidence.archive.archive import new_folder
+from opslib.evidence.finish import begin_run, end_left_open, end_run, left_open
+from opslib.evidence.run.journal import Journal
+from opslib.evidence.run.provenance import find_executor, find_versions
+from opslib.evidence.run.record import Record
+from opslib.model import Endpoint, Outcome
+from opslib.runbooks.lease.tags import Lease, describe, read_lease
+from opslib.runbooks.undo.undo import Undo, give_back
+
+
+@dataclass(frozen=True)
+class Swept:
+    """One lease that was found, and what became of it."""
+
+    endpoint: str
+    lease: Lease
+    outcome: Outcome | None
+    reason: str
+
+
+def sweep(
+    workspace: Workspace, archive: Path, progress: Progress, endpoint: str = "", *, take_over: bool = False
+) -> Iterator[Swept]:
+    """Give back the traffic of every expired lease.
+
+    Parameters
+    ----------
+    workspace
+        Where to look.
+    archive
+        Folder of all runs; each recovery is recorded there as a run of its own.
+    progress
+        Told of what is waited for.
+    endpoint
+        Only this one; empty for all.
+    take_over
+        End leases too that have not expired: deliberately, in somebody else's place.
+
+    Yields
+    ------
+    Swept
+        Each lease found; `outcome` is None where it was left to its holder.
+    """
+    names = [endpoint] if endpoint else sorted(str(e["name"]) for e in list_endpoints(workspace))
+    for name in names:
+        try:
+            found = read_endpoint(workspace, name)
+        except OpsError as error:
+            progress(f"{name} cannot be read: {error}")
+            continue
+        lease = read_lease(found.tags)
+        if lease is None:
+            continue
+        if take_over or lease.expired(datetime.now(UTC)):
+            yield _return(workspace, archive, found, lease, progress)
+        else:
+            yield Swept(found.name, lease, None, f"left to its holder: {describe(lease)}")
+
+
+def _return(workspace: Workspace, archive: Path, endpoint: Endpoint, lease: Lease, progress: Progress) -> Swept:
+    """Give one endpoint's traffic back, as a run of its own."""
+    folder = new_folder(archive, "sweep", endpoint.name)
+    record = Record(
+        run_id=folder.name,
+        runbook="sweep",
+        endpoint=endpoint.name,
+        parameters={"lease": lease.tags()},
+        started_at=datetime.now(UTC),
+        scope=workspace.scope,
+        traffic_before=dict(endpoint.traffic),
+        executor=find_executor(),
+        versions=find_versions(),
+    )
+    record = begin_run(folder, record)
+    journal = Journal(folder)
+    undo = Undo(endpoint.name, lease.change, lease.returns_to, (lease.holds,))
+    journal.write("undoing", undo)
+    outcome, reason = Outcome.SUCCEEDED, f"traffic of {lease.change} was given back: {dict(lease.returns_to)}"
+    try:
+        journal.write("undone", give_back(workspace, undo, progress))
+    except Drift as error:
+        outcome, reason = Outcome.HELD, str(error)
+    except OpsError as error:
+        outcome, reason = Outcome.FAILED, str(error)
+    journal.write("finished", {"outcome": outcome, "reason": reason})
+    end_run(folder, record.ended(outcome, reason))
+    return Swept(endpoint.name, lease, outcome, reason)
+
+
+def close_left_open(archive: Path) -> tuple[str, ...]:
+    """Seal the runs whose process died and name them: they are aborted, and the ledger says so."""
+    folders = [archive / entry.folder for entry, alive in left_open(archive) if not alive]
+    return tuple(end_left_open(folder).record.run_id for folder in folders if folder.is_dir())

@@ -1,0 +1,172 @@
+"""Give traffic back: idempotent, re-read before each write, never over somebody else's change, through outages."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic, sleep
+from typing import TypeVar
+
+from opslib.azure.arm import Progress
+from opslib.azure.connect import Workspace
+from opslib.azure.endpoints import edit_tags, read_endpoint, set_traffic, settle
+from opslib.azure.scoring import Probe, read_probes, scoring_client
+from opslib.errors import ApplyError, AzureError, DefinitionError, DoorError, Drift, OpsError
+from opslib.model import Endpoint, ProbeResult, Receipt, SetTraffic, Traffic
+from opslib.runbooks.lease.tags import drop, read_lease
+
+T = TypeVar("T")
+
+DEADLINE_S = 1800.0
+"""How long an undo is tried through throttling and outages [seconds]."""
+
+PERMANENT = frozenset({400, 403, 404})
+"""Refusals that trying again does not mend."""
+
+
+@dataclass(frozen=True)
+class Undo:
+    """What to give back: the change that moved the traffic, where to, and from which states that it made itself."""
+
+    endpoint: str
+    change: str
+    returns_to: Traffic
+    made: tuple[Traffic, ...]
+
+
+def give_back(
+    workspace: Workspace,
+    undo: Undo,
+    progress: Progress,
+    deadline_s: float = DEADLINE_S,
+    pause: Callable[[float], None] = sleep,
+) -> Receipt:
+    """Return the traffic and remove the lease in one request, however often it takes.
+
+    Parameters
+    ----------
+    workspace, undo
+        Where, and what.
+    progress
+        Told of every attempt that failed.
+    deadline_s
+        When to stop trying [seconds].
+    pause
+        Waits between attempts [seconds].
+
+    Raises
+    ------
+    Drift
+        If the traffic is a state that the change did not make: somebody else moved it, and it is left alone.
+    ApplyError
+        If Azure refuses for good, or `deadline_s` has passed.
+    """
+
+    def once(left_s: float) -> Receipt:
+        return _give_back_once(workspace, undo, progress, max(30.0, left_s))
+
+    return persist(once, f"traffic of {undo.endpoint} could not be given back", progress, deadline_s, pause)
+
+
+def persist(
+    once: Callable[[float], T],
+    failure: str,
+    progress: Progress,
+    deadline_s: float,
+    pause: Callable[[float], None] = sleep,
+) -> T:
+    """Do something at Azure, again and again through throttling and outages.
+
+    Parameters
+    ----------
+    once
+        One attempt; is told how long is left [seconds].
+    failure
+        What to say of it if it never succeeds.
+    progress
+        Told of every attempt that failed.
+    deadline_s
+        When to stop trying [seconds].
+    pause
+        Waits between attempts [seconds].
+
+    Raises
+    ------
+    Drift
+        At once: somebody else's change is not overcome by trying again.
+    ApplyError
+        If Azure refuses for good, or `deadline_s` has passed.
+    """
+    begun_s, attempt = monotonic(), 0
+    while True:
+        left_s = deadline_s - (monotonic() - begun_s)
+        try:
+            return once(left_s)
+        except Drift:
+            raise
+        except (AzureError, ApplyError, DoorError) as error:
+            if getattr(error, "status", None) in PERMANENT or left_s <= 0:
+                raise ApplyError(f"{failure}: {error}") from error
+            progress(f"trying again for {max(0.0, left_s):.0f} s: {error}")
+            pause(min(2.0**attempt, 15.0, max(0.1, left_s)))
+            attempt += 1
+
+
+def _give_back_once(workspace: Workspace, undo: Undo, progress: Progress, deadline_s: float) -> Receipt:
+    settle(workspace, undo.endpoint, deadline_s, progress)
+    endpoint = read_endpoint(workspace, undo.endpoint)
+    lease = read_lease(endpoint.tags)
+    if lease is not None and lease.change != undo.change:
+        raise Drift(f"{undo.endpoint} is held by another change ({lease.change}): its traffic was left alone")
+    if same(endpoint.traffic, undo.returns_to):
+        return edit_tags(workspace, undo.endpoint, drop(undo.change), deadline_s, progress)
+    if not any(same(endpoint.traffic, traffic) for traffic in undo.made):
+        edit_tags(workspace, undo.endpoint, drop(undo.change), deadline_s, progress)
+        raise Drift(
+            f"traffic of {undo.endpoint} is {dict(endpoint.traffic)}, which {undo.change} did not set: it was left "
+            f"alone. Before that change it was {dict(undo.returns_to)}"
+        )
+    step = SetTraffic(undo.endpoint, endpoint.traffic, undo.returns_to)
+    return set_traffic(workspace, step, deadline_s, progress, drop(undo.change))
+
+
+def find_probes(path: str) -> tuple[Probe, ...]:
+    """The probes of a run that is undone; none where the file is gone or was changed since."""
+    try:
+        return read_probes(path) if path else ()
+    except DefinitionError:
+        return ()
+
+
+def verify_arrival(
+    workspace: Workspace, endpoint: Endpoint, probes: Collection[Probe], requests: int = 10
+) -> tuple[ProbeResult, ...]:
+    """Send live requests and say who answered: the proof that the traffic arrives where it was given back to.
+
+    Their answers are not compared: the probes may be another version's.
+    """
+    asked = [Probe(probe.request) for probe in probes]
+    if not asked:
+        return ()
+    try:
+        with scoring_client(workspace, endpoint) as client:
+            return tuple(client.send_all(asked, requests))
+    except OpsError as error:
+        return (ProbeResult(datetime.now(UTC), None, 0.0, "", "", f"not asked: {error}"),)
+
+
+def describe_arrival(results: Collection[ProbeResult], returns_to: Traffic) -> str:
+    """Say in words whether live requests arrived; empty where none were sent."""
+    if not results:
+        return ""
+    expected = {name.lower() for name in returns_to}
+    arrived = sum(r.status == 200 and (not r.deployment or r.deployment.lower() in expected) for r in results)
+    return f"{arrived} of {len(results)} live requests were answered by {', '.join(sorted(expected))}"
+
+
+def same(one: Traffic, other: Traffic) -> bool:
+    """Whether two traffic maps route alike; names ignore case, zero weights do not count."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(traffic: Traffic) -> dict[str, int]:
+    return {name.lower(): weight for name, weight in traffic.items() if weight}

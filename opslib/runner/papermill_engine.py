@@ -1,0 +1,217 @@
+"""papermill's only door: a kernel that is watched, interrupted in order, and never taken for one that ended."""
+
+import json
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+from opslib.evidence.run.journal import NAME as JOURNAL
+from opslib.evidence.run.journal import Heartbeat
+from opslib.evidence.run.notebook import NAME as NOTEBOOK
+from opslib.evidence.run.notebook import SCHEME, NotebookFile, merge_streams
+from opslib.evidence.signing.keys import SIGNING_VARIABLES
+from opslib.import_shims import skip_iri_checks
+from opslib.redaction.kernel_pipes import SecretsPipe, masked_log
+from opslib.redaction.redact import PIPE_VARIABLE
+from opslib.runbooks.run import FOLDER_VARIABLE
+
+KERNEL_LOG = "kernel.log"
+
+GRACE_S = 120.0
+"""How long an interrupted kernel may take to undo what it did, before it is killed [seconds]."""
+
+Event = Mapping[str, Any]
+
+
+@dataclass
+class Watch:
+    """What the watching thread and the executing thread share."""
+
+    folder: Path
+    archive: Path
+    timeout_s: float | None
+    hang_s: float | None
+    on_event: Callable[[Event], None]
+    secrets: SecretsPipe
+    kernel: str = ""
+    stop_reason: str = ""
+    client: Any = None
+    _read: int = 0
+    begun_s: float = field(default_factory=monotonic)
+    heartbeat: Heartbeat = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.heartbeat = Heartbeat(self.folder)
+
+    def stop(self, reason: str) -> None:
+        """Interrupt the kernel once: the cell's own undo runs; a second interrupt would break that."""
+        if self.stop_reason:
+            return
+        self.stop_reason = reason
+        self.signal_kernel(signal.SIGINT)
+
+    def hangs(self) -> bool:
+        """Whether the kernel has given no sign for longer than its canary may go unwatched."""
+        return self.hang_s is not None and self.heartbeat.silent_s() > self.hang_s
+
+    def signal_kernel(self, signum: signal.Signals) -> None:
+        """Send the kernel a signal, if there is one still."""
+        provisioner = getattr(getattr(self.client, "km", None), "provisioner", None)
+        pid = getattr(provisioner, "pid", None)
+        if pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signum)
+
+    def read_events(self) -> None:
+        """Hand on the journal's new lines."""
+        path = self.folder / JOURNAL
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._read += len(line)
+                self.on_event(json.loads(line))
+
+
+def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> BaseException | None:
+    """Execute in a thread; this one keeps the clock, the signals, and the journal's reader."""
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            _papermill(notebook, parameters, watch)
+        except BaseException as error:  # noqa: BLE001 - it is returned
+            raised.append(error)
+
+    worker = threading.Thread(target=work, name="papermill", daemon=True)
+    with _signals(watch):
+        worker.start()
+        stopped_s: float | None = None
+        while worker.is_alive():
+            worker.join(0.2)
+            watch.read_events()
+            now_s = monotonic()
+            if watch.hangs():
+                watch.stop(f"the kernel hung: no sign of it for {watch.hang_s:g} s")
+                watch.signal_kernel(signal.SIGKILL)  # it would not hear an interrupt
+            if watch.timeout_s is not None and now_s - watch.begun_s > watch.timeout_s:
+                watch.stop(f"it did not end within {watch.timeout_s:g} s")
+            if watch.stop_reason:
+                stopped_s = stopped_s or now_s
+                if now_s - stopped_s > GRACE_S:
+                    watch.signal_kernel(signal.SIGKILL)
+        watch.read_events()
+    return raised[0] if raised else None
+
+
+@contextmanager
+def _signals(watch: Watch) -> Iterator[None]:
+    """Turn SIGTERM and Ctrl-C into an orderly stop; papermill would leave the kernel to die without its undo."""
+
+    def handle(signum: int, _: FrameType | None) -> None:
+        watch.stop(f"it was stopped by {signal.Signals(signum).name}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.signal(signum, handle) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> None:
+    """Run papermill with an engine that tells the truth about cells that did not end."""
+    skip_iri_checks()
+    import papermill  # noqa: PLC0415 - takes a second
+    from jupyter_core.utils import ensure_event_loop  # noqa: PLC0415
+    from papermill.clientwrap import PapermillNotebookClient  # noqa: PLC0415
+    from papermill.engines import Engine, papermill_engines  # noqa: PLC0415
+    from papermill.iorw import papermill_io  # noqa: PLC0415
+    from traitlets.config import Config  # noqa: PLC0415
+
+    class Client(PapermillNotebookClient):  # type: ignore[misc]
+        def execute_cell(self, cell: Any, cell_index: int, **kwargs: Any) -> Any:
+            if watch.stop_reason:
+                raise InterruptedError(watch.stop_reason)
+            try:
+                return super().execute_cell(cell, cell_index, **kwargs)
+            finally:
+                cell["outputs"] = merge_streams(cell.get("outputs", []))
+
+    class WatchedEngine(Engine):  # type: ignore[misc]
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> None:
+            with tempfile.TemporaryDirectory(prefix="opslib-") as sockets:
+                ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+                _name_kernel(nb_man.nb, kernel_name, watch)
+                watch.client = Client(
+                    nb_man,
+                    kernel_name=kernel_name,
+                    startup_timeout=60,
+                    timeout=None,
+                    config=ipc,
+                )
+                try:
+                    with masked_log(watch.folder / KERNEL_LOG, watch.secrets) as log:
+                        watch.client.execute(env=_environment(watch), stdout=log, stderr=log)
+                except BaseException:
+                    _mark_unfinished(nb_man)
+                    raise
+
+    # papermill's registries are global: another run in this process must not get this one's engine or writer
+    engine = watch.folder.name
+    papermill_engines.register(engine, WatchedEngine)
+    papermill_io.register(f"{SCHEME}{watch.folder}", NotebookFile(watch.secrets.drain))
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            f"{SCHEME}{watch.folder / NOTEBOOK}",
+            parameters=dict(parameters),
+            engine_name=engine,
+            progress_bar=False,
+        )
+    finally:
+        ensure_event_loop().close()  # nbclient makes one for this thread and leaves it open
+
+
+def _name_kernel(notebook: Any, kernel_name: str, watch: Watch) -> None:
+    """Name the kernel as it is installed: a viewer that finds another name alters the file."""
+    from jupyter_client.kernelspec import get_kernel_spec  # noqa: PLC0415 - papermill has imported it
+
+    watch.kernel = get_kernel_spec(kernel_name).display_name
+    notebook.metadata.kernelspec.display_name = watch.kernel
+    notebook.metadata.papermill.output_path = str(watch.folder / NOTEBOOK)
+
+
+def _environment(watch: Watch) -> dict[str, str]:
+    """The kernel's environment: ours without the signing key, and where the evidence goes."""
+    ours = {name: value for name, value in os.environ.items() if name not in SIGNING_VARIABLES}
+    return ours | {
+        FOLDER_VARIABLE: str(watch.folder),
+        PIPE_VARIABLE: str(watch.secrets.path),
+        "OPSLIB_RUNS": str(watch.archive.resolve()),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+
+
+def _mark_unfinished(nb_man: Any) -> None:
+    """Mark the cell that did not end as failed; papermill has just called it completed."""
+    started = [cell for cell in nb_man.nb.cells if cell.metadata.get("papermill", {}).get("start_time")]
+    if started:
+        started[-1].metadata.papermill["status"] = nb_man.FAILED
+        started[-1].metadata.papermill["exception"] = True
+    nb_man.nb.metadata.papermill["exception"] = True

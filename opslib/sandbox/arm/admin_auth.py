@@ -1,0 +1,14 @@
+"""Who may use the sandbox's own API, which stands beside Azure's."""
+
+import hmac
+
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.arm.http_messages import Request
+from opslib.sandbox.core.context import Sandbox
+
+
+def check_secret(request: Request, sandbox: Sandbox) -> None:
+    """Refuse whoever does not know the secret that stands in the sandbox's home."""
+    given = request.headers.get("x-identity-header", "")
+    if not hmac.compare_digest(given.encode(), sandbox.identity_header.encode()):
+        raise ArmError.unauthorized("The X-IDENTITY-HEADER is missing or wrong.", sandbox.base_url)

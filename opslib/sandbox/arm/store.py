@@ -1,0 +1,311 @@
+"""All control-plane state, in one SQLite file; a change is committed before its answer is sent.
+
+Write-ahead logging with `synchronous=NORMAL` survives the death of the process at any moment (the
+operating system holds the pages), which is the promise here; not a power cut.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from opslib.sandbox.core import ids
+from opslib.sandbox.core.process import ProcessId
+from opslib.sandbox.core.settings import KEEP_ACTIVITY, KEEP_OPERATIONS
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS resources (
+  key TEXT PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, parent TEXT NOT NULL,
+  body TEXT NOT NULL, secrets TEXT NOT NULL, sequence INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS resources_by_parent ON resources (kind, parent);
+CREATE TABLE IF NOT EXISTS operations (
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, resource TEXT NOT NULL, status TEXT NOT NULL,
+  error TEXT, started_us INTEGER NOT NULL, ended_us INTEGER);
+CREATE TABLE IF NOT EXISTS instances (
+  id TEXT PRIMARY KEY, deployment TEXT NOT NULL, pid INTEGER NOT NULL, started_ticks INTEGER NOT NULL,
+  port INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS activity (
+  sequence INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, resource TEXT NOT NULL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS activity_by_time ON activity (at_us);
+CREATE TABLE IF NOT EXISTS faults (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS blobs (
+  name TEXT PRIMARY KEY, size INTEGER NOT NULL, content_type TEXT NOT NULL, md5 TEXT NOT NULL,
+  metadata TEXT NOT NULL, modified_us INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One ARM resource: its body as last written, and what must never be in a body.
+
+    `body` and `secrets` are never changed in place: `with_body` makes the next value.
+    """
+
+    id: str
+    kind: str
+    body: dict[str, Any]
+    secrets: dict[str, str] = field(default_factory=dict)
+    sequence: int = 0
+
+    @property
+    def key(self) -> str:
+        """Return the id as it is compared."""
+        return ids.key(self.id)
+
+    @property
+    def name(self) -> str:
+        """Return the last segment of the id."""
+        return ids.name(self.id)
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """Return the body's `properties`."""
+        value: dict[str, Any] = self.body["properties"]
+        return value
+
+    @property
+    def state(self) -> str:
+        """Return the provisioningState."""
+        return str(self.properties.get("provisioningState", "Succeeded"))
+
+    def with_properties(self, **changes: Any) -> "Resource":
+        """Return the resource with some properties replaced."""
+        return replace(self, body={**self.body, "properties": {**self.properties, **changes}})
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One long-running operation."""
+
+    id: str
+    kind: str
+    resource: str
+    status: str
+    started_us: int
+    error: dict[str, Any] | None = None
+    ended_us: int | None = None
+
+
+@dataclass(frozen=True)
+class InstanceRecord:
+    """An instance process, as needed to find and end it after a crash."""
+
+    id: str
+    deployment: str
+    process: ProcessId
+    port: int
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A stored blob's properties; its content stands in a file named by the digest of its name."""
+
+    name: str
+    size: int
+    content_type: str
+    md5: str
+    metadata: dict[str, str]
+    modified_us: int
+
+
+class Store:
+    """The only thing that changes control-plane state. Used from one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(SCHEMA)
+        self._depth = 0
+        self.version = 0  # changes with every change of a resource
+        self._resources: dict[str, Resource] = {}
+        self._children: dict[tuple[str, str], dict[str, Resource]] = {}
+        self._load()
+        self._sequence = max((resource.sequence for resource in self._resources.values()), default=0)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit several changes together or none of them."""
+        if self._depth == 0:
+            self._db.execute("BEGIN IMMEDIATE")
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            self._depth -= 1
+            if self._depth == 0:
+                self._db.execute("ROLLBACK")
+                self._load()
+            raise
+        self._depth -= 1
+        if self._depth == 0:
+            self._db.execute("COMMIT")
+
+    def get(self, resource_id: str) -> Resource | None:
+        """Return a resource by id, in whatever case it is asked for."""
+        return self._resources.get(ids.key(resource_id))
+
+    def put(self, resource: Resource) -> Resource:
+        """Create or replace a resource."""
+        if resource.sequence == 0:
+            self._sequence += 1
+            resource = replace(resource, sequence=self._sequence)
+        with self.transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO resources VALUES (?,?,?,?,?,?,?)",
+                (
+                    resource.key,
+                    resource.id,
+                    resource.kind,
+                    ids.key(ids.parent(resource.id)),
+                    json.dumps(resource.body),
+                    json.dumps(resource.secrets),
+                    resource.sequence,
+                ),
+            )
+            self._keep(resource)
+            self.version += 1
+        return resource
+
+    def delete(self, resource_id: str) -> None:
+        """Remove a resource and everything below it."""
+        root = ids.key(resource_id)
+        gone = [key for key in self._resources if key == root or key.startswith(root + "/")]
+        self.version += 1
+        with self.transaction():
+            for key in gone:
+                self._db.execute("DELETE FROM resources WHERE key=?", (key,))
+                resource = self._resources.pop(key)
+                del self._children[resource.kind, ids.parent(key)][key]
+
+    def children(self, parent_id: str, kind: str) -> list[Resource]:
+        """Return a resource's children of one kind, in the order of their creation."""
+        found = self._children.get((kind, ids.key(parent_id)), {})
+        return sorted(found.values(), key=lambda resource: resource.sequence)
+
+    def all(self, kind: str) -> list[Resource]:
+        """Return every resource of one kind, in the order of their creation."""
+        found = [resource for resource in self._resources.values() if resource.kind == kind]
+        return sorted(found, key=lambda resource: resource.sequence)
+
+    def put_operation(self, operation: Operation) -> Operation:
+        """Record where an operation stands; forget the oldest ended ones."""
+        error = None if operation.error is None else json.dumps(operation.error)
+        with self.transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO operations VALUES (?,?,?,?,?,?,?)",
+                (
+                    operation.id,
+                    operation.kind,
+                    operation.resource,
+                    operation.status,
+                    error,
+                    operation.started_us,
+                    operation.ended_us,
+                ),
+            )
+            self._db.execute(
+                "DELETE FROM operations WHERE ended_us IS NOT NULL AND id NOT IN "
+                "(SELECT id FROM operations ORDER BY started_us DESC LIMIT ?)",
+                (KEEP_OPERATIONS,),
+            )
+        return operation
+
+    def get_operation(self, operation_id: str) -> Operation | None:
+        """Return an operation by its id."""
+        rows = self._db.execute("SELECT * FROM operations WHERE id=?", (operation_id,)).fetchall()
+        return _operation(rows[0]) if rows else None
+
+    def unfinished_operations(self) -> list[Operation]:
+        """Return the operations that a crash has cut short."""
+        rows = self._db.execute("SELECT * FROM operations WHERE ended_us IS NULL ORDER BY started_us")
+        return [_operation(row) for row in rows]
+
+    def put_instance(self, record: InstanceRecord) -> None:
+        """Remember a process before it is let loose."""
+        row = (record.id, record.deployment, record.process.pid, record.process.started_ticks, record.port)
+        self._db.execute("INSERT OR REPLACE INTO instances VALUES (?,?,?,?,?)", row)
+
+    def delete_instance(self, instance_id: str) -> None:
+        """Forget a process that has ended."""
+        self._db.execute("DELETE FROM instances WHERE id=?", (instance_id,))
+
+    def instances(self) -> list[InstanceRecord]:
+        """Return every process on record."""
+        rows = self._db.execute("SELECT * FROM instances")
+        return [InstanceRecord(row[0], row[1], ProcessId(row[2], row[3]), row[4]) for row in rows]
+
+    def append_activity(self, at_us: int, resource_id: str, body: dict[str, Any]) -> None:
+        """Append one event of the activity log."""
+        cursor = self._db.execute(
+            "INSERT INTO activity (at_us, resource, body) VALUES (?,?,?)",
+            (at_us, ids.key(resource_id), json.dumps(body)),
+        )
+        self._db.execute("DELETE FROM activity WHERE sequence <= ?", ((cursor.lastrowid or 0) - KEEP_ACTIVITY,))
+
+    def activity(self, since_us: int, until_us: int) -> list[dict[str, Any]]:
+        """Return events, newest first."""
+        rows = self._db.execute(
+            "SELECT body FROM activity WHERE at_us BETWEEN ? AND ? ORDER BY sequence DESC", (since_us, until_us)
+        )
+        return [json.loads(body) for (body,) in rows]
+
+    def put_fault(self, number: int, body: dict[str, Any]) -> None:
+        """Record a declared fault as it stands."""
+        self._db.execute("INSERT OR REPLACE INTO faults VALUES (?,?)", (number, json.dumps(body)))
+
+    def delete_fault(self, number: int) -> None:
+        """Forget a fault."""
+        self._db.execute("DELETE FROM faults WHERE number=?", (number,))
+
+    def faults(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return every fault on record, in the order of their declaration."""
+        rows = self._db.execute("SELECT number, body FROM faults ORDER BY number")
+        return [(number, json.loads(body)) for number, body in rows]
+
+    def put_blob(self, blob: Blob) -> None:
+        """Record a blob whose content has been written."""
+        row = (blob.name, blob.size, blob.content_type, blob.md5, json.dumps(blob.metadata), blob.modified_us)
+        self._db.execute("INSERT OR REPLACE INTO blobs VALUES (?,?,?,?,?,?)", row)
+
+    def get_blob(self, name: str) -> Blob | None:
+        """Return a blob's properties by `container/path`."""
+        rows = self._db.execute("SELECT * FROM blobs WHERE name=?", (name,)).fetchall()
+        return _blob(rows[0]) if rows else None
+
+    def delete_blob(self, name: str) -> None:
+        """Forget a blob."""
+        self._db.execute("DELETE FROM blobs WHERE name=?", (name,))
+
+    def blobs(self, prefix: str) -> list[Blob]:
+        """Return the blobs whose name starts with a prefix, in the order of their names."""
+        rows = self._db.execute(
+            "SELECT * FROM blobs WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix)
+        )
+        return [_blob(row) for row in rows]
+
+    def _keep(self, resource: Resource) -> None:
+        self._resources[resource.key] = resource
+        self._children.setdefault((resource.kind, ids.parent(resource.key)), {})[resource.key] = resource
+
+    def _load(self) -> None:
+        self._resources.clear()
+        self._children.clear()
+        for row in self._db.execute("SELECT id, kind, body, secrets, sequence FROM resources"):
+            self._keep(Resource(row[0], row[1], json.loads(row[2]), json.loads(row[3]), row[4]))
+
+
+def _operation(row: tuple[Any, ...]) -> Operation:
+    error = None if row[4] is None else json.loads(row[4])
+    return Operation(row[0], row[1], row[2], row[3], row[5], error, row[6])
+
+
+def _blob(row: tuple[Any, ...]) -> Blob:
+    return Blob(row[0], row[1], row[2], row[3], json.loads(row[4]), row[5])

@@ -1,0 +1,201 @@
+"""Handlers: codes, environments, models and data - containers and their versions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.responses import page, system_data
+from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.core import ids
+from opslib.sandbox.core.clock import now_us
+from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.endpoints.validation import check_asset
+from opslib.sandbox.storage.blob_files import container
+from opslib.sandbox.storage.datastores import blob_url, sas
+
+
+@dataclass(frozen=True)
+class AssetKind:
+    """One kind of asset: what it is called, and what of a version can never change."""
+
+    name: str
+    fixed: tuple[str, ...]
+    defaults: tuple[tuple[str, Any], ...] = ()
+
+
+# `flavors` must not be null: azure-ai-ml's Model._from_rest_object iterates over it.
+KINDS = {
+    "codes": AssetKind("codes", ("codeUri",)),
+    "environments": AssetKind(
+        "environments", ("image", "condaFile", "build"), (("environmentType", "UserCreated"), ("osType", "Linux"))
+    ),
+    "models": AssetKind("models", ("modelUri", "modelType"), (("flavors", {}), ("modelType", "custom_model"))),
+    "data": AssetKind("data", ("dataUri", "dataType")),
+}
+
+
+def list_containers(request: Request, sandbox: Sandbox) -> Response:
+    """`GET W/{kind}`: those not archived, unless `listViewType` asks for others."""
+    found = _viewed(request, sandbox.store.children(ids.workspace_id(request.parameters), _kind(request).name))
+    return page(request, [_render_container(one, sandbox) for one in found], "count")
+
+
+def get_container(request: Request, sandbox: Sandbox) -> Response:
+    """`GET W/{kind}/{name}`."""
+    return Response(200, _render_container(_container(request, sandbox), sandbox))
+
+
+def put_container(request: Request, sandbox: Sandbox) -> Response:
+    """`PUT W/{kind}/{name}`."""
+    check_asset(_kind(request).name, request.parameters["name"], "1")
+    before = sandbox.store.get(_container_id(request))
+    stored = sandbox.store.put(_new_container(request, before, request.json().get("properties") or {}))
+    return Response(201 if before is None else 200, _render_container(stored, sandbox))
+
+
+def list_versions(request: Request, sandbox: Sandbox) -> Response:
+    """`GET W/{kind}/{name}/versions`: newest first, as `$orderBy=createdtime desc` asks; codes by hash."""
+    found = sandbox.store.children(_container_id(request), f"{_kind(request).name}/versions")
+    if not found and sandbox.store.get(_container_id(request)) is None and "hash" not in request.query:
+        raise ArmError.not_found(_kind(request).name, request.parameters["name"])
+    found = _viewed(request, found)
+    if digest := request.query.get("hash"):
+        found = [one for one in found if (one.properties.get("properties") or {}).get("hash_sha256") == digest]
+    newest_first = "desc" in request.query.get("$orderBy", "desc").lower()
+    ordered = sorted(found, key=lambda one: one.sequence, reverse=newest_first)
+    return page(request, [_render_version(one) for one in ordered], "$top")
+
+
+def get_version(request: Request, sandbox: Sandbox) -> Response:
+    """`GET W/{kind}/{name}/versions/{version}`."""
+    version = sandbox.store.get(_version_id(request))
+    if version is None:
+        _check_curated(request)
+        raise ArmError.not_found(
+            f"{_kind(request).name} version", f"{request.parameters['name']}:{request.parameters['version']}"
+        )
+    return Response(200, _render_version(version))
+
+
+def put_version(request: Request, sandbox: Sandbox) -> Response:
+    """`PUT W/{kind}/{name}/versions/{version}`: a version's content is fixed for ever, its tags are not."""
+    kind, sent = _kind(request), request.json().get("properties")
+    check_asset(kind.name, request.parameters["name"], request.parameters["version"])
+    if not isinstance(sent, dict):
+        raise ArmError.invalid_request("The required object 'properties' is missing from the body.")
+    before = sandbox.store.get(_version_id(request))
+    properties = dict(kind.defaults) | {key: value for key, value in sent.items() if value is not None}
+    properties = {"isArchived": False, "isAnonymous": False, "tags": {}, "properties": {}} | properties
+    properties["provisioningState"] = "Succeeded"
+    if before is not None and not properties["isAnonymous"]:  # those are named by their content
+        _check_fixed(kind, before, properties)
+    version = Resource(
+        _version_id(request),
+        f"{kind.name}/versions",
+        {"systemData": system_data(request, before), "properties": properties},
+        sequence=before.sequence if before is not None else 0,
+    )
+    with sandbox.store.transaction():
+        if sandbox.store.get(_container_id(request)) is None:
+            sandbox.store.put(_new_container(request, None, {}))
+        stored = sandbox.store.put(version)
+    return Response(201 if before is None else 200, _render_version(stored))
+
+
+def delete_version(request: Request, sandbox: Sandbox) -> Response:
+    """`DELETE W/{kind}/{name}/versions/{version}`."""
+    existed = sandbox.store.get(_version_id(request)) is not None
+    sandbox.store.delete(_version_id(request))
+    return Response(200 if existed else 204)
+
+
+def start_pending_upload(request: Request, sandbox: Sandbox) -> Response:
+    """`POST .../versions/{version}/startPendingUpload`: a place to put files, and leave to do so."""
+    kind = _kind(request).name
+    check_asset(kind, request.parameters["name"], request.parameters["version"])
+    workspace = ids.workspace_id(request.parameters)
+    folder = f"{container(workspace)}-{kind}-{request.parameters['name']}-{request.parameters['version']}".lower()
+    uri = blob_url(sandbox.base_url, folder)
+    answer = {
+        "pendingUploadId": str(now_us()),
+        "pendingUploadType": request.json().get("pendingUploadType") or "TemporaryBlobReference",
+        "blobReferenceForConsumption": {
+            "blobUri": uri,
+            "storageAccountArmId": f"{workspace.split('/providers/', maxsplit=1)[0]}"
+            "/providers/Microsoft.Storage/storageAccounts/sandbox",
+            "credential": {"credentialType": "SAS", "sasUri": f"{uri}?{sas(sandbox, folder)}"},
+        },
+    }
+    return Response(200, answer)
+
+
+def _viewed(request: Request, found: list[Resource]) -> list[Resource]:
+    """Return those that `listViewType` asks for: ActiveOnly (the default), ArchivedOnly or All."""
+    view = request.query.get("listViewType", "ActiveOnly").lower()
+    return [one for one in found if view == "all" or one.properties["isArchived"] == (view == "archivedonly")]
+
+
+def _check_curated(request: Request) -> None:
+    """Say that Microsoft's own environments are not here, before they are said not to exist."""
+    name = request.parameters["name"]
+    if _kind(request).name == "environments" and name.lower().startswith("azureml-"):
+        raise ArmError.not_built(f"the curated environment {name}")
+
+
+def _kind(request: Request) -> AssetKind:
+    return KINDS[request.parameters["kind"].lower()]
+
+
+def _container_id(request: Request) -> str:
+    return f"{ids.workspace_id(request.parameters)}/{_kind(request).name}/{request.parameters['name']}"
+
+
+def _version_id(request: Request) -> str:
+    return f"{_container_id(request)}/versions/{request.parameters['version']}"
+
+
+def _container(request: Request, sandbox: Sandbox) -> Resource:
+    found = sandbox.store.get(_container_id(request))
+    if found is None:
+        _check_curated(request)
+        raise ArmError.not_found(_kind(request).name, request.parameters["name"])
+    return found
+
+
+def _new_container(request: Request, before: Resource | None, sent: dict[str, Any]) -> Resource:
+    properties = {"isArchived": False, "tags": {}, "properties": {}, "description": None} | sent
+    return Resource(
+        _container_id(request),
+        _kind(request).name,
+        {"systemData": system_data(request, before), "properties": properties},
+        sequence=before.sequence if before is not None else 0,
+    )
+
+
+def _render_container(found: Resource, sandbox: Sandbox) -> dict[str, Any]:
+    versions = sandbox.store.children(found.id, f"{found.kind}/versions")
+    numbers = [int(one.name) for one in versions if one.name.isdigit()]
+    properties = {
+        **found.properties,
+        "latestVersion": versions[-1].name if versions else None,
+        "nextVersion": str(max(numbers, default=0) + 1),
+    }
+    head = {"id": found.id, "name": found.name, "type": f"{ids.PROVIDER}/workspaces/{found.kind}"}
+    return {**head, **found.body, "properties": properties}
+
+
+def _render_version(version: Resource) -> dict[str, Any]:
+    head = {"id": version.id, "name": version.name, "type": f"{ids.PROVIDER}/workspaces/{version.kind}"}
+    return {**head, **version.body}
+
+
+def _check_fixed(kind: AssetKind, before: Resource, properties: dict[str, Any]) -> None:
+    for field in kind.fixed:
+        if before.properties.get(field) != properties.get(field):
+            name = f"{ids.name(ids.parent(before.id))}:{before.name}"
+            raise ArmError(
+                409,
+                "Conflict",
+                f"The {kind.name} version '{name}' exists and its {field} cannot be changed: register another.",
+            )

@@ -1,0 +1,214 @@
+"""Handlers: online deployments."""
+
+from dataclasses import replace
+from typing import Any
+
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.responses import accepted, page, status_url, system_data, written
+from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.core import ids, skus
+from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.settings import LIMITS
+from opslib.sandbox.endpoints import endpoints, quota, validation
+from opslib.sandbox.endpoints.lifecycle import Kind
+from opslib.sandbox.instances import payload
+
+KIND = "deployments"
+_PROBE = {
+    "failureThreshold": 30,
+    "successThreshold": 1,
+    "timeout": "PT2S",
+    "period": "PT10S",
+    "initialDelay": "PT10S",
+}
+_REQUESTS = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0.5S"}
+_CONTAINERS = ("InferenceServer", "StorageInitializer")
+MAX_LOG_LINES = 5000
+
+
+def render(deployment: Resource, base: str, location: str) -> dict[str, Any]:
+    """Return the deployment as ARM shows it."""
+    properties = {
+        **deployment.properties,
+        "properties": {
+            **(deployment.properties.get("properties") or {}),
+            "AzureAsyncOperationUri": status_url(base, deployment.secrets["operation"], deployment.id, location),
+        },
+    }
+    head = {"id": deployment.id, "name": deployment.name, "type": ids.DEPLOYMENT_TYPE}
+    return {**head, **deployment.body, "properties": properties}
+
+
+def list_deployments(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../deployments`."""
+    endpoint = endpoints.find(request, sandbox)
+    found = sandbox.store.children(endpoint.id, KIND)
+    return page(request, [render(one, sandbox.base_url, endpoint.body["location"]) for one in found], "$top")
+
+
+def get_deployment(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../deployments/{deployment}`."""
+    endpoint, deployment = _find(request, sandbox)
+    return Response(200, render(deployment, sandbox.base_url, endpoint.body["location"]))
+
+
+def put_deployment(request: Request, sandbox: Sandbox) -> Response:
+    """`PUT .../deployments/{deployment}`: create, or update in place."""
+    endpoint, body = endpoints.find(request, sandbox), request.json()
+    before = sandbox.store.get(ids.deployment_id(request.parameters))
+    verb = "create a deployment in endpoint" if before is None else "update a deployment in endpoint"
+    sandbox.lifecycle.require_settled(endpoint, verb)
+    if before is None:
+        validation.check_name("Deployment", request.parameters["deployment"])
+        _check_count(sandbox, endpoint)
+    else:
+        sandbox.lifecycle.require_settled(before, "update deployment")
+    validation.check_deployment(body, before.body if before is not None else None)
+    deployment = Resource(
+        f"{endpoint.id}/deployments/{request.parameters['deployment']}" if before is None else before.id,
+        KIND,
+        _body(request, body, before),
+        before.secrets if before is not None else {},
+        before.sequence if before is not None else 0,
+    )
+    quota.check(sandbox.store, sandbox.settings, endpoint, deployment)
+    payload.resolve(sandbox.store, deployment)
+    stored, operation = sandbox.lifecycle.begin(
+        Kind.CREATE if before is None else _change(before, deployment), deployment
+    )
+    location = endpoint.body["location"]
+    return written(request, operation, location, render(stored, sandbox.base_url, location), new=before is None)
+
+
+def patch_deployment(request: Request, sandbox: Sandbox) -> Response:
+    """`PATCH .../deployments/{deployment}`: tags and sku only; `sku.capacity` scales."""
+    endpoint, deployment = _find(request, sandbox)
+    body = request.json()
+    if unknown := set(body) - {"tags", "sku"}:
+        raise ArmError.bad_request(f"A deployment's PATCH takes tags and sku only, got {sorted(unknown)}: use PUT.")
+    validation.check_shapes(body)
+    sandbox.lifecycle.require_settled(endpoint, "update a deployment in endpoint")
+    sandbox.lifecycle.require_settled(deployment, "update deployment")
+    sku = {**deployment.body["sku"], **(body.get("sku") or {})}
+    validation.check_capacity(sku["capacity"])
+    changed = {**deployment.body, "sku": sku, "systemData": system_data(request, deployment)}
+    changed["tags"] = {**deployment.body["tags"], **(body.get("tags") or {})}
+    wanted = replace(deployment, body=changed)
+    quota.check(sandbox.store, sandbox.settings, endpoint, wanted)
+    _, operation = sandbox.lifecycle.begin(_change(deployment, wanted), wanted)
+    return accepted(request, operation, endpoint.body["location"])
+
+
+def delete_deployment(request: Request, sandbox: Sandbox) -> Response:
+    """`DELETE .../deployments/{deployment}`: refused while it takes live or mirror traffic."""
+    endpoint = endpoints.find(request, sandbox)
+    deployment = sandbox.store.get(ids.deployment_id(request.parameters))
+    if deployment is None:
+        return Response(204)
+    sandbox.lifecycle.require_settled(endpoint, "delete a deployment in endpoint")
+    sandbox.lifecycle.require_settled(deployment, "delete deployment")
+    for field, word in (("traffic", "live"), ("mirrorTraffic", "mirror")):
+        weight = _weight(endpoint, field, deployment.name)
+        if weight > 0:
+            raise ArmError.validation(
+                "Traffic",
+                f"Deployment '{deployment.name}' cannot be deleted: it takes {weight} percent of {word} traffic "
+                f"of endpoint '{endpoint.name}'. Set its {word} traffic to 0 first.",
+            )
+    _, operation = sandbox.lifecycle.begin(Kind.DELETE, deployment)
+    return accepted(request, operation, endpoint.body["location"])
+
+
+def get_logs(request: Request, sandbox: Sandbox) -> Response:
+    """`POST .../getLogs`: the last lines of a container of an instance that the service chooses."""
+    _, deployment = _find(request, sandbox)
+    body = request.json()
+    container, tail = body.get("containerType") or "InferenceServer", body.get("tail")
+    if container not in _CONTAINERS:
+        raise ArmError.validation(
+            "ContainerType", f"ContainerType must be one of {_CONTAINERS}, got {container!r}."
+        )
+    if tail is not None and (not isinstance(tail, int) or tail < 1):
+        raise ArmError.validation("Tail", f"Tail must be an integer of at least 1, got {tail!r}.")
+    lines = min(tail or 100, MAX_LOG_LINES)
+    return Response(200, {"content": sandbox.fleet.container_log(deployment.id, container, lines)})
+
+
+def list_skus(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../deployments/{deployment}/skus`: how far it can be scaled."""
+    _, deployment = _find(request, sandbox)
+    capacity = {
+        "default": 1,
+        "minimum": 1,
+        "maximum": LIMITS.instances_per_deployment,
+        "scaleType": "Automatic",
+    }
+    row = {"capacity": capacity, "resourceType": ids.DEPLOYMENT_TYPE, "sku": {"name": "Default", "tier": None}}
+    del deployment
+    return page(request, [row], "count")
+
+
+def _find(request: Request, sandbox: Sandbox) -> tuple[Resource, Resource]:
+    endpoint = endpoints.find(request, sandbox)
+    deployment = sandbox.store.get(ids.deployment_id(request.parameters))
+    if deployment is None:
+        raise ArmError.not_found("online deployment", request.parameters["deployment"])
+    return endpoint, deployment
+
+
+def _body(request: Request, body: dict[str, Any], before: Resource | None) -> dict[str, Any]:
+    """Return the body to store: what was sent, with the defaults that real reads show filled in."""
+    sent = {key: value for key, value in body["properties"].items() if value is not None}
+    sku = skus.find(sent["instanceType"])
+    properties = {
+        "description": None,
+        "appInsightsEnabled": False,
+        "environmentVariables": {},
+        "startupProbe": None,
+        **sent,
+        "endpointComputeType": "Managed",
+        "instanceType": sku.name if sku is not None else sent["instanceType"],
+        "properties": {
+            key: value for key, value in (sent.get("properties") or {}).items() if key != "AzureAsyncOperationUri"
+        },
+        "requestSettings": _REQUESTS | _present(sent.get("requestSettings")),
+        "scaleSettings": {"scaleType": "Default"},
+        "livenessProbe": _PROBE | _present(sent.get("livenessProbe")),
+        "readinessProbe": _PROBE | _present(sent.get("readinessProbe")),
+        "egressPublicNetworkAccess": str(sent.get("egressPublicNetworkAccess") or "Enabled").capitalize(),
+    }
+    return {
+        "location": str(body["location"]).lower().replace(" ", ""),
+        "tags": body.get("tags") or {},
+        "kind": "Managed",
+        "sku": {"name": "Default", "tier": None, "size": None, "family": None} | _present(body["sku"]),
+        "identity": body.get("identity"),
+        "systemData": system_data(request, before),
+        "properties": properties,
+    }
+
+
+def _present(values: dict[str, Any] | None) -> dict[str, Any]:
+    return {key: value for key, value in (values or {}).items() if value is not None}
+
+
+def _change(before: Resource, after: Resource) -> Kind:
+    """Scaling runs first when an update does both (how-to-deploy-online-endpoints.md); alone it is Scaling."""
+    same = {**before.properties, "provisioningState": ""} == {**after.properties, "provisioningState": ""}
+    return Kind.SCALE if same and before.body["sku"] != after.body["sku"] else Kind.UPDATE
+
+
+def _check_count(sandbox: Sandbox, endpoint: Resource) -> None:
+    if len(sandbox.store.children(endpoint.id, KIND)) >= LIMITS.deployments_per_endpoint:
+        raise ArmError.validation(
+            "DeploymentLimit",
+            f"Endpoint '{endpoint.name}' has {LIMITS.deployments_per_endpoint} deployments, which is the limit: "
+            "delete one first.",
+        )
+
+
+def _weight(endpoint: Resource, field: str, deployment: str) -> int:
+    return sum(
+        percent for name, percent in endpoint.properties[field].items() if name.lower() == deployment.lower()
+    )

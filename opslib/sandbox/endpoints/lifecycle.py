@@ -1,0 +1,180 @@
+"""The one state machine: sets every provisioningState and runs every long-running operation.
+
+An operation is on record before it is answered, and its work is repeatable: what a crash cuts short is
+simply run again when the sandbox comes up, as a cloud's control plane would.
+"""
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from enum import StrEnum
+
+from opslib.sandbox.arm.errors import ArmError, OperationFailed
+from opslib.sandbox.arm.store import Operation, Resource, Store
+from opslib.sandbox.core import ids
+from opslib.sandbox.core.clock import now_us
+from opslib.sandbox.core.settings import Settings
+from opslib.sandbox.faults.registry import Faults
+from opslib.sandbox.instances.fleet import Fleet
+
+logger = logging.getLogger("opslib.sandbox")
+SETTLED = ("Succeeded", "Failed", "Canceled")
+_SERVING = "serving"  # the body that a deployment's instances were last made from
+
+
+class Kind(StrEnum):
+    """What an operation does; the second word is the state a resource has meanwhile."""
+
+    CREATE = "Creating"
+    UPDATE = "Updating"
+    SCALE = "Scaling"
+    DELETE = "Deleting"
+
+
+class Lifecycle:
+    """Begins operations and brings them to an end."""
+
+    def __init__(self, store: Store, fleet: Fleet, settings: Settings, faults: Faults) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._settings = settings
+        self._faults = faults
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def require_settled(self, resource: Resource, action: str) -> None:
+        """Refuse a write while another operation runs.
+
+        Words: Azure/azure-sdk-for-net#36961, "Cannot create a deployment in endpoint X because it is in
+        Updating provisioning state."
+        """
+        if resource.state not in SETTLED:
+            raise ArmError.conflict(
+                f"Cannot {action} {resource.name} because it is in {resource.state} provisioning state."
+            )
+
+    def begin(self, kind: Kind, resource: Resource) -> tuple[Resource, Operation]:
+        """Store a resource in its transitional state together with the operation that will end it.
+
+        Ids look like the live service's: `oeidp:{guid}:{guid}` for endpoints, `odidp:...` for deployments
+        (Azure/azure-cli#30154).
+        """
+        prefix = "odidp" if resource.kind == "deployments" else "oeidp"
+        operation = Operation(
+            id=f"{prefix}:{uuid.uuid4()}:{uuid.uuid4()}",
+            kind=kind.value,
+            resource=resource.id,
+            status="InProgress",
+            started_us=now_us(),
+        )
+        stored = replace(resource, secrets={**resource.secrets, "operation": operation.id})
+        with self._store.transaction():
+            stored = self._store.put(stored.with_properties(provisioningState=kind.value))
+            self._store.put_operation(operation)
+        self._run(operation)
+        return stored, operation
+
+    async def recover(self) -> None:
+        """After a start: end orphans, take up what was cut short, start the instances that should serve."""
+        self._fleet.end_orphans()
+        for operation in self._store.unfinished_operations():
+            self._run(operation)
+        settled = [one for one in self._store.all("deployments") if one.state in SETTLED]
+        await asyncio.gather(*(self._restore(one) for one in settled if _SERVING in one.secrets))
+
+    async def close(self) -> None:
+        """Stop working; unfinished operations stay on record."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _restore(self, deployment: Resource) -> None:
+        """Start what served last: after a failed update that is the body before it."""
+        try:
+            await self._fleet.converge(replace(deployment, body=json.loads(deployment.secrets[_SERVING])))
+        except Exception:
+            logger.exception("deployment %s does not come up again", deployment.id)
+            self._store.put(deployment.with_properties(provisioningState="Failed"))
+
+    def _run(self, operation: Operation) -> None:
+        task = asyncio.create_task(self._work(operation))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, operation: Operation) -> None:
+        resource = self._store.get(operation.resource)
+        if resource is None:
+            self._end(operation, "Canceled", None)
+            return
+        try:
+            least = asyncio.sleep(self._settings.operation_s)
+            await asyncio.gather(self._disturbed(operation, resource), least)
+        except OperationFailed as error:
+            self._end(operation, "Failed", error)
+        except ArmError as error:
+            self._end(operation, "Failed", OperationFailed(error.code, error.message))
+        except Exception as error:
+            logger.exception("operation %s on %s broke", operation.id, operation.resource)
+            self._end(operation, "Failed", OperationFailed("InternalServerError", str(error)))
+        else:
+            self._end(operation, "Succeeded", None)
+
+    async def _disturbed(self, operation: Operation, resource: Resource) -> None:
+        """Do an operation's work, unless a declared fault is in the way."""
+        of_deployment = resource.kind == "deployments"
+        name = f"{'OnlineDeployments' if of_deployment else 'OnlineEndpoints'}_{operation.kind}"
+        endpoint = ids.name(ids.parent(resource.id)) if of_deployment else resource.name
+        await self._faults.disturb_operation(name, endpoint, resource.name if of_deployment else "")
+        await self._steps(operation.kind, resource.kind)(resource)
+
+    def _steps(self, kind: str, of: str) -> Callable[[Resource], Awaitable[None]]:
+        if of == "deployments":
+            return self._drop_deployment if kind == Kind.DELETE else self._fleet.converge
+        return self._drop_endpoint if kind == Kind.DELETE else self._settle
+
+    async def _settle(self, _resource: Resource) -> None:
+        """Nothing to move: what the body says holds since it was stored."""
+
+    async def _drop_deployment(self, deployment: Resource) -> None:
+        await self._fleet.drop(deployment.id, drain=True)
+        with self._store.transaction():
+            self._store.delete(deployment.id)
+            endpoint = self._store.get(ids.parent(deployment.id))
+            if endpoint is not None:
+                self._store.put(_without(endpoint, deployment.name))
+
+    async def _drop_endpoint(self, endpoint: Resource) -> None:
+        deployments = self._store.children(endpoint.id, "deployments")
+        await asyncio.gather(*(self._fleet.drop(one.id, drain=False) for one in deployments))
+        self._store.delete(endpoint.id)
+
+    def _end(self, operation: Operation, status: str, error: OperationFailed | None) -> None:
+        body = None if error is None else error.body()
+        with self._store.transaction():
+            self._store.put_operation(replace(operation, status=status, error=body, ended_us=now_us()))
+            resource = self._store.get(operation.resource)
+            if resource is not None:
+                self._store.put(_ended(resource, status))
+
+
+def _ended(resource: Resource, status: str) -> Resource:
+    """Return the resource in its final state; a deployment that succeeded remembers what it serves."""
+    ended = resource.with_properties(provisioningState=status)
+    if resource.kind != "deployments" or status != "Succeeded":
+        return ended
+    return replace(ended, secrets={**ended.secrets, _SERVING: json.dumps(ended.body)})
+
+
+def _without(endpoint: Resource, deployment: str) -> Resource:
+    """Return the endpoint with a deleted deployment's (zero) weights forgotten."""
+    kept = {
+        field: {
+            name: percent
+            for name, percent in endpoint.properties[field].items()
+            if name.lower() != deployment.lower()
+        }
+        for field in ("traffic", "mirrorTraffic")
+    }
+    return endpoint.with_properties(**kept)

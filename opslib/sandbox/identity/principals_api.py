@@ -1,0 +1,137 @@
+"""Handlers: principals - the sandbox's own API for service principals, and user-assigned managed identities."""
+
+import uuid
+from typing import Any
+
+from opslib.sandbox.arm.admin_auth import check_secret
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.principals import OPERATOR, TENANT_ID, Principal, assigned_identity
+from opslib.sandbox.core import ids
+from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
+from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.identity.entra import federated_token
+from opslib.sandbox.identity.roles import Role
+
+_LONGEST_S = 366 * 86400
+MOST = 200
+
+
+def list_principals(request: Request, sandbox: Sandbox) -> Response:
+    """`GET /sandbox/principals`: everybody, with their roles."""
+    check_secret(request, sandbox)
+    return Response(200, {"value": [_render(one, sandbox) for one in sandbox.directory.all()]})
+
+
+def add_principal(request: Request, sandbox: Sandbox) -> Response:
+    """`POST /sandbox/principals`: a service principal with a secret, and a role if one is named."""
+    check_secret(request, sandbox)
+    sent = request.json()
+    name, seconds = sent.get("name"), sent.get("seconds")
+    if not isinstance(name, str) or not name or "/" in name or len(name) > 100:
+        raise ArmError.bad_request(f"A principal needs a name without '/', got {name!r}.")
+    if name == OPERATOR.name or sandbox.directory.named(name) is not None:
+        raise ArmError.conflict(f"A principal '{name}' exists: take another name, or remove it.")
+    if len(sandbox.directory.all()) > MOST:
+        raise ArmError.bad_request(f"There are {MOST} principals, which is the limit: remove some.")
+    role, more = _role(sent.get("role"), sandbox), {}
+    if seconds is not None:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_S:
+            raise ArmError.bad_request(f"seconds must be above 0 and at most a year, got {seconds!r}.")
+        more["endDateTime"] = iso(now_us() + round(seconds * MICROSECONDS))
+    principal = Principal(str(uuid.uuid4()), str(uuid.uuid4()), name)
+    with sandbox.store.transaction():
+        stored = sandbox.directory.add(principal)
+        if role is not None:
+            sandbox.directory.assign(principal.object_id, role, _scope(sent.get("scope"), sandbox), **more)
+    secret = {
+        "client_secret": stored.secrets["clientSecret"],
+        "federated_token": federated_token(principal, sandbox),
+    }
+    return Response(201, {"value": [{**_render(principal, sandbox), **secret}]})
+
+
+def remove_principal(request: Request, sandbox: Sandbox) -> Response:
+    """`DELETE /sandbox/principals/{name}`: its tokens end with it."""
+    check_secret(request, sandbox)
+    stored = sandbox.directory.named(request.parameters["name"])
+    if stored is None:
+        raise ArmError.not_found("principal", request.parameters["name"])
+    sandbox.store.delete(stored.id)
+    return Response(200, {"value": []})
+
+
+def put_identity(request: Request, sandbox: Sandbox) -> Response:
+    """`PUT .../userAssignedIdentities/{name}`: a managed identity that endpoints and clients can take."""
+    body, address = request.json(), _identity_id(request)
+    principal = assigned_identity(address)
+    if sandbox.directory.find(address) is None:
+        sandbox.directory.add(principal, resource=address.lower())
+    return Response(201, {**_identity(address, sandbox), "tags": body.get("tags") or {}})
+
+
+def get_identity(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../userAssignedIdentities/{name}`."""
+    if sandbox.directory.find(_identity_id(request)) is None:
+        raise ArmError.not_found("user assigned identity", request.parameters["name"])
+    return Response(200, _identity(_identity_id(request), sandbox))
+
+
+def delete_identity(request: Request, sandbox: Sandbox) -> Response:
+    """`DELETE .../userAssignedIdentities/{name}`: 204 when absent."""
+    principal = sandbox.directory.find(_identity_id(request))
+    if principal is None:
+        return Response(204)
+    sandbox.directory.remove(principal)
+    return Response(200)
+
+
+def _identity_id(request: Request) -> str:
+    names = request.parameters
+    return (
+        f"/subscriptions/{names['subscription']}/resourceGroups/{names['group']}"
+        f"/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{names['name']}"
+    )
+
+
+def _identity(address: str, sandbox: Sandbox) -> dict[str, Any]:
+    principal = assigned_identity(address)
+    return {
+        "id": address,
+        "name": ids.name(address),
+        "type": "Microsoft.ManagedIdentity/userAssignedIdentities",
+        "location": sandbox.settings.location,
+        "tags": {},
+        "properties": {
+            "tenantId": TENANT_ID,
+            "principalId": principal.object_id,
+            "clientId": principal.client_id,
+        },
+    }
+
+
+def _role(wanted: Any, sandbox: Sandbox) -> Role | None:
+    if wanted is None:
+        return None
+    role = sandbox.directory.role(str(wanted))
+    if role is None:
+        known = ", ".join(one.name for one in sandbox.directory.roles())
+        raise ArmError.bad_request(f"There is no role {wanted!r}; there are: {known}.")
+    return role
+
+
+def _scope(sent: Any, sandbox: Sandbox) -> str:
+    settings = sandbox.settings
+    home = {"subscription": settings.subscription_id, "group": settings.resource_group}
+    return str(sent) if sent else ids.workspace_id({**home, "workspace": settings.workspace_name})
+
+
+def _render(principal: Principal, sandbox: Sandbox) -> dict[str, Any]:
+    roles = [role.name for role in sandbox.directory.roles_of(principal, None)]
+    return {
+        "name": principal.name,
+        "tenant_id": TENANT_ID,
+        "object_id": principal.object_id,
+        "client_id": principal.client_id,
+        "roles": roles,
+    }

@@ -1,0 +1,68 @@
+"""Handlers: autoscale settings."""
+
+from typing import Any
+
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.core import ids
+from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.insights.autoscale.rules import read_profiles
+from opslib.sandbox.insights.stored_rules import (
+    AUTOSCALE,
+    address_of,
+    check_metric,
+    delete_rule,
+    find_rule,
+    list_rules,
+    merge,
+    put_rule,
+    read_properties,
+    render,
+)
+
+
+def list_autoscale(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../autoscaleSettings` of a group or a subscription."""
+    return list_rules(request, sandbox, AUTOSCALE)
+
+
+def get_autoscale(request: Request, sandbox: Sandbox) -> Response:
+    """`GET .../autoscaleSettings/{name}`."""
+    return Response(200, render(find_rule(request, sandbox, AUTOSCALE)))
+
+
+def put_autoscale(request: Request, sandbox: Sandbox) -> Response:
+    """`PUT .../autoscaleSettings/{name}`: one for each deployment; it acts from now on, if enabled."""
+    return _accept(request, sandbox, request.json())
+
+
+def patch_autoscale(request: Request, sandbox: Sandbox) -> Response:
+    """`PATCH .../autoscaleSettings/{name}`: the properties and tags that are sent, the rest as it was."""
+    return _accept(request, sandbox, merge(request, sandbox, AUTOSCALE))
+
+
+def delete_autoscale(request: Request, sandbox: Sandbox) -> Response:
+    """`DELETE .../autoscaleSettings/{name}`: 204 when absent."""
+    return delete_rule(request, sandbox, AUTOSCALE)
+
+
+def _accept(request: Request, sandbox: Sandbox, body: dict[str, Any]) -> Response:
+    properties = read_properties(body)
+    target = sandbox.store.get(str(properties.get("targetResourceUri")))
+    if target is None or target.kind != "deployments":
+        raise ArmError.bad_request(
+            f"The targetResourceUri '{properties.get('targetResourceUri')}' names no online deployment."
+        )
+    for profile in read_profiles(properties):
+        for rule in profile.rules:
+            names = {name for name, _, _ in rule.dimensions}
+            check_metric(rule.resource or target.id, rule.metric, names, sandbox)
+    for profile in properties["profiles"]:
+        for rule in profile.get("rules") or []:
+            rule["metricTrigger"]["metricResourceUri"] = rule["metricTrigger"].get("metricResourceUri") or target.id
+    address = address_of(request, AUTOSCALE)
+    for other in sandbox.store.all(AUTOSCALE):
+        if ids.key(other.properties["targetResourceUri"]) == target.key and other.key != ids.key(address):
+            raise ArmError.conflict(f"Autoscale setting '{other.name}' exists for this target: a target has one.")
+    settled = {"enabled": True, "notifications": [], **properties, "name": request.parameters["name"]}
+    return put_rule(request, sandbox, AUTOSCALE, settled, body)

@@ -1,0 +1,243 @@
+"""The instances of all deployments: started, probed, restarted, drained, ended. Sets no provisioningState."""
+
+import asyncio
+import contextlib
+import math
+import shutil
+import uuid
+from collections.abc import Coroutine
+from dataclasses import replace
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+from opslib.sandbox.arm.errors import OperationFailed
+from opslib.sandbox.arm.store import InstanceRecord, Resource, Store
+from opslib.sandbox.core import ids
+from opslib.sandbox.core.settings import Settings
+from opslib.sandbox.instances.environment import Surroundings
+from opslib.sandbox.instances.instance import Instance
+from opslib.sandbox.instances.logs import FleetLog
+from opslib.sandbox.instances.payload import Payload, resolve
+from opslib.sandbox.instances.pool import Pool
+from opslib.sandbox.instances.probes import keep_ready, until_dead
+
+CRASHED = (
+    "User container has crashed or terminated. Please see troubleshooting guide, available here: "
+    "https://aka.ms/oe-tsg#error-resourcenotready"
+)
+_STARTING_AT_ONCE = 4
+_BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+_ROLLED_AT_ONCE = 0.2  # share of the instances; how-to-deploy-online-endpoints.md
+
+
+class Fleet:
+    """Pools of instances by deployment."""
+
+    def __init__(self, state: Path, store: Store, log: FleetLog, around: Surroundings, settings: Settings) -> None:
+        self._blobs = state / "blobs"
+        self._roots = state / "instances"
+        self._store = store
+        self._log = log
+        self._around = around
+        self._settings = settings
+        self._pools: dict[str, Pool] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting = asyncio.Semaphore(_STARTING_AT_ONCE)
+        self._closing = False
+
+    def pool(self, deployment_id: str) -> Pool:
+        """Return a deployment's pool; an empty one when it has none."""
+        return self._pools.setdefault(ids.key(deployment_id), Pool())
+
+    def by_deployment(self) -> dict[str, list[Instance]]:
+        """Return the instances of every deployment."""
+        return {key: list(pool.instances) for key, pool in self._pools.items()}
+
+    async def converge(self, deployment: Resource) -> None:
+        """Make the running instances what the deployment's body asks for.
+
+        New instances are ready before they take traffic; old ones finish what they hold. When a new one
+        does not become ready, those that served go on serving.
+
+        Raises
+        ------
+        OperationFailed
+            ResourceNotReady, if an instance does not become ready.
+        """
+        payload = resolve(self._store, deployment)
+        pool = self.pool(deployment.id)
+        async with pool.lock:
+            before = pool.payload
+            if before is None or not pool.instances or before.generation == payload.generation:
+                await self._fill(pool, payload)
+                return
+            await self._fill(pool, replace(before, capacity=payload.capacity))  # scaling first, then the rest
+            try:
+                await self._roll(pool, payload)
+            except OperationFailed:
+                await self._fill(pool, before)
+                raise
+
+    async def drop(self, deployment_id: str, *, drain: bool) -> None:
+        """End all instances of a deployment."""
+        pool = self._pools.pop(ids.key(deployment_id), None)
+        if pool is not None:
+            async with pool.lock:
+                payload = pool.payload
+                retired = pool.replace(payload, []) if payload is not None else []
+                await self._retire(retired, drain=drain)
+        self._log.forget(deployment_id)
+
+    def end_orphans(self) -> None:
+        """End instances that a killed sandbox has left behind, known by pid and start time."""
+        for record in self._store.instances():
+            record.process.end(grace_s=0.2)
+            self._store.delete_instance(record.id)
+        shutil.rmtree(self._roots, ignore_errors=True)
+        self._roots.mkdir(parents=True)
+
+    async def close(self) -> None:
+        """End everything."""
+        self._closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        instances = [instance for pool in self._pools.values() for instance in pool.instances]
+        await self._retire(instances, drain=False)
+
+    def container_log(self, deployment_id: str, container: str, lines: int) -> str:
+        """Return the last lines of a container."""
+        text = self._log.tail(deployment_id, container, lines)
+        if container == "StorageInitializer" or not text:
+            return text
+        states = [f"{one.id}: {'Ready' if one.ready else 'Unready'}" for one in self.pool(deployment_id).instances]
+        return "\n".join(("Instance status:", *(states or ["no instance is ready"]), "Container logs:", text))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let work run until it ends or the fleet does."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fill(self, pool: Pool, payload: Payload, restarted: str = "") -> None:
+        """Have as many instances of one payload as it wants, and no other; one may take up another's id."""
+        good = [i for i in pool.instances if i.payload.generation == payload.generation and i.running()]
+        good = good[: payload.capacity]
+        fresh = await self._started(payload, payload.capacity - len(good), restarted)
+        await self._switch(pool, payload, good, fresh)
+
+    async def _roll(self, pool: Pool, payload: Payload) -> None:
+        """Replace the instances a few at a time, the new on top of the old: the reserve is there for that."""
+        at_once = math.ceil(_ROLLED_AT_ONCE * payload.capacity)
+        while stale := [i for i in pool.instances if i.payload.generation != payload.generation]:
+            fresh = await self._started(payload, min(at_once, len(stale)))
+            await self._switch(pool, payload, [i for i in pool.instances if i not in stale[: len(fresh)]], fresh)
+        await self._fill(pool, payload)
+
+    async def _started(self, payload: Payload, count: int, restarted: str = "") -> list[Instance]:
+        """Start instances; all of them become ready, or none stays."""
+        fresh = [self._new(payload, "" if index else restarted) for index in range(count)]
+        try:
+            started = await asyncio.gather(*(self._start(instance) for instance in fresh))
+        except BaseException:
+            await self._retire(fresh, drain=False)
+            raise
+        if not all(started):
+            await self._retire(fresh, drain=False)
+            raise OperationFailed("ResourceNotReady", CRASHED)
+        return fresh
+
+    async def _switch(self, pool: Pool, payload: Payload, kept: list[Instance], fresh: list[Instance]) -> None:
+        for instance in fresh:
+            self.spawn(self._watch(pool, instance))
+            self.spawn(self._probe(pool, instance))
+        await self._retire(pool.replace(payload, kept + fresh), drain=True)
+
+    def _new(self, payload: Payload, restarted: str = "") -> Instance:
+        instance_id = restarted or f"instance-{uuid.uuid4().hex[:12]}"
+        instance = Instance(instance_id, payload, self._roots / instance_id, self._log.open(payload, instance_id))
+        instance.around = self._around.variables(payload.deployment)
+        return instance
+
+    async def _start(self, instance: Instance) -> bool:
+        """Start one instance and wait until it is ready; answer whether it is."""
+        payload = instance.payload
+        self._log.note(payload)
+        async with self._starting:
+            self._log.event(instance, "Pulled", "Container image is the sandbox's own Python")
+            await instance.start(self._blobs, lambda line: self._log.console(instance, line))
+            self._store.put_instance(
+                InstanceRecord(instance.id, ids.key(payload.deployment), instance.identity, instance.port)
+            )
+            self._log.event(instance, "Created", "Created container inference-server")
+            limit_s = min(payload.probes.start_within_s, self._settings.startup_timeout_s)
+            ready = await instance.become_ready(limit_s)
+        name, message = ("Started", "Started container inference-server") if ready else ("BackOff", CRASHED)
+        self._log.event(instance, name, message)
+        if not ready and not instance.running():
+            await instance.ended()
+        return ready
+
+    async def _probe(self, pool: Pool, instance: Instance) -> None:
+        """Keep an instance in rotation while it is ready; end it when it is not alive any more."""
+
+        def turn(ready: bool) -> None:
+            instance.ready = ready
+            pool.hand_out()
+
+        def failed(name: str) -> None:
+            self._log.event(instance, f"{name}ProbeFailed", f"{name} probe failed: no 200 from inference-server")
+
+        probes = instance.payload.probes
+        readiness = asyncio.create_task(
+            keep_ready(probes.readiness, instance.answers, turn, lambda: failed("Readiness")), name=instance.id
+        )
+        death = asyncio.create_task(instance.ended())
+        alive = asyncio.create_task(until_dead(probes.liveness, instance.answers, lambda: failed("Liveness")))
+        try:
+            await asyncio.wait({death, alive}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (readiness, death, alive):
+                task.cancel()
+            await asyncio.gather(readiness, death, alive, return_exceptions=True)
+        if instance.running() and not instance.stopping:
+            self._log.event(
+                instance, "Killing", "Container inference-server failed liveness probe, will be restarted"
+            )
+            instance.kill()
+
+    async def _watch(self, pool: Pool, instance: Instance) -> None:
+        """Notice the death of an instance and start it again under its id, as a pod restarts its container."""
+        code = await instance.ended()
+        if instance.stopping or self._closing:
+            return
+        pool.remove(instance)
+        self._forget(instance)
+        self._log.event(instance, "BackOff", f"Container inference-server ended with code {code}; restarting it")
+        for delay_s in chain(_BACK_OFF_S, repeat(_BACK_OFF_S[-1])):
+            await asyncio.sleep(delay_s)
+            async with pool.lock:
+                if pool.payload is None or self._pools.get(ids.key(pool.payload.deployment)) is not pool:
+                    return
+                same = pool.payload.generation == instance.payload.generation
+                with contextlib.suppress(OperationFailed):
+                    await self._fill(pool, pool.payload, instance.id if same else "")
+                    return
+
+    async def _retire(self, instances: list[Instance], *, drain: bool) -> None:
+        await asyncio.gather(*(self._end(instance, drain=drain) for instance in instances))
+
+    async def _end(self, instance: Instance, *, drain: bool) -> None:
+        instance.stopping = True
+        waited_s = 0.0
+        while drain and instance.in_flight and waited_s < instance.payload.timeout_s + 1:
+            await asyncio.sleep(0.02)
+            waited_s += 0.02
+        self._log.event(instance, "Killing", "Stopping container inference-server")
+        await instance.stop()
+        self._forget(instance)
+
+    def _forget(self, instance: Instance) -> None:
+        self._store.delete_instance(instance.id)
+        shutil.rmtree(instance.root, ignore_errors=True)

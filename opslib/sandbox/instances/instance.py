@@ -1,0 +1,193 @@
+"""One instance: a process group of Microsoft's inference server on loopback, and its log."""
+
+import asyncio
+import contextlib
+import io
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from opslib.sandbox.core.process import ProcessId, Usage
+from opslib.sandbox.instances.payload import Payload
+from opslib.sandbox.instances.upstream import UpstreamLost, ask
+
+_LAUNCH = Path(__file__).with_name("launch.py")
+_PROBE_EVERY_S = 0.05
+_LOG_BYTES = 1_000_000
+_LINE_BYTES = 64 * 1024
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+SERVER_VERSION = metadata.version("azureml-inference-server-http")
+
+
+class InstanceLog:
+    """The last lines that a container printed, in a file of bounded size; the older half in `.1`."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file: io.TextIOWrapper | None = None
+        self._bytes = 0
+
+    def append(self, line: str) -> None:
+        """Append one line."""
+        if self._file is None:
+            self._file = self.path.open("a", encoding="utf-8", buffering=1)
+            self._bytes = self._file.tell()
+        self._bytes += self._file.write(line + "\n")
+        if self._bytes > _LOG_BYTES:
+            self.close()
+            self.path.replace(self.path.with_suffix(".1"))
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def tail(self, lines: int) -> str:
+        """Return the last lines."""
+        text = ""
+        for path in (self.path.with_suffix(".1"), self.path):
+            if path.exists():
+                text += path.read_text(encoding="utf-8", errors="replace")
+        return "".join(line + "\n" for line in text.splitlines()[-lines:])
+
+
+class Instance:
+    """A process group that serves one deployment.
+
+    Attributes
+    ----------
+    in_flight
+        Requests that it works on now [count].
+    around
+        Variables that do not come from its deployment.
+    ready
+        Whether it is in rotation.
+    usage
+        CPU and memory as last sampled.
+    """
+
+    def __init__(self, instance_id: str, payload: Payload, root: Path, log: InstanceLog) -> None:
+        self.id = instance_id
+        self.payload = payload
+        self.root = root
+        self.log = log
+        self.port = 0
+        self.in_flight = 0
+        self.ready = True
+        self.around: dict[str, str] = {}
+        self.usage: Usage | None = None
+        self.stopping = False
+        self._process: asyncio.subprocess.Process | None = None
+        self._identity: ProcessId | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def identity(self) -> ProcessId:
+        """Return the process group's leader."""
+        if self._identity is None:
+            raise RuntimeError(f"instance {self.id} has not been started")
+        return self._identity
+
+    async def start(self, blobs: Path, on_line: Callable[[str], None]) -> None:
+        """Write its folder and start its processes; the socket is bound here, so no port can be taken twice."""
+        await asyncio.to_thread(self.payload.write, blobs, self.root)
+        with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+            self.port = listener.getsockname()[1]
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command(listener.fileno()),
+                cwd=self.root / self.payload.app_root,
+                env=self._environment(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                pass_fds=(listener.fileno(),),
+                start_new_session=True,
+                limit=_LINE_BYTES,
+            )
+        self._identity = ProcessId.of(self._process.pid) or ProcessId(self._process.pid, 0)
+        self._reader = asyncio.create_task(self._read(on_line))
+
+    async def become_ready(self, within_s: float) -> bool:
+        """Poll the readiness route until it answers 200; False when the process ends or time is up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.running():
+                    if await self.answers(2.0):
+                        return True
+                    await asyncio.sleep(_PROBE_EVERY_S)
+        return False
+
+    def running(self) -> bool:
+        """Answer whether the server's main process has not ended."""
+        return self._process is not None and self._process.returncode is None
+
+    async def ended(self) -> int:
+        """Wait for the end of the process; return its code."""
+        if self._process is None:
+            return 0
+        code = await self._process.wait()
+        if self._reader is not None:
+            await self._reader
+        return code
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """End the processes: politely, then not."""
+        self.stopping = True
+        if not self.running() or self._process is None:
+            return
+        self.identity.signal_group(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._process.wait()
+        except TimeoutError:
+            self.identity.signal_group(signal.SIGKILL)
+            await self._process.wait()
+
+    def kill(self) -> None:
+        """End its processes at once, whatever they hold: it is then found dead, and restarted."""
+        self.identity.signal_group(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop its processes in their tracks: they are there and answer nothing."""
+        self.identity.signal_group(signal.SIGSTOP)
+
+    async def answers(self, timeout_s: float) -> bool:
+        """Probe once: answer whether its health route says 200 in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return (await ask(self.port, "GET", "/", {})).status == 200
+        except (UpstreamLost, TimeoutError):
+            return False
+
+    async def _read(self, on_line: Callable[[str], None]) -> None:
+        stream = self._process.stdout if self._process is not None else None
+        while stream is not None:
+            try:
+                raw = await stream.readline()
+            except ValueError:  # a line beyond the limit: asyncio drops it and goes on
+                raw = b"(a line too long for the log was dropped)\n"
+            if not raw:
+                self.log.close()
+                return
+            line = raw.decode("utf-8", errors="replace").rstrip("\n")
+            self.log.append(line)
+            on_line(line)
+
+    def _command(self, descriptor: int) -> list[str]:
+        workers = dict(self.payload.variables).get("WORKER_COUNT", "1")
+        timeout = dict(self.payload.variables).get("WORKER_TIMEOUT", "300")
+        server = ["-b", f"fd://{descriptor}", "-w", workers, "--timeout", timeout, "--access-logfile", "-"]
+        tail = ["--error-logfile", "/dev/null", "azureml_inference_server_http.server.entry:app"]
+        return [sys.executable, "-P", str(_LAUNCH), str(os.getpid()), "--", *server, *tail]
+
+    def _environment(self) -> dict[str, str]:
+        """Nothing of the sandbox's own environment but what a program needs to run at all."""
+        kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        own = {"PYTHONUNBUFFERED": "1", "HOSTNAME": self.id, "SERVER_PORT": str(self.port)}
+        return kept | own | self.around | self.payload.environment(self.root, SERVER_VERSION)

@@ -1,0 +1,69 @@
+"""What instances say and what happens to them: container logs, console lines, events."""
+
+import shutil
+import uuid
+from pathlib import Path
+
+from opslib.sandbox.arm.store import Store
+from opslib.sandbox.core import ids
+from opslib.sandbox.core.clock import now_us
+from opslib.sandbox.instances.instance import Instance, InstanceLog
+from opslib.sandbox.instances.payload import Payload
+from opslib.sandbox.telemetry.diagnostics import logged
+from opslib.sandbox.telemetry.telemetry import Telemetry
+
+_KEEP_LOGS = 120  # files of one deployment: more than its instances can be
+
+
+class FleetLog:
+    """Writes and reads the logs of all deployments."""
+
+    def __init__(self, folder: Path, store: Store, telemetry: Telemetry) -> None:
+        self._folder = folder
+        self._store = store
+        self._telemetry = telemetry
+
+    def open(self, payload: Payload, instance_id: str) -> InstanceLog:
+        """Make an instance's log; the oldest of its deployment are forgotten."""
+        folder = self._of(payload.deployment)
+        for old in sorted(folder.glob("instance-*"), key=lambda path: path.stat().st_mtime)[:-_KEEP_LOGS]:
+            old.unlink(missing_ok=True)
+        return InstanceLog(folder / f"{instance_id}.log")
+
+    def tail(self, deployment_id: str, container: str, lines: int) -> str:
+        """Return the last lines of an instance chosen for the caller: the one that wrote last."""
+        if container == "StorageInitializer":
+            return InstanceLog(self._of(deployment_id) / "storage-initializer.log").tail(lines)
+        logs = sorted(self._of(deployment_id).glob("instance-*.log"), key=lambda path: path.stat().st_mtime)
+        return InstanceLog(logs[-1]).tail(lines) if logs else ""
+
+    def forget(self, deployment_id: str) -> None:
+        """Remove a deployment's logs."""
+        shutil.rmtree(self._of(deployment_id), ignore_errors=True)
+
+    def note(self, payload: Payload) -> None:
+        """Write what the storage initializer has to say."""
+        log = InstanceLog(self._of(payload.deployment) / "storage-initializer.log")
+        for line in payload.notes:
+            log.append(line)
+        log.close()
+
+    def console(self, instance: Instance, line: str) -> None:
+        """Keep a line that an instance printed, if its endpoint keeps them."""
+        deployment = instance.payload.deployment
+        if logged(self._store, ids.parent(deployment), "AmlOnlineEndpointConsoleLog"):
+            self._telemetry.add("console", (now_us(), *_where(instance), "inference-server", line))
+
+    def event(self, instance: Instance, name: str, message: str) -> None:
+        """Keep an event of an instance, if its endpoint keeps them."""
+        deployment = instance.payload.deployment
+        if logged(self._store, ids.parent(deployment), "AmlOnlineEndpointEventLog"):
+            self._telemetry.add("events", (now_us(), *_where(instance), name, message))
+
+    def _of(self, deployment_id: str) -> Path:
+        return self._folder / uuid.uuid5(uuid.NAMESPACE_URL, ids.key(deployment_id)).hex
+
+
+def _where(instance: Instance) -> tuple[str, str, str]:
+    deployment = instance.payload.deployment
+    return ids.key(ids.parent(deployment)), ids.name(deployment).lower(), instance.id

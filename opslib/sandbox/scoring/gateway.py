@@ -1,0 +1,259 @@
+"""The data plane: one request in, one deployment chosen, its answer back in Azure's terms.
+
+Source of statuses and headers: MicrosoftDocs, how-to-troubleshoot-online-endpoints.md, and the public
+inference sidecar's `ms-azureml-model-*` headers. `azureml-model-deployment` is documented as a request
+header; that the answer carries it too is widely assumed, not documented.
+"""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.core import ids
+from opslib.sandbox.core.settings import Settings
+from opslib.sandbox.faults.model import FaultKind
+from opslib.sandbox.faults.registry import ConnectionDropped, Faults
+from opslib.sandbox.instances.fleet import Fleet
+from opslib.sandbox.instances.pool import NoInstance, TooManyPending
+from opslib.sandbox.instances.upstream import UpstreamLost, ask
+from opslib.sandbox.scoring.auth import ScoringDoor
+from opslib.sandbox.scoring.bandwidth import Bandwidth
+from opslib.sandbox.scoring.connections import Connections
+from opslib.sandbox.scoring.rate_limit import RateLimit
+from opslib.sandbox.scoring.request_log import Served
+from opslib.sandbox.scoring.responses import (
+    DEPLOYMENT,
+    TEXT,
+    Outcome,
+    broken_by_fault,
+    client_id,
+    model_error,
+    respond,
+    text,
+    throttled,
+)
+from opslib.sandbox.telemetry.diagnostics import logged
+from opslib.sandbox.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from opslib.sandbox.core.context import Sandbox
+
+_NOT_PASSED = frozenset(
+    (
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "authorization",
+        "expect",
+        DEPLOYMENT,
+        "keep-alive",
+    )
+)
+_NOT_RETURNED = frozenset(("connection", "content-length", "transfer-encoding", "server", "date", "keep-alive"))
+_MIRRORS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Route:
+    """What the data plane must know of one endpoint, worked out once per change of the store."""
+
+    endpoint: Resource
+    deployments: dict[str, Resource]
+    names: tuple[str, ...]
+    weights: tuple[int, ...]
+    mirror: tuple[str, int] | None
+    logged: bool
+
+
+class Gateway:
+    """Routes scoring requests. Asks the same store as the control plane."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        fleet: Fleet,
+        telemetry: Telemetry,
+        door: ScoringDoor,
+        settings: Settings,
+        faults: Faults,
+    ) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._telemetry = telemetry
+        self._door = door
+        self._faults = faults
+        self._rate = RateLimit(settings.max_requests_per_second)
+        self._bandwidth = Bandwidth(settings.max_bytes_per_second)
+        self.connections = Connections(settings.max_connections, settings.max_new_connections_per_second)
+        self._random = random.Random(settings.seed)  # noqa: S311 - a traffic split, not a secret
+        self._routes: dict[tuple[str, str], Route] = {}
+        self._version = -1
+        self._mirrors: set[asyncio.Task[None]] = set()
+
+    async def score(self, request: Request) -> Response:
+        """Answer one request."""
+        started = time.perf_counter()
+        route = self._route(request)
+        if route is None:
+            return respond(request, Outcome(404, b"Not Found", {"Content-Type": "text/plain"}), "")
+        identity = self._door.identify(route.endpoint, request.headers.get("authorization", ""))
+        deployment, outcome = self._admit(route, request, authorized=identity is not None)
+        delays_ms = (0.0, 0.0)
+        if deployment is not None:
+            self._drop(route.endpoint.name, deployment.name)
+            asked_ms = await self._throttle(route, len(request.body))
+            self._mirror(route, request)
+            outcome = await self._serve(deployment, request)
+            delays_ms = (asked_ms, await self._throttle(route, len(outcome.body)))
+            outcome = throttled(outcome, *delays_ms)
+        name = deployment.name if deployment is not None else ""
+        self._record(route, Served(request, outcome, started, name, identity or "", delays_ms))
+        return respond(request, outcome, name)
+
+    async def close(self) -> None:
+        """Give up on mirrored copies that are under way."""
+        for task in list(self._mirrors):
+            task.cancel()
+        await asyncio.gather(*self._mirrors, return_exceptions=True)
+
+    def _route(self, request: Request) -> Route | None:
+        if self._version != self._store.version:
+            self._routes = {
+                (one.body["location"], one.name.lower()): self._make_route(one)
+                for one in self._store.all("onlineEndpoints")
+            }
+            self._version = self._store.version
+        return self._routes.get((request.parameters["location"].lower(), request.parameters["endpoint"].lower()))
+
+    def _make_route(self, endpoint: Resource) -> Route:
+        deployments = {one.name.lower(): one for one in self._store.children(endpoint.id, "deployments")}
+        live = {
+            name.lower(): weight
+            for name, weight in endpoint.properties["traffic"].items()
+            if weight > 0 and name.lower() in deployments
+        }
+        mirrored = [
+            (name.lower(), percent)
+            for name, percent in endpoint.properties["mirrorTraffic"].items()
+            if percent > 0 and name.lower() in deployments
+        ]
+        return Route(
+            endpoint,
+            deployments,
+            tuple(live),
+            tuple(live.values()),
+            mirrored[0] if mirrored else None,
+            logged(self._store, endpoint.id, "AmlOnlineEndpointTrafficLog"),
+        )
+
+    def _admit(self, route: Route, request: Request, *, authorized: bool) -> tuple[Resource | None, Outcome]:
+        """Return the deployment that a request goes to, or what it is refused with."""
+        if not self.connections.admits(route.endpoint.key, request.client):
+            return None, Outcome(429, text("Connection limit is exceeded."), TEXT, "connection_limit")
+        if not authorized or self._expired(route):
+            return None, Outcome(401, reason="unauthorized")
+        deployment, outcome = self._choose(route, request)
+        if not self._rate.admits(route.endpoint.key):
+            return None, Outcome(429, text("Rate limit is exceeded."), TEXT, "rate_limit")
+        return deployment, outcome
+
+    def _expired(self, route: Route) -> bool:
+        """Answer whether a fault has it that the token is too old; a key has no age."""
+        by_key = route.endpoint.properties["authMode"] == "Key"
+        return (
+            not by_key
+            and self._faults.hit(FaultKind.TOKEN_EXPIRY, "Scoring_Score", route.endpoint.name) is not None
+        )
+
+    async def _throttle(self, route: Route, size_bytes: int) -> float:
+        """Let bytes wait for their share of the endpoint's bandwidth; return for how long [ms]."""
+        delay_s = self._bandwidth.take(route.endpoint.key, size_bytes)
+        if delay_s:
+            await asyncio.sleep(delay_s)
+        return delay_s * 1000
+
+    def _choose(self, route: Route, request: Request) -> tuple[Resource | None, Outcome]:
+        forced = request.headers.get(DEPLOYMENT)
+        if forced is not None:
+            found = route.deployments.get(forced.lower())
+            return found, Outcome(404, text(f"Deployment {forced} was not found."), reason="no_such_deployment")
+        if not route.names:
+            return None, Outcome(404, text("No deployment has traffic."), reason="no_traffic")
+        name = self._random.choices(route.names, route.weights)[0]
+        return route.deployments[name], Outcome(404)
+
+    def _mirror(self, route: Route, request: Request) -> None:
+        """Send a copy to the mirror, whose answer nobody waits for; forced requests are not mirrored."""
+        if route.mirror is None or DEPLOYMENT in request.headers:
+            return
+        name, percent = route.mirror
+        if self._random.random() * 100 < percent and len(self._mirrors) < _MIRRORS_AT_ONCE:
+            task = asyncio.create_task(self._serve_mirrored(route, route.deployments[name], request))
+            self._mirrors.add(task)
+            task.add_done_callback(self._mirrors.discard)
+
+    async def _serve_mirrored(self, route: Route, deployment: Resource, request: Request) -> None:
+        started = time.perf_counter()
+        outcome = await self._serve(deployment, request)
+        self._bandwidth.take(route.endpoint.key, len(request.body) + len(outcome.body))
+        self._record(route, Served(request, outcome, started, deployment.name))
+
+    async def _serve(self, deployment: Resource, request: Request) -> Outcome:
+        pool = self._fleet.pool(deployment.id)
+        limit_s = pool.payload.timeout_s if pool.payload is not None else 5.0
+        try:
+            async with asyncio.timeout(limit_s), pool.slot() as instance:
+                endpoint = ids.name(ids.parent(deployment.id))
+                broken = await self._faults.disturb_model(endpoint, deployment.name)
+                return (
+                    broken_by_fault(broken) if broken is not None else await self._forward(instance.port, request)
+                )
+        except TimeoutError:
+            return Outcome(408, b"upstream request timeout", TEXT, "upstream_request_timeout")
+        except TooManyPending:
+            return Outcome(
+                429, b"", TEXT | model_error(None, "too_many_pending_request"), "too_many_pending_request"
+            )
+        except NoInstance:
+            return Outcome(503, b"no healthy upstream", TEXT, "no_healthy_upstream")
+
+    def _drop(self, endpoint: str, deployment: str) -> None:
+        if self._faults.hit(FaultKind.SCORING_RESET, "Scoring_Score", endpoint, deployment):
+            raise ConnectionDropped
+
+    async def _forward(self, port: int, request: Request) -> Outcome:
+        started = time.perf_counter()
+        headers = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
+        headers["x-request-id"] = request.request_id
+        if not client_id(request):
+            headers.pop("x-ms-client-request-id", None)
+        target = "/" + quote(request.parameters.get("rest", "score"))
+        if request.query:
+            target += "?" + urlencode(request.query)
+        try:
+            answer = await ask(port, request.method, target, headers, request.body)
+        except UpstreamLost:  # the process died with the request in its hands
+            return Outcome(
+                424, b"", TEXT | model_error(503, "model_not_ready"), "model_not_ready", 503, "model_not_ready"
+            )
+        passed = {name: value for name, value in answer.headers.items() if name.lower() not in _NOT_RETURNED}
+        passed["ms-azureml-model-time"] = f"{(time.perf_counter() - started) * 1000:.0f}"
+        if answer.status != 200:
+            passed |= model_error(answer.status, "model_error")
+            return Outcome(424, answer.body, passed, "model_error", answer.status, "model_error")
+        return Outcome(200, answer.body, passed, "", 200)
+
+    def _record(self, route: Route, served: Served) -> None:
+        self._telemetry.add("requests", served.row(route.endpoint, logged=route.logged))
+
+
+async def score(request: Request, sandbox: "Sandbox") -> Response:
+    """Handler: any method below an endpoint's address."""
+    return await sandbox.gateway.score(request)

@@ -1,0 +1,63 @@
+"""One served request as a row of telemetry: the source of the request log and of the request metrics."""
+
+import time
+from dataclasses import dataclass
+
+from opslib.sandbox.arm.http_messages import Request
+from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.core.clock import now_us
+from opslib.sandbox.scoring.responses import Outcome, client_id
+
+_USER_AGENT = 70  # characters that AmlOnlineEndpointTrafficLog keeps
+
+
+@dataclass(frozen=True)
+class Served:
+    """A request that has its answer.
+
+    Attributes
+    ----------
+    started_s
+        When it came [s, of `time.perf_counter`].
+    deployment
+        Who answered; empty when nobody was asked.
+    identity
+        Whom the token named.
+    delays_ms
+        For how long its bytes, and those of its answer, waited for bandwidth [ms].
+    """
+
+    request: Request
+    outcome: Outcome
+    started_s: float
+    deployment: str = ""
+    identity: str = ""
+    delays_ms: tuple[float, float] = (0.0, 0.0)
+
+    def row(self, endpoint: Resource, *, logged: bool) -> tuple[object, ...]:
+        """Return the row, in the order of the table's columns."""
+        request, outcome = self.request, self.outcome
+        return (
+            now_us(),
+            endpoint.key,
+            self.deployment.lower(),
+            int(logged),
+            outcome.status,
+            outcome.reason,
+            outcome.model_status,
+            outcome.model_reason,
+            request.method,
+            request.path,
+            "HTTP/1.1",
+            len(request.body),
+            len(outcome.body),
+            request.headers.get("user-agent", "")[:_USER_AGENT],
+            request.request_id,
+            client_id(request),
+            (time.perf_counter() - self.started_s) * 1000,
+            0.0,
+            0.0,
+            endpoint.properties["authMode"],
+            self.identity,
+            *self.delays_ms,
+        )

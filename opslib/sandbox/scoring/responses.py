@@ -1,0 +1,68 @@
+"""What becomes of a scoring request, in the statuses and headers of Azure's data plane."""
+
+import re
+from dataclasses import dataclass, field, replace
+
+from opslib.sandbox.arm.http_messages import Request, Response
+
+DEPLOYMENT = "azureml-model-deployment"
+_CLIENT_ID = re.compile(r"^[A-Za-z0-9_-]{1,40}$")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one request."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+    model_status: int | None = None
+    model_reason: str = ""
+
+
+TEXT = {"Content-Type": "text/plain"}
+
+
+def text(message: str) -> bytes:
+    """Return a message as a body."""
+    return message.encode()
+
+
+def model_error(status: int | None, reason: str) -> dict[str, str]:
+    """Return the headers that say what the model did wrong."""
+    headers = {"ms-azureml-model-error-reason": reason}
+    return headers if status is None else {"ms-azureml-model-error-statuscode": str(status), **headers}
+
+
+def broken_by_fault(status: int) -> Outcome:
+    """What becomes of a request whose model is made to answer a status by a declared fault."""
+    return Outcome(
+        424, b"declared fault", TEXT | model_error(status, "model_error"), "model_error", status, "model_error"
+    )
+
+
+def throttled(outcome: Outcome, request_ms: float, response_ms: float) -> Outcome:
+    """Return an outcome that says for how long its bytes had to wait, if they had to [ms]."""
+    delays = {"request": request_ms, "response": response_ms}
+    said = {f"ms-azureml-bandwidth-{way}-delay-ms": f"{delay:.0f}" for way, delay in delays.items() if delay}
+    return replace(outcome, headers=outcome.headers | said) if said else outcome
+
+
+def client_id(request: Request) -> str:
+    """Return the caller's id for the request when it keeps Azure's rule: 40 characters, [A-Za-z0-9_-]."""
+    given = request.headers.get("x-ms-client-request-id", "")
+    return given if _CLIENT_ID.match(given) else ""
+
+
+def respond(request: Request, outcome: Outcome, deployment: str) -> Response:
+    """Return an outcome with the ids and the name of the deployment that it came from."""
+    headers = {name: value for name, value in outcome.headers.items() if name.lower() != "x-request-id"}
+    headers["x-request-id"] = request.request_id
+    if given := client_id(request):
+        for name in [one for one in headers if one.lower() == "x-ms-client-request-id"]:
+            del headers[name]
+        headers["x-ms-client-request-id"] = given
+    if deployment:
+        headers[DEPLOYMENT] = deployment
+    return Response(outcome.status, outcome.body, headers)

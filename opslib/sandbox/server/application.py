@@ -1,0 +1,118 @@
+"""The ASGI application: the only place that knows how HTTP comes in and goes out.
+
+Plain ASGI, nothing between it and the server: the scoring plane is measured against the bare inference server.
+"""
+
+import json
+import re
+import socket
+import struct
+import uuid
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from starlette.responses import FileResponse
+from starlette.types import Receive, Scope, Send
+
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.core.azure_hosts import HOSTS, own_path
+from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.settings import MAX_ARM_BODY, MAX_BLOB_BODY
+from opslib.sandbox.faults.registry import ConnectionDropped
+from opslib.sandbox.server.pipeline import answer
+
+_SLASHES = re.compile("/{2,}")
+_BREAKS = re.compile(r"[\r\n]+")
+_BODILESS = (204, 304)
+
+
+class _Gone(Exception):  # noqa: N818 - the client is
+    """The client went away before its request was read."""
+
+
+class Application:
+    """Serves one sandbox."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return
+        try:
+            response = await answer(await self._request(scope, receive), self._sandbox)
+        except ArmError as error:
+            response = Response(error.status, error.body())
+        except ConnectionDropped:
+            await _reset(receive)
+            return
+        except _Gone:
+            return
+        if isinstance(response.body, Path):
+            await FileResponse(response.body, response.status, dict(response.headers))(scope, receive, send)
+            return
+        await _send(response, scope["method"], send)
+
+    async def _request(self, scope: Scope, receive: Receive) -> Request:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        sent = _SLASHES.sub("/", scope["raw_path"].decode("ascii", errors="replace"))
+        host = headers.get("host", "").lower().removesuffix(":443")
+        path = own_path(host, sent)
+        client = scope.get("client")
+        return Request(
+            method=scope["method"],
+            path=path,
+            query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+            headers=headers,
+            body=await _read(receive, self._limit(path)),
+            base_url=f"https://{host}" if host in HOSTS else self._sandbox.base_url,
+            request_id=str(uuid.uuid4()),
+            client=f"{client[0]}:{client[1]}" if client else "",
+        )
+
+    def _limit(self, path: str) -> int:
+        if path.startswith("/blob"):
+            return MAX_BLOB_BODY
+        return self._sandbox.settings.max_payload_bytes if path.startswith("/inference/") else MAX_ARM_BODY
+
+
+async def _read(receive: Receive, limit_bytes: int) -> bytes:
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit_bytes:
+            raise ArmError.too_large(limit_bytes)
+        chunks.append(chunk)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+async def _send(response: Response, method: str, send: Send) -> None:
+    headers = {name.lower(): _BREAKS.sub(" ", value) for name, value in response.headers.items()}
+    body = response.body
+    if isinstance(body, dict | list):
+        headers.setdefault("content-type", "application/json")
+        body = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
+    content = body if isinstance(body, bytes) and response.status not in _BODILESS else b""
+    if response.status not in _BODILESS:
+        headers.setdefault("content-length", str(len(content)))
+    raw = [
+        (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in headers.items()
+    ]
+    await send({"type": "http.response.start", "status": response.status, "headers": raw})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else content})
+
+
+async def _reset(receive: Receive) -> None:
+    """Reset the connection: ASGI has no word for it, uvicorn's `receive` is a method of what has the transport."""
+    transport = receive.__self__.transport  # type: ignore[attr-defined]
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,204 @@
+"""One sandbox, running: wires the parts, serves, and says when it answers."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from opslib.sandbox.arm.store import Store
+from opslib.sandbox.core.azure_hosts import open_door
+from opslib.sandbox.core.certificates import ensure_signing_key
+from opslib.sandbox.core.clock import iso_now
+from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.home import Home
+from opslib.sandbox.core.process import ProcessId
+from opslib.sandbox.core.settings import Settings
+from opslib.sandbox.endpoints.consistency import Lag
+from opslib.sandbox.endpoints.lifecycle import Lifecycle
+from opslib.sandbox.faults.registry import Faults
+from opslib.sandbox.identity.directory import Directory
+from opslib.sandbox.identity.managed_identity import cloud_name
+from opslib.sandbox.identity.tokens import Tokens
+from opslib.sandbox.insights.alerts.alerter import Alerter
+from opslib.sandbox.insights.autoscale.autoscaler import Autoscaler
+from opslib.sandbox.instances.environment import Surroundings
+from opslib.sandbox.instances.fleet import Fleet
+from opslib.sandbox.instances.logs import FleetLog
+from opslib.sandbox.scoring.auth import ScoringDoor
+from opslib.sandbox.scoring.gateway import Gateway
+from opslib.sandbox.server.application import Application
+from opslib.sandbox.server.faults_api import strike
+from opslib.sandbox.server.listener import ask_to_exit, listen, make_server
+from opslib.sandbox.server.sampler import Sampler
+from opslib.sandbox.telemetry.telemetry import Telemetry
+
+_FLUSH_EVERY_S = 0.2
+_RESTORE_WITHIN_S = 60.0
+
+
+def main() -> None:
+    """Run the daemon with the settings that `up` passes on."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("home")
+    parser.add_argument("port", type=int)
+    parser.add_argument("settings")
+    arguments = parser.parse_args()
+    home = Home(Path(arguments.home))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    uvloop.run(serve(home, listen(home.root / "port", arguments.port), Settings(**json.loads(arguments.settings))))
+
+
+async def serve(home: Home, listener: socket.socket, settings: Settings) -> None:
+    """Serve until told to stop."""
+    port = listener.getsockname()[1]
+    azure = listen(home.root / "azure-port", 0)
+    door_url = f"http://127.0.0.1:{azure.getsockname()[1]}"
+    sandbox = build(home, f"https://127.0.0.1:{port}", door_url, settings)
+    server = make_server(home, Application(sandbox), sandbox.gateway.connections)
+    for word in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(word, ask_to_exit, server)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    chores = [
+        asyncio.create_task(_flush(sandbox)),
+        asyncio.create_task(_sampler(sandbox).run()),
+        asyncio.create_task(Autoscaler(sandbox).run()),
+        asyncio.create_task(Alerter(sandbox).run()),
+    ]
+    door = await open_door(port, azure)
+    try:
+        await _open(home, sandbox, server, door_url)
+        await serving
+    finally:
+        door.close()
+        home.note.unlink(missing_ok=True)
+        for chore in chores:
+            chore.cancel()
+        await sandbox.lifecycle.close()
+        await sandbox.gateway.close()
+        await sandbox.fleet.close()
+        sandbox.faults.save()
+        sandbox.telemetry.close()
+        sandbox.store.close()
+
+
+def build(home: Home, base_url: str, door_url: str, settings: Settings) -> Sandbox:
+    """Wire one sandbox."""
+    store, telemetry = Store(home.state / "state.db"), Telemetry(home.state / "telemetry.db")
+    directory = Directory(store)
+    tokens = Tokens(ensure_signing_key(home.private / "tokens.pem"), "https://sts.sandbox.invalid/", directory.find)
+    faults = Faults(store)
+    around = Surroundings(base_url, door_url, home.azure_authority, store)
+    fleet = Fleet(home.state, store, FleetLog(home.state / "logs", store, telemetry), around, settings)
+    return Sandbox(
+        settings=settings,
+        home=home,
+        base_url=base_url,
+        identity_header=home.identity_header(),
+        store=store,
+        directory=directory,
+        tokens=tokens,
+        telemetry=telemetry,
+        fleet=fleet,
+        lifecycle=Lifecycle(store, fleet, settings, faults),
+        gateway=Gateway(
+            store=store,
+            fleet=fleet,
+            telemetry=telemetry,
+            door=ScoringDoor(tokens, directory),
+            settings=settings,
+            faults=faults,
+        ),
+        faults=faults,
+        lag=Lag(settings),
+    )
+
+
+def environment(home: Home, base_url: str) -> dict[str, str]:
+    """Return the variables that point any unmodified SDK at this sandbox, and at nothing else.
+
+    AZUREML_CURRENT_CLOUD is named because azure-ai-ml writes it into its own process and believes it
+    before the metadata URL; REGISTRY_DISCOVERY_ENDPOINT_URL because it would otherwise be composed of
+    the cloud's name and a public domain (`azure/ai/ml/_azure_environments.py`).
+    """
+    return {
+        "ARM_CLOUD_METADATA_URL": f"{base_url}/metadata/endpoints",
+        "AZUREML_CURRENT_CLOUD": cloud_name(base_url),
+        "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+        "IDENTITY_ENDPOINT": f"{base_url}/msi/token",
+        "IDENTITY_HEADER": home.identity_header(),
+        "NO_PROXY": "127.0.0.1,localhost",
+        "REGISTRY_DISCOVERY_ENDPOINT_URL": f"{base_url}/",
+        "REQUESTS_CA_BUNDLE": str(home.authority),
+        "SSL_CERT_FILE": str(home.authority),
+    }
+
+
+def azure_environment(home: Home, base_url: str, door_url: str) -> dict[str, str]:
+    """Return the variables for a program that has Azure's own host names written down."""
+    trusted = ("CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+    return {
+        "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
+        "HTTPS_PROXY": door_url,
+        "IDENTITY_ENDPOINT": f"{base_url}/msi/token",
+        "IDENTITY_HEADER": home.identity_header(),
+        "NO_PROXY": "127.0.0.1,localhost",
+        **dict.fromkeys(trusted, str(home.azure_authority)),
+    }
+
+
+async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server, door_url: str) -> None:
+    """Restore what was served before, then publish the note: from now on it answers."""
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
+        await asyncio.sleep(0.005)
+    await asyncio.wait({asyncio.create_task(sandbox.lifecycle.recover())}, timeout=_RESTORE_WITHIN_S)
+    strike(sandbox.faults.listed(), sandbox)
+    settings = sandbox.settings
+    workspace = {
+        "subscription_id": settings.subscription_id,
+        "resource_group": settings.resource_group,
+        "workspace_name": settings.workspace_name,
+    }
+    home.config.write_text(json.dumps(workspace, indent=2) + "\n", encoding="utf-8")
+    identity = ProcessId.of(os.getpid())
+    note: dict[str, Any] = {
+        "pid": os.getpid(),
+        "pid_started_ticks": identity.started_ticks if identity is not None else 0,
+        "url": sandbox.base_url,
+        "started_at": iso_now(),
+        "environment": environment(home, sandbox.base_url),
+        "azure_environment": azure_environment(home, sandbox.base_url, door_url),
+        "workspace": {**workspace, "location": settings.location},
+    }
+    home.write_note(note)
+
+
+def _sampler(sandbox: Sandbox) -> Sampler:
+    gateway = sandbox.gateway
+    return Sampler(sandbox.home.state, sandbox.fleet, sandbox.store, sandbox.telemetry, gateway.connections)
+
+
+async def _flush(sandbox: Sandbox) -> None:
+    while True:
+        sandbox.telemetry.flush()
+        sandbox.faults.save()
+        await asyncio.sleep(_FLUSH_EVERY_S)
+
+
+def wipe(home: Home) -> None:
+    """Forget all state; the authority and the keys stay, so that a client's trust does."""
+    shutil.rmtree(home.state, ignore_errors=True)
+    for name in (home.note, home.config, home.log, home.root / "port", home.root / "azure-port"):
+        name.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

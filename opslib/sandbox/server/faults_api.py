@@ -1,0 +1,65 @@
+"""Handlers: the sandbox's own API for faults, behind the secret that stands in its home."""
+
+import asyncio
+import time
+
+from opslib.sandbox.arm.admin_auth import check_secret
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.core import ids
+from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.faults.model import FaultKind, read_scenario
+from opslib.sandbox.faults.registry import STRIKES, Declared
+from opslib.sandbox.instances.instance import Instance
+
+_STRIKE_EVERY_S = 0.05
+
+
+def list_faults(request: Request, sandbox: Sandbox) -> Response:
+    """`GET /sandbox/faults`: every fault, the ended ones too, with what it has hit."""
+    check_secret(request, sandbox)
+    return Response(200, {"value": [one.render() for one in sandbox.faults.listed()]})
+
+
+def declare_faults(request: Request, sandbox: Sandbox) -> Response:
+    """`POST /sandbox/faults`: one fault, or a scenario of several; all of them are readable or none begins."""
+    check_secret(request, sandbox)
+    declared = [sandbox.faults.declare(fault) for fault in read_scenario(request.json())]
+    strike(declared, sandbox)
+    return Response(201, {"value": [one.render() for one in declared]})
+
+
+def clear_faults(request: Request, sandbox: Sandbox) -> Response:
+    """`DELETE /sandbox/faults[/{name}]`: end one, or all."""
+    check_secret(request, sandbox)
+    name = request.parameters.get("name")
+    ended = sandbox.faults.clear(name)
+    if name is not None and not ended:
+        raise ArmError.not_found("fault", name)
+    return Response(200, {"value": [one.render() for one in ended]})
+
+
+def strike(declared: list[Declared], sandbox: Sandbox) -> None:
+    """Begin to hit instances with those faults that do."""
+    for one in declared:
+        if one.fault.kind in STRIKES and one.state != "ended":
+            sandbox.fleet.spawn(_strike(one, sandbox))
+
+
+async def _strike(declared: Declared, sandbox: Sandbox) -> None:
+    """Hit instances, a fresh one each time, until the fault's count is reached or its time is over."""
+    fault, struck = declared.fault, set[Instance]()
+    await asyncio.sleep(max(0.0, declared.begins_s - time.monotonic()))
+    while declared.state == "active":
+        running = [(key, one) for key, found in sandbox.fleet.by_deployment().items() for one in found]
+        for key, instance in running:
+            if instance in struck or not instance.running() or declared.state != "active":
+                continue
+            endpoint, deployment = ids.name(ids.parent(key)), ids.name(key)
+            if sandbox.faults.hit(fault.kind, "Instances", endpoint, deployment) is declared:
+                struck.add(instance)
+                if fault.kind is FaultKind.INSTANCE_HANG:
+                    instance.freeze()
+                else:
+                    instance.kill()
+        await asyncio.sleep(_STRIKE_EVERY_S)

@@ -1,0 +1,109 @@
+"""The socket that the sandbox listens on, and the HTTP server behind it."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from opslib.sandbox.core.azure_hosts import covers
+from opslib.sandbox.core.certificates import AZURE, ensure_certificates
+from opslib.sandbox.core.home import Home
+from opslib.sandbox.scoring.connections import Connections
+from opslib.sandbox.server.application import Application
+
+
+def listen(last: Path, port: int) -> socket.socket:
+    """Bind the wished port; without a wish the one of last time, which stands in a file, if it is free."""
+    wished = port or (int(last.read_text()) if last.exists() else 0)
+    try:
+        listener = _bind(wished)
+    except OSError:
+        if port:
+            raise
+        listener = _bind(0)
+    last.write_text(str(listener.getsockname()[1]))
+    return listener
+
+
+def _bind(port: int) -> socket.socket:
+    """Bind a socket that says it is TCP: asyncio sets TCP_NODELAY on the connections of no other."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def make_server(home: Home, application: Application, connections: Connections) -> uvicorn.Server:
+    """Return a server that speaks TLS with the sandbox's own certificate, and says when connections are gone."""
+    certificate, key = home.private / "server.pem", home.private / "server-key.pem"
+    ensure_certificates(home.authority, certificate, key)
+    config = uvicorn.Config(
+        application,
+        ssl_certfile=str(certificate),
+        ssl_keyfile=str(key),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        http=_protocol(connections),
+        lifespan="off",
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=1,
+    )
+    config.load()
+    _show_azure_names(home, cast("ssl.SSLContext", config.ssl))
+    return _Server(config)
+
+
+def _show_azure_names(home: Home, context: ssl.SSLContext) -> None:
+    """Show the other certificate to whoever asks for a name of Azure's (RFC 6066, server name indication)."""
+    authority, certificate, key = (
+        home.private / name for name in ("azure-authority.pem", "azure.pem", "azure-key.pem")
+    )
+    ensure_certificates(authority, certificate, key, AZURE)
+    home.azure_authority.write_bytes(home.authority.read_bytes() + authority.read_bytes())
+    other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    other.load_cert_chain(certificate, key)
+
+    def choose(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        if name is not None and covers(name):
+            connection.context = other
+
+    context.sni_callback = choose
+
+
+def _protocol(connections: Connections) -> type[HttpToolsProtocol]:
+    """Return uvicorn's own protocol, which also says when a connection is gone."""
+
+    class Protocol(HttpToolsProtocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.client is not None:
+                connections.close(f"{self.client[0]}:{self.client[1]}")
+            super().connection_lost(exc)
+
+    return Protocol
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, without its signal handling: it would end the process before instances are ended."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `serve`."""
+        yield
+
+
+def ask_to_exit(server: uvicorn.Server) -> None:
+    """Let a server end when it can."""
+    server.should_exit = True

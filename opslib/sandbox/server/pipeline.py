@@ -1,0 +1,176 @@
+"""The pipeline from HTTP to handlers and back: context -> dispatch -> authenticate -> handle -> error."""
+
+import inspect
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
+
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.faults.model import FaultKind
+from opslib.sandbox.faults.registry import ConnectionDropped
+from opslib.sandbox.identity import authorization
+from opslib.sandbox.identity.tokens import AZURE_ARM_AUDIENCES, LOGS_AUDIENCES, TokenRefused
+from opslib.sandbox.server.routes import ROUTES, Route
+from opslib.sandbox.storage import blobs
+from opslib.sandbox.telemetry.activity import record_activity
+
+logger = logging.getLogger("opslib.sandbox")
+_OWN_DOORS = ("Open", "Own", "Blob", "Scoring")  # groups that do not ask for an ARM token
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request on its way through the pipeline."""
+
+    request: Request
+    route: Route | None = None
+    response: Response | None = None
+
+    @property
+    def group(self) -> str:
+        """Return the operation's group."""
+        return self.route.operation.split("_")[0] if self.route is not None else ""
+
+
+Stage = Callable[[Exchange, Sandbox], Awaitable[Exchange]]
+
+
+async def dispatch(exchange: Exchange, _sandbox: Sandbox) -> Exchange:
+    """Find the operation that method and path name."""
+    path, method = exchange.request.path, exchange.request.method
+    for route, pattern in _BY_FIRST.get(path.split("/", 2)[1].lower(), ()):
+        match = pattern.fullmatch(path) if route.method == method else None
+        if match is not None:
+            parameters = {name: unquote(value) for name, value in match.groupdict().items()}
+            _check_segments(route, parameters)
+            return replace(exchange, route=route, request=replace(exchange.request, parameters=parameters))
+    return exchange
+
+
+def _check_segments(route: Route, parameters: dict[str, str]) -> None:
+    """Refuse an escaped `/` where one segment is meant: names become parts of ids."""
+    for name, value in parameters.items():
+        if "/" in value and f"{{{name}*}}" not in route.template:
+            raise ArmError.bad_request(f"The {name} '{value}' is invalid: a name must not contain '/'.")
+
+
+async def authenticate(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+    """Ask for a valid token where ARM or Log Analytics would."""
+    if exchange.group in _OWN_DOORS:
+        return exchange
+    audiences = {sandbox.base_url, *(LOGS_AUDIENCES if exchange.group == "Logs" else AZURE_ARM_AUDIENCES)}
+    try:
+        caller = sandbox.tokens.principal(exchange.request.headers.get("authorization", ""), audiences)
+    except TokenRefused as refusal:
+        raise ArmError.unauthorized(str(refusal), sandbox.base_url) from refusal
+    return replace(exchange, request=replace(exchange.request, caller=caller))
+
+
+async def authorize(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+    """Ask the caller's roles."""
+    if exchange.route is not None:
+        authorization.authorize(exchange.request, exchange.route.operation, sandbox)
+    return exchange
+
+
+async def disturb(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+    """Let declared faults have their way with requests to ARM and to blob storage."""
+    if exchange.route is None or exchange.group in ("Open", "Own", "Scoring"):
+        return exchange
+    names = exchange.request.parameters
+    target = (exchange.route.operation, names.get("endpoint", ""), names.get("deployment", ""))
+    if exchange.group != "Blob":
+        await sandbox.faults.disturb_arm(*target)
+    elif broken := sandbox.faults.hit(FaultKind.BLOB_ERROR, *target):
+        return replace(exchange, response=blobs.busy(broken.fault.answer_status))
+    return exchange
+
+
+async def handle(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+    """Let the operation's handler answer; what is known and not built says so."""
+    request, route = exchange.request, exchange.route
+    if exchange.response is not None:
+        return exchange
+    if route is None:
+        if "/providers/microsoft." in request.path.lower():
+            raise ArmError.not_built(f"{request.method} {request.path}")
+        raise ArmError.no_route(request.method, request.path)
+    if route.handler is None:
+        raise ArmError.not_built(route.operation)
+    answer = route.handler(request, sandbox)
+    return replace(exchange, response=await answer if inspect.isawaitable(answer) else answer)
+
+
+PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, authorize, disturb, handle)
+
+
+async def answer(request: Request, sandbox: Sandbox) -> Response:
+    """Pass a request through the pipeline; whatever is raised becomes ARM's error."""
+    exchange = Exchange(request)
+    try:
+        for stage in PIPELINE:
+            exchange = await stage(exchange, sandbox)
+        response = exchange.response or Response(204)
+    except ArmError as error:
+        response = _refusal(exchange, error)
+    except ConnectionDropped:
+        raise
+    except Exception as error:
+        logger.exception("%s %s broke", request.method, request.path)
+        response = _refusal(exchange, ArmError(500, "InternalServerError", f"{type(error).__name__}: {error}"))
+    if exchange.group not in (*_OWN_DOORS, "Logs", "") and request.method != "GET" and exchange.request.caller:
+        record_activity(exchange.request, sandbox, response.status)
+    return _with_ids(exchange, response)
+
+
+def _refusal(exchange: Exchange, error: ArmError) -> Response:
+    operation = uuid.uuid4().hex
+    return Response(
+        error.status, error.body(operation=operation, request_id=exchange.request.request_id), error.headers
+    )
+
+
+def _with_ids(exchange: Exchange, response: Response) -> Response:
+    """Add what ARM adds to every answer; the data plane has its own."""
+    if exchange.group == "Scoring":
+        return response
+    own = {
+        "x-ms-request-id": exchange.request.request_id,
+        "x-ms-correlation-request-id": exchange.request.request_id,
+    }
+    client = exchange.request.headers.get("x-ms-client-request-id")
+    if client and exchange.group == "Blob":
+        own["x-ms-client-request-id"] = client
+    return replace(response, headers={**own, **response.headers})
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """Compile a template: `{x}` one segment, `{x*}` any number, `{x:a|b}` one of some words."""
+    pieces = re.split(r"(\{[^}]+\})", template)
+    out = ""
+    for piece in pieces:
+        if not piece.startswith("{"):
+            out += re.escape(piece)
+            continue
+        name, _, words = piece.strip("{}").partition(":")
+        body = ".+" if name.endswith("*") else f"(?:{words})" if words else "[^/]+"
+        out += f"(?P<{name.rstrip('*')}>{body})"
+    return re.compile(out + "/?", re.IGNORECASE)
+
+
+def _index() -> dict[str, tuple[tuple[Route, re.Pattern[str]], ...]]:
+    """Sort the routes by their first segment; `{scope*}` stands for an ARM id."""
+    index: dict[str, list[tuple[Route, re.Pattern[str]]]] = {}
+    for route in ROUTES:
+        first = route.template.split("/", 2)[1]
+        key = "subscriptions" if first.startswith("{") else first.lower()
+        index.setdefault(key, []).append((route, _pattern(route.template)))
+    return {key: tuple(routes) for key, routes in index.items()}
+
+
+_BY_FIRST = _index()

@@ -1,0 +1,25 @@
+"""Which logs of an endpoint are kept: its diagnostic settings, as rows of the store."""
+
+from typing import Any
+
+from opslib.sandbox.arm.store import Store
+
+CATEGORIES = ("AmlOnlineEndpointTrafficLog", "AmlOnlineEndpointConsoleLog", "AmlOnlineEndpointEventLog")
+KIND = "diagnosticSettings"
+_GROUPS = {"alllogs": CATEGORIES, "audit": ("AmlOnlineEndpointTrafficLog",)}
+
+
+def logged(store: Store, endpoint_id: str, category: str) -> bool:
+    """Answer whether an enabled diagnostic setting of the endpoint keeps a category."""
+    scope = f"{endpoint_id}/providers/Microsoft.Insights"
+    return any(category in categories(setting.body) for setting in store.children(scope, KIND))
+
+
+def categories(setting: dict[str, Any]) -> set[str]:
+    """Return the categories that a setting enables."""
+    found: set[str] = set()
+    for row in setting["properties"].get("logs") or []:
+        if row.get("enabled"):
+            found |= {row["category"]} if row.get("category") else set()
+            found |= set(_GROUPS.get(str(row.get("categoryGroup")).lower(), ()))
+    return found

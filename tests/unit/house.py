@@ -1,0 +1,76 @@
+"""What imports what below opslib/, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "opslib"
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py")) if "harborshield" not in path.parts}
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every module that a file imports, late imports included; what is imported for types alone is not."""
+    tree = ast.parse(path.read_text())
+    types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                yield node.module
+                yield f"{node.module}.{alias.name}"
+
+
+def importers_of(*names: str) -> set[str]:
+    """Modules below opslib that import one of the modules or a part of it."""
+    return {
+        module
+        for module, path in MODULES.items()
+        if any(i == name or i.startswith(f"{name}.") for i in imports_of(path) for name in names)
+    }
+
+
+def edges() -> Iterator[tuple[str, str]]:
+    """Each pair of modules of which the first imports the second; a name in a module counts as its module."""
+    for module, path in MODULES.items():
+        for name in set(imports_of(path)):
+            if name in MODULES and name not in {"opslib", module} and not _only_a_package(name, path):
+                yield module, name
+
+
+def _only_a_package(name: str, path: Path) -> bool:
+    """Whether `from package import module` names the package only on the way to its module."""
+    return MODULES[name].name == "__init__.py" and any(
+        i.startswith(f"{name}.") for i in imports_of(path) if i in MODULES
+    )
+
+
+def room(module: str) -> str:
+    """The folder that a module lives in, dotted; a module at the top level is a room of its own."""
+    package = MODULES[module].name == "__init__.py"
+    folder = module if package else module.rpartition(".")[0]
+    return module if folder == "opslib" else folder
+
+
+def circle(arrows: set[tuple[str, str]]) -> list[str]:
+    """A circle among arrows, or nothing: what is left when all that leads nowhere has been taken away."""
+    while True:
+        sources = {source for source, _ in arrows}
+        kept = {(source, target) for source, target in arrows if target in sources}
+        if kept == arrows:
+            return sorted(sources)
+        arrows = kept

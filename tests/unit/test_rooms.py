@@ -1,0 +1,139 @@
+"""The rooms: folders import downwards only, no two import each other, and no circle is left."""
+
+import pytest
+from house import MODULES, PACKAGE, circle, edges, importers_of, imports_of, module_name, room
+
+LEVELS = {
+    # what everything may use
+    "opslib.errors": 0,
+    "opslib.import_shims": 0,
+    "opslib.model": 1,
+    "opslib.redaction": 2,
+    # pure
+    "opslib.judge.values": 2,
+    "opslib.judge.harm": 3,
+    "opslib.judge.proof": 4,
+    "opslib.judge.looks": 5,
+    "opslib.judge": 6,
+    # the world
+    "opslib.azure": 7,
+    "opslib.parameters": 8,
+    # evidence
+    "opslib.evidence.run": 8,
+    "opslib.evidence.signing": 9,
+    "opslib.evidence.archive": 10,
+    "opslib.evidence.verify": 11,
+    "opslib.evidence.present": 11,
+    "opslib.evidence": 12,
+    # runbooks
+    "opslib.runbooks.lease": 13,
+    "opslib.runbooks.steps": 14,
+    "opslib.runbooks.undo": 16,
+    "opslib.runbooks.canary": 17,
+    "opslib.runbooks": 15,
+    "opslib.show": 18,
+    "opslib.runner": 19,
+    "opslib.demo": 20,
+    # the sandbox knows nothing of the rest
+    "opslib.sandbox.core": 2,
+    "opslib.sandbox.arm": 3,
+    "opslib.sandbox.identity": 4,
+    "opslib.sandbox.telemetry.kql": 4,
+    "opslib.sandbox.telemetry": 5,
+    "opslib.sandbox.storage": 5,
+    "opslib.sandbox.faults": 5,
+    "opslib.sandbox.instances": 6,
+    "opslib.sandbox.endpoints": 7,
+    "opslib.sandbox.scoring": 8,
+    "opslib.sandbox.insights": 9,
+    "opslib.sandbox.insights.autoscale": 10,
+    "opslib.sandbox.insights.alerts": 10,
+    "opslib.sandbox.server": 11,
+    "opslib.sandbox.cli": 12,
+    "opslib.sandbox": 13,
+    "opslib.cli": 21,
+    "opslib.__main__": 22,
+    "opslib": 23,
+}
+"""Every room and its level: it imports only from rooms on lower levels, and from itself."""
+
+
+def test_every_room_has_a_level():
+    """A new folder must be given its place before it is used."""
+    assert {room(module) for module in MODULES} == LEVELS.keys()
+
+
+def test_rooms_import_downwards_only():
+    """No room imports from its own level or a higher one; so no two import each other."""
+    upward = {
+        f"{source} imports {target}"
+        for source, target in edges()
+        if room(source) != room(target) and LEVELS[room(source)] <= LEVELS[room(target)]
+    }
+    assert not upward
+
+
+def test_there_is_no_import_circle():
+    """No module imports itself by way of others, within a room or across rooms."""
+    assert circle(set(edges())) == []
+    assert circle({("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")}) == ["a", "b", "c", "d"]
+    assert circle({("a", "b"), ("b", "c")}) == []
+
+
+def test_errors_and_model_are_below_everything():
+    """errors imports nothing of opslib, model at most errors."""
+    assert not [name for name in imports_of(PACKAGE / "errors.py") if name.startswith("opslib")]
+    own = {name for name in imports_of(PACKAGE / "model.py") if name.startswith("opslib")}
+    assert all(name.startswith("opslib.errors") for name in own)
+
+
+PURE = [
+    *(path for module, path in MODULES.items() if module.startswith("opslib.judge")),
+    PACKAGE / "runbooks/steps/preflight.py",
+    PACKAGE / "runbooks/steps/plan.py",
+    PACKAGE / "runbooks/lease/tags.py",
+]
+
+
+@pytest.mark.parametrize("path", PURE, ids=module_name)
+def test_pure_modules_reach_nothing_outside(path):
+    """The judge, preflight, plan and lease import values only: no Azure, no clock, no files, no randomness."""
+    world = {"time", "random", "secrets", "os", "pathlib", "socket", "subprocess", "azure", "httpx"}
+    for name in imports_of(path):
+        assert not name.startswith(("opslib.azure", "opslib.evidence")), name
+        assert not name.startswith("opslib.runbooks") or name.startswith("opslib.runbooks.lease"), name
+        assert name.split(".")[0] not in world, name
+        assert name not in {"datetime.now", "numpy.random"}, name
+
+
+def test_azure_alone_reaches_azure():
+    """Nothing else imports an Azure SDK or speaks HTTP; the demo's production is a program of its own."""
+    found = importers_of("azure", "httpx", "requests", "aiohttp", "urllib.request")
+    outside = {module for module in found if not module.startswith(("opslib.azure.", "opslib.sandbox."))}
+    assert outside == {"opslib.demo.production"}
+
+
+def test_one_module_imports_papermill():
+    """Every notebook is executed by the engine that watches it."""
+    assert importers_of("papermill", "nbclient") == {"opslib.runner.papermill_engine"}
+
+
+def test_the_sandbox_shares_no_code_with_the_client():
+    """The sandbox imports nothing of opslib, and only the command line imports it."""
+    own = {i for m, path in MODULES.items() if m.startswith("opslib.sandbox") for i in imports_of(path)}
+    assert not {name for name in own if name.startswith("opslib.") and not name.startswith("opslib.sandbox")}
+    found = {m for m in importers_of("opslib.sandbox") if not m.startswith("opslib.sandbox")}
+    assert all(module.startswith("opslib.cli.") for module in found), found
+
+
+def test_steps_do_not_import_each_other():
+    """Preflight, plan, apply and observe meet only in the runbooks' own modules."""
+    steps = {m: path for m, path in MODULES.items() if m.startswith("opslib.runbooks.steps.")}
+    assert len(steps) >= 4
+    for module, path in steps.items():
+        assert not steps.keys() & set(imports_of(path)) - {module}
+
+
+def test_no_module_is_longer_than_a_reader_holds():
+    """Modules stay below 320 lines: what is longer holds two nouns."""
+    assert {m: n for m, path in MODULES.items() if (n := len(path.read_text().splitlines())) > 320} == {}
