@@ -73,7 +73,6 @@ def listed(paths: list[Path]) -> list[str]:
 
 
 if __name__ == "__main__":
-    wanted = [
-        inner for arg in sys.argv[1:] for inner in ([Path(arg)] if Path(arg).is_file() else Path(arg).rglob("*"))
-    ]
+    roots = [Path(argument) for argument in sys.argv[1:]]
+    wanted = [inner for root in roots for inner in ([root] if root.is_file() else root.rglob("*"))]
     print("\n".join(listed([p for p in wanted if p.suffix in {".py", ".md", ".ipynb", ".j2", ".yml"}] or places())))
