@@ -10,7 +10,7 @@ from unittest import mock
 
 from opslib.evidence.archive.archive import new_folder
 from opslib.evidence.finish import begin_run, end_run
-from opslib.evidence.run.journal import Journal
+from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.evidence.run.record import Record, write_atomically
 from opslib.model import Outcome, Scope
 
@@ -36,10 +36,10 @@ def open_run(archive: Path, runbook: str = "canary", endpoint: str = "fraud", **
     record = Record(folder.name, runbook, endpoint, parameters, datetime.now(UTC), scope=SCOPE)
     record = begin_run(folder, replace(record, deployments_before={"green": {"model": MODEL}}, **fields))
     journal = Journal(folder)
-    journal.write("opened", record)
-    journal.write("preflight", [{"check": "state", "level": "ok", "evidence": "Succeeded", "mend": ""}])
+    journal.write(JournalEvent.OPENED, record)
+    journal.write(JournalEvent.PREFLIGHT, [{"check": "state", "level": "ok", "evidence": "Succeeded", "mend": ""}])
     verdict = {"decision": "promote", "reason": "enough", "measurements": []}
-    journal.write("look", {"observation": {"source": "metrics"}, "verdict": verdict})
+    journal.write(JournalEvent.LOOK, {"observation": {"source": "metrics"}, "verdict": verdict})
     for name, content in (("before.json", {"traffic": {"blue": 100}}), ("notebook.ipynb", notebook())):
         write_atomically(folder / name, json.dumps(content, indent=1) + "\n")
     return folder, record

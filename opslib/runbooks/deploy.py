@@ -8,6 +8,7 @@ from opslib.azure.assets import Definition, read_definition
 from opslib.azure.endpoints import read_logs
 from opslib.azure.scoring import failures, read_probes, scoring_client
 from opslib.errors import ApplyError, AzureError, Drift, OpsError, ProbeFailed
+from opslib.evidence.run.journal import JournalEvent
 from opslib.model import CreateDeployment, Endpoint, Finding, Outcome, Plan, ProbeResult, SendProbes
 from opslib.parameters import DeployParameters
 from opslib.runbooks.run import Run
@@ -40,14 +41,14 @@ def check_deploy(run: Run[DeployParameters], before: Endpoint) -> tuple[Finding,
         preflight.check_owner(before, definition.endpoint),
         preflight.check_absent(before, definition.name),
     )
-    return run.note("preflight", findings)
+    return run.note(JournalEvent.PREFLIGHT, findings)
 
 
 def plan_deploy(run: Run[DeployParameters], before: Endpoint) -> Plan:
     """Plan the creation and the requests that prove it."""
     definition = read_definition(run.parameters.definition)
     requests = run.parameters.probe_requests if run.parameters.probes else 0
-    return run.note("plan", planning.plan_create(before, _step(definition), requests))
+    return run.note(JournalEvent.PLAN, planning.plan_create(before, _step(definition), requests))
 
 
 def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
@@ -63,9 +64,9 @@ def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
     assert isinstance(ask, SendProbes)
     if run.parameters.dry_run:
         return Deployed(Outcome.PLANNED, "dry run: nothing was created", create.deployment)
-    run.journal.write("applying", create)
+    run.journal.write(JournalEvent.APPLYING, create)
     try:
-        run.note("applied", apply(create, run.workspace, run.parameters.operation_timeout_s, run.say))
+        run.note(JournalEvent.APPLIED, apply(create, run.workspace, run.parameters.operation_timeout_s, run.say))
         probes = _ask(run, ask)
     except Drift:
         raise  # it is somebody else's: nothing of this run is there to remove
@@ -88,7 +89,7 @@ def _ask(run: Run[DeployParameters], ask: SendProbes) -> tuple[ProbeResult, ...]
     endpoint = run.read_endpoint()
     with scoring_client(run.workspace, endpoint) as client:
         probes = tuple(client.send_all(read_probes(run.parameters.probes), ask.requests, ask.deployment))
-    run.journal.write("probes", probes)
+    run.journal.write(JournalEvent.PROBES, probes)
     bad = failures(probes)
     if bad:
         raise ProbeFailed(
@@ -109,8 +110,8 @@ def _logs(run: Run[DeployParameters], deployment: str) -> str:
 def _remove(run: Run[DeployParameters], plan: Plan) -> None:
     """Undo: a failed deployment keeps billing until it is deleted."""
     for step in plan.undo:
-        run.journal.write("undoing", step)
-        run.note("undone", apply(step, run.workspace, run.parameters.operation_timeout_s, run.say))
+        run.journal.write(JournalEvent.UNDOING, step)
+        run.note(JournalEvent.UNDONE, apply(step, run.workspace, run.parameters.operation_timeout_s, run.say))
 
 
 def _step(definition: Definition) -> CreateDeployment:

@@ -13,6 +13,7 @@ from opslib.azure.monitor import RequestLog, find_source
 from opslib.azure.scoring import Probe, ScoringClient, read_probes, scoring_client
 from opslib.errors import AzureError, ObserveError, PlanError
 from opslib.evidence.archive.archive import find_archive, read_archive
+from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, Finding, Level, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.parameters import RollbackParameters
@@ -102,7 +103,7 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> t
         _check_permissions(run, before),
         preflight.check_ready(before, to, "rollback target"),
     )
-    return run.note("preflight", findings)
+    return run.note(JournalEvent.PREFLIGHT, findings)
 
 
 def _check_permissions(run: Run[RollbackParameters], before: Endpoint) -> Finding:
@@ -116,7 +117,7 @@ def _check_permissions(run: Run[RollbackParameters], before: Endpoint) -> Findin
 
 def plan_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> Plan:
     """Plan the one step and the requests that verify it."""
-    return run.note("plan", planning.plan_return(before, to, run.parameters.verify_requests))
+    return run.note(JournalEvent.PLAN, planning.plan_return(before, to, run.parameters.verify_requests))
 
 
 def roll_back(run: Run[RollbackParameters], plan: Plan) -> RolledBack:
@@ -126,14 +127,14 @@ def roll_back(run: Run[RollbackParameters], plan: Plan) -> RolledBack:
     (to,) = step.after
     if run.parameters.dry_run:
         return RolledBack(Outcome.PLANNED, "dry run: no traffic was moved", to)
-    run.journal.write("applying", step)
-    run.note("applied", apply(step, run.workspace, run.parameters.operation_timeout_s, run.say))
+    run.journal.write(JournalEvent.APPLYING, step)
+    run.note(JournalEvent.APPLIED, apply(step, run.workspace, run.parameters.operation_timeout_s, run.say))
     if run.parameters.probes:
         rolled_back = _verify_by_probes(run, plan.before, to)
     else:
         rolled_back = _verify_by_users(run, plan.before, to)
     run.say(rolled_back.reason)
-    return run.note("rolled back", rolled_back)
+    return run.note(JournalEvent.ROLLED_BACK, rolled_back)
 
 
 def _verify_by_probes(run: Run[RollbackParameters], endpoint: Endpoint, to: str) -> RolledBack:
@@ -149,7 +150,7 @@ def _verify_by_probes(run: Run[RollbackParameters], endpoint: Endpoint, to: str)
             arrived = [result for result in batch if result.ok and result.deployment.lower() == to.lower()]
             good = [*good, *arrived] if len(arrived) == len(batch) else []
             run.say(f"{len(good)} of {wanted} live requests in a row answered by {to}")
-    run.journal.write("probes", sent)
+    run.journal.write(JournalEvent.PROBES, sent)
     if len(good) < wanted:
         bad = next((r for r in reversed(sent) if not r.ok), None)
         why = bad.problem if bad else f"answered by {sent[-1].deployment or 'somebody who does not say'}"

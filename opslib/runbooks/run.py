@@ -17,7 +17,7 @@ from opslib.azure.endpoints import read_endpoint
 from opslib.errors import OpsError, OutcomeError, PlanError
 from opslib.evidence.archive.archive import find_archive, new_folder
 from opslib.evidence.finish import begin_run
-from opslib.evidence.run.journal import Journal, as_json
+from opslib.evidence.run.journal import Journal, JournalEvent, as_json
 from opslib.evidence.run.provenance import find_executor, find_versions
 from opslib.evidence.run.record import NAME, Record, read_record, write_atomically, write_record
 from opslib.evidence.run.run_lock import release
@@ -65,7 +65,7 @@ class Run(Generic[P]):
         record = _begun(parameters, folder)
         run = cls(parameters, workspace, folder, replace(record, scope=workspace.scope))
         write_record(folder, run.record)
-        run.journal.write("opened", run.record)
+        run.journal.write(JournalEvent.OPENED, run.record)
         _watch_cells(run)
         return run
 
@@ -81,10 +81,10 @@ class Run(Generic[P]):
         else:
             self.record = replace(self.record, traffic_after=dict(endpoint.traffic), deployments_after=served_by)
         write_record(self.folder, self.record)
-        self.journal.write("state", endpoint)
+        self.journal.write(JournalEvent.STATE, endpoint)
         return endpoint
 
-    def note(self, event: str, value: T) -> T:
+    def note(self, event: JournalEvent, value: T) -> T:
         """Write a value to the journal and hand it on; a plan is kept as plan.json too."""
         self.journal.write(event, value)
         if isinstance(value, Plan):
@@ -136,14 +136,16 @@ class Run(Generic[P]):
         if text != self._said:
             self._said = text
             print(f"{datetime.now(UTC):%H:%M:%S}  {text}", flush=True)
-            self.journal.write("progress", text)
+            self.journal.write(JournalEvent.PROGRESS, text)
 
     def finish(self, outcome: Outcome, reason: str, results: Mapping[str, Any] | None = None) -> Record:
         """Read the state after, write the record, and glue its numbers for scrapbook."""
         self.read_endpoint()
         self.record = replace(self.record, results=dict(results or {})).ended(outcome, reason)
         write_record(self.folder, self.record)
-        self.journal.write("finished", {"outcome": outcome, "reason": reason, "results": self.record.results})
+        self.journal.write(
+            JournalEvent.FINISHED, {"outcome": outcome, "reason": reason, "results": self.record.results}
+        )
         _glue(self.record)
         if FOLDER_VARIABLE not in os.environ:
             release(self.folder)
@@ -154,7 +156,9 @@ class Run(Generic[P]):
         if isinstance(error, OutcomeError):
             return
         outcome = outcome_of(error)
-        self.journal.write("raised", {"error": type(error).__name__, "message": str(error), "outcome": outcome})
+        self.journal.write(
+            JournalEvent.RAISED, {"error": type(error).__name__, "message": str(error), "outcome": outcome}
+        )
         self.record = self.record.ended(outcome, f"{type(error).__name__}: {error}")
         write_record(self.folder, self.record)
 

@@ -6,6 +6,7 @@ from time import sleep
 
 from opslib.azure.access import autoscale_settings, missing_actions
 from opslib.azure.monitor import Source, find_source
+from opslib.evidence.run.journal import JournalEvent
 from opslib.judge.before_after import Decision, Limits, Verdict, judge
 from opslib.model import Endpoint, Finding, Observation, Outcome, Plan, Served, SetInstanceCount
 from opslib.parameters import ScaleParameters
@@ -44,12 +45,14 @@ def check_scale(run: Run[ScaleParameters], before: Endpoint) -> tuple[Finding, .
         ready,
         preflight.check_autoscale(settings, name),
     )
-    return run.note("preflight", findings)
+    return run.note(JournalEvent.PREFLIGHT, findings)
 
 
 def plan_scale(run: Run[ScaleParameters], before: Endpoint) -> Plan:
     """Plan the scale and its undo."""
-    return run.note("plan", planning.plan_instances(before, run.parameters.deployment, run.parameters.instances))
+    return run.note(
+        JournalEvent.PLAN, planning.plan_instances(before, run.parameters.deployment, run.parameters.instances)
+    )
 
 
 def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
@@ -62,9 +65,9 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
     source = find_source(run.workspace, plan.before, p.source)
     began = datetime.now(UTC)
     earlier = look(source, began - timedelta(seconds=p.observe_s), began, p.late_data_s).observation
-    run.journal.write("applying", step)
+    run.journal.write(JournalEvent.APPLYING, step)
     try:
-        receipt = run.note("applied", apply(step, run.workspace, p.operation_timeout_s, run.say))
+        receipt = run.note(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.say))
         run.say(f"{step.deployment} has {step.after} instances; watching {p.observe_s:g} s")
         later = _watch(run, source)
         serves = bool(plan.before.traffic.get(step.deployment))
@@ -75,7 +78,7 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
     if outcome is Outcome.ROLLED_BACK:
         _scale_back(run, plan)
     return run.note(
-        "scaled",
+        JournalEvent.SCALED,
         Scaled(
             outcome,
             _reason(step, outcome, verdict),
@@ -127,18 +130,18 @@ def _judge(
     )
     limits = Limits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio)
     verdict = judge(compared, canary=_AFTER, stable=_BEFORE, limits=limits, bake_over=True)
-    run.journal.write("look", {"observation": compared, "verdict": verdict})
+    run.journal.write(JournalEvent.LOOK, {"observation": compared, "verdict": verdict})
     outcomes = {Decision.PROMOTE: Outcome.SUCCEEDED, Decision.ROLLBACK: Outcome.ROLLED_BACK}
     return outcomes.get(verdict.decision, Outcome.HELD), verdict
 
 
 def _scale_back(run: Run[ScaleParameters], plan: Plan) -> None:
     for step in plan.undo:
-        run.journal.try_write("undoing", step)
+        run.journal.try_write(JournalEvent.UNDOING, step)
         receipt = apply(
             step, run.workspace, run.parameters.operation_timeout_s, lambda text: print(text, flush=True)
         )
-        run.journal.write("undone", receipt)
+        run.journal.write(JournalEvent.UNDONE, receipt)
         run.say(f"scaled back: {planning.describe_step(step)}")
 
 

@@ -21,7 +21,7 @@ from opslib.evidence.archive.archive import new_folder
 from opslib.evidence.archive.index import Query, find
 from opslib.evidence.finish import Sealed, begin_run, end_run
 from opslib.evidence.run.journal import NAME as JOURNAL
-from opslib.evidence.run.journal import read_journal
+from opslib.evidence.run.journal import JournalEvent, read_journal
 from opslib.evidence.run.notebook import NAME as NOTEBOOK
 from opslib.evidence.run.notebook import failing_cell
 from opslib.evidence.run.provenance import find_commit, find_executor
@@ -111,7 +111,7 @@ def execute(
         make_room(folder)
         sealed = _seal(folder, _last_record(folder, watch, error), key)
     if sealed.notice:
-        on_event({"event": "progress", "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
+        on_event({"event": JournalEvent.PROGRESS, "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
     return folder, sealed.record
 
 
@@ -121,7 +121,7 @@ def _sweep_first(parameters: RunbookParameters, archive: Path, on_event: Callabl
         return
 
     def say(text: str) -> None:
-        on_event({"event": "progress", "at": datetime.now(UTC).isoformat(), "data": text})
+        on_event({"event": JournalEvent.PROGRESS, "at": datetime.now(UTC).isoformat(), "data": text})
 
     try:
         for swept in sweep(connect(parameters.target), archive, say, parameters.endpoint):
@@ -243,7 +243,7 @@ def _how_it_ended(folder: Path, watch: Watch, error: BaseException | None) -> tu
 def _began(folder: Path) -> bool:
     """Whether the run had begun to change anything."""
     path = folder / JOURNAL
-    return path.exists() and any(event["event"] == "applying" for event in read_journal(path))
+    return path.exists() and any(event["event"] == JournalEvent.APPLYING for event in read_journal(path))
 
 
 def _outcome_of(name: str) -> Outcome:

@@ -9,7 +9,7 @@ from worlds import deployment, endpoint
 
 from opslib.errors import RecordError
 from opslib.evidence.archive.archive import find_archive, new_folder, read_archive
-from opslib.evidence.run.journal import Journal, as_json, read_journal
+from opslib.evidence.run.journal import Journal, JournalEvent, as_json, read_journal
 from opslib.evidence.run.record import Record, read_record, write_record
 from opslib.judge.before_after import Decision
 from opslib.model import Outcome, Scope
@@ -20,33 +20,36 @@ RECORD = Record("id", "canary", "fraud", {"stages": [10, 100]}, NOW, scope=Scope
 
 def test_journal_numbers_its_events_across_restarts(tmp_path):
     """A journal that is opened again goes on where it stopped."""
-    Journal(tmp_path).write("one", {"a": 1})
+    Journal(tmp_path).write(JournalEvent.PROGRESS, {"a": 1})
     journal = Journal(tmp_path)
-    journal.write("two", Decision.HOLD)
+    journal.write(JournalEvent.LOOK, Decision.HOLD)
     events = list(read_journal(journal.path))
-    assert [(e["seq"], e["event"], e["data"]) for e in events] == [(1, "one", {"a": 1}), (2, "two", "hold")]
+    assert [(e["seq"], e["event"], e["data"]) for e in events] == [
+        (1, "progress", {"a": 1}),
+        (2, "look", "hold"),
+    ]
 
 
 def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path):
     """What was flushed is read; what was not is not guessed."""
     journal = Journal(tmp_path)
-    journal.write("one")
+    journal.write(JournalEvent.PROGRESS)
     with journal.path.open("a") as file:
         file.write('{"seq": 2, "at"')
-    assert [e["event"] for e in read_journal(journal.path)] == ["one"]
+    assert [e["event"] for e in read_journal(journal.path)] == ["progress"]
 
 
 def test_a_journal_that_cannot_be_written_stops_the_run(tmp_path):
     """A change that leaves no evidence must not go on."""
     journal = Journal(tmp_path / "gone")
     with pytest.raises(RecordError, match="cannot be written"):
-        journal.write("one")
+        journal.write(JournalEvent.PROGRESS)
 
 
 def test_numbers_that_json_has_not_are_refused(tmp_path):
     """A bare NaN would make the journal unreadable for strict readers."""
     with pytest.raises(ValueError, match="not JSON compliant"):
-        Journal(tmp_path).write("one", float("nan"))
+        Journal(tmp_path).write(JournalEvent.PROGRESS, float("nan"))
 
 
 def test_arms_json_stays_out_of_the_journal():

@@ -9,6 +9,7 @@ from typing import Any
 from opslib.errors import RecordError
 from opslib.evidence.run import decisions, journal
 from opslib.evidence.run.files import REPORT
+from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Approval, Record, read_record
 from opslib.evidence.run.run_lock import is_held
 from opslib.evidence.signing import seal
@@ -80,17 +81,17 @@ def _timeline(folder: Path) -> Iterator[str]:
     for event in decisions.readable(folder / journal.NAME):
         data, at = event["data"], event["at"][11:19]
         match event["event"]:
-            case "progress":
+            case JournalEvent.PROGRESS:
                 yield f"  {at}  {data}"
-            case "raised":
+            case JournalEvent.RAISED:
                 yield f"  {at}  {data['message']}"
-            case "applying" if isinstance(data.get("after"), dict):
+            case JournalEvent.APPLYING if isinstance(data.get("after"), dict):
                 step = data
-            case "applied" if step:
+            case JournalEvent.APPLIED if step:
                 moved = f"{_traffic(step['before'])} -> {_traffic(step['after'])}"
                 yield f"  {at}  traffic was moved: {moved} (Azure: {data['correlation_id']})"
                 step = {}
-            case "undone":
+            case JournalEvent.UNDONE:
                 yield f"  {at}  the undo was made (Azure: {data['correlation_id'] or 'nothing to change'})"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from opslib.evidence.run.journal import NAME as JOURNAL
-from opslib.evidence.run.journal import read_journal
+from opslib.evidence.run.journal import JournalEvent, read_journal
 from opslib.evidence.run.record import write_atomically
 
 NAME = "decisions.jsonl"
@@ -43,32 +43,32 @@ def decisions(event: Event) -> Iterator[dict[str, Any]]:
     """What an event decided, with the numbers behind it: enough to decide it again."""
     data, when = event["data"], {"seq": event["seq"], "at": event["at"]}
     match event["event"]:
-        case "look":
+        case JournalEvent.LOOK:
             verdict = data["verdict"]
             yield when | data | {"decision": verdict["decision"], "reason": verdict["reason"]}
-        case "preflight":
+        case JournalEvent.PREFLIGHT:
             worst = "blocked" if any(f["level"] == "blocker" for f in data) else "clear"
             yield when | {"decision": worst, "findings": data}
-        case "asked":
+        case JournalEvent.ASKED:
             yield when | {"decision": "ask", "reason": data["why"], "question": data}
-        case "answered":
+        case JournalEvent.ANSWERED:
             yield when | {"decision": data["choice"], "reason": f"{data['who']}: {data['reason']}", "answer": data}
-        case "unanswered":
+        case JournalEvent.UNANSWERED:
             yield when | {"decision": "unanswered", "reason": data["why"]}
-        case "smaller step":
+        case JournalEvent.SMALLER_STEP:
             yield when | {"decision": "smaller step", "reason": data["why"], "steps": data["steps"]}
-        case "finished":
+        case JournalEvent.FINISHED:
             yield when | {"decision": data["outcome"], "reason": data["reason"]}
-        case "raised":
+        case JournalEvent.RAISED:
             yield when | {"decision": data["outcome"], "reason": f"{data['error']}: {data['message']}"}
 
 
 def gates(event: Event) -> Iterator[dict[str, Any]]:
     """What had to hold: findings of preflight, and the criteria by which each stage was decided."""
-    if event["event"] == "preflight":
+    if event["event"] == JournalEvent.PREFLIGHT:
         for finding in event["data"]:
             yield {"gate": finding["check"], "result": finding["level"], "evidence": finding["evidence"]}
-    if event["event"] == "rollout":
+    if event["event"] == JournalEvent.ROLLOUT:
         for stage in event["data"]["stages"]:
             for proof in stage["verdict"]["proofs"]:
                 numbers = {k: proof[k] for k in ("canary_share", "stable_share", "bound", "canary_n", "p", "alpha")}
@@ -100,7 +100,7 @@ def _measured(numbers: Mapping[str, Any]) -> str:
 def correlation_ids(events: Sequence[Event]) -> Iterator[str]:
     """Azure's ids of the changes that were made, in order."""
     for event in events:
-        if event["event"] in {"applied", "undone"} and isinstance(event["data"], Mapping):
+        if event["event"] in {JournalEvent.APPLIED, JournalEvent.UNDONE} and isinstance(event["data"], Mapping):
             correlation_id = event["data"].get("correlation_id")
             if correlation_id:
                 yield str(correlation_id)

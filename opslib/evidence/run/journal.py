@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,6 +15,37 @@ from opslib.errors import RecordError
 from opslib.redaction.redact import redact
 
 NAME = "journal.jsonl"
+
+
+class JournalEvent(StrEnum):
+    """Every event that a run writes to its journal, by the name that archives hold."""
+
+    OPENED = "opened"
+    STATE = "state"
+    PREFLIGHT = "preflight"
+    FORECAST = "forecast"
+    PLAN = "plan"
+    PROGRESS = "progress"
+    APPLYING = "applying"
+    APPLIED = "applied"
+    JUDGING = "judging"
+    NEXT_STAGE = "next stage"
+    PROBES = "probes"
+    LOOK = "look"
+    REVISED = "revised"
+    SMALLER_STEP = "smaller step"
+    ASKED = "asked"
+    ANSWERED = "answered"
+    UNANSWERED = "unanswered"
+    REHEARSAL = "rehearsal"
+    ROLLOUT = "rollout"
+    SCALED = "scaled"
+    ROLLED_BACK = "rolled back"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    ARRIVED = "arrived"
+    RAISED = "raised"
+    FINISHED = "finished"
 
 
 class Journal:
@@ -33,12 +65,12 @@ class Journal:
         """Show that somebody is at work, without an event."""
         os.utime(self.path)
 
-    def try_write(self, event: str, value: Any = None) -> None:
+    def try_write(self, event: JournalEvent, value: Any = None) -> None:
         """Append one event where that is possible: an undo does not wait for a disk that is full."""
         with contextlib.suppress(RecordError):
             self.write(event, value)
 
-    def write(self, event: str, value: Any = None) -> None:
+    def write(self, event: JournalEvent, value: Any = None) -> None:
         """Append one event.
 
         Raises

@@ -18,7 +18,7 @@ from typing import Literal
 
 from opslib.errors import AnswerError, RecordError
 from opslib.evidence.run.journal import NAME as JOURNAL
-from opslib.evidence.run.journal import Journal, read_journal
+from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.provenance import find_executor
 from opslib.evidence.run.record import read_record, write_atomically
 from opslib.evidence.run.run_lock import is_held
@@ -28,7 +28,16 @@ NAME = "answer.json"
 Choice = Literal["promote", "rollback", "extend"]
 CHOICES: tuple[Choice, ...] = ("promote", "rollback", "extend")
 
-_AFTER_A_QUESTION = frozenset({"answered", "unanswered", "undoing", "rollout", "raised", "finished"})
+_AFTER_A_QUESTION = frozenset(
+    {
+        JournalEvent.ANSWERED,
+        JournalEvent.UNANSWERED,
+        JournalEvent.UNDOING,
+        JournalEvent.ROLLOUT,
+        JournalEvent.RAISED,
+        JournalEvent.FINISHED,
+    }
+)
 """Events by which a question is over."""
 
 PATIENCE_S = 2.0
@@ -109,10 +118,10 @@ def hear(folder: Path, journal: Journal, question: Question, over: str) -> Answe
     with _alone(folder) as alone:
         answer = read_answer(folder) if alone else None
         if answer is not None and answer.question == question.asked_at:
-            journal.write("answered", answer)
+            journal.write(JournalEvent.ANSWERED, answer)
             return answer
         if over:
-            journal.write("unanswered", {"question": question.asked_at, "why": over})
+            journal.write(JournalEvent.UNANSWERED, {"question": question.asked_at, "why": over})
     return None
 
 
@@ -145,8 +154,8 @@ def _find_question(folder: Path) -> str:
         raise AnswerError(f"{name} is over: its process died. opslib sweep gives back what it left")
     path = folder / JOURNAL
     events = list(read_journal(path)) if path.exists() else []
-    told = [event for event in events if event["event"] in {"asked", *_AFTER_A_QUESTION}]
-    if not told or told[-1]["event"] != "asked":
+    told = [event for event in events if event["event"] in {JournalEvent.ASKED, *_AFTER_A_QUESTION}]
+    if not told or told[-1]["event"] != JournalEvent.ASKED:
         raise AnswerError(f"{name} does not ask anything now: only a canary with on_hold=ask does, once it holds")
     return str(told[-1]["data"]["asked_at"])
 

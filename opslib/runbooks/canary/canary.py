@@ -15,6 +15,7 @@ from opslib.azure.access import missing_actions
 from opslib.azure.monitor import Source, find_source
 from opslib.azure.scoring import read_probes, scoring_client
 from opslib.errors import ObserveError
+from opslib.evidence.run.journal import JournalEvent
 from opslib.judge import Plan as BakePlan
 from opslib.judge import rehearse
 from opslib.model import Endpoint, Finding, Level, Outcome, Plan, ProbeResult, SetTraffic
@@ -49,14 +50,16 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> tuple[Finding,
         _check_outcomes(run, before),
         preflight.check_probes(_ask(run, before) if ready.level == "ok" else (), p.canary),
     )
-    return run.note("preflight", findings)
+    return run.note(JournalEvent.PREFLIGHT, findings)
 
 
 def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:
     """Plan the stages and the undo."""
     canary = before.find(run.parameters.canary)
     name = canary.name if canary else run.parameters.canary
-    return run.note("plan", planning.plan_stages(before, name, run.parameters.stages, run.parameters.bake_s))
+    return run.note(
+        JournalEvent.PLAN, planning.plan_stages(before, name, run.parameters.stages, run.parameters.bake_s)
+    )
 
 
 def walk(run: Run[CanaryParameters], plan: Plan) -> Rollout:
@@ -88,11 +91,11 @@ def walk(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     outcome = _OUTCOMES[stages[-1].turn]
     rollout = Rollout(outcome, _reason(stages, canary), stable, canary, stages, bench.lines)
     if outcome is Outcome.SUCCEEDED:
-        run.journal.write("rollout", replace(rollout, lines=()))
+        run.journal.write(JournalEvent.ROLLOUT, replace(rollout, lines=()))
         leasehold.give_up()
         return rollout
     leasehold.give_back()
-    run.journal.write("rollout", replace(rollout, lines=()))
+    run.journal.write(JournalEvent.ROLLOUT, replace(rollout, lines=()))
     return rollout
 
 
@@ -122,7 +125,7 @@ def _climb(
         stage = _bake(run, leasehold, step, bench, probes, room=bool(smaller))
         yield stage
         if stage.turn == "smaller step":
-            run.journal.write("smaller step", {"why": stage.why, "steps": smaller})
+            run.journal.write(JournalEvent.SMALLER_STEP, {"why": stage.why, "steps": smaller})
             steps = list(smaller)
         elif stage.turn != "promote":
             return
@@ -168,7 +171,7 @@ def _rehearse(run: Run[CanaryParameters], bench: Bench) -> Rollout:
     observation = bench.source.observe(since, until, bench.thresholds_ms())
     intervals = [bench.show(grain, 0.0) for grain in observation.intervals if grain.length_s > 0]
     found = rehearse(bench.state, intervals, bench.criteria, weight=p.stages[0], seed=REHEARSAL_SEED)
-    run.journal.write("rehearsal", found)
+    run.journal.write(JournalEvent.REHEARSAL, found)
     run.say(found.sentence)
     return Rollout(
         Outcome.PLANNED, f"rehearsal, no traffic was moved. {found.sentence}", bench.stable, bench.canary, ()
@@ -215,7 +218,7 @@ def _check_outlook(run: Run[CanaryParameters], before: Endpoint) -> Finding:
 
 def forecast_canary(run: Run[CanaryParameters], before: Endpoint) -> BakePlan | None:
     """Say what the first stage can show at the traffic of the last minutes, and how soon; None without traffic."""
-    return run.note("forecast", forecast(run, _source(run, before), before))
+    return run.note(JournalEvent.FORECAST, forecast(run, _source(run, before), before))
 
 
 def _ask(run: Run[CanaryParameters], before: Endpoint) -> tuple[ProbeResult, ...]:
@@ -224,7 +227,7 @@ def _ask(run: Run[CanaryParameters], before: Endpoint) -> tuple[ProbeResult, ...
         return ()
     probes = read_probes(run.parameters.probes)
     with scoring_client(run.workspace, before) as client:
-        return run.note("probes", tuple(client.send_all(probes, len(probes), run.parameters.canary)))
+        return run.note(JournalEvent.PROBES, tuple(client.send_all(probes, len(probes), run.parameters.canary)))
 
 
 def _reason(stages: Sequence[Stage], canary: str) -> str:

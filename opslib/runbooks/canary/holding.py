@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from opslib.evidence.run.journal import JournalEvent
 from opslib.judge import Bake, Verdict, after_hold
 from opslib.model import SetTraffic
 from opslib.parameters import CanaryParameters
@@ -75,7 +76,7 @@ class StageWatch:
         run, p, now = self._run, self._run.parameters, datetime.now(UTC)
         until = max(now + timedelta(seconds=p.answer_s), self.started_at + timedelta(seconds=p.max_bake_s))
         self._question = Question(now.isoformat(timespec="milliseconds"), why, until)
-        run.journal.write("asked", self._question)
+        run.journal.write(JournalEvent.ASKED, self._question)
         run.say(
             f"undecided: {why}. The traffic stays until {until:%H:%M:%S} UTC for somebody to answer: "
             f"{command(run.folder, 'promote')}  (or rollback, or extend)"

@@ -8,6 +8,7 @@ from pathlib import Path
 from opslib.azure.monitor import Source
 from opslib.azure.request_log import RequestLog
 from opslib.errors import ObserveError
+from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import write_atomically
 from opslib.judge import (
     Criteria,
@@ -115,7 +116,7 @@ class Bench:
 
     def _write_state(self) -> None:
         said = {"source": self.source.name, "criteria": describe(self.criteria), "state": to_json(self.state)}
-        self.run.journal.write("judging", said)
+        self.run.journal.write(JournalEvent.JUDGING, said)
 
     def begin_stage(self) -> None:
         """Go on to the next stage: the evidence stays, looks start anew.
@@ -124,7 +125,7 @@ class Bench:
         since it was a person who chose to ask again. The chance of a false rollback holds for all of them together.
         """
         self.seen_requests, self.judged, self.revised = 0, (), ()
-        self.run.journal.write("next stage")
+        self.run.journal.write(JournalEvent.NEXT_STAGE)
         self.state = next_stage(self.state)
 
     def judge(
@@ -173,7 +174,7 @@ class Bench:
             "stops": stops,
             "details": verdict,
         }
-        self.run.journal.write("look", look)
+        self.run.journal.write(JournalEvent.LOOK, look)
         return final
 
     def show(self, grain: Grain, weight: float) -> Interval:
@@ -190,7 +191,7 @@ class Bench:
     def _keep(self, rounds: Sequence[Round]) -> tuple[Interval, ...]:
         """Keep rounds of own probes as evidence; give those that the judge can weigh."""
         for each in rounds:
-            self.run.journal.write("probes", each.results)
+            self.run.journal.write(JournalEvent.PROBES, each.results)
             if each.problem:
                 self.run.say(f"the probes could not be sent: {each.problem}")
         asked = tuple(each.interval for each in rounds if each.interval and each.interval.canary.requests)
@@ -210,7 +211,7 @@ class Bench:
         ]
         if changed:
             self.revised += tuple(changed)
-            self.run.journal.write("revised", changed)
+            self.run.journal.write(JournalEvent.REVISED, changed)
             self.run.say(f"{len(self.revised)} judged intervals read otherwise now: recorded, not judged again")
 
     def _ripe(self, fresh: Sequence[Interval]) -> tuple[Interval, ...]:

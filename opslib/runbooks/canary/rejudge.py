@@ -7,7 +7,7 @@ from typing import Any
 
 from opslib.errors import RecordError
 from opslib.evidence.run.journal import NAME as JOURNAL
-from opslib.evidence.run.journal import as_json, read_journal
+from opslib.evidence.run.journal import JournalEvent, as_json, read_journal
 from opslib.evidence.run.record import read_record
 from opslib.judge import from_json, from_record, judge, next_stage, read_criteria
 
@@ -47,14 +47,14 @@ def judge_again(folder: Path) -> Iterator[Look]:
     if record.runbook != "canary":
         raise RecordError(f"{record.run_id} is a {record.runbook}: only a canary is judged")
     events = list(read_journal(folder / JOURNAL))
-    if not any(event["event"] == "look" for event in events):
+    if not any(event["event"] == JournalEvent.LOOK for event in events):
         raise RecordError(f"nothing was judged in {record.run_id} ({record.outcome}: {record.reason})")
     for event in events:
-        if event["event"] == "judging":
+        if event["event"] == JournalEvent.JUDGING:
             state, criteria = from_json(event["data"]["state"]), read_criteria(event["data"]["criteria"])
-        if event["event"] == "next stage":
+        if event["event"] == JournalEvent.NEXT_STAGE:
             state = next_stage(state)
-        if event["event"] != "look":
+        if event["event"] != JournalEvent.LOOK:
             continue
         seen = event["data"]
         intervals = [from_record(interval) for interval in seen["intervals"]]

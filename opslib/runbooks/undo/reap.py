@@ -11,7 +11,7 @@ from opslib.azure.endpoints import list_endpoints, read_endpoint
 from opslib.errors import Drift, OpsError
 from opslib.evidence.archive.archive import new_folder
 from opslib.evidence.finish import begin_run, end_left_open, end_run, left_open
-from opslib.evidence.run.journal import Journal
+from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.evidence.run.provenance import find_executor, find_versions
 from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, Outcome
@@ -85,15 +85,15 @@ def _return(workspace: Workspace, archive: Path, endpoint: Endpoint, lease: Leas
     record = begin_run(folder, record)
     journal = Journal(folder)
     undo = Undo(endpoint.name, lease.change, lease.returns_to, (lease.holds,))
-    journal.write("undoing", undo)
+    journal.write(JournalEvent.UNDOING, undo)
     outcome, reason = Outcome.SUCCEEDED, f"traffic of {lease.change} was given back: {dict(lease.returns_to)}"
     try:
-        journal.write("undone", give_back(workspace, undo, progress))
+        journal.write(JournalEvent.UNDONE, give_back(workspace, undo, progress))
     except Drift as error:
         outcome, reason = Outcome.HELD, str(error)
     except OpsError as error:
         outcome, reason = Outcome.FAILED, str(error)
-    journal.write("finished", {"outcome": outcome, "reason": reason})
+    journal.write(JournalEvent.FINISHED, {"outcome": outcome, "reason": reason})
     end_run(folder, record.ended(outcome, reason))
     return Swept(endpoint.name, lease, outcome, reason)
 

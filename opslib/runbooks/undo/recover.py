@@ -10,7 +10,7 @@ from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import edit_tags, read_endpoint, settle
 from opslib.errors import OpsError
-from opslib.evidence.run.journal import Journal, read_journal
+from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.record import Record, read_record, write_record
 from opslib.model import DeleteDeployment, Outcome, SetInstanceCount, Step
 from opslib.runbooks.lease.tags import drop
@@ -57,8 +57,8 @@ def recover(folder: Path, progress: Progress = lambda _: None, deadline_s: float
     record = read_record(folder)
     journal = Journal(folder)
     events = list(read_journal(journal.path)) if journal.path.exists() else []
-    begun = [event["data"] for event in events if event["event"] == "applying"]
-    ended = {event["event"] for event in events} & {"undone", "finished", "scaled"}
+    begun = [event["data"] for event in events if event["event"] == JournalEvent.APPLYING]
+    ended = {event["event"] for event in events} & {JournalEvent.UNDONE, JournalEvent.FINISHED, JournalEvent.SCALED}
     if not begun or ended or record.runbook not in {"canary", "deploy", "scale"}:
         return ""
     target = str(record.parameters["target"])
@@ -77,7 +77,7 @@ def recover(folder: Path, progress: Progress = lambda _: None, deadline_s: float
 
 def _promoted(events: Sequence[Event]) -> bool:
     """Whether the canary was promoted before its run ended: then it is what was wanted."""
-    return any(e["event"] == "rollout" and e["data"]["outcome"] == Outcome.SUCCEEDED for e in events)
+    return any(e["event"] == JournalEvent.ROLLOUT and e["data"]["outcome"] == Outcome.SUCCEEDED for e in events)
 
 
 def _let_go(record: Record, workspace: Workspace, progress: Progress, deadline_s: float) -> str:
@@ -101,12 +101,12 @@ def _return_traffic(
 ) -> str:
     returns_to = record.traffic_before or {}
     undo = Undo(record.endpoint, record.run_id, returns_to, tuple(step["after"] for step in begun))
-    journal.try_write("undoing", undo)
+    journal.try_write(JournalEvent.UNDOING, undo)
     receipt = give_back(workspace, undo, progress, deadline_s)
-    journal.try_write("undone", receipt)
+    journal.try_write(JournalEvent.UNDONE, receipt)
     probes = find_probes(str(record.parameters.get("probes") or ""))
     arrived = verify_arrival(workspace, read_endpoint(workspace, record.endpoint), probes) if probes else ()
-    journal.try_write("arrived", arrived)
+    journal.try_write(JournalEvent.ARRIVED, arrived)
     said = f"traffic {'was given back' if receipt.changed else 'is as it was before'}: {dict(returns_to)}"
     return "; ".join(part for part in (said, describe_arrival(arrived, returns_to)) if part)
 
@@ -124,6 +124,6 @@ def _take_back(
     if record.runbook == "scale":
         step = SetInstanceCount(record.endpoint, made.name, begun["after"], begun["before"])
         said = f"{made.name} was scaled back to {begun['before']} instances"
-    journal.try_write("undoing", step)
-    journal.try_write("undone", apply(step, workspace, deadline_s, progress))
+    journal.try_write(JournalEvent.UNDOING, step)
+    journal.try_write(JournalEvent.UNDONE, apply(step, workspace, deadline_s, progress))
     return said

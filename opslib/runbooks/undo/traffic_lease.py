@@ -5,6 +5,7 @@ from time import monotonic
 
 from opslib.azure.endpoints import edit_tags, read_endpoint
 from opslib.errors import ApplyError, AzureError, Drift, OperationTimeout
+from opslib.evidence.run.journal import JournalEvent
 from opslib.model import Endpoint, Plan, SetTraffic, Traffic
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.lease.tags import Lease, drop, read_lease, renew, take
@@ -33,10 +34,13 @@ class Leasehold:
             If another change holds the endpoint.
         """
         run = self._run
-        run.journal.write("applying", step)
+        run.journal.write(JournalEvent.APPLYING, step)
         self._made.append(step.after)
         lease, since_s = self._lease(step), monotonic()
-        run.note("applied", apply(step, run.workspace, run.parameters.operation_timeout_s, run.say, take(lease)))
+        run.note(
+            JournalEvent.APPLIED,
+            apply(step, run.workspace, run.parameters.operation_timeout_s, run.say, take(lease)),
+        )
         self._extend(lease, since_s)
 
     def stay(self, step: SetTraffic) -> None:
@@ -79,12 +83,12 @@ class Leasehold:
         """Undo: return the traffic that was there before, from wherever the walk has got to, and see it arrive."""
         run, plan = self._run, self._plan
         undo = Undo(plan.endpoint, run.record.run_id, plan.before.traffic, tuple(self._made))
-        run.journal.try_write("undoing", undo)
+        run.journal.try_write(JournalEvent.UNDOING, undo)
         receipt = give_back(run.workspace, undo, lambda text: print(text, flush=True))
-        run.journal.write("undone", receipt)
+        run.journal.write(JournalEvent.UNDONE, receipt)
         run.say(f"traffic was given back: {describe_traffic(undo.returns_to)}")
         arrived = verify_arrival(run.workspace, plan.before, find_probes(run.parameters.probes))
-        run.journal.write("arrived", arrived)
+        run.journal.write(JournalEvent.ARRIVED, arrived)
         if arrived:
             run.say(describe_arrival(arrived, undo.returns_to))
 
