@@ -4,13 +4,13 @@ Our error tree::
 
     OpsError
     +-- ParameterError       a runbook's parameter is unknown, missing, ill-typed or out of range
-    +-- DoorError            the workspace cannot be reached safely: sandbox down, stale CA, wrong cloud
+    +-- ConnectError            the workspace cannot be reached safely: sandbox down, stale CA, wrong cloud
     +-- DefinitionError      an endpoint.yml, deployment.yml or probes file does not say what it must
     +-- PreflightError       a finding blocks the change; carries the findings
     +-- PlanError            the wanted state cannot be planned from the state before
     +-- AzureError           Azure refused or failed a request; carries status, code and correlation id
     |   +-- NotFound         the endpoint or deployment does not exist
-    |   +-- PollLost         an operation could not be asked after; it may be under way, or have ended
+    |   +-- PollError         an operation could not be asked after; it may be under way, or have ended
     +-- ApplyError           a change was begun and did not reach its end
     |   +-- OperationFailed  a long-running operation ended in Failed; carries Azure's code and the logs
     |   +-- OperationTimeout a long-running operation did not end in time
@@ -46,7 +46,7 @@ class ParameterError(OpsError):
     refused = True
 
 
-class DoorError(OpsError):
+class ConnectError(OpsError):
     """The workspace cannot be reached safely: the sandbox is down, its CA is stale, or it is the wrong cloud."""
 
     refused = True
@@ -88,7 +88,7 @@ class AzureError(OpsError):
         return self.message
 
 
-class PollLost(AzureError):  # noqa: N818 - what happened
+class PollError(AzureError):
     """An operation could not be asked after; it may be under way, or have ended."""
 
 

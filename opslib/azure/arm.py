@@ -28,7 +28,7 @@ from azure.mgmt.core import ARMPipelineClient
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
-from opslib.errors import AzureError, NotFound, OperationFailed, OperationTimeout, PollLost
+from opslib.errors import AzureError, NotFound, OperationFailed, OperationTimeout, PollError
 from opslib.model import Receipt
 
 Json = dict[str, Any]
@@ -49,24 +49,24 @@ class _Answer:
     pipeline: "PipelineResponse[Any, Any]"
 
 
-PATIENCE: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
+HTTP_TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
 """Longest wait of one request for a connection and for each piece of an answer [seconds].
 
 azure-core waits 300 s for either, several times over: longer than a lease, which nobody renews meanwhile.
 """
 
 
-LOST = frozenset({401, 408, 429, 500, 502, 503, 504})
+INCONCLUSIVE_STATUSES = frozenset({401, 408, 429, 500, 502, 503, 504})
 """Answers to a poll that say nothing of the operation."""
 
-MOST_LOST_S = 120.0
+MAX_POLL_GAP_S = 120.0
 """How long an operation is asked after in vain; nobody watches a canary or renews its lease meanwhile [seconds]."""
 
-FRESH_TOKENS = 10
+MAX_TOKEN_RETRIES = 10
 """Requests with a token that has expired, a second apart, until another one is there; clocks differ [count]."""
 
 
-class Arm:
+class ArmClient:
     """One authenticated client of Azure Resource Manager.
 
     Parameters
@@ -88,7 +88,7 @@ class Arm:
                 ARMChallengeAuthenticationPolicy(credential, f"{resource_manager}/.default"),
                 ContentDecodePolicy(),
             ],
-            **PATIENCE,
+            **HTTP_TIMEOUTS,
         )
 
     def get(self, path: str, api_version: str, **query: str) -> Json:
@@ -145,10 +145,10 @@ class Arm:
             )
             try:
                 return await_operation(poller, what, max(1.0, deadline_s - (asked_s - begun_s)), progress)
-            except PollLost as error:
-                if monotonic() - asked_s > MOST_LOST_S / 2:
+            except PollError as error:
+                if monotonic() - asked_s > MAX_POLL_GAP_S / 2:
                     answering_s = monotonic()  # it was answered for a while: polls are given up sooner than that
-                if monotonic() - answering_s > MOST_LOST_S:
+                if monotonic() - answering_s > MAX_POLL_GAP_S:
                     raise
                 progress(f"the operation cannot be followed for now: {error}")
                 sleep(1.0)
@@ -165,7 +165,7 @@ class Arm:
         url = path if path.startswith("https://") else self._client.format_url(path)
         params = {"api-version": api_version, **(query or {})} if api_version else {}
         with mapped_errors(f"{method} {path}"):
-            for _ in range(FRESH_TOKENS):
+            for _ in range(MAX_TOKEN_RETRIES):
                 request = HttpRequest(method, url, params=params, json=body)
                 pipeline = self._client.send_request(request, _return_pipeline_response=True)
                 response = pipeline.http_response
@@ -216,12 +216,12 @@ def mapped_operation(what: str) -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
-        if error.status_code in LOST:
-            raise PollLost(f"{what}: {error.status_code} {describe(error)}") from error
+        if error.status_code in INCONCLUSIVE_STATUSES:
+            raise PollError(f"{what}: {error.status_code} {describe(error)}") from error
         code = error.error.code if error.error and error.error.code else ""
         raise OperationFailed(f"{what} failed: {describe(error)}", code) from error
     except CoreError as error:
-        raise PollLost(f"{what}: {error.message}") from error
+        raise PollError(f"{what}: {error.message}") from error
 
 
 def describe(error: HttpResponseError) -> str:

@@ -20,8 +20,8 @@ from azure.core.credentials import TokenCredential
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import DefaultAzureCredential
 
-from opslib.azure.arm import Arm
-from opslib.errors import DoorError
+from opslib.azure.arm import ArmClient
+from opslib.errors import ConnectError
 from opslib.model import Scope
 from opslib.redaction.redact import register
 
@@ -40,7 +40,7 @@ class Workspace:
     """A workspace that has answered: its scope, its clients, and the cloud around it."""
 
     scope: Scope
-    arm: Arm = field(repr=False)
+    arm: ArmClient = field(repr=False)
     credential: TokenCredential = field(repr=False)
     log_analytics: str
 
@@ -61,7 +61,7 @@ def connect(target: str = "sandbox") -> Workspace:
 
     Raises
     ------
-    DoorError
+    ConnectError
         If the workspace is not there, its certificate is not trusted, there is no credential, or the
         environment's variables lead to another cloud than the one meant.
     """
@@ -79,7 +79,7 @@ def connect(target: str = "sandbox") -> Workspace:
         resource_manager=resource_manager,
         principal=_principal(credential, resource_manager),
     )
-    arm = Arm(resource_manager, credential)
+    arm = ArmClient(resource_manager, credential)
     return Workspace(scope, arm, credential, document["logAnalyticsResourceId"].rstrip("/"))
 
 
@@ -99,14 +99,14 @@ def _enter_sandbox() -> tuple[str, dict[str, str]]:
     try:
         sandbox = json.loads(path.read_text())
     except FileNotFoundError:
-        raise DoorError(
+        raise ConnectError(
             f"the sandbox is not up: {path} does not exist. Start it with: opslib sandbox up "
             '(or pass target="azure" to work on your own workspace)'
         ) from None
     meant = sandbox["environment"]["ARM_CLOUD_METADATA_URL"]
     seen = os.environ.get("ARM_CLOUD_METADATA_URL", meant)
     if seen != meant:
-        raise DoorError(
+        raise ConnectError(
             f'target is "sandbox" ({meant}), but ARM_CLOUD_METADATA_URL leads to {seen}: nothing was sent. '
             'Unset it, or run: eval "$(opslib sandbox env)"'
         )
@@ -123,7 +123,7 @@ def _find_config(target: str) -> dict[str, str]:
         candidates = [Path(target)]
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
-        raise DoorError(
+        raise ConnectError(
             f"no workspace: found no config.json for target {target!r} (looked from {Path.cwd()} upwards). "
             "Download it from the workspace's page in the portal, or write "
             '{"subscription_id": ..., "resource_group": ..., "workspace_name": ...}'
@@ -132,7 +132,7 @@ def _find_config(target: str) -> dict[str, str]:
         config = json.loads(path.read_text())
         return {key: str(config[key]) for key in ("subscription_id", "resource_group", "workspace_name")}
     except (ValueError, KeyError, TypeError) as error:
-        raise DoorError(
+        raise ConnectError(
             f"{path} is not a workspace's config.json: expected subscription_id, resource_group and "
             f"workspace_name, {error!r}"
         ) from error
@@ -144,14 +144,14 @@ def _cloud(target: str) -> str:
     if url:
         parts = urlsplit(url)
         if parts.hostname in {"127.0.0.1", "localhost", "::1"}:
-            raise DoorError(
+            raise ConnectError(
                 f"target is {target!r}, but ARM_CLOUD_METADATA_URL leads to the sandbox ({url}): nothing was "
                 'sent. Unset the variables of `opslib sandbox env`, or pass target="sandbox"'
             )
         return f"{parts.scheme}://{parts.netloc}"
     name = os.environ.get("AZUREML_CURRENT_CLOUD", "AzureCloud")
     if name not in _RESOURCE_MANAGERS:
-        raise DoorError(
+        raise ConnectError(
             f"AZUREML_CURRENT_CLOUD is {name!r}; expected one of {', '.join(_RESOURCE_MANAGERS)}: unset it"
         )
     return _RESOURCE_MANAGERS[name]
@@ -164,13 +164,13 @@ def _ask_cloud(resource_manager: str) -> dict[str, Any]:
         with httpx.Client(verify=trust(), timeout=10.0) as client:
             document = client.get(url).raise_for_status().json()
     except (httpx.HTTPError, OSError, ValueError) as error:
-        raise DoorError(_why_silent(resource_manager, error)) from error
+        raise ConnectError(_why_silent(resource_manager, error)) from error
     clouds = document if isinstance(document, list) else [document]
     for cloud in clouds:
         if str(cloud.get("resourceManager", "")).rstrip("/") == resource_manager:
             return dict(cloud)
     seen = [cloud.get("resourceManager") for cloud in clouds]
-    raise DoorError(f"{url} describes another cloud: expected {resource_manager}, saw {seen}. Nothing was sent")
+    raise ConnectError(f"{url} describes another cloud: expected {resource_manager}, saw {seen}. Nothing was sent")
 
 
 def _why_silent(resource_manager: str, error: Exception) -> str:
@@ -191,7 +191,7 @@ def _principal(credential: TokenCredential, resource_manager: str) -> str:
     try:
         token = credential.get_token(f"{resource_manager}/.default").token
     except ClientAuthenticationError as error:
-        raise DoorError(
+        raise ConnectError(
             "no credential that azure-identity can use. Sign in with `az login`, or set the variables of a service "
             f"principal or managed identity. {error.message}"
         ) from error

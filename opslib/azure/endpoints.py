@@ -12,7 +12,7 @@ from typing import Any
 from opslib.azure.arm import Json, Progress
 from opslib.azure.connect import Workspace
 from opslib.errors import ApplyError, Drift, NotFound, OperationTimeout
-from opslib.model import Deployment, Endpoint, Receipt, SetInstanceCount, SetTraffic, Traffic
+from opslib.model import Deployment, Endpoint, Receipt, SetInstanceCount, SetTraffic, Traffic, asset_name
 from opslib.redaction.redact import register
 
 API_VERSION = "2024-10-01"
@@ -253,9 +253,9 @@ def _deployment(arm: Json) -> Deployment:
     return Deployment(
         name=arm["name"],
         provisioning_state=properties.get("provisioningState", "Unknown"),
-        model=_asset(properties.get("model")),
-        environment=_asset(properties.get("environmentId")),
-        code=_asset((properties.get("codeConfiguration") or {}).get("codeId")),
+        model=asset_name(properties.get("model")),
+        environment=asset_name(properties.get("environmentId")),
+        code=asset_name((properties.get("codeConfiguration") or {}).get("codeId")),
         instance_type=properties.get("instanceType") or "",
         instance_count=int((arm.get("sku") or {}).get("capacity") or 0),
         max_concurrent_requests_per_instance=int(
@@ -263,12 +263,3 @@ def _deployment(arm: Json) -> Deployment:
         ),
         arm=arm,
     )
-
-
-def _asset(arm_id: str | None) -> str:
-    """Shorten an asset's ARM id to name:version; the name of an anonymous one is a hash, its first digits do."""
-    parts = (arm_id or "").split("/")
-    if len(parts) < 4 or parts[-2] != "versions":
-        return arm_id or ""
-    name = parts[-3]
-    return f"{name if len(name) < 32 else name[:12]}:{parts[-1]}"

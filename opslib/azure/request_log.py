@@ -13,16 +13,16 @@ from azure.core.exceptions import AzureError as CoreError
 from azure.core.exceptions import HttpResponseError
 from azure.monitor.query import LogsQueryClient, LogsQueryPartialResult
 
-from opslib.azure.arm import PATIENCE, describe
-from opslib.azure.clock import kql_time, read_time
+from opslib.azure.arm import HTTP_TIMEOUTS, describe
 from opslib.azure.connect import Workspace
-from opslib.azure.scoring import PROBE_PREFIX
+from opslib.azure.monitor_time import kql_time, read_time
+from opslib.azure.scoring_client import PROBE_PREFIX
 from opslib.errors import ObserveError
-from opslib.model import FAILURE_CODES, Interval, Observation, Served
+from opslib.model import FAILURE_CODES, Observation, Served, ServedInterval
 
 TRAFFIC_LOG = "AmlOnlineEndpointTrafficLog"
 
-LEAST_FOR_QUANTILES = 50
+MIN_FOR_QUANTILES = 50
 """Requests below which a tail quantile says nothing [count]."""
 
 IDS_PER_QUERY = 1000
@@ -91,7 +91,7 @@ class RequestLog:
             f" | summarize requests = count(), {columns}",
             since,
         )
-        if not rows or rows[0]["requests"] < LEAST_FOR_QUANTILES:
+        if not rows or rows[0]["requests"] < MIN_FOR_QUANTILES:
             return ()
         return tuple(float(rows[0][f"q{n}"]) for n in range(len(quantiles)))
 
@@ -122,7 +122,7 @@ class RequestLog:
     def _query(self, kql: str, since: datetime) -> list[dict[str, Any]]:
         try:
             with LogsQueryClient(
-                self.workspace.credential, endpoint=self.workspace.log_analytics, retry_total=1, **PATIENCE
+                self.workspace.credential, endpoint=self.workspace.log_analytics, retry_total=1, **HTTP_TIMEOUTS
             ) as client:
                 answer = client.query_resource(self.endpoint_id, kql, timespan=(since, datetime.now(UTC)))
         except HttpResponseError as error:
@@ -136,10 +136,10 @@ class RequestLog:
 
 def _clipped(
     start: datetime, grain_s: float, since: datetime, until: datetime, served: Mapping[str, Served]
-) -> Interval:
+) -> ServedInterval:
     """The part of a grain that was observed: the first and the last one are cut."""
     first, last = max(start, since), min(start + timedelta(seconds=grain_s), until)
-    return Interval(first, (last - first).total_seconds(), served)
+    return ServedInterval(first, (last - first).total_seconds(), served)
 
 
 def _served(row: Mapping[str, Any], thresholds_ms: Sequence[float]) -> Served:

@@ -4,7 +4,7 @@ import os
 
 from pydantic import SecretStr
 
-from opslib.errors import DoorError, ParameterError
+from opslib.errors import ConnectError, ParameterError
 from opslib.redaction.redact import MIN_LENGTH, is_reference, register
 
 VAULT_VARIABLE = "OPSLIB_KEYVAULT_URL"
@@ -28,7 +28,7 @@ def secret(reference: str) -> SecretStr:
     ------
     ParameterError
         If it is no reference, or the value is too short to be told apart from ordinary text.
-    DoorError
+    ConnectError
         If there is no such secret, or it may not be read.
     """
     return SecretStr(resolve(reference))
@@ -43,7 +43,7 @@ def resolve(reference: str) -> str:
     kind, _, name = reference.partition(":")
     value = os.environ.get(name) if kind == "env" else _read_vault(name)
     if value is None:
-        raise DoorError(f"{reference} leads nowhere: the variable {name} is not set")
+        raise ConnectError(f"{reference} leads nowhere: the variable {name} is not set")
     if len(value) < MIN_LENGTH:
         raise ParameterError(
             f"the value of {reference} has fewer than {MIN_LENGTH} characters: it could not be kept out of the "
@@ -60,11 +60,11 @@ def _read_vault(name: str) -> str:
         from azure.identity import DefaultAzureCredential  # noqa: PLC0415
         from azure.keyvault.secrets import SecretClient  # noqa: PLC0415
     except ImportError as error:
-        raise DoorError(f"keyvault:{name} needs the extra: pip install 'opslib[keyvault]'") from error
+        raise ConnectError(f"keyvault:{name} needs the extra: pip install 'opslib[keyvault]'") from error
     vault, _, bare = name.rpartition("/")
     vault = vault or os.environ.get(VAULT_VARIABLE, "")
     if not vault.startswith("https://"):
-        raise DoorError(
+        raise ConnectError(
             f"keyvault:{name} names no vault: set {VAULT_VARIABLE} to https://NAME.vault.azure.net, or write "
             f"keyvault:https://NAME.vault.azure.net/{bare}"
         )
@@ -72,7 +72,7 @@ def _read_vault(name: str) -> str:
         with SecretClient(vault, DefaultAzureCredential()) as client:
             value = client.get_secret(bare).value
     except AzureError as error:
-        raise DoorError(f"keyvault:{name} cannot be read from {vault}: {error.message}") from error
+        raise ConnectError(f"keyvault:{name} cannot be read from {vault}: {error.message}") from error
     if value is None:
-        raise DoorError(f"keyvault:{name} is empty in {vault}")
+        raise ConnectError(f"keyvault:{name} is empty in {vault}")
     return value

@@ -223,7 +223,7 @@ def _seal(arguments: argparse.Namespace) -> int:
 
 
 def _publish(arguments: argparse.Namespace) -> int:
-    from opslib.azure.blobs import open_container  # noqa: PLC0415
+    from opslib.azure.blob_container import open_container  # noqa: PLC0415
     from opslib.evidence.archive.archive import find_run  # noqa: PLC0415
     from opslib.evidence.publish import publish  # noqa: PLC0415
 
@@ -244,7 +244,7 @@ def _archive(arguments: argparse.Namespace, wanted: Callable[[str], bool] = lamb
     if not getattr(arguments, "url", ""):
         yield arguments.runs or find_archive()
         return
-    from opslib.azure.blobs import open_container  # noqa: PLC0415
+    from opslib.azure.blob_container import open_container  # noqa: PLC0415
     from opslib.evidence.publish import mirror  # noqa: PLC0415
 
     with open_container(arguments.url) as container, mirror(container, wanted) as archive:

@@ -15,7 +15,8 @@ from typing import Any
 
 from opslib.azure.connect import connect
 from opslib.azure.endpoints import read_endpoint
-from opslib.azure.monitor import DIAGNOSTICS_API_VERSION, TRAFFIC_LOG
+from opslib.azure.request_log import TRAFFIC_LOG
+from opslib.azure.source import DIAGNOSTICS_API_VERSION
 from opslib.demo.claims import prepare
 from opslib.errors import OpsError
 from opslib.evidence.run.record import Record

@@ -22,7 +22,7 @@ from opslib.evidence.signing import keys as keyring
 from opslib.evidence.verify.verify_run import verify_run
 
 if TYPE_CHECKING:
-    from opslib.azure.blobs import Container
+    from opslib.azure.blob_container import Container
 
 SEGMENTS = "LEDGER/"
 THREADS = 8

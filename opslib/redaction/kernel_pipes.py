@@ -60,7 +60,7 @@ def secrets_pipe() -> Iterator[SecretsPipe]:
             pipe.close()
 
 
-LAST_WORDS_S = 10.0
+LOG_DRAIN_TIMEOUT_S = 10.0
 """How long a kernel that has ended may take to say the rest; a child that it left behind is not waited for."""
 
 
@@ -78,7 +78,7 @@ def masked_log(path: Path, pipe: SecretsPipe) -> Iterator[IO[bytes]]:
         with os.fdopen(writing, "wb") as file:
             yield file
     finally:
-        reader.join(LAST_WORDS_S)
+        reader.join(LOG_DRAIN_TIMEOUT_S)
         ended.set()
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from opslib.azure.access import missing_actions
-from opslib.azure.assets import Definition, read_definition
+from opslib.azure.definition import Definition, read_definition
 from opslib.azure.endpoints import read_logs
-from opslib.azure.scoring import failures, read_probes, scoring_client
+from opslib.azure.permissions import missing_actions
+from opslib.azure.scoring_client import failures, read_probes, scoring_client
 from opslib.errors import ApplyError, AzureError, Drift, OpsError, ProbeFailed
 from opslib.evidence.run.journal import JournalEvent
 from opslib.model import CreateDeployment, Endpoint, Finding, Outcome, Plan, ProbeResult, SendProbes

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 
-from opslib.azure.access import missing_actions
-from opslib.azure.monitor import RequestLog, find_source
-from opslib.azure.scoring import Probe, ScoringClient, read_probes, scoring_client
+from opslib.azure.permissions import missing_actions
+from opslib.azure.request_log import RequestLog
+from opslib.azure.scoring_client import Probe, ScoringClient, read_probes, scoring_client
+from opslib.azure.source import find_source
 from opslib.errors import AzureError, ObserveError, PlanError
 from opslib.evidence.archive.archive import find_archive, read_archive
 from opslib.evidence.run.journal import JournalEvent

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import sleep
 
-from opslib.azure.access import autoscale_settings, missing_actions
-from opslib.azure.monitor import Source, find_source
+from opslib.azure.autoscale import autoscale_settings
+from opslib.azure.permissions import missing_actions
+from opslib.azure.source import Source, find_source
 from opslib.evidence.run.journal import JournalEvent
 from opslib.judge.before_after import Decision, Limits, Verdict, judge
 from opslib.model import Endpoint, Finding, Observation, Outcome, Plan, Served, SetInstanceCount

@@ -39,7 +39,7 @@ from opslib.runbooks.undo.recover import recover
 from opslib.runner.guardian import end_kernel, guarded
 from opslib.runner.papermill_engine import Event, Watch, execute_watched
 
-LEAST_HANG_S = 60.0
+MIN_HANG_TIMEOUT_S = 60.0
 """A kernel that imports or plots on a busy machine gives no sign for some seconds, and does not hang [seconds]."""
 
 
@@ -201,7 +201,7 @@ def _seal(folder: Path, record: Record, key: SigningKey) -> Sealed:
 
 def _hang_s(parameters: RunbookParameters) -> float | None:
     """How long a kernel may give no sign: as long as the lease of the runbook that holds one [seconds]."""
-    return max(LEAST_HANG_S, parameters.lease_s) if isinstance(parameters, CanaryParameters) else None
+    return max(MIN_HANG_TIMEOUT_S, parameters.lease_s) if isinstance(parameters, CanaryParameters) else None
 
 
 def _wanted(parameters: RunbookParameters, given: Mapping[str, Any]) -> dict[str, Any]:

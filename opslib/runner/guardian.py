@@ -27,7 +27,7 @@ from opslib.runbooks.undo.recover import recover
 DONE = b"done"
 READY = b"ready"
 
-PATIENCE_S = 10.0
+HANG_MARGIN_S = 10.0
 """How much longer than the runner the guardian waits for a kernel that gives no sign [seconds]."""
 
 
@@ -48,7 +48,7 @@ def guarded(folder: Path, hang_s: float) -> Iterator[None]:
         If it cannot be started: nothing was changed.
     """
     read_end, write_end = os.pipe()
-    command = [sys.executable, "-m", "opslib.runner.guardian", str(folder), str(hang_s + PATIENCE_S)]
+    command = [sys.executable, "-m", "opslib.runner.guardian", str(folder), str(hang_s + HANG_MARGIN_S)]
     guardian = subprocess.Popen(
         command,
         stdin=read_end,

@@ -9,7 +9,7 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from opslib.judge import Line, series
-from opslib.model import Interval, Served
+from opslib.model import Served, ServedInterval
 from opslib.runbooks.canary.rollout import Rollout
 from opslib.runbooks.scale import Scaled
 
@@ -48,7 +48,7 @@ def plot(rollout: Rollout) -> Picture:
     figure = Figure(figsize=(9, 8), layout="constrained", facecolor="white")
     axes = figure.subplots(4, 1, sharex=True)
     stages = [stage.observation.intervals for stage in rollout.stages]
-    rows: Sequence[tuple[Axes, str, Callable[[Interval, Served], float | None]]] = (
+    rows: Sequence[tuple[Axes, str, Callable[[ServedInterval, Served], float | None]]] = (
         (axes[1], "requests per second", lambda i, s: s.requests / i.length_s if i.length_s else None),
         (axes[3], "p95 [ms]", lambda _, s: s.p95_ms),
     )
@@ -162,10 +162,10 @@ def _picture(figure: "Figure", caption: str) -> Picture:
 
 def _draw(
     axis: "Axes",
-    intervals: Sequence[Interval],
+    intervals: Sequence[ServedInterval],
     name: str,
     number: int,
-    value: Callable[[Interval, Served], float | None],
+    value: Callable[[ServedInterval, Served], float | None],
 ) -> None:
     points: list[tuple[datetime, float]] = [
         (interval.start + timedelta(seconds=interval.length_s / 2), height)

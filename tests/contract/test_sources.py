@@ -8,7 +8,9 @@ from awaiting import wait_until
 
 from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import read_endpoint
-from opslib.azure.monitor import Metrics, RequestLog, find_source
+from opslib.azure.platform_metrics import PlatformMetrics
+from opslib.azure.request_log import RequestLog
+from opslib.azure.source import find_source
 from opslib.errors import ObserveError
 
 
@@ -42,7 +44,7 @@ def test_the_request_log_counts_users_and_leaves_our_own_probes_out(workspace: W
 
 def test_the_metrics_count_everything_by_deployment_and_status(workspace: Workspace, counted):
     """Azure Monitor's minutes add up to what the client counted, with its failures."""
-    seen = Metrics(workspace, read_endpoint(workspace, counted.endpoint).id).observe(*window(counted))
+    seen = PlatformMetrics(workspace, read_endpoint(workspace, counted.endpoint).id).observe(*window(counted))
     assert {name: served.requests for name, served in seen.total.items()} == dict(counted.by_deployment)
     assert sum(served.failures for served in seen.total.values()) == counted.by_status[424]
     assert seen.complete
@@ -51,7 +53,7 @@ def test_the_metrics_count_everything_by_deployment_and_status(workspace: Worksp
 def test_metrics_that_are_not_there_are_no_zeros(workspace: Workspace, counted):
     """A time in which nothing was served shows nothing, and no watermark."""
     until = datetime.fromtimestamp(counted.first_s, UTC) - timedelta(minutes=10)
-    seen = Metrics(workspace, read_endpoint(workspace, counted.endpoint).id).observe(
+    seen = PlatformMetrics(workspace, read_endpoint(workspace, counted.endpoint).id).observe(
         until - timedelta(minutes=5), until
     )
     assert not seen.total
@@ -64,4 +66,4 @@ def test_a_request_log_that_nobody_keeps_is_refused_by_name(workspace: Workspace
     endpoint = read_endpoint(workspace, made.name)
     with pytest.raises(ObserveError, match="no diagnostic setting of unlogged keeps AmlOnlineEndpointTrafficLog"):
         find_source(workspace, endpoint, "request log")
-    assert isinstance(find_source(workspace, endpoint), Metrics)
+    assert isinstance(find_source(workspace, endpoint), PlatformMetrics)

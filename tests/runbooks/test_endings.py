@@ -78,7 +78,7 @@ def test_a_kernel_that_is_killed_aborts_and_the_runner_gives_the_traffic_back(ca
 
 def test_a_kernel_that_hangs_is_killed_and_the_runner_gives_the_traffic_back(make_world, monkeypatch):
     """A kernel that gives no sign while its canary takes traffic is not waited for."""
-    monkeypatch.setattr("opslib.runner.execute.LEAST_HANG_S", 5.0)
+    monkeypatch.setattr("opslib.runner.execute.MIN_HANG_TIMEOUT_S", 5.0)
     canary = Background(make_world(green={}), lease_s=5)
     canary.await_canary()
     os.kill(kernel_of(canary.folder), signal.SIGSTOP)
@@ -154,7 +154,7 @@ def test_a_cell_that_ends_the_notebook_early_is_no_success(world, monkeypatch, c
 STOPPABLE = """
 import sys
 from opslib.cli import main; from opslib.runner import guardian; from opslib.runner import execute
-runbook.LEAST_HANG_S, guardian.PATIENCE_S = 3.0, 1.0
+execute.MIN_HANG_TIMEOUT_S, guardian.HANG_MARGIN_S = 3.0, 1.0
 sys.exit(cli.main(sys.argv[1:]))
 """
 

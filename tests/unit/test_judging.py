@@ -11,7 +11,7 @@ from opslib.azure.request_log import RequestLog
 from opslib.errors import DefinitionError, ParameterError
 from opslib.evidence.run.record import write_record
 from opslib.judge import begin
-from opslib.model import Interval, Observation, ProbeResult, Served
+from opslib.model import Observation, ProbeResult, Served, ServedInterval
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.cohorts import read_result
 from opslib.runbooks.canary.criteria import criteria_of
@@ -47,7 +47,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def minutes(count: int, first: int = 0, canary: Served = SERVED) -> Observation:
     grains = tuple(
-        Interval(SINCE + timedelta(minutes=first + n), 60.0, {"blue": SERVED, "green": canary})
+        ServedInterval(SINCE + timedelta(minutes=first + n), 60.0, {"blue": SERVED, "green": canary})
         for n in range(count)
     )
     until = SINCE + timedelta(minutes=first + count)

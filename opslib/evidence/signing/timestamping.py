@@ -38,7 +38,7 @@ def stamp(checkpoint: Path) -> None:
     with suppress(OpsError, ImportError):
         from rfc3161_client import HashAlgorithm, TimestampRequestBuilder  # noqa: PLC0415 - an extra
 
-        from opslib.azure.timestamp import fetch_token  # noqa: PLC0415 - HTTP, only where it is configured
+        from opslib.azure.timestamp_authority import fetch_token  # noqa: PLC0415 - HTTP, only where it is configured
 
         request = TimestampRequestBuilder().data(checkpoint.read_bytes())
         asked = request.hash_algorithm(HashAlgorithm.SHA256).build()

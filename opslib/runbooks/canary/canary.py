@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import sleep
 
-from opslib.azure.access import missing_actions
-from opslib.azure.monitor import Source, find_source
-from opslib.azure.scoring import read_probes, scoring_client
+from opslib.azure.permissions import missing_actions
+from opslib.azure.scoring_client import read_probes, scoring_client
+from opslib.azure.source import Source, find_source
 from opslib.errors import ObserveError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.judge import Plan as BakePlan

@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from time import sleep
 
-from opslib.azure.monitor import Source
+from opslib.azure.source import Source
 from opslib.judge import Criteria, Latency, Outlook, Plan, plan
 from opslib.model import Endpoint
 from opslib.parameters import CanaryParameters

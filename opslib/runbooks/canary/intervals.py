@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from opslib.azure.clock import whole_minute
+from opslib.azure.monitor_time import whole_minute
 from opslib.judge import PUBLISHED, Arm, Interval
-from opslib.model import Interval as Grain
-from opslib.model import ProbeResult, Served, is_failure
+from opslib.model import ProbeResult, Served, ServedInterval, is_failure
 
 
-def to_interval(grain: Grain, source: str, stable: str, canary: str, *, weight: float) -> Interval:
+def to_interval(grain: ServedInterval, source: str, stable: str, canary: str, *, weight: float) -> Interval:
     """Show the judge one interval; a deployment that is not named served nothing.
 
     Parameters
@@ -35,7 +34,7 @@ def to_interval(grain: Grain, source: str, stable: str, canary: str, *, weight: 
     )
 
 
-def without_probes(interval: Grain, sent: Iterable[ProbeResult]) -> Grain:
+def without_probes(interval: ServedInterval, sent: Iterable[ProbeResult]) -> ServedInterval:
     """Take own requests out of one minute of metrics, which count everybody's.
 
     Percentiles stay as they are: a probe among many users' requests moves them little.

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from opslib.azure.monitor import Source
 from opslib.azure.request_log import RequestLog
+from opslib.azure.source import Source
 from opslib.errors import ObserveError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import write_atomically
@@ -30,8 +30,7 @@ from opslib.judge import (
     traffic_stop,
     wanted_thresholds_ms,
 )
-from opslib.model import Endpoint, Observation, ProbeResult
-from opslib.model import Interval as Grain
+from opslib.model import Endpoint, Observation, ProbeResult, ServedInterval
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.cohorts import Cohorts
 from opslib.runbooks.canary.criteria import criteria_of, digest
@@ -177,7 +176,7 @@ class Bench:
         self.run.journal.write(JournalEvent.LOOK, look)
         return final
 
-    def show(self, grain: Grain, weight: float) -> Interval:
+    def show(self, grain: ServedInterval, weight: float) -> Interval:
         """Show one interval as the judge sees it, with `weight` percent for the canary and without own probes."""
         return to_interval(
             without_probes(grain, self.probed), self.source.name, self.stable, self.canary, weight=weight
@@ -229,7 +228,7 @@ class Bench:
             self.run.say(f"{len(self.cohorts.refused)} lines are no outcomes, the first: {self.cohorts.refused[0]}")
         return cohorts
 
-    def _closed(self, observation: Observation, *, bake_over: bool) -> list[Grain]:
+    def _closed(self, observation: Observation, *, bake_over: bool) -> list[ServedInterval]:
         """The intervals that the source has shown whole; at the end of a bake the last one is cut there."""
         shown = observation.watermark
         return [

@@ -11,7 +11,7 @@ from threading import Event, Thread
 from typing import Any
 
 from opslib.azure.connect import Workspace
-from opslib.azure.scoring import Probe, ScoringClient, matches, scoring_client
+from opslib.azure.scoring_client import Probe, ScoringClient, matches, scoring_client
 from opslib.judge import Interval, order, paired
 from opslib.judge import Probe as Answered
 from opslib.model import Endpoint, ProbeResult

@@ -6,8 +6,8 @@ from time import monotonic
 
 from opslib.azure import endpoints
 from opslib.azure.arm import Progress
-from opslib.azure.assets import create_deployment, read_definition
 from opslib.azure.connect import Workspace
+from opslib.azure.definition import create_deployment, read_definition
 from opslib.errors import ApplyError, Drift
 from opslib.model import CreateDeployment, DeleteDeployment, Receipt, SendProbes, SetInstanceCount, SetTraffic, Step
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from opslib.azure.monitor import Source
+from opslib.azure.source import Source
 from opslib.errors import ObserveError
 from opslib.model import Observation
 

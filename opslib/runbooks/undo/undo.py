@@ -9,8 +9,8 @@ from typing import TypeVar
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import edit_tags, read_endpoint, set_traffic, settle
-from opslib.azure.scoring import Probe, read_probes, scoring_client
-from opslib.errors import ApplyError, AzureError, DefinitionError, DoorError, Drift, OpsError
+from opslib.azure.scoring_client import Probe, read_probes, scoring_client
+from opslib.errors import ApplyError, AzureError, ConnectError, DefinitionError, Drift, OpsError
 from opslib.model import Endpoint, ProbeResult, Receipt, SetTraffic, Traffic
 from opslib.runbooks.lease.tags import drop, read_lease
 
@@ -103,7 +103,7 @@ def persist(
             return once(left_s)
         except Drift:
             raise
-        except (AzureError, ApplyError, DoorError) as error:
+        except (AzureError, ApplyError, ConnectError) as error:
             if getattr(error, "status", None) in PERMANENT or left_s <= 0:
                 raise ApplyError(f"{failure}: {error}") from error
             progress(f"trying again for {max(0.0, left_s):.0f} s: {error}")

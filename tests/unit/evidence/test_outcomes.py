@@ -308,7 +308,7 @@ def test_the_kernel_never_has_the_signing_key(tmp_path, monkeypatch):
 
 def test_what_a_kernel_leaves_behind_writes_nothing_any_more(tmp_path, monkeypatch):
     """A child that holds the kernel's log and the run's folder is ended before the run is sealed."""
-    monkeypatch.setattr("opslib.redaction.kernel_pipes.LAST_WORDS_S", 0.2)
+    monkeypatch.setattr("opslib.redaction.kernel_pipes.LOG_DRAIN_TIMEOUT_S", 0.2)
     child = "while :; do echo late; date >> $OPSLIB_RUN_FOLDER/dates; sleep 0.02; done"
     spawn = f"import subprocess; subprocess.Popen(['sh', '-c', {child!r}], start_new_session=True)"
     write_runbook(tmp_path, spawn, RECORD)

@@ -7,7 +7,7 @@ from azure.storage.blob import ContainerClient
 from azurite_fixture import Caller, running_azurite
 from evidence_fixture import contents, make_archive, make_run, open_run
 
-from opslib.azure.blobs import Container, open_container
+from opslib.azure.blob_container import Container, open_container
 from opslib.cli.main import main
 from opslib.errors import AzureError, ParameterError, RecordError
 from opslib.evidence import finish

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from evidence_fixture import make_run
 
 from opslib.azure import secrets
-from opslib.errors import DoorError, ParameterError, RecordError
+from opslib.errors import ConnectError, ParameterError, RecordError
 from opslib.evidence.signing import dsse, keys, seal
 
 
@@ -80,12 +80,12 @@ def test_a_key_in_a_vault_is_used_by_reference(monkeypatch):
     Vault.pem = pem_of(Ed25519PrivateKey.generate())
     monkeypatch.setattr("azure.keyvault.secrets.SecretClient", Vault)
     monkeypatch.setenv("OPSLIB_SIGNING_KEY", "keyvault:runner")
-    with pytest.raises(DoorError, match="OPSLIB_KEYVAULT_URL"):
+    with pytest.raises(ConnectError, match="OPSLIB_KEYVAULT_URL"):
         keys.find_signing_key()
     monkeypatch.setenv("OPSLIB_KEYVAULT_URL", "https://harborshield.vault.azure.net")
     assert keys.find_signing_key().origin == "keyvault:runner"
     monkeypatch.setenv("OPSLIB_SIGNING_KEY", "keyvault:other")
-    with pytest.raises(DoorError, match=r"other is not in https://harborshield.vault.azure.net"):
+    with pytest.raises(ConnectError, match=r"other is not in https://harborshield.vault.azure.net"):
         keys.find_signing_key()
 
 
@@ -106,7 +106,7 @@ def test_a_secret_shows_itself_as_stars(monkeypatch):
     monkeypatch.setenv("LOGIN", "short")
     with pytest.raises(ParameterError, match="fewer than 8"):
         secrets.secret("env:LOGIN")
-    with pytest.raises(DoorError, match="not set"):
+    with pytest.raises(ConnectError, match="not set"):
         secrets.secret("env:NOBODY_SET_THIS")
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from opslib.azure.clock import read_time, whole_minute, write_time
 from opslib.azure.connect import Workspace
+from opslib.azure.monitor_time import read_time, whole_minute, write_time
 from opslib.errors import AzureError, ObserveError
-from opslib.model import Interval, Observation, Served, is_failure
+from opslib.model import Observation, Served, ServedInterval, is_failure
 
 METRICS_API_VERSION = "2023-10-01"
 
@@ -23,7 +23,7 @@ UNSETTLED = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
-class Metrics:
+class PlatformMetrics:
     """Azure Monitor's metrics of one endpoint: one point a minute, several minutes late."""
 
     workspace: Workspace
@@ -51,7 +51,7 @@ class Metrics:
                 failures[minute][deployment] += round(value) if is_failure(int(code)) else 0
         quantiles = {q: self._read(f"RequestLatency_P{q}", ("deployment",), first, last) for q in PERCENTILES}
         intervals = tuple(
-            Interval(minute, 60.0, _minute(minute, requests[minute], failures[minute], quantiles))
+            ServedInterval(minute, 60.0, _minute(minute, requests[minute], failures[minute], quantiles))
             for minute in sorted(requests)
             if minute < last
         )

@@ -5,9 +5,9 @@ import ssl
 
 import pytest
 
-from opslib.azure.assets import _ml_client
 from opslib.azure.connect import connect
-from opslib.errors import DoorError
+from opslib.azure.definition import _ml_client
+from opslib.errors import ConnectError
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_the_sandbox_is_found_by_its_note_alone(home, sandbox):
 def test_a_sandbox_that_is_not_up_is_said_to_be_down(home):
     """The message says how to start it, and how to work on a workspace of one's own."""
     (home / "sandbox.json").unlink()
-    with pytest.raises(DoorError, match="opslib sandbox up"):
+    with pytest.raises(ConnectError, match="opslib sandbox up"):
         connect("sandbox")
 
 
@@ -47,7 +47,7 @@ def test_a_note_that_a_crash_left_behind_is_not_believed(home):
     note = json.loads((home / "sandbox.json").read_text())
     note["url"] = "https://127.0.0.1:9"
     (home / "sandbox.json").write_text(json.dumps(note))
-    with pytest.raises(DoorError, match="does not answer"):
+    with pytest.raises(ConnectError, match="does not answer"):
         connect("sandbox")
 
 
@@ -56,21 +56,21 @@ def test_a_stale_ca_is_refused(home):
     ca = home / "other.pem"
     ca.write_text(ssl.DER_cert_to_PEM_cert(b""))
     rewrite(home, REQUESTS_CA_BUNDLE=str(ca))
-    with pytest.raises(DoorError, match="stale CA"):
+    with pytest.raises(ConnectError, match="stale CA"):
         connect("sandbox")
 
 
 def test_a_ca_that_is_gone_is_refused(home):
     """A bundle that does not exist never means "trust nobody in particular"."""
     rewrite(home, REQUESTS_CA_BUNDLE=str(home / "gone.pem"))
-    with pytest.raises(DoorError, match=r"gone\.pem"):
+    with pytest.raises(ConnectError, match=r"gone\.pem"):
         connect("sandbox")
 
 
 def test_variables_that_lead_to_the_public_cloud_are_refused(home, monkeypatch):
     """Who means the sandbox never reaches Azure, whatever the environment says."""
     monkeypatch.setenv("ARM_CLOUD_METADATA_URL", "https://management.azure.com/metadata/endpoints")
-    with pytest.raises(DoorError, match=r"leads to https://management\.azure\.com.*nothing was sent"):
+    with pytest.raises(ConnectError, match=r"leads to https://management\.azure\.com.*nothing was sent"):
         connect("sandbox")
 
 
@@ -79,7 +79,7 @@ def test_variables_that_lead_to_the_sandbox_are_refused_for_azure(home, monkeypa
     (tmp_path / "config.json").write_text(json.dumps(sandbox.workspace))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ARM_CLOUD_METADATA_URL", sandbox.note["environment"]["ARM_CLOUD_METADATA_URL"])
-    with pytest.raises(DoorError, match='pass target="sandbox"'):
+    with pytest.raises(ConnectError, match='pass target="sandbox"'):
         connect("azure")
 
 
@@ -88,7 +88,7 @@ def test_a_cloud_that_describes_another_is_refused(home, sandbox):
     note = json.loads((home / "sandbox.json").read_text())
     note["url"] = note["url"].replace("127.0.0.1", "localhost")
     (home / "sandbox.json").write_text(json.dumps(note))
-    with pytest.raises(DoorError, match="describes another cloud"):
+    with pytest.raises(ConnectError, match="describes another cloud"):
         connect("sandbox")
 
 
@@ -101,7 +101,7 @@ def test_a_workspace_that_is_not_named_is_refused(home, tmp_path, content, said)
     path = tmp_path / "config.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(DoorError, match=said):
+    with pytest.raises(ConnectError, match=said):
         connect(str(path))
 
 
@@ -110,5 +110,5 @@ def test_the_sdk_is_refused_where_it_resolved_another_cloud(home, monkeypatch):
     workspace = connect("sandbox")
     monkeypatch.delenv("ARM_CLOUD_METADATA_URL")
     monkeypatch.setenv("AZUREML_CURRENT_CLOUD", "AzureCloud")
-    with pytest.raises(DoorError, match=r"resolved https://management\.azure\.com, expected https://127"):
+    with pytest.raises(ConnectError, match=r"resolved https://management\.azure\.com, expected https://127"):
         _ml_client(workspace)

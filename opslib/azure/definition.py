@@ -13,7 +13,7 @@ from azure.core.exceptions import HttpResponseError
 
 from opslib.azure.arm import Progress, await_operation, mapped_errors
 from opslib.azure.connect import Workspace
-from opslib.errors import DefinitionError, DoorError
+from opslib.errors import ConnectError, DefinitionError
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _ml_client(workspace: Workspace) -> Any:
     # azure-ai-ml only warns when it cannot load cloud metadata, and falls back to the public cloud
     resolved = str(getattr(client, "_base_url", "")).rstrip("/")
     if resolved != scope.resource_manager:
-        raise DoorError(
+        raise ConnectError(
             f"azure-ai-ml resolved {resolved or 'no address'}, expected {scope.resource_manager}: nothing was "
             "sent. Check ARM_CLOUD_METADATA_URL, REQUESTS_CA_BUNDLE and AZUREML_CURRENT_CLOUD"
         )

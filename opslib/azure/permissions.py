@@ -8,7 +8,6 @@ from opslib.azure.connect import Workspace
 from opslib.model import Endpoint
 
 PERMISSIONS_API_VERSION = "2022-04-01"
-AUTOSCALE_API_VERSION = "2022-10-01"
 PROVIDER = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints"
 
 ACTIONS = {
@@ -40,18 +39,3 @@ def is_allowed(action: str, permissions: Iterable[Mapping[str, Any]]) -> bool:
 
 def _matches(action: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
-
-
-def autoscale_settings(workspace: Workspace, deployment_id: str) -> tuple[str, ...]:
-    """Name the enabled autoscale settings that target a deployment and would override a manual scale."""
-    scope = workspace.scope
-    path = (
-        f"/subscriptions/{scope.subscription_id}/resourceGroups/{scope.resource_group}"
-        "/providers/Microsoft.Insights/autoscaleSettings"
-    )
-    return tuple(
-        setting["name"]
-        for setting in workspace.arm.list(path, AUTOSCALE_API_VERSION)
-        if setting["properties"].get("enabled")
-        and str(setting["properties"].get("targetResourceUri", "")).lower() == deployment_id.lower()
-    )

@@ -5,14 +5,12 @@ from datetime import datetime
 from typing import Protocol
 
 from opslib.azure.connect import Workspace
-from opslib.azure.metrics import Metrics
+from opslib.azure.platform_metrics import PlatformMetrics
 from opslib.azure.request_log import TRAFFIC_LOG, RequestLog
 from opslib.errors import AzureError, ObserveError
 from opslib.model import Endpoint, Observation
 
 DIAGNOSTICS_API_VERSION = "2021-05-01-preview"
-
-__all__ = ["DIAGNOSTICS_API_VERSION", "TRAFFIC_LOG", "Metrics", "RequestLog", "Source", "find_source"]
 
 
 class Source(Protocol):
@@ -57,7 +55,7 @@ def find_source(workspace: Workspace, endpoint: Endpoint, wanted: str = "auto", 
             f"no diagnostic setting of {endpoint.name} keeps {TRAFFIC_LOG}: add one that sends it to a Log "
             'Analytics workspace, or pass source="metrics"'
         )
-    return RequestLog(workspace, endpoint.id, grain_s) if kept else Metrics(workspace, endpoint.id)
+    return RequestLog(workspace, endpoint.id, grain_s) if kept else PlatformMetrics(workspace, endpoint.id)
 
 
 def _keeps_request_log(workspace: Workspace, endpoint: Endpoint) -> bool:

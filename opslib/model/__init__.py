@@ -1,0 +1,44 @@
+"""The frozen values that pass from stage to stage. A later stage never changes an earlier stage's value."""
+
+from opslib.model.endpoint import Deployment, Endpoint, Scope, Traffic, asset_name
+from opslib.model.outcome import Outcome
+from opslib.model.plan import (
+    Change,
+    CreateDeployment,
+    DeleteDeployment,
+    Finding,
+    Level,
+    Plan,
+    Receipt,
+    SendProbes,
+    SetInstanceCount,
+    SetTraffic,
+    Step,
+)
+from opslib.model.served import FAILURE_CODES, Observation, ProbeResult, Served, ServedInterval, is_failure
+
+__all__ = [
+    "FAILURE_CODES",
+    "Change",
+    "CreateDeployment",
+    "DeleteDeployment",
+    "Deployment",
+    "Endpoint",
+    "Finding",
+    "Level",
+    "Observation",
+    "Outcome",
+    "Plan",
+    "ProbeResult",
+    "Receipt",
+    "Scope",
+    "SendProbes",
+    "Served",
+    "ServedInterval",
+    "SetInstanceCount",
+    "SetTraffic",
+    "Step",
+    "Traffic",
+    "asset_name",
+    "is_failure",
+]

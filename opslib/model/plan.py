@@ -1,0 +1,109 @@
+"""A change before it is made (findings, steps, plan and undo), and the receipt of each step."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from opslib.model.endpoint import Endpoint, Traffic
+
+
+class Level(StrEnum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    WARNING = "warning"
+    BLOCKER = "blocker"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one preflight check: its evidence, and (`mend`) how to fix what it found."""
+
+    check: str
+    level: Level
+    evidence: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class SetTraffic:
+    """Set the live traffic; `bake_s` is how long the stage is observed afterwards [seconds]."""
+
+    endpoint: str
+    before: Traffic
+    after: Traffic
+    bake_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class CreateDeployment:
+    """Create a deployment from a definition file, at zero traffic."""
+
+    endpoint: str
+    deployment: str
+    definition: str
+    instance_type: str
+    instance_count: int
+    model: str
+
+
+@dataclass(frozen=True)
+class DeleteDeployment:
+    """Delete a deployment that takes no traffic."""
+
+    endpoint: str
+    deployment: str
+
+
+@dataclass(frozen=True)
+class SetInstanceCount:
+    """Scale a deployment to a number of instances."""
+
+    endpoint: str
+    deployment: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class SendProbes:
+    """Send requests and check the answers; to one deployment, or, where it is empty, as the router decides."""
+
+    endpoint: str
+    deployment: str
+    requests: int
+
+
+Step = SetTraffic | CreateDeployment | DeleteDeployment | SetInstanceCount | SendProbes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The state before, the steps, and their undo, which is made before anything is applied."""
+
+    endpoint: str
+    before: Endpoint
+    steps: tuple[Step, ...]
+    undo: tuple[Step, ...]
+    changes: tuple["Change", ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field that the plan changes."""
+
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Proof of a change in Azure: the request, and the correlation id under which Azure logged it."""
+
+    operation: str
+    resource: str
+    correlation_id: str
+    started_at: datetime
+    duration_s: float
+    changed: bool = True
