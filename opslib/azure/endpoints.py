@@ -13,6 +13,7 @@ from opslib.azure.arm import Json, Progress
 from opslib.azure.connect import Workspace
 from opslib.errors import ApplyError, Drift, NotFound, OperationTimeout
 from opslib.model import Deployment, Endpoint, Receipt, SetInstanceCount, SetTraffic, Traffic, asset_name
+from opslib.model.traffic import describe_traffic, normalize_traffic
 from opslib.redaction.redact import register
 
 API_VERSION = "2024-10-01"
@@ -67,17 +68,17 @@ def set_traffic(
     name, before, after = step.endpoint, step.before, step.after
     begun_s = monotonic()
     arm = settle(workspace, name, deadline_s, progress)
-    seen = _positive(arm["properties"].get("traffic"))
+    seen = normalize_traffic(arm["properties"].get("traffic"))
     edited = dict(tags(arm.get("tags") or {}))
-    if seen == _positive(after) and edited == (arm.get("tags") or {}):
+    if seen == normalize_traffic(after) and edited == (arm.get("tags") or {}):
         return _unchanged("PUT", _path(workspace, name))
-    if seen not in (_positive(before), _positive(after)):
+    if seen not in (normalize_traffic(before), normalize_traffic(after)):
         raise Drift(
-            f"traffic of {name} is {dict(seen)}, expected {dict(_positive(before))}: somebody changed it since it "
-            "was read. Nothing was overwritten; look who did, then plan again"
+            f"traffic of {name} is {describe_traffic(seen)}, expected {describe_traffic(before)}: it was changed "
+            "after this run read it. Nothing was overwritten. Find out who changed it, then plan again"
         )
     body = _writable(arm)
-    body["properties"]["traffic"] = dict(_positive(after))
+    body["properties"]["traffic"] = normalize_traffic(after)
     body["tags"] = edited
     receipt = workspace.arm.write(
         "PUT",
@@ -194,24 +195,19 @@ def _read_back(workspace: Workspace, name: str, wanted: Traffic) -> None:
     begun_s = monotonic()
     while True:
         arm = workspace.arm.get(_path(workspace, name), API_VERSION)
-        seen = _positive(arm["properties"].get("traffic"))
-        if seen == _positive(wanted):
+        seen = normalize_traffic(arm["properties"].get("traffic"))
+        if seen == normalize_traffic(wanted):
             return
         if monotonic() - begun_s > READ_BACK_S:
             raise Drift(
-                f"traffic of {name} still reads {dict(seen)} {READ_BACK_S:.0f} s after it was set to "
-                f"{dict(_positive(wanted))}: somebody changed it meanwhile, or the service lost the update"
+                f"traffic of {name} still reads {describe_traffic(seen)} {READ_BACK_S:.0f} s after it was set to "
+                f"{describe_traffic(wanted)}: it was changed meanwhile, or the service lost the update"
             )
         sleep(1.0)
 
 
 def _path(workspace: Workspace, name: str) -> str:
     return f"{workspace.scope.workspace_id}/onlineEndpoints/{name}"
-
-
-def _positive(traffic: Mapping[str, int] | None) -> dict[str, int]:
-    """Traffic without zero weights, names in lower case: azure-ai-ml strips the ones and lowers the others."""
-    return {name.lower(): weight for name, weight in (traffic or {}).items() if weight}
 
 
 def _writable(arm: Json) -> Json:
@@ -235,13 +231,14 @@ def _endpoint(arm: Json, deployments: list[Json]) -> Endpoint:
     properties = arm["properties"]
     read = sorted((_deployment(d) for d in deployments), key=lambda d: d.name)
     spelled = {d.name.lower(): d.name for d in read}
+    traffic, mirrored = (normalize_traffic(properties.get(key)) for key in ("traffic", "mirrorTraffic"))
     return Endpoint(
         name=arm["name"],
         provisioning_state=properties.get("provisioningState", "Unknown"),
         auth_mode=properties.get("authMode", ""),
         scoring_uri=properties.get("scoringUri", ""),
-        traffic={spelled.get(n, n): w for n, w in _positive(properties.get("traffic")).items()},
-        mirror_traffic={spelled.get(n, n): w for n, w in _positive(properties.get("mirrorTraffic")).items()},
+        traffic={spelled.get(n, n): w for n, w in traffic.items()},
+        mirror_traffic={spelled.get(n, n): w for n, w in mirrored.items()},
         tags=arm.get("tags") or {},
         deployments=tuple(read),
         arm=arm,

@@ -1,6 +1,6 @@
 """A change before it is made (findings, steps, plan and undo), and the receipt of each step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -17,12 +17,12 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one preflight check: its evidence, and (`mend`) how to fix what it found."""
+    """The result of one preflight check: its evidence, and how to fix what it found."""
 
     check: str
     level: Level
     evidence: str
-    mend: str = ""
+    fix: str = field(default="", metadata={"stored_as": "mend"})
 
 
 @dataclass(frozen=True)

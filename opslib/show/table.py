@@ -9,12 +9,13 @@ from typing import Any
 from opslib.evidence.run.record import Record
 from opslib.judge import Plan as BakePlan
 from opslib.model import Endpoint, Finding, Level, Plan, ProbeResult, Served
+from opslib.model.traffic import describe_traffic
 from opslib.runbooks.canary.rollout import Rollout, Stage
 from opslib.runbooks.deploy import Deployed
 from opslib.runbooks.rollback import RolledBack
 from opslib.runbooks.run import Run
 from opslib.runbooks.scale import Scaled
-from opslib.runbooks.steps.plan import az_command, describe_step, describe_traffic
+from opslib.runbooks.steps.plan import az_command, describe_step
 
 _MARKS = {Level.OK: "✓ ok", Level.WARNING: "! warning", Level.BLOCKER: "✗ blocker"}
 
@@ -103,7 +104,7 @@ def _findings_or_probes(values: tuple[Any, ...]) -> Table:
         return _probes(values)
     if not values:
         return Table("Requests sent by this run", ("requests",), [("none",)])
-    rows = [(f.check, _MARKS[f.level], f.evidence, f.mend) for f in values if isinstance(f, Finding)]
+    rows = [(f.check, _MARKS[f.level], f.evidence, f.fix) for f in values if isinstance(f, Finding)]
     return Table("Preflight", ("check", "finding", "evidence", "how to mend it"), rows)
 
 
@@ -209,7 +210,7 @@ def _record(record: Record) -> Table:
         ("duration", duration),
         (
             "traffic",
-            f"{describe_traffic(record.traffic_before or {})} -> {describe_traffic(record.traffic_after or {})}",
+            f"{describe_traffic(record.traffic_before)} -> {describe_traffic(record.traffic_after)}",
         ),
         *((name, str(value)) for name, value in record.results.items()),
     ]

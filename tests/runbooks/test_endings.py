@@ -71,7 +71,7 @@ def test_a_kernel_that_is_killed_aborts_and_the_runner_gives_the_traffic_back(ca
     os.kill(kernel_of(canary.folder), signal.SIGKILL)
     folder, record = canary.result()
     assert record.outcome is Outcome.ABORTED
-    assert "traffic was given back: {'blue': 100}" in record.reason
+    assert "traffic was restored: blue=100" in record.reason
     assert canary.world.read().traffic == {"blue": 100}
     assert len(journal(folder, "undone")) == 1
 

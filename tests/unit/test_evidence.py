@@ -12,7 +12,7 @@ from opslib.evidence.archive.archive import find_archive, new_folder, read_archi
 from opslib.evidence.run.journal import Journal, JournalEvent, as_json, read_journal
 from opslib.evidence.run.record import Record, read_record, write_record
 from opslib.judge.before_after import Decision
-from opslib.model import Outcome, Scope
+from opslib.model import Finding, Level, Outcome, Scope
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RECORD = Record("id", "canary", "fraud", {"stages": [10, 100]}, NOW, scope=Scope("s", "g", "w", "https://arm"))
@@ -57,6 +57,16 @@ def test_arms_json_stays_out_of_the_journal():
     value = as_json(endpoint({"blue": 100}, deployment("blue")))
     assert value["traffic"] == {"blue": 100}
     assert "arm" not in json.dumps(value)
+
+
+def test_a_renamed_field_keeps_its_name_in_the_journal():
+    """Archives of earlier releases and new ones are read by the same names."""
+    assert as_json(Finding("lease", Level.OK, "none", "wait")) == {
+        "check": "lease",
+        "level": "ok",
+        "evidence": "none",
+        "mend": "wait",
+    }
 
 
 def test_a_record_reads_back_as_it_was_written(tmp_path):

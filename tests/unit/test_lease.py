@@ -70,6 +70,6 @@ def test_preflight_tells_a_live_lease_from_an_expired_one():
     object.__setattr__(held, "tags", lease().tags())
     live, expired = check_lease(held, NOW), check_lease(held, NOW + timedelta(hours=1))
     assert live.level is expired.level is Level.BLOCKER
-    assert "--take-over" in live.mend
-    assert live.mend != expired.mend
+    assert "--take-over" in live.fix
+    assert live.fix != expired.fix
     assert check_lease(endpoint(), NOW).level is Level.OK

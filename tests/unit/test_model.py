@@ -2,11 +2,14 @@
 
 import doctest
 
-from opslib.model import endpoint
+import pytest
+
+from opslib.model import endpoint, traffic
 
 
-def test_asset_names_are_as_documented():
-    """One asset has one short name, in every place that shows it."""
-    done = doctest.testmod(endpoint)
-    assert done.attempted >= 4
+@pytest.mark.parametrize(("module", "examples"), [(endpoint, 4), (traffic, 3)])
+def test_names_and_traffic_read_as_documented(module, examples):
+    """One asset has one short name, and one traffic map one text, in every place that shows it."""
+    done = doctest.testmod(module)
+    assert done.attempted >= examples
     assert done.failed == 0

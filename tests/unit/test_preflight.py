@@ -40,7 +40,7 @@ def test_what_blocks(finding, evidence):
     """A blocker shows what was seen and says how to mend it."""
     assert finding.level is Level.BLOCKER
     assert evidence in finding.evidence
-    assert finding.mend
+    assert finding.fix
 
 
 def test_blockers_are_all_named():

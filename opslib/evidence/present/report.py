@@ -16,6 +16,7 @@ from opslib.evidence.run.files import REPORT
 from opslib.evidence.run.notebook import NAME as NOTEBOOK
 from opslib.evidence.run.record import Record, write_atomically
 from opslib.import_shims import skip_iri_checks
+from opslib.model.traffic import describe_traffic
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -111,7 +112,7 @@ def summary(record: Record) -> str:
 def _gate(gate: Mapping[str, Any]) -> str:
     """What had to hold, and at which traffic."""
     stage = gate.get("stage")
-    at = " at " + " ".join(f"{name}={weight}" for name, weight in stage.items()) if stage else ""
+    at = f" at {describe_traffic(stage)}" if stage else ""
     return f"{gate.get('gate', '')}{at}"
 
 

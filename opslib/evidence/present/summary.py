@@ -13,6 +13,7 @@ from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Approval, Record, read_record
 from opslib.evidence.run.run_lock import is_held
 from opslib.evidence.signing import seal
+from opslib.model.traffic import describe_traffic
 
 
 def tell(folder: Path) -> str:
@@ -45,7 +46,7 @@ def facts(record: Record) -> Iterator[tuple[str, str]]:
     yield "as", record.scope.principal if record.scope else ""
     yield "started", f"{record.started_at:%Y-%m-%d %H:%M:%S} UTC"
     yield "ended", f"{ended:%Y-%m-%d %H:%M:%S} UTC, after {record.duration_s:.1f} s" if ended else ""
-    yield "traffic", f"{_traffic(record.traffic_before)} -> {_traffic(record.traffic_after)}"
+    yield "traffic", f"{describe_traffic(record.traffic_before)} -> {describe_traffic(record.traffic_after)}"
     yield "models", "; ".join(_models(record))
     yield "parameters", ", ".join(f"{k}={v!r}" for k, v in record.parameters.items() if v not in ("", None))
     yield "results", ", ".join(f"{k}={v}" for k, v in record.results.items())
@@ -71,7 +72,7 @@ def copy_report(folder: Path) -> Path:
 
 def _gate(gate: object) -> str:
     fields = dict(gate) if isinstance(gate, dict) else {}
-    stage = f" at {_traffic(fields['stage'])}" if "stage" in fields else ""
+    stage = f" at {describe_traffic(fields['stage'])}" if "stage" in fields else ""
     evidence = f": {fields['evidence']}" if fields.get("evidence") else ""
     return f"  {fields.get('result', ''):<12} {fields.get('gate', '')}{stage}{evidence}"
 
@@ -88,7 +89,7 @@ def _timeline(folder: Path) -> Iterator[str]:
             case JournalEvent.APPLYING if isinstance(data.get("after"), dict):
                 step = data
             case JournalEvent.APPLIED if step:
-                moved = f"{_traffic(step['before'])} -> {_traffic(step['after'])}"
+                moved = f"{describe_traffic(step['before'])} -> {describe_traffic(step['after'])}"
                 yield f"  {at}  traffic was moved: {moved} (Azure: {data['correlation_id']})"
                 step = {}
             case JournalEvent.UNDONE:
@@ -113,12 +114,6 @@ def _approval(record: Record, approval: Approval) -> str:
     fits = "this plan" if approval.plan_sha256 == record.plan_sha256 else "ANOTHER PLAN"
     signed = f"signed by key {approval.keyid[:16]}" if approval.keyid else "not signed"
     return f"{approval.who} at {approval.at}, {fits}, {signed}"
-
-
-def _traffic(traffic: object) -> str:
-    if not isinstance(traffic, dict):
-        return "unknown"
-    return " ".join(f"{name}={weight}" for name, weight in traffic.items()) or "none"
 
 
 def _models(record: Record) -> Iterator[str]:

@@ -144,11 +144,15 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 def as_json(value: Any) -> Any:
     """Turn a value of the model into JSON; its enums are strings already.
 
-    ARM's whole JSON (`arm`) is left out: it stands in the run's before.json and after.json.
+    A field whose metadata has ``stored_as`` is written under that name, which archives hold already. ARM's whole
+    JSON (`arm`) is left out: the run's before.json and after.json hold it.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name != "arm"}
-        return {name: as_json(one) for name, one in fields.items()}
+        return {
+            f.metadata.get("stored_as", f.name): as_json(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if f.name != "arm"
+        }
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds")
     if isinstance(value, Mapping):

@@ -19,6 +19,7 @@ from opslib.evidence.run.journal import JournalEvent
 from opslib.judge import Plan as BakePlan
 from opslib.judge import rehearse
 from opslib.model import Endpoint, Finding, Level, Outcome, Plan, ProbeResult, SetTraffic
+from opslib.model.traffic import describe_traffic
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.forecast import forecast
 from opslib.runbooks.canary.holding import StageWatch
@@ -141,7 +142,7 @@ def _bake(
     watch = StageWatch(run, bench, step, room=room)
     bench.begin_stage()
     probes.begin()  # not before the first traffic: the canary's first request begins the time that is not judged
-    run.say(f"baking {planning.describe_traffic(step.after)} for {step.bake_s:g} s, watched by {bench.source.name}")
+    run.say(f"baking {describe_traffic(step.after)} for {step.bake_s:g} s, watched by {bench.source.name}")
     while True:
         leasehold.stay(step)
         bench.refresh_reference()

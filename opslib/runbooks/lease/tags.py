@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from opslib.errors import LeaseHeld
 from opslib.model import Traffic
+from opslib.model.traffic import describe_traffic, read_traffic, write_traffic
 
 Tags = Mapping[str, str]
 EditTags = Callable[[Tags], Tags]
@@ -42,8 +43,8 @@ class Lease:
         return {
             f"{PREFIX}change": self.change,
             f"{PREFIX}owner": self.owner[:256],
-            f"{PREFIX}returns-to": _write_traffic(self.returns_to),
-            f"{PREFIX}holds": _write_traffic(self.holds),
+            f"{PREFIX}returns-to": write_traffic(self.returns_to),
+            f"{PREFIX}holds": write_traffic(self.holds),
             f"{PREFIX}deadline": self.deadline.astimezone(UTC).isoformat(timespec="seconds"),
         }
 
@@ -57,8 +58,8 @@ def read_lease(tags: Tags) -> Lease | None:
         return Lease(
             change=tags[f"{PREFIX}change"],
             owner=tags[f"{PREFIX}owner"],
-            returns_to=_read_traffic(tags[f"{PREFIX}returns-to"]),
-            holds=_read_traffic(tags[f"{PREFIX}holds"]),
+            returns_to=read_traffic(tags[f"{PREFIX}returns-to"]),
+            holds=read_traffic(tags[f"{PREFIX}holds"]),
             deadline=datetime.fromisoformat(tags[f"{PREFIX}deadline"]),
         )
     except (KeyError, ValueError):
@@ -109,14 +110,5 @@ def describe(lease: Lease) -> str:
     """Say a lease in words."""
     return (
         f"{lease.owner} holds it for {lease.change} until {lease.deadline.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; "
-        f"traffic returns to {_write_traffic(lease.returns_to) or 'none'}"
+        f"traffic returns to {describe_traffic(lease.returns_to)}"
     )
-
-
-def _write_traffic(traffic: Traffic) -> str:
-    return " ".join(f"{name}={weight}" for name, weight in traffic.items() if weight)
-
-
-def _read_traffic(text: str) -> dict[str, int]:
-    pairs = (pair.split("=") for pair in text.split())
-    return {name: int(weight) for name, weight in pairs}

@@ -17,6 +17,7 @@ from opslib.model import (
     Step,
     Traffic,
 )
+from opslib.model.traffic import describe_traffic
 
 
 def share_traffic(before: Traffic, canary: str, weight: int) -> dict[str, int]:
@@ -48,7 +49,8 @@ def share_traffic(before: Traffic, canary: str, weight: int) -> dict[str, int]:
     """
     if sum(before.values()) != 100:
         raise PlanError(
-            f"traffic must sum to 100 before it can be shared, got {sum(before.values())} ({dict(before)})"
+            f"traffic must sum to 100 % before it can be shared, got {sum(before.values())} % "
+            f"({describe_traffic(before)})"
         )
     rest = 100 - weight
     exact = {name: share * rest / 100 for name, share in before.items()}
@@ -171,11 +173,6 @@ def describe_step(step: Step) -> str:
         case SendProbes():
             asked = f"{step.deployment} directly" if step.deployment else "the endpoint"
             return f"ask {asked} {step.requests} times and check the answers"
-
-
-def describe_traffic(traffic: Traffic) -> str:
-    """Say a traffic map in words."""
-    return " ".join(f"{name}={weight}" for name, weight in traffic.items() if weight) or "none"
 
 
 def az_command(step: Step, scope: Scope) -> str:

@@ -19,7 +19,7 @@ def require_clear(findings: Iterable[Finding]) -> None:
     """
     blockers = [finding for finding in findings if finding.level is Level.BLOCKER]
     if blockers:
-        lines = "\n".join(f"  {b.check}: {b.evidence}. {b.mend}".rstrip() for b in blockers)
+        lines = "\n".join(f"  {b.check}: {b.evidence}. {b.fix}".rstrip() for b in blockers)
         raise PreflightError(f"nothing was changed, {len(blockers)} finding(s) block it:\n{lines}")
 
 
@@ -224,5 +224,5 @@ def _ok(check: str, evidence: str) -> Finding:
     return Finding(check, Level.OK, evidence)
 
 
-def _blocker(check: str, evidence: str, mend: str) -> Finding:
-    return Finding(check, Level.BLOCKER, evidence, mend)
+def _blocker(check: str, evidence: str, fix: str) -> Finding:
+    return Finding(check, Level.BLOCKER, evidence, fix)

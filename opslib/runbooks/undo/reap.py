@@ -15,6 +15,7 @@ from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.evidence.run.provenance import find_executor, find_versions
 from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, Outcome
+from opslib.model.traffic import describe_traffic
 from opslib.runbooks.lease.tags import Lease, describe, read_lease
 from opslib.runbooks.undo.undo import Undo, give_back
 
@@ -86,7 +87,8 @@ def _return(workspace: Workspace, archive: Path, endpoint: Endpoint, lease: Leas
     journal = Journal(folder)
     undo = Undo(endpoint.name, lease.change, lease.returns_to, (lease.holds,))
     journal.write(JournalEvent.UNDOING, undo)
-    outcome, reason = Outcome.SUCCEEDED, f"traffic of {lease.change} was given back: {dict(lease.returns_to)}"
+    outcome = Outcome.SUCCEEDED
+    reason = f"traffic moved by {lease.change} was restored: {describe_traffic(lease.returns_to)}"
     try:
         journal.write(JournalEvent.UNDONE, give_back(workspace, undo, progress))
     except Drift as error:

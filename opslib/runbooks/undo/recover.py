@@ -13,6 +13,7 @@ from opslib.errors import OpsError
 from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.record import Record, read_record, write_record
 from opslib.model import DeleteDeployment, Outcome, SetInstanceCount, Step
+from opslib.model.traffic import describe_traffic
 from opslib.runbooks.lease.tags import drop
 from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.undo.undo import (
@@ -107,7 +108,8 @@ def _return_traffic(
     probes = find_probes(str(record.parameters.get("probes") or ""))
     arrived = verify_arrival(workspace, read_endpoint(workspace, record.endpoint), probes) if probes else ()
     journal.try_write(JournalEvent.ARRIVED, arrived)
-    said = f"traffic {'was given back' if receipt.changed else 'is as it was before'}: {dict(returns_to)}"
+    done = "was restored" if receipt.changed else "is as it was before"
+    said = f"traffic {done}: {describe_traffic(returns_to)}"
     return "; ".join(part for part in (said, describe_arrival(arrived, returns_to)) if part)
 
 

@@ -7,12 +7,12 @@ from opslib.azure.endpoints import edit_tags, read_endpoint
 from opslib.errors import ApplyError, AzureError, Drift, OperationTimeout
 from opslib.evidence.run.journal import JournalEvent
 from opslib.model import Endpoint, Plan, SetTraffic, Traffic
+from opslib.model.traffic import describe_traffic, same_traffic
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.lease.tags import Lease, drop, read_lease, renew, take
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps.apply import apply
-from opslib.runbooks.steps.plan import describe_traffic
-from opslib.runbooks.undo.undo import Undo, describe_arrival, find_probes, give_back, persist, same, verify_arrival
+from opslib.runbooks.undo.undo import Undo, describe_arrival, find_probes, give_back, persist, verify_arrival
 
 
 class Leasehold:
@@ -95,10 +95,10 @@ class Leasehold:
     def _insist(self, endpoint: Endpoint, step: SetTraffic) -> None:
         held = read_lease(endpoint.tags)
         holder = held.change if held else "nobody"
-        if holder != self._run.record.run_id or not same(endpoint.traffic, step.after):
+        if holder != self._run.record.run_id or not same_traffic(endpoint.traffic, step.after):
             raise Drift(
-                f"traffic of {endpoint.name} is {dict(endpoint.traffic)}, held by {holder}; expected "
-                f"{dict(step.after)}, held by this run: somebody else took over"
+                f"traffic of {endpoint.name} is {describe_traffic(endpoint.traffic)}, held by {holder}; expected "
+                f"{describe_traffic(step.after)}, held by this run: somebody else took over"
             )
 
     def _lease(self, step: SetTraffic) -> Lease:

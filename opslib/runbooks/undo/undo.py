@@ -12,6 +12,7 @@ from opslib.azure.endpoints import edit_tags, read_endpoint, set_traffic, settle
 from opslib.azure.scoring_client import Probe, read_probes, scoring_client
 from opslib.errors import ApplyError, AzureError, ConnectError, DefinitionError, Drift, OpsError
 from opslib.model import Endpoint, ProbeResult, Receipt, SetTraffic, Traffic
+from opslib.model.traffic import describe_traffic, same_traffic
 from opslib.runbooks.lease.tags import drop, read_lease
 
 T = TypeVar("T")
@@ -117,13 +118,13 @@ def _give_back_once(workspace: Workspace, undo: Undo, progress: Progress, deadli
     lease = read_lease(endpoint.tags)
     if lease is not None and lease.change != undo.change:
         raise Drift(f"{undo.endpoint} is held by another change ({lease.change}): its traffic was left alone")
-    if same(endpoint.traffic, undo.returns_to):
+    if same_traffic(endpoint.traffic, undo.returns_to):
         return edit_tags(workspace, undo.endpoint, drop(undo.change), deadline_s, progress)
-    if not any(same(endpoint.traffic, traffic) for traffic in undo.made):
+    if not any(same_traffic(endpoint.traffic, traffic) for traffic in undo.made):
         edit_tags(workspace, undo.endpoint, drop(undo.change), deadline_s, progress)
         raise Drift(
-            f"traffic of {undo.endpoint} is {dict(endpoint.traffic)}, which {undo.change} did not set: it was left "
-            f"alone. Before that change it was {dict(undo.returns_to)}"
+            f"traffic of {undo.endpoint} is {describe_traffic(endpoint.traffic)}, which {undo.change} did not set: "
+            f"it was left alone. Before that change it was {describe_traffic(undo.returns_to)}"
         )
     step = SetTraffic(undo.endpoint, endpoint.traffic, undo.returns_to)
     return set_traffic(workspace, step, deadline_s, progress, drop(undo.change))
@@ -161,12 +162,3 @@ def describe_arrival(results: Collection[ProbeResult], returns_to: Traffic) -> s
     expected = {name.lower() for name in returns_to}
     arrived = sum(r.status == 200 and (not r.deployment or r.deployment.lower() in expected) for r in results)
     return f"{arrived} of {len(results)} live requests were answered by {', '.join(sorted(expected))}"
-
-
-def same(one: Traffic, other: Traffic) -> bool:
-    """Whether two traffic maps route alike; names ignore case, zero weights do not count."""
-    return _plain(one) == _plain(other)
-
-
-def _plain(traffic: Traffic) -> dict[str, int]:
-    return {name.lower(): weight for name, weight in traffic.items() if weight}
