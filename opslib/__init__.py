@@ -25,14 +25,12 @@ _HOMES = {
     "plan_deploy": "opslib.runbooks.deploy",
     "plan_rollback": "opslib.runbooks.rollback",
     "plan_scale": "opslib.runbooks.scale",
-    "plan_table": "opslib.show.table",
     "plot": "opslib.show.plot",
     "plot_scale": "opslib.show.plot",
     "require_clear": "opslib.runbooks.steps.preflight",
     "roll_back": "opslib.runbooks.rollback",
     "scale": "opslib.runbooks.scale",
     "secret": "opslib.azure.secrets",
-    "table": "opslib.show.table",
     "walk": "opslib.runbooks.canary.canary",
 }
 
@@ -45,6 +43,7 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its module on first use."""
     if name not in _HOMES:
         raise AttributeError(f"opslib has no {name!r}; it offers: {', '.join(__all__)}")
+    import_module("opslib.show.views")  # a cell that ends in a value shows it
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

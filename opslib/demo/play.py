@@ -77,7 +77,7 @@ def play(archive: Path) -> int:
                 played = [_perform(act, archive) for act in _acts(repository)]
         requests = [json.loads(line) for line in report.read_text().splitlines()]
     problems = [*_wrong_endings(played), *_lost_requests(requests)]
-    print(f"\n{_summary(played, requests)!r}\n\nin {monotonic() - begun_s:.0f} s; the notebooks:")
+    print(f"\n{_summary(played, requests).text}\n\nin {monotonic() - begun_s:.0f} s; the notebooks:")
     for one in played:
         print(f"  {os.path.relpath(one.folder / 'notebook.ipynb')}")
     for problem in problems:
@@ -236,4 +236,4 @@ def _summary(played: Sequence[Played], requests: Sequence[Mapping[str, Any]]) ->
         name = f"{record.runbook} {moved}".strip()
         rows.append((name, str(record.outcome), f"{record.duration_s or 0:.1f} s", str(len(served)), str(failed)))
     columns = ("run", "outcome", "duration", "requests served", "requests failed")
-    return Table("A release of HarborShield's fraud model", columns, rows)
+    return Table("A release of HarborShield's fraud model", columns, rows, right=columns[2:])

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from opslib.displayed import Displayed
+
 Traffic = Mapping[str, int]
 """Share of live traffic by deployment [percent]; sums to 0 or 100."""
 
@@ -53,7 +55,7 @@ class Deployment:
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class Endpoint(Displayed):
     """One endpoint and its deployments as Azure reports them; `arm` is the endpoint's whole JSON."""
 
     name: str

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from opslib.displayed import Displayed
 from opslib.model.endpoint import Endpoint, Traffic
 
 
@@ -23,6 +24,12 @@ class Finding:
     level: Level
     evidence: str
     fix: str = field(default="", metadata={"stored_as": "mend"})
+
+
+class Findings(Displayed, tuple[Finding, ...]):
+    """All findings of one preflight, in order."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ Step = SetTraffic | CreateDeployment | DeleteDeployment | SetInstanceCount | Sen
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Displayed):
     """The state before, the steps, and their undo, which is made before anything is applied."""
 
     endpoint: str

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from opslib.displayed import Displayed
+
 FAILURE_CODES = frozenset({408, 424, 429})
 """Scoring codes below 500 that count as the deployment's failures: timeout, model error, too many pending requests.
 
@@ -54,7 +56,7 @@ class ServedInterval:
 
 
 @dataclass(frozen=True)
-class Observation:
+class Observation(Displayed):
     """What was served between two times, according to one source.
 
     `total` covers the whole time; `intervals` cut the same time into the source's grain. `watermark` is the time

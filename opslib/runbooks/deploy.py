@@ -7,9 +7,10 @@ from opslib.azure.definition import Definition, read_definition
 from opslib.azure.endpoints import read_logs
 from opslib.azure.permissions import missing_actions
 from opslib.azure.scoring_client import failures, read_probes, scoring_client
+from opslib.displayed import Displayed
 from opslib.errors import ApplyError, AzureError, Drift, OpsError, ProbeFailed
 from opslib.evidence.run.journal import JournalEvent
-from opslib.model import CreateDeployment, Endpoint, Finding, Outcome, Plan, ProbeResult, SendProbes
+from opslib.model import CreateDeployment, Endpoint, Findings, Outcome, Plan, ProbeResult, SendProbes
 from opslib.parameters import DeployParameters
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
@@ -18,7 +19,7 @@ from opslib.runbooks.steps.apply import apply
 
 
 @dataclass(frozen=True)
-class Deployed:
+class Deployed(Displayed):
     """How a deployment went."""
 
     outcome: Outcome
@@ -27,7 +28,7 @@ class Deployed:
     probes: tuple[ProbeResult, ...] = ()
 
 
-def check_deploy(run: Run[DeployParameters], before: Endpoint) -> tuple[Finding, ...]:
+def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
     """Look for what stands against the deployment."""
     definition = read_definition(run.parameters.definition)
     if run.parameters.probes:
@@ -41,7 +42,7 @@ def check_deploy(run: Run[DeployParameters], before: Endpoint) -> tuple[Finding,
         preflight.check_owner(before, definition.endpoint),
         preflight.check_absent(before, definition.name),
     )
-    return run.note(JournalEvent.PREFLIGHT, findings)
+    return run.note(JournalEvent.PREFLIGHT, Findings(findings))
 
 
 def plan_deploy(run: Run[DeployParameters], before: Endpoint) -> Plan:

@@ -12,11 +12,12 @@ from opslib.azure.permissions import missing_actions
 from opslib.azure.request_log import RequestLog
 from opslib.azure.scoring_client import Probe, ScoringClient, read_probes, scoring_client
 from opslib.azure.source import find_source
+from opslib.displayed import Displayed
 from opslib.errors import AzureError, ObserveError, PlanError
 from opslib.evidence.archive.archive import find_archive, read_archive
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Record
-from opslib.model import Endpoint, Finding, Level, Outcome, Plan, ProbeResult, SetTraffic
+from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.parameters import RollbackParameters
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
@@ -26,7 +27,7 @@ from opslib.runbooks.steps.observe import look
 
 
 @dataclass(frozen=True)
-class RolledBack:
+class RolledBack(Displayed):
     """How a rollback went.
 
     `recovery_s` is from the start of the run to the first verified answer of the deployment [seconds]; None if
@@ -91,7 +92,7 @@ def last_known_good(before: Endpoint, history: Sequence[Record]) -> str:
     )
 
 
-def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> tuple[Finding, ...]:
+def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> Findings:
     """Look for what stands against the rollback; a troubled endpoint is a reason for it, not against it."""
     state = preflight.check_state(before)
     if state.level is Level.BLOCKER:
@@ -104,7 +105,7 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> t
         _check_permissions(run, before),
         preflight.check_ready(before, to, "rollback target"),
     )
-    return run.note(JournalEvent.PREFLIGHT, findings)
+    return run.note(JournalEvent.PREFLIGHT, Findings(findings))
 
 
 def _check_permissions(run: Run[RollbackParameters], before: Endpoint) -> Finding:

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import read_endpoint
+from opslib.displayed import Displayed
 from opslib.errors import OpsError, OutcomeError, PlanError
 from opslib.evidence.archive.archive import find_archive, new_folder
 from opslib.evidence.finish import begin_run
@@ -33,7 +34,7 @@ FOLDER_VARIABLE = "OPSLIB_RUN_FOLDER"
 """Set by the runner for the kernel; without it a run makes its own folder."""
 
 
-class Run(Generic[P]):
+class Run(Displayed, Generic[P]):
     """One execution of a runbook.
 
     Attributes

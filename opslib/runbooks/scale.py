@@ -7,9 +7,10 @@ from time import sleep
 from opslib.azure.autoscale import autoscale_settings
 from opslib.azure.permissions import missing_actions
 from opslib.azure.source import Source, find_source
+from opslib.displayed import Displayed
 from opslib.evidence.run.journal import JournalEvent
 from opslib.judge.before_after import Decision, Limits, Verdict, judge
-from opslib.model import Endpoint, Finding, Observation, Outcome, Plan, Served, SetInstanceCount
+from opslib.model import Endpoint, Findings, Observation, Outcome, Plan, Served, SetInstanceCount
 from opslib.parameters import ScaleParameters
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
@@ -19,7 +20,7 @@ from opslib.runbooks.steps.observe import look, pause_s
 
 
 @dataclass(frozen=True)
-class Scaled:
+class Scaled(Displayed):
     """How a scale went: what the deployment served before and after, and what the judge says of it."""
 
     outcome: Outcome
@@ -33,7 +34,7 @@ class Scaled:
     duration_s: float = 0.0
 
 
-def check_scale(run: Run[ScaleParameters], before: Endpoint) -> tuple[Finding, ...]:
+def check_scale(run: Run[ScaleParameters], before: Endpoint) -> Findings:
     """Look for what stands against the scale."""
     name = run.parameters.deployment
     ready = preflight.check_ready(before, name, "deployment")
@@ -46,7 +47,7 @@ def check_scale(run: Run[ScaleParameters], before: Endpoint) -> tuple[Finding, .
         ready,
         preflight.check_autoscale(settings, name),
     )
-    return run.note(JournalEvent.PREFLIGHT, findings)
+    return run.note(JournalEvent.PREFLIGHT, Findings(findings))
 
 
 def plan_scale(run: Run[ScaleParameters], before: Endpoint) -> Plan:

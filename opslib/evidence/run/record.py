@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from opslib.displayed import Displayed
 from opslib.errors import RecordError
 from opslib.evidence.run.journal import as_json
 from opslib.model import Outcome, Scope, Traffic
@@ -54,7 +55,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(Displayed):
     """What is known of a run. `outcome` is None while it goes on, and for ever if nobody could end it.
 
     Attributes

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from opslib.displayed import Displayed
 from opslib.judge.values.criteria import Criteria
 from opslib.judge.values.metrics import Failures, Latency
 
@@ -56,7 +57,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Displayed):
     """Whether a stage can decide, and what would let it.
 
     Attributes

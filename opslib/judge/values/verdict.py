@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from opslib.displayed import Displayed
+
 Outcome = Literal["rollback", "hold", "continue", "promote"]
 
 # Worst first: the first of these that has a reason is the outcome.
@@ -80,7 +82,7 @@ class Proof:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verdict(Displayed):
     """What to do now, and why.
 
     Attributes

@@ -18,7 +18,7 @@ from opslib.errors import ObserveError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.judge import Plan as BakePlan
 from opslib.judge import rehearse
-from opslib.model import Endpoint, Finding, Level, Outcome, Plan, ProbeResult, SetTraffic
+from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.model.traffic import describe_traffic
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.forecast import forecast
@@ -33,7 +33,7 @@ from opslib.runbooks.steps.observe import look, pause_s
 from opslib.runbooks.undo.traffic_lease import Leasehold
 
 
-def check_canary(run: Run[CanaryParameters], before: Endpoint) -> tuple[Finding, ...]:
+def check_canary(run: Run[CanaryParameters], before: Endpoint) -> Findings:
     """Look for what stands against the canary; asks it directly where probes are given."""
     p = run.parameters
     ready = preflight.check_ready(before, p.canary, "canary")
@@ -51,7 +51,7 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> tuple[Finding,
         _check_outcomes(run, before),
         preflight.check_probes(_ask(run, before) if ready.level == "ok" else (), p.canary),
     )
-    return run.note(JournalEvent.PREFLIGHT, findings)
+    return run.note(JournalEvent.PREFLIGHT, Findings(findings))
 
 
 def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:

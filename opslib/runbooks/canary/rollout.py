@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from opslib.displayed import Displayed
 from opslib.judge import Line, Verdict
 from opslib.model import Observation, Outcome, Traffic
 from opslib.runbooks.canary.answer import Answer
@@ -31,7 +32,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Rollout:
+class Rollout(Displayed):
     """How a canary went: its stages in order, every judged interval, and how it ended."""
 
     outcome: Outcome

@@ -1,0 +1,58 @@
+"""Values that display themselves: a table at the end of a notebook's cell, the same as text in `print`.
+
+A value does not know what it looks like. `opslib.show` registers that with `view`, so that values stay below it.
+"""
+
+from dataclasses import dataclass
+from functools import singledispatch
+from html import escape
+from typing import Any, Protocol
+
+
+class View(Protocol):
+    """What a person sees of a value."""
+
+    @property
+    def text(self) -> str:
+        """Lines for a terminal."""
+
+    @property
+    def html(self) -> str:
+        """HTML that needs no script and no style sheet, and takes its colours from the page."""
+
+
+@dataclass(frozen=True)
+class _Repr:
+    """The view of a value for which none is registered."""
+
+    value: object
+
+    @property
+    def text(self) -> str:
+        return repr(self.value)
+
+    @property
+    def html(self) -> str:
+        return f"<pre>{escape(self.text)}</pre>"
+
+
+@singledispatch
+def view(value: object) -> View:
+    """Return what a person sees of a value; its `repr` where no view is registered for its class."""
+    return _Repr(value)
+
+
+class Displayed:
+    """A value with a view. Its `repr` stays as it is, for messages and debuggers."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return view(self).html
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        shown = view(self)
+        return {"text/html": shown.html, "text/plain": shown.text}
+
+    def __str__(self) -> str:
+        return view(self).text
