@@ -1,39 +1,39 @@
-"""What can go wrong, in the caller's terms.
+"""The errors that opslib raises on purpose.
 
-Our error tree::
+The tree::
 
     OpsError
     +-- ParameterError       a runbook's parameter is unknown, missing, ill-typed or out of range
-    +-- ConnectError            the workspace cannot be reached safely: sandbox down, stale CA, wrong cloud
-    +-- DefinitionError      an endpoint.yml, deployment.yml or probes file does not say what it must
-    +-- PreflightError       a finding blocks the change; carries the findings
-    +-- PlanError            the wanted state cannot be planned from the state before
-    +-- AzureError           Azure refused or failed a request; carries status, code and correlation id
+    +-- ConnectError         the workspace or a secret cannot be reached: sandbox down, stale CA, wrong cloud
+    +-- DefinitionError      an endpoint.yml, deployment.yml or probes file is unreadable or incomplete
+    +-- PreflightError       a finding blocks the change
+    +-- PlanError            the requested state cannot be planned from the current state
+    +-- AzureError           Azure rejected or failed a request; has status, code and correlation id
     |   +-- NotFound         the endpoint or deployment does not exist
-    |   +-- PollError         an operation could not be asked after; it may be under way, or have ended
-    +-- ApplyError           a change was begun and did not reach its end
-    |   +-- OperationFailed  a long-running operation ended in Failed; carries Azure's code and the logs
+    |   +-- PollError        the state of an operation could not be read; it may be running or have ended
+    +-- ApplyError           a change was started and not completed
+    |   +-- OperationFailed  a long-running operation ended as Failed; has Azure's code and the logs
     |   +-- OperationTimeout a long-running operation did not end in time
-    |   +-- Drift            somebody else changed what was about to be changed
-    |   |   +-- LeaseHeld    another change holds the endpoint, or took it over
-    |   +-- ProbeFailed      a deployment was asked directly and did not answer as it must
-    +-- ObserveError         what was served cannot be read
-    +-- JudgeError           criteria, counts or a state that cannot be judged
-    +-- AnswerError          a run does not take a person's answer
+    |   +-- Drift            the resource was changed by someone else since it was read
+    |   |   +-- LeaseHeld    another change holds the endpoint's lease, or took it over
+    |   +-- ProbeFailed      a deployment did not give the expected answers to probes
+    +-- ObserveError         request counts and latencies cannot be read
+    +-- JudgeError           the criteria, the counts or a saved state of the judge are invalid
+    +-- AnswerError          a run does not accept an operator's answer
     +-- RecordError          the evidence of a run cannot be written or read
-    +-- OutcomeError         the run reached its end and its outcome is not the good one
+    +-- OutcomeError         the run ended, but did not succeed
 
-Every message says what, expected, seen and what to do. All are picklable, since papermill and pytest carry
-them across processes.
+A message states the problem, what was expected, what was seen and what to do. All errors can be pickled, since
+papermill and pytest pass them between processes.
 """
 
 from typing import ClassVar
 
 
 class OpsError(Exception):
-    """Any error that opslib raises on purpose.
+    """Base class of the errors that opslib raises on purpose.
 
-    `refused` is true for errors that are raised before anything was changed: the run ends as ``refused``,
+    `refused` is true for errors that are raised before anything was changed: the run then ends as ``refused``,
     not as ``failed``.
     """
 
@@ -47,13 +47,13 @@ class ParameterError(OpsError):
 
 
 class ConnectError(OpsError):
-    """The workspace cannot be reached safely: the sandbox is down, its CA is stale, or it is the wrong cloud."""
+    """The workspace or a secret cannot be reached: sandbox down, stale CA, wrong cloud, no such secret."""
 
     refused = True
 
 
 class DefinitionError(OpsError):
-    """An endpoint.yml, deployment.yml or probes file does not say what it must."""
+    """An endpoint.yml, deployment.yml or probes file is unreadable or incomplete."""
 
     refused = True
 
@@ -65,16 +65,16 @@ class PreflightError(OpsError):
 
 
 class PlanError(OpsError):
-    """The wanted state cannot be planned from the state before."""
+    """The requested state cannot be planned from the current state."""
 
     refused = True
 
 
 class AzureError(OpsError):
-    """Azure refused or failed a request.
+    """Azure rejected or failed a request.
 
-    `status` is the HTTP status, `code` ARM's error code (more reliable than the status: a failed
-    long-running operation reports status 200), `correlation_id` what Microsoft's support asks for.
+    `status` is the HTTP status and `code` ARM's error code, which is more reliable: the poll of a failed
+    long-running operation has status 200. `correlation_id` identifies the request to Microsoft's support.
     """
 
     def __init__(self, message: str, status: int | None = None, code: str = "", correlation_id: str = "") -> None:
@@ -89,7 +89,7 @@ class AzureError(OpsError):
 
 
 class PollError(AzureError):
-    """An operation could not be asked after; it may be under way, or have ended."""
+    """The state of an operation could not be read; it may be running or have ended."""
 
 
 class NotFound(AzureError):  # noqa: N818 - the field's word
@@ -99,11 +99,11 @@ class NotFound(AzureError):  # noqa: N818 - the field's word
 
 
 class ApplyError(OpsError):
-    """A change was begun and did not reach its end."""
+    """A change was started and not completed."""
 
 
 class OperationFailed(ApplyError):  # noqa: N818 - the field's word
-    """A long-running operation ended in Failed; `code` is Azure's, `logs` the container's last lines."""
+    """A long-running operation ended as Failed; `code` is Azure's, `logs` the last lines of the container's log."""
 
     def __init__(self, message: str, code: str = "", logs: str = "") -> None:
         super().__init__(message, code, logs)
@@ -116,31 +116,31 @@ class OperationFailed(ApplyError):  # noqa: N818 - the field's word
 
 
 class OperationTimeout(ApplyError):  # noqa: N818 - the field's word
-    """A long-running operation did not end in time; it may still be under way."""
+    """A long-running operation did not end in time; it may still be running."""
 
 
 class Drift(ApplyError):  # noqa: N818 - the field's word
-    """Somebody else changed what was about to be changed; nothing was overwritten."""
+    """The resource was changed by someone else since it was read; nothing was overwritten."""
 
 
 class LeaseHeld(Drift):
-    """Another change holds the endpoint, or took it over; nothing was overwritten."""
+    """Another change holds the endpoint's lease, or took it over; nothing was overwritten."""
 
 
 class ProbeFailed(ApplyError):  # noqa: N818 - the field's word
-    """A deployment was asked directly and did not answer as it must."""
+    """A deployment did not give the expected answers to probes."""
 
 
 class ObserveError(OpsError):
-    """What was served cannot be read."""
+    """Request counts and latencies cannot be read."""
 
 
 class JudgeError(OpsError):
-    """Criteria, counts or a state of the judge cannot be judged."""
+    """The criteria, the counts or a saved state of the judge are invalid."""
 
 
 class AnswerError(OpsError):
-    """A run does not take a person's answer: it does not ask, is over, was answered, or no reason is given."""
+    """A run does not accept an operator's answer: none is awaited, one is there, or the reason is missing."""
 
     refused = True
 
@@ -150,4 +150,4 @@ class RecordError(OpsError):
 
 
 class OutcomeError(OpsError):
-    """The run reached its end and its outcome is not the good one."""
+    """The run ended, but did not succeed."""

@@ -1,4 +1,4 @@
-"""Autoscale settings of a deployment, which would override a manual scale."""
+"""Autoscale settings, which override a manual scale."""
 
 from opslib.azure.connect import Workspace
 
@@ -6,7 +6,7 @@ AUTOSCALE_API_VERSION = "2022-10-01"
 
 
 def autoscale_settings(workspace: Workspace, deployment_id: str) -> tuple[str, ...]:
-    """Name the enabled autoscale settings that target a deployment and would override a manual scale."""
+    """Return the names of the enabled autoscale settings that target a deployment."""
     scope = workspace.scope
     path = (
         f"/subscriptions/{scope.subscription_id}/resourceGroups/{scope.resource_group}"

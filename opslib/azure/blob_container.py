@@ -1,6 +1,6 @@
-"""A container of blobs to which files are added and never changed: create-only writes, read back.
+"""A blob container to which blobs are only added: each is created once, read back, and never overwritten.
 
-An immutable container (time-based retention or legal hold) takes exactly such writes. Source:
+Such writes work on an immutable container (time-based retention or legal hold) too. Source:
 https://learn.microsoft.com/azure/storage/blobs/immutable-container-level-worm-policies.
 """
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Container:
-    """One container; `url` is its address without credentials."""
+    """One blob container; `url` is its address, without credentials."""
 
     def __init__(self, client: "ContainerClient", url: str) -> None:
         self._client = client
         self.url = url
 
     def sizes(self, prefix: str = "") -> Mapping[str, tuple[int, bytes]]:
-        """Size and MD5 (empty where the service keeps none) of every blob whose name begins so."""
+        """Return size and MD5 (empty where the service has none) of every blob with the prefix."""
         with _mapped(f"list {self.url}"):
             blobs = self._client.list_blobs(name_starts_with=prefix or None)
             return {b.name: (int(b.size or 0), bytes(b.content_settings.content_md5 or b"")) for b in blobs}
@@ -39,23 +39,23 @@ class Container:
             return bytes(self._client.download_blob(name).readall())
 
     def create(self, name: str, content: bytes) -> bool:
-        """Create a blob, read it back, and say whether it is new.
+        """Create a blob and read it back; return whether it is new.
 
         Raises
         ------
         RecordError
-            If there is another blob of that name, or what is read back is not what was sent.
+            If the blob exists with other content, or is read back with other content than was sent.
         """
         new = True
         with _mapped(f"create {self.url}/{name}"):
             try:
                 self._client.upload_blob(name, content, overwrite=False, validate_content=True)
             except ResourceExistsError:
-                new = False  # or our own first attempt, whose answer was lost
+                new = False  # it may be this call's own first attempt, whose response was lost
         seen = self.read(name)
         if seen != content:
             raise RecordError(
-                f"{self.url}/{name} holds other bytes ({_short(seen)}, expected {_short(content)}): it was "
+                f"{self.url}/{name} has other content ({_describe(seen)}, expected {_describe(content)}): it was "
                 "published from another archive, or altered. Nothing was overwritten"
             )
         return new
@@ -68,7 +68,7 @@ def open_container(url: str, credential: TokenCredential | None = None) -> Itera
     Raises
     ------
     ParameterError
-        If the address holds a secret (a SAS) or is none.
+        If the address has a query (a SAS token is a secret) or is not that of a container.
     """
     parts = urlsplit(url)
     if (
@@ -78,10 +78,10 @@ def open_container(url: str, credential: TokenCredential | None = None) -> Itera
         or not parts.path.strip("/")
     ):
         raise ParameterError(
-            "expected https://ACCOUNT.blob.core.windows.net/CONTAINER, without a query: opslib signs in as you "
-            f"(DefaultAzureCredential), got https://{parts.netloc.split('@')[-1]}{parts.path}"
+            "expected https://ACCOUNT.blob.core.windows.net/CONTAINER, without a query (opslib signs in with "
+            f"DefaultAzureCredential), got https://{parts.netloc.split('@')[-1]}{parts.path}"
         )
-    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - only where something is published
+    from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - only `publish` needs it
     from azure.storage.blob import ContainerClient  # noqa: PLC0415
 
     address = url.rstrip("/")
@@ -91,7 +91,7 @@ def open_container(url: str, credential: TokenCredential | None = None) -> Itera
 
 @contextmanager
 def _mapped(what: str) -> Iterator[None]:
-    """Turn azure-core's errors into ours."""
+    """Raise azure-core's errors as ours."""
     try:
         yield
     except ResourceExistsError:
@@ -103,5 +103,5 @@ def _mapped(what: str) -> Iterator[None]:
         raise AzureError(f"{what}: {error.message}") from error
 
 
-def _short(content: bytes) -> str:
+def _describe(content: bytes) -> str:
     return f"{len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()[:12]}"

@@ -1,7 +1,7 @@
-"""Two doors, one client: where the workspace is, and proof that it is the one that was meant.
+"""Connect to a workspace, in Azure or in the sandbox, and check that it is the intended one.
 
-azure-ai-ml only warns when it cannot load cloud metadata and then talks to the public cloud. A run that was meant
-for the sandbox must never do that, so `connect` refuses unless the resolved base URL is the one meant.
+Where azure-ai-ml cannot load cloud metadata, it only warns and uses the public cloud. A sandbox run must never
+reach it, so `connect` raises unless the cloud at the base URL describes itself with that same URL.
 """
 
 import base64
@@ -37,7 +37,7 @@ METADATA_API_VERSION = "2022-09-01"
 
 @dataclass(frozen=True)
 class Workspace:
-    """A workspace that has answered: its scope, its clients, and the cloud around it."""
+    """A workspace in a cloud that has been checked; `log_analytics` is the cloud's query URL."""
 
     scope: Scope
     arm: ArmClient = field(repr=False)
@@ -46,31 +46,31 @@ class Workspace:
 
     @cached_property
     def tls(self) -> ssl.SSLContext:
-        """The trust that every HTTP client of this workspace shares."""
-        return trust()
+        """TLS settings that all HTTP clients of this workspace share."""
+        return tls_context()
 
 
 def connect(target: str = "sandbox") -> Workspace:
-    """Open the workspace that `target` names.
+    """Connect to the workspace that `target` names.
 
     Parameters
     ----------
     target
         ``"sandbox"``: the local Azure ML that `opslib sandbox up` started. ``"azure"``: the workspace of the
-        ``config.json`` in this folder or above. Anything else: the path of a ``config.json``.
+        nearest ``config.json`` in this or a parent folder. Anything else: the path of a ``config.json``.
 
     Raises
     ------
     ConnectError
-        If the workspace is not there, its certificate is not trusted, there is no credential, or the
-        environment's variables lead to another cloud than the one meant.
+        If the workspace is not found or not reachable, its certificate is not trusted, there is no credential,
+        or the environment variables name another cloud.
     """
     if target == "sandbox":
-        resource_manager, config = _enter_sandbox()
+        resource_manager, config = _use_sandbox()
     else:
         config = _find_config(target)
         resource_manager = _cloud(target)
-    document = _ask_cloud(resource_manager)
+    document = _fetch_cloud(resource_manager)
     credential = DefaultAzureCredential()
     scope = Scope(
         subscription_id=config["subscription_id"],
@@ -84,30 +84,30 @@ def connect(target: str = "sandbox") -> Workspace:
 
 
 def sandbox_home() -> Path:
-    """Folder of the sandbox: ``OPSLIB_SANDBOX_HOME``, or one in the user's home."""
+    """Return the sandbox's folder: ``OPSLIB_SANDBOX_HOME``, else ``~/.opslib/sandbox``."""
     return Path(os.environ.get("OPSLIB_SANDBOX_HOME") or Path.home() / ".opslib" / "sandbox")
 
 
-def trust() -> ssl.SSLContext:
-    """Trust what azure-core trusts: ``REQUESTS_CA_BUNDLE`` where it is set, else certifi's authorities."""
+def tls_context() -> ssl.SSLContext:
+    """Return TLS settings with azure-core's authorities: ``REQUESTS_CA_BUNDLE`` if set, else certifi's."""
     return ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where())
 
 
-def _enter_sandbox() -> tuple[str, dict[str, str]]:
+def _use_sandbox() -> tuple[str, dict[str, str]]:
     """Set the variables that `opslib sandbox env` prints; return the base URL and the workspace."""
     path = sandbox_home() / "sandbox.json"
     try:
         sandbox = json.loads(path.read_text())
     except FileNotFoundError:
         raise ConnectError(
-            f"the sandbox is not up: {path} does not exist. Start it with: opslib sandbox up "
+            f"the sandbox is not running: {path} does not exist. Start it with: opslib sandbox up "
             '(or pass target="azure" to work on your own workspace)'
         ) from None
-    meant = sandbox["environment"]["ARM_CLOUD_METADATA_URL"]
-    seen = os.environ.get("ARM_CLOUD_METADATA_URL", meant)
-    if seen != meant:
+    expected = sandbox["environment"]["ARM_CLOUD_METADATA_URL"]
+    seen = os.environ.get("ARM_CLOUD_METADATA_URL", expected)
+    if seen != expected:
         raise ConnectError(
-            f'target is "sandbox" ({meant}), but ARM_CLOUD_METADATA_URL leads to {seen}: nothing was sent. '
+            f'target is "sandbox" ({expected}), but ARM_CLOUD_METADATA_URL is {seen}: nothing was sent. '
             'Unset it, or run: eval "$(opslib sandbox env)"'
         )
     os.environ.update(sandbox["environment"])
@@ -115,7 +115,7 @@ def _enter_sandbox() -> tuple[str, dict[str, str]]:
 
 
 def _find_config(target: str) -> dict[str, str]:
-    """Read the ecosystem's ``config.json``, looked for as azure-ai-ml's `MLClient.from_config` does."""
+    """Read the workspace's ``config.json``, searched for in the same folders as `MLClient.from_config` does."""
     if target == "azure":
         folders = [Path.cwd(), *Path.cwd().parents]
         candidates = [folder / sub / "config.json" for folder in folders for sub in (".azureml", ".")]
@@ -124,8 +124,8 @@ def _find_config(target: str) -> dict[str, str]:
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
         raise ConnectError(
-            f"no workspace: found no config.json for target {target!r} (looked from {Path.cwd()} upwards). "
-            "Download it from the workspace's page in the portal, or write "
+            f"found no config.json for target {target!r} (searched in {Path.cwd()} and its parent folders). "
+            "Download it from the workspace's page in the Azure portal, or write one: "
             '{"subscription_id": ..., "resource_group": ..., "workspace_name": ...}'
         )
     try:
@@ -134,7 +134,7 @@ def _find_config(target: str) -> dict[str, str]:
     except (ValueError, KeyError, TypeError) as error:
         raise ConnectError(
             f"{path} is not a workspace's config.json: expected subscription_id, resource_group and "
-            f"workspace_name, {error!r}"
+            f"workspace_name, got {error!r}"
         ) from error
 
 
@@ -145,55 +145,55 @@ def _cloud(target: str) -> str:
         parts = urlsplit(url)
         if parts.hostname in {"127.0.0.1", "localhost", "::1"}:
             raise ConnectError(
-                f"target is {target!r}, but ARM_CLOUD_METADATA_URL leads to the sandbox ({url}): nothing was "
+                f"target is {target!r}, but ARM_CLOUD_METADATA_URL is the sandbox's ({url}): nothing was "
                 'sent. Unset the variables of `opslib sandbox env`, or pass target="sandbox"'
             )
         return f"{parts.scheme}://{parts.netloc}"
     name = os.environ.get("AZUREML_CURRENT_CLOUD", "AzureCloud")
     if name not in _RESOURCE_MANAGERS:
         raise ConnectError(
-            f"AZUREML_CURRENT_CLOUD is {name!r}; expected one of {', '.join(_RESOURCE_MANAGERS)}: unset it"
+            f"AZUREML_CURRENT_CLOUD is {name!r}, expected one of {', '.join(_RESOURCE_MANAGERS)}. Unset it"
         )
     return _RESOURCE_MANAGERS[name]
 
 
-def _ask_cloud(resource_manager: str) -> dict[str, Any]:
-    """Fetch the cloud's own description, and insist that it is the cloud we called."""
+def _fetch_cloud(resource_manager: str) -> dict[str, Any]:
+    """Fetch the cloud's metadata, and check that its base URL is the one that was called."""
     url = f"{resource_manager}/metadata/endpoints?api-version={METADATA_API_VERSION}"
     try:
-        with httpx.Client(verify=trust(), timeout=10.0) as client:
+        with httpx.Client(verify=tls_context(), timeout=10.0) as client:
             document = client.get(url).raise_for_status().json()
     except (httpx.HTTPError, OSError, ValueError) as error:
-        raise ConnectError(_why_silent(resource_manager, error)) from error
+        raise ConnectError(_describe_failure(resource_manager, error)) from error
     clouds = document if isinstance(document, list) else [document]
     for cloud in clouds:
         if str(cloud.get("resourceManager", "")).rstrip("/") == resource_manager:
             return dict(cloud)
     seen = [cloud.get("resourceManager") for cloud in clouds]
-    raise ConnectError(f"{url} describes another cloud: expected {resource_manager}, saw {seen}. Nothing was sent")
+    raise ConnectError(f"{url} describes another cloud: expected {resource_manager}, got {seen}. Nothing was sent")
 
 
-def _why_silent(resource_manager: str, error: Exception) -> str:
+def _describe_failure(resource_manager: str, error: Exception) -> str:
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
     if "CERTIFICATE_VERIFY_FAILED" in str(error) or isinstance(error, ssl.SSLError | FileNotFoundError):
         return (
-            f"{resource_manager} shows a certificate that {bundle} does not vouch for ({error}). A stale CA of the "
-            "sandbox? Run: opslib sandbox down && opslib sandbox up. Nothing was sent"
+            f"{resource_manager} presented a certificate that {bundle} does not trust ({error}). Nothing was sent. "
+            "If the sandbox has a stale CA, run: opslib sandbox down && opslib sandbox up"
         )
     return (
-        f"{resource_manager} does not answer ({error}). If it is the sandbox, look at `opslib sandbox status`, "
-        "and start it with: opslib sandbox up"
+        f"{resource_manager} does not answer ({error}). If it is the sandbox, check it with "
+        "`opslib sandbox status` and start it with: opslib sandbox up"
     )
 
 
 def _principal(credential: TokenCredential, resource_manager: str) -> str:
-    """Name who is asking, from the token's own claims (they are read, not verified: ARM verifies them)."""
+    """Return the signed-in principal's name from the token's claims; ARM verifies them, this does not."""
     try:
         token = credential.get_token(f"{resource_manager}/.default").token
     except ClientAuthenticationError as error:
         raise ConnectError(
-            "no credential that azure-identity can use. Sign in with `az login`, or set the variables of a service "
-            f"principal or managed identity. {error.message}"
+            "azure-identity found no credential. Sign in with `az login`, or set the environment variables of a "
+            f"service principal or managed identity. {error.message}"
         ) from error
     register(token)
     try:

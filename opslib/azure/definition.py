@@ -1,6 +1,6 @@
-"""Create a deployment from the ecosystem's own definition, with the ecosystem's own SDK.
+"""A deployment's definition (``deployment.yml`` of CLI v2): read it, and create the deployment with azure-ai-ml.
 
-azure-ai-ml is imported where it is used: it takes seconds, and only deploying needs it.
+azure-ai-ml is imported where it is used: the import takes seconds, and only `deploy` needs it.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from opslib.errors import ConnectError, DefinitionError
 
 @dataclass(frozen=True)
 class Definition:
-    """A ``deployment.yml`` (CLI v2), as far as the plan and the preflight need to know it."""
+    """The fields of a ``deployment.yml`` (CLI v2) that plan and preflight use."""
 
     path: Path
     name: str
@@ -29,12 +29,12 @@ class Definition:
 
 
 def read_definition(path: str) -> Definition:
-    """Read a managed online deployment's definition.
+    """Read the definition of a managed online deployment.
 
     Raises
     ------
     DefinitionError
-        If there is no such file, it is not YAML, or it lacks what a managed online deployment needs.
+        If the file does not exist, is not YAML, or lacks a field that a managed online deployment needs.
     """
     try:
         content = yaml.safe_load(Path(path).read_text())
@@ -43,10 +43,13 @@ def read_definition(path: str) -> Definition:
     except yaml.YAMLError as error:
         raise DefinitionError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, Mapping):
-        raise DefinitionError(f"{path} is not a deployment's definition: expected a mapping with name and model")
+        raise DefinitionError(
+            f"{path} is not a deployment definition: expected a mapping with name and model, got a "
+            f"{type(content).__name__}"
+        )
     missing = [key for key in ("name", "endpoint_name", "model", "instance_type") if not content.get(key)]
     if missing:
-        raise DefinitionError(f"{path} lacks {', '.join(missing)}: a managed online deployment needs them")
+        raise DefinitionError(f"{path} lacks {', '.join(missing)}, required for a managed online deployment")
     count = content.get("instance_count", 1)
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise DefinitionError(f"{path}: instance_count must be a whole number of at least 1, got {count!r}")
@@ -61,19 +64,19 @@ def read_definition(path: str) -> Definition:
 
 
 def _model(model: Any) -> str:
-    """Name the model as the definition does: a registered version, or the local path that will be uploaded."""
+    """Return the model as the definition names it: a registered version, or the local path to upload."""
     return str(model.get("path", model)) if isinstance(model, Mapping) else str(model)
 
 
 def create_deployment(workspace: Workspace, definition: Definition, deadline_s: float, progress: Progress) -> None:
-    """Upload what the definition refers to, create the deployment at zero traffic, and wait until it is ready.
+    """Upload the files of the definition, create the deployment at 0 % traffic, and wait until it is ready.
 
     Raises
     ------
     DefinitionError
         If azure-ai-ml finds the definition invalid.
     AzureError
-        If Azure refuses the request.
+        If Azure rejects the request.
     OperationFailed
         If the deployment does not become ready.
     """
@@ -96,7 +99,7 @@ def create_deployment(workspace: Workspace, definition: Definition, deadline_s: 
 
 
 def _ml_client(workspace: Workspace) -> Any:
-    """Make azure-ai-ml's client, and refuse it unless it resolved the cloud that was meant."""
+    """Return azure-ai-ml's client; raise if it resolved another cloud than the workspace's."""
     from azure.ai.ml import MLClient  # noqa: PLC0415 - takes seconds
 
     scope = workspace.scope
@@ -107,7 +110,7 @@ def _ml_client(workspace: Workspace) -> Any:
         scope.workspace_name,
         enable_telemetry=False,
     )
-    # azure-ai-ml only warns when it cannot load cloud metadata, and falls back to the public cloud
+    # where azure-ai-ml cannot load cloud metadata, it only warns and uses the public cloud
     resolved = str(getattr(client, "_base_url", "")).rstrip("/")
     if resolved != scope.resource_manager:
         raise ConnectError(

@@ -1,7 +1,7 @@
-"""Endpoints and deployments through ARM's own JSON: read, one change, read back.
+"""Endpoints and deployments as ARM's JSON: read, change one field, read back.
 
-Every write re-reads first and stops on drift, and every write is idempotent: what is already as wanted is left
-alone. A field that opslib does not know is put back as it was read.
+Every write reads the resource again first and raises on drift. Every write is idempotent: a resource that already
+has the requested value is not written. Fields that opslib does not know are sent back as they were read.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,13 +17,13 @@ from opslib.model.traffic import describe_traffic, normalize_traffic
 from opslib.redaction.redact import register
 
 API_VERSION = "2024-10-01"
-"""Newest stable version of the specification that has online endpoints as they are read here."""
+"""Newest stable version of the specification with the fields of online endpoints that are read here."""
 
 READ_BACK_S = 60.0
-"""A traffic update is eventually consistent (azure-dev PR 3881): reads may lag behind a succeeded write."""
+"""Longest wait until reads show a traffic update, which is eventually consistent (azure-dev PR 3881) [seconds]."""
 
 EditTags = Callable[[Mapping[str, str]], Mapping[str, str]]
-"""Says what an endpoint's tags become; raises to refuse the write."""
+"""Returns an endpoint's tags after an edit; raises to prevent the write."""
 
 TERMINAL_STATES = frozenset({"Succeeded", "Failed", "Canceled"})
 
@@ -34,7 +34,7 @@ def read_endpoint(workspace: Workspace, name: str) -> Endpoint:
     Raises
     ------
     NotFound
-        If there is no such endpoint; the message names those that exist.
+        If there is no such endpoint; the message lists those that exist.
     """
     try:
         arm = workspace.arm.get(_path(workspace, name), API_VERSION)
@@ -51,19 +51,19 @@ def read_endpoint(workspace: Workspace, name: str) -> Endpoint:
 
 
 def list_endpoints(workspace: Workspace) -> list[Json]:
-    """List the workspace's endpoints, as ARM's JSON."""
+    """Return the workspace's endpoints, as ARM's JSON."""
     return workspace.arm.list(f"{workspace.scope.workspace_id}/onlineEndpoints", API_VERSION)
 
 
 def set_traffic(
     workspace: Workspace, step: SetTraffic, deadline_s: float, progress: Progress, tags: EditTags = dict
 ) -> Receipt:
-    """Route live traffic and edit the tags in one request, and read back until it shows.
+    """Set live traffic and edit tags in one request, and read back until the traffic is visible.
 
     Raises
     ------
     Drift
-        If the endpoint's traffic is neither the step's `before` nor its `after`: somebody else changed it.
+        If the endpoint's traffic is neither the step's `before` nor its `after`: it was changed since it was read.
     """
     name, before, after = step.endpoint, step.before, step.after
     begun_s = monotonic()
@@ -75,7 +75,7 @@ def set_traffic(
     if seen not in (normalize_traffic(before), normalize_traffic(after)):
         raise Drift(
             f"traffic of {name} is {describe_traffic(seen)}, expected {describe_traffic(before)}: it was changed "
-            "after this run read it. Nothing was overwritten. Find out who changed it, then plan again"
+            "after this run read it. Nothing was overwritten. See the activity log for who changed it, then plan again"
         )
     body = _writable(arm)
     body["properties"]["traffic"] = normalize_traffic(after)
@@ -93,9 +93,9 @@ def set_traffic(
 
 
 def edit_tags(workspace: Workspace, name: str, tags: EditTags, deadline_s: float, progress: Progress) -> Receipt:
-    """Edit an endpoint's tags: by PATCH, which leaves every other field alone, unless a tag is to go.
+    """Edit an endpoint's tags: by PATCH, which changes no other field, or by PUT if a tag is removed.
 
-    Whether a PATCH removes the tags that it does not name is not documented, so removal takes a PUT.
+    It is not documented whether a PATCH removes the tags that it does not name.
     """
     arm = settle(workspace, name, deadline_s, progress)
     before = arm.get("tags") or {}
@@ -110,12 +110,12 @@ def edit_tags(workspace: Workspace, name: str, tags: EditTags, deadline_s: float
 
 
 def scale(workspace: Workspace, step: SetInstanceCount, deadline_s: float, progress: Progress) -> Receipt:
-    """Set a deployment's number of instances by PATCH of its sku, which leaves every other field alone.
+    """Set a deployment's number of instances by PATCH of its sku, which changes no other field.
 
     Raises
     ------
     Drift
-        If it is neither the step's `before` nor its `after`: somebody else, or autoscale, changed it.
+        If it is neither the step's `before` nor its `after`: a person or autoscale changed it since it was read.
     """
     path = f"{_path(workspace, step.endpoint)}/deployments/{step.deployment}"
     settle(workspace, step.endpoint, deadline_s, progress)
@@ -125,14 +125,16 @@ def scale(workspace: Workspace, step: SetInstanceCount, deadline_s: float, progr
         return _unchanged("PATCH", path)
     if seen != step.before:
         raise Drift(
-            f"{step.deployment} has {seen} instances, expected {step.before}: somebody changed it meanwhile"
+            f"{step.deployment} has {seen} instances, expected {step.before}: it was changed after this run read it. "
+            "Nothing was overwritten. See the activity log for who changed it, then plan again"
         )
     body = {"sku": arm["sku"] | {"capacity": step.after}}
     receipt = workspace.arm.write("PATCH", path, API_VERSION, body=body, deadline_s=deadline_s, progress=progress)
     seen = workspace.arm.get(path, API_VERSION)["sku"]["capacity"]
     if seen != step.after:
         raise ApplyError(
-            f"{step.deployment} has {seen} instances after a succeeded scale to {step.after}: autoscale?"
+            f"{step.deployment} has {seen} instances after scaling, expected {step.after}; an autoscale setting "
+            "may have changed it"
         )
     return receipt
 
@@ -140,20 +142,20 @@ def scale(workspace: Workspace, step: SetInstanceCount, deadline_s: float, progr
 def delete_deployment(
     workspace: Workspace, name: str, deployment: str, deadline_s: float, progress: Progress
 ) -> Receipt:
-    """Delete a deployment. One that takes live traffic is refused by the service; an absent one is no error."""
+    """Delete a deployment. The service rejects one that takes live traffic; an absent one is not an error."""
     path = f"{_path(workspace, name)}/deployments/{deployment}"
     return workspace.arm.write("DELETE", path, API_VERSION, deadline_s=deadline_s, progress=progress)
 
 
 def read_logs(workspace: Workspace, name: str, deployment: str, lines: int = 200) -> str:
-    """Read the last lines of a deployment's container; Azure picks the instance, so absence proves nothing."""
+    """Read the last log lines of a deployment's container, on an instance that Azure picks."""
     path = f"{_path(workspace, name)}/deployments/{deployment}/getLogs"
-    answer = workspace.arm.post(path, API_VERSION, {"containerType": "InferenceServer", "tail": lines})
-    return str(answer.get("content") or "")
+    response = workspace.arm.post(path, API_VERSION, {"containerType": "InferenceServer", "tail": lines})
+    return str(response.get("content") or "")
 
 
 def read_scoring_key(workspace: Workspace, endpoint: Endpoint) -> str:
-    """Fetch what authorises a scoring request, as the endpoint's authMode says. Never to be shown or written."""
+    """Fetch the key or token for scoring requests, by the endpoint's authMode, and register it for redaction."""
     path = _path(workspace, endpoint.name)
     if endpoint.auth_mode.lower() == "key":
         keys = workspace.arm.post(f"{path}/listKeys", API_VERSION)
@@ -169,9 +171,9 @@ def read_scoring_key(workspace: Workspace, endpoint: Endpoint) -> str:
 
 
 def settle(workspace: Workspace, name: str, deadline_s: float, progress: Progress) -> Json:
-    """Wait until neither the endpoint nor a deployment of it is being changed; return the endpoint's JSON.
+    """Wait until no operation runs on the endpoint or its deployments; return the endpoint's JSON.
 
-    A write in a transitional state is refused by the service ("... because it is in Updating provisioning state").
+    The service rejects a write during an operation ("... because it is in Updating provisioning state").
     """
     path = _path(workspace, name)
     begun_s = monotonic()
@@ -184,7 +186,7 @@ def settle(workspace: Workspace, name: str, deadline_s: float, progress: Progres
         state = ", ".join(f"{r['name']} {r['properties']['provisioningState']}" for r in busy)
         if monotonic() - begun_s > deadline_s:
             raise OperationTimeout(
-                f"another operation on {name} did not end within {deadline_s:.0f} s ({state}); nothing was "
+                f"another operation on {name} did not end within {deadline_s:.0f} s ({state}). Nothing was "
                 "changed. Wait for it to end, then run again"
             )
         progress(f"waiting for {state}")
@@ -211,7 +213,7 @@ def _path(workspace: Workspace, name: str) -> str:
 
 
 def _writable(arm: Json) -> Json:
-    """What a PUT takes of what a GET gave: everything but what only the service sets."""
+    """Return the body of a PUT from that of a GET, without the fields that only the service sets."""
     properties = {k: v for k, v in arm["properties"].items() if k not in _READ_ONLY}
     properties["properties"] = {
         k: v for k, v in (properties.get("properties") or {}).items() if k != "AzureAsyncOperationUri"
@@ -230,15 +232,15 @@ def _unchanged(method: str, path: str) -> Receipt:
 def _endpoint(arm: Json, deployments: list[Json]) -> Endpoint:
     properties = arm["properties"]
     read = sorted((_deployment(d) for d in deployments), key=lambda d: d.name)
-    spelled = {d.name.lower(): d.name for d in read}
+    cased = {d.name.lower(): d.name for d in read}
     traffic, mirrored = (normalize_traffic(properties.get(key)) for key in ("traffic", "mirrorTraffic"))
     return Endpoint(
         name=arm["name"],
         provisioning_state=properties.get("provisioningState", "Unknown"),
         auth_mode=properties.get("authMode", ""),
         scoring_uri=properties.get("scoringUri", ""),
-        traffic={spelled.get(n, n): w for n, w in traffic.items()},
-        mirror_traffic={spelled.get(n, n): w for n, w in mirrored.items()},
+        traffic={cased.get(n, n): w for n, w in traffic.items()},
+        mirror_traffic={cased.get(n, n): w for n, w in mirrored.items()},
         tags=arm.get("tags") or {},
         deployments=tuple(read),
         arm=arm,

@@ -1,11 +1,11 @@
-"""Times on the wire of Azure Monitor: UTC, to the millisecond."""
+"""Times as Azure Monitor reads and writes them: UTC, to the millisecond."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 
 def read_time(value: Any) -> datetime:
-    """Read a time; one without an offset is UTC."""
+    """Read a time; without an offset it is UTC."""
     time = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
@@ -21,6 +21,6 @@ def kql_time(time: datetime) -> str:
 
 
 def whole_minute(time: datetime, *, up: bool) -> datetime:
-    """Round to a whole minute, up or down."""
+    """Round a time up or down to a whole minute."""
     floor = time.replace(second=0, microsecond=0)
     return floor + timedelta(minutes=1) if up and floor != time else floor

@@ -1,4 +1,4 @@
-"""What the caller may do, asked of Azure before anything is changed."""
+"""The caller's permissions on an endpoint, read from Azure before anything is changed."""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -20,16 +20,16 @@ ACTIONS = {
 
 
 def missing_actions(workspace: Workspace, endpoint: Endpoint, runbook: str) -> tuple[str, ...]:
-    """Name the actions that the runbook needs on the endpoint and the caller has not."""
+    """Return the actions that the runbook needs on the endpoint and the caller lacks."""
     path = f"{endpoint.id}/providers/Microsoft.Authorization/permissions"
     permissions = workspace.arm.list(path, PERMISSIONS_API_VERSION)
     return tuple(action for action in ACTIONS[runbook] if not is_allowed(action, permissions))
 
 
 def is_allowed(action: str, permissions: Iterable[Mapping[str, Any]]) -> bool:
-    """Say whether some entry grants an action that the same entry does not take back.
+    """Return whether an entry grants an action that its own `notActions` do not exclude.
 
-    Source: "Permissions - List For Resource"; names ignore case, ``*`` spans slashes.
+    Source: "Permissions - List For Resource". Names ignore case; ``*`` also matches slashes.
     """
     return any(
         _matches(action, entry.get("actions") or []) and not _matches(action, entry.get("notActions") or [])

@@ -1,6 +1,6 @@
-"""Azure Monitor's metrics of one endpoint: one point a minute, several minutes late.
+"""Azure Monitor's platform metrics of one endpoint: one point per minute, several minutes late.
 
-Percentiles come by the minute and can only be averaged over longer times.
+Percentiles are published per minute; over a longer time they can only be averaged.
 """
 
 from collections import defaultdict
@@ -16,15 +16,15 @@ from opslib.model import Observation, Served, ServedInterval, is_failure
 METRICS_API_VERSION = "2023-10-01"
 
 PERCENTILES = (50, 90, 95, 99)
-"""Those that Azure Monitor publishes of RequestLatency."""
+"""Percentiles of RequestLatency that Azure Monitor publishes."""
 
 UNSETTLED = timedelta(minutes=5)
-"""Newest minutes in which a zero means "not yet": Azure Monitor shows zeros until a minute is ingested."""
+"""Age below which a zero may mean "not ingested yet": Azure Monitor reports 0 until a minute is ingested."""
 
 
 @dataclass(frozen=True)
 class PlatformMetrics:
-    """Azure Monitor's metrics of one endpoint: one point a minute, several minutes late."""
+    """Azure Monitor's platform metrics of one endpoint; the source called "metrics"."""
 
     workspace: Workspace
     endpoint_id: str
@@ -34,10 +34,10 @@ class PlatformMetrics:
     least_lag_s: float = 240.0
 
     def observe(self, since: datetime, until: datetime, thresholds_ms: Sequence[float] = ()) -> Observation:
-        """Sum the whole minutes between two times; nothing is known of thresholds but what percentiles tell.
+        """Read the whole minutes between two times; requests above a threshold are not counted by metrics.
 
-        Requests are sums of RequestsPerMinute (Average, PT1M). Percentiles over the whole time are means of the
-        minutes' percentiles weighted by requests: an approximation, since percentiles do not add up.
+        Requests are sums of RequestsPerMinute (Average, PT1M). Percentiles of the total are means of the minutes'
+        percentiles, weighted by requests: an approximation, since percentiles cannot be added.
         """
         del thresholds_ms
         first, last = whole_minute(since, up=True), whole_minute(until, up=False)
@@ -55,21 +55,19 @@ class PlatformMetrics:
             for minute in sorted(requests)
             if minute < last
         )
-        return Observation(
-            self.name, first, last, _settled(requests), _add_up(i.served for i in intervals), intervals
-        )
+        return Observation(self.name, first, last, _settled(requests), _sum(i.served for i in intervals), intervals)
 
     def quantiles_ms(
         self, deployment: str, since: datetime, until: datetime, quantiles: Sequence[float]
     ) -> tuple[float, ...]:
-        """Nothing: the judge takes stable's quantiles from the published percentiles of the first minutes."""
+        """Return nothing: the judge uses the published percentiles of stable's first minutes."""
         del deployment, since, until, quantiles
         return ()
 
     def _read(
         self, metric: str, dimensions: tuple[str, ...], since: datetime, until: datetime
     ) -> dict[tuple[str, ...], dict[datetime, float]]:
-        """Read a metric's minutes by its dimensions; a minute without data is left out, not zero."""
+        """Read a metric by minute and dimension; a minute without data is left out, not zero."""
         if since >= until:
             return {}
         query = {
@@ -81,11 +79,11 @@ class PlatformMetrics:
         }
         try:
             path = f"{self.endpoint_id}/providers/Microsoft.Insights/metrics"
-            answer = self.workspace.arm.get(path, METRICS_API_VERSION, **query)
+            response = self.workspace.arm.get(path, METRICS_API_VERSION, **query)
         except AzureError as error:
             raise ObserveError(f"the metrics cannot be read: {error}") from error
         series = {}
-        for one in answer["value"][0]["timeseries"]:
+        for one in response["value"][0]["timeseries"]:
             values = {v["name"]["value"].lower(): v["value"] for v in one.get("metadatavalues", [])}
             key = tuple(values.get(dimension.lower(), "") for dimension in dimensions)
             points = {read_time(p["timeStamp"]): p["average"] for p in one["data"] if p.get("average") is not None}
@@ -106,8 +104,8 @@ def _minute(
     }
 
 
-def _add_up(intervals: Iterable[Mapping[str, Served]]) -> dict[str, Served]:
-    """Add intervals up by deployment; latencies are means weighted by requests."""
+def _sum(intervals: Iterable[Mapping[str, Served]]) -> dict[str, Served]:
+    """Sum intervals by deployment; latencies are means, weighted by requests."""
     by_name: dict[str, list[Served]] = defaultdict(list)
     for served in intervals:
         for name, one in served.items():
@@ -134,7 +132,7 @@ def _weighted_mean(many: list[Served], field: str) -> float | None:
 
 
 def _settled(requests: Mapping[datetime, Mapping[str, int]]) -> datetime | None:
-    """End of the newest minute that is known to be whole."""
+    """Return the end of the newest minute that is known to be complete."""
     unsettled = datetime.now(UTC) - UNSETTLED
     shown = [minute for minute, counts in requests.items() if any(counts.values()) or minute < unsettled]
     return max(shown) + timedelta(minutes=1) if shown else None

@@ -1,6 +1,6 @@
-"""The request log of one endpoint (`AmlOnlineEndpointTrafficLog`): every request, counted one by one.
+"""The request log of one endpoint (`AmlOnlineEndpointTrafficLog`), which has a row for every request.
 
-It needs a diagnostic setting on the endpoint, and comes a few seconds to a few minutes late.
+It needs a diagnostic setting on the endpoint. Rows appear a few seconds to a few minutes late.
 """
 
 from collections import defaultdict
@@ -23,10 +23,10 @@ from opslib.model import FAILURE_CODES, Observation, Served, ServedInterval
 TRAFFIC_LOG = "AmlOnlineEndpointTrafficLog"
 
 MIN_FOR_QUANTILES = 50
-"""Requests below which a tail quantile says nothing [count]."""
+"""Smallest number of requests from which a tail quantile is read [count]."""
 
 IDS_PER_QUERY = 1000
-"""Requests looked up at once; a query may be a few hundred kilobytes long [count]."""
+"""Request ids looked up in one query, which may be a few hundred kilobytes long [count]."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Exposure:
 
 @dataclass(frozen=True)
 class RequestLog:
-    """The request log of one endpoint: every request, a few seconds to a few minutes late."""
+    """The request log of one endpoint; the source called "request log"."""
 
     workspace: Workspace
     endpoint_id: str
@@ -49,7 +49,7 @@ class RequestLog:
     least_lag_s: float = 0.0
 
     def observe(self, since: datetime, until: datetime, thresholds_ms: Sequence[float] = ()) -> Observation:
-        """Count users' requests between two times; the runbooks' own probes are left out."""
+        """Count the users' requests between two times; the runbooks' own probes are excluded."""
         summarize = _SUMMARIZE + "".join(
             f", above_{n} = countif(TotalDurationMs > {threshold:.3f})" for n, threshold in enumerate(thresholds_ms)
         )
@@ -76,14 +76,14 @@ class RequestLog:
             watermark=next((read_time(row["newest"]) for row in newest if row["newest"]), None),
             total={row["DeploymentName"]: _served(row, thresholds_ms) for row in total},
             intervals=tuple(
-                _clipped(start, self.grain_s, since, until, intervals[start]) for start in sorted(intervals)
+                _clip(start, self.grain_s, since, until, intervals[start]) for start in sorted(intervals)
             ),
         )
 
     def quantiles_ms(
         self, deployment: str, since: datetime, until: datetime, quantiles: Sequence[float]
     ) -> tuple[float, ...]:
-        """Quantiles of the latency of users' requests; empty where there were too few to tell [ms]."""
+        """Return quantiles of the latency of users' requests; empty where there were too few [ms]."""
         columns = ", ".join(f"q{n} = percentile(TotalDurationMs, {100 * q:g})" for n, q in enumerate(quantiles))
         rows = self._query(
             f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} and TimeGenerated < {kql_time(until)}"
@@ -96,14 +96,14 @@ class RequestLog:
         return tuple(float(rows[0][f"q{n}"]) for n in range(len(quantiles)))
 
     def answered_by(self, client_request_ids: Iterable[str], since: datetime) -> dict[str, Exposure]:
-        """Say who answered each of these requests and when, as far as the log shows them yet.
+        """Return which deployment answered each of these requests, and when; those not logged yet are left out.
 
         Parameters
         ----------
         client_request_ids
-            As their clients sent them in `x-ms-client-request-id`; letters, digits and ``._:-``.
+            Values of the header `x-ms-client-request-id`; letters, digits and ``._:-``.
         since
-            Time before which none of them was sent.
+            A time before the first of them was sent.
         """
         found: dict[str, Exposure] = {}
         wanted = [f'"{i}"' for i in client_request_ids]
@@ -124,20 +124,20 @@ class RequestLog:
             with LogsQueryClient(
                 self.workspace.credential, endpoint=self.workspace.log_analytics, retry_total=1, **HTTP_TIMEOUTS
             ) as client:
-                answer = client.query_resource(self.endpoint_id, kql, timespan=(since, datetime.now(UTC)))
+                response = client.query_resource(self.endpoint_id, kql, timespan=(since, datetime.now(UTC)))
         except HttpResponseError as error:
             raise ObserveError(f"the request log cannot be read: {describe(error)}\n{kql}") from error
         except CoreError as error:
             raise ObserveError(f"the request log cannot be read: {error.message}") from error
-        if isinstance(answer, LogsQueryPartialResult):
-            raise ObserveError(f"the request log answered in part only: {answer.partial_error}\n{kql}")
-        return [dict(zip(table.columns, row, strict=True)) for table in answer.tables for row in table.rows]
+        if isinstance(response, LogsQueryPartialResult):
+            raise ObserveError(f"the request log returned a partial result: {response.partial_error}\n{kql}")
+        return [dict(zip(table.columns, row, strict=True)) for table in response.tables for row in table.rows]
 
 
-def _clipped(
+def _clip(
     start: datetime, grain_s: float, since: datetime, until: datetime, served: Mapping[str, Served]
 ) -> ServedInterval:
-    """The part of a grain that was observed: the first and the last one are cut."""
+    """Return an interval cut to the observed time: the first and the last one may reach beyond it."""
     first, last = max(start, since), min(start + timedelta(seconds=grain_s), until)
     return ServedInterval(first, (last - first).total_seconds(), served)
 
@@ -154,4 +154,4 @@ _SUMMARIZE = (
     "p50_ms = percentile(TotalDurationMs, 50), p90_ms = percentile(TotalDurationMs, 90), "
     "p95_ms = percentile(TotalDurationMs, 95), p99_ms = percentile(TotalDurationMs, 99)"
 )
-"""The same failures as `is_failure`, counted where the log is."""
+"""Counts the same failures as `is_failure`, in the service."""

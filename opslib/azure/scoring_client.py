@@ -1,7 +1,7 @@
-"""Ask an endpoint as its clients do, without the SDK.
+"""Send scoring requests to an endpoint as its clients do, and check the answers.
 
-azure-ai-ml's `invoke` leaks the deployment header into every later call of the process, retries on its own and
-loses status codes; a canary measured with it is not measured at all. This client sends each request once.
+azure-ai-ml's `invoke` is not used: it leaks the deployment header into later calls of the process, retries, and
+drops status codes, so that failures would not be counted. This client sends each request once.
 """
 
 import json
@@ -23,34 +23,34 @@ from opslib.errors import DefinitionError
 from opslib.model import Endpoint, ProbeResult
 
 PROBE_PREFIX = "opslib-"
-"""Begins the `x-ms-client-request-id` of every request that opslib sends, so that users' traffic is told apart."""
+"""Prefix of the `x-ms-client-request-id` of opslib's own requests, by which users' traffic excludes them."""
 
 TIMEOUT_S = 185.0
-"""Longer than the longest request timeout of a managed endpoint (180 s), so that its 408 is seen."""
+"""Longer than the longest request timeout of a managed endpoint (180 s), whose 408 then arrives [seconds]."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One request and, where it is known, the answer it must get."""
+    """One request and, where it is known, the expected answer."""
 
     request: Any
     answer: Any = None
 
 
 def read_probes(path: str) -> tuple[Probe, ...]:
-    """Read a ``.jsonl`` of probes: one ``{"request": ..., "answer": ...}`` a line; `answer` may be left out.
+    """Read a ``.jsonl`` of probes: one ``{"request": ..., "answer": ...}`` per line; `answer` is optional.
 
     Raises
     ------
     DefinitionError
-        If there is no such file, it holds no probe, or a line is not one.
+        If the file does not exist or is empty, or a line is not a probe.
     """
     try:
         lines = [line for line in Path(path).read_text().splitlines() if line.strip()]
     except OSError as error:
         raise DefinitionError(f"probes {path!r} cannot be read: {error.strerror}") from error
     if not lines:
-        raise DefinitionError(f'{path} holds no probe; expected lines like {{"request": ..., "answer": ...}}')
+        raise DefinitionError(f'{path} has no probes; expected lines like {{"request": ..., "answer": ...}}')
     return tuple(_read_probe(path, number, line) for number, line in enumerate(lines, start=1))
 
 
@@ -58,14 +58,14 @@ def _read_probe(path: str, number: int, line: str) -> Probe:
     try:
         probe = json.loads(line)
         if not isinstance(probe, dict) or "request" not in probe or probe.keys() - {"request", "answer"}:
-            raise ValueError('expected an object with "request" and, at most, "answer"')
+            raise ValueError('expected an object with "request" and, optionally, "answer"')
         return Probe(probe["request"], probe.get("answer"))
     except ValueError as error:
         raise DefinitionError(f"{path}, line {number}: {error}") from error
 
 
 class ScoringClient:
-    """Sends requests to one endpoint, each once, over connections that are kept open."""
+    """Sends requests to one endpoint, each once, over persistent connections."""
 
     def __init__(self, http: httpx.Client, endpoint: Endpoint, key: str) -> None:
         self._http = http
@@ -73,11 +73,11 @@ class ScoringClient:
         self._key = key
 
     def send(self, probe: Probe, deployment: str = "") -> ProbeResult:
-        """Ask once and check the answer; a named `deployment` is forced by header, even at 0 % traffic."""
-        return self.ask(probe, deployment)[0]
+        """Send one request and check the answer; `deployment` is forced by header, even at 0 % traffic."""
+        return self.send_and_read(probe, deployment)[0]
 
-    def ask(self, probe: Probe, deployment: str = "") -> tuple[ProbeResult, Any]:
-        """As `send`, with the answer itself; None where there is none, or another deployment gave it."""
+    def send_and_read(self, probe: Probe, deployment: str = "") -> tuple[ProbeResult, Any]:
+        """As `send`, but return the answer too; None where there is none or another deployment gave it."""
         client_request_id = f"{PROBE_PREFIX}{uuid4().hex[:24]}"
         headers = {"Authorization": f"Bearer {self._key}", "x-ms-client-request-id": client_request_id}
         if deployment:
@@ -91,30 +91,32 @@ class ScoringClient:
         else:
             status = response.status_code
             answered_by = response.headers.get("azureml-model-deployment", "")
-            astray = bool(deployment and answered_by and answered_by.lower() != deployment.lower())
-            answer = None if astray else _json(response)
+            misrouted = bool(deployment and answered_by and answered_by.lower() != deployment.lower())
+            answer = None if misrouted else _json(response)
             problem = (
-                f"answered by {answered_by}, asked {deployment}" if astray else _problem(response, answer, probe)
+                f"answered by {answered_by}, sent to {deployment}"
+                if misrouted
+                else _problem(response, answer, probe)
             )
         latency_ms = round((perf_counter() - begun_s) * 1000, 3)
         return ProbeResult(sent_at, status, latency_ms, answered_by, client_request_id, problem), answer
 
     def send_all(self, probes: Sequence[Probe], requests: int, deployment: str = "") -> Iterator[ProbeResult]:
-        """Ask `requests` times, going round the probes."""
+        """Send `requests` requests, cycling through the probes."""
         for number in range(requests):
             yield self.send(probes[number % len(probes)], deployment)
 
 
 @contextmanager
 def scoring_client(workspace: Workspace, endpoint: Endpoint) -> Iterator[ScoringClient]:
-    """Open a client on an endpoint, authorised as its authMode says."""
+    """Open a client on an endpoint, with the credential that its authMode needs."""
     key = read_scoring_key(workspace, endpoint)
     with httpx.Client(verify=workspace.tls, timeout=TIMEOUT_S) as http:
         yield ScoringClient(http, endpoint, key)
 
 
 def failures(results: Iterable[ProbeResult]) -> list[ProbeResult]:
-    """Those that did not get the answer they must."""
+    """Return the results without the expected answer."""
     return [result for result in results if not result.ok]
 
 
@@ -126,11 +128,11 @@ def _json(response: httpx.Response) -> Any:
 
 
 def _problem(response: httpx.Response, answer: Any, probe: Probe) -> str:
-    """Say what is wrong with an answer; empty where nothing is."""
+    """Describe what is wrong with an answer; empty where nothing is."""
     if response.status_code != 200:
         reason = response.headers.get("ms-azureml-model-error-reason", "")
-        said = " ".join(response.text.split())[:300]
-        return f"status {response.status_code} {reason}: {said}".replace(" :", ":")
+        body = " ".join(response.text.split())[:300]
+        return f"status {response.status_code} {reason}: {body}".replace(" :", ":")
     if answer is None and response.text.strip() != "null":
         return f"not JSON: {response.text[:300]}"
     if probe.answer is not None and not matches(answer, probe.answer):
@@ -139,7 +141,7 @@ def _problem(response: httpx.Response, answer: Any, probe: Probe) -> str:
 
 
 def matches(answer: Any, expected: Any) -> bool:
-    """Compare JSON; numbers to a relative 1e-6, since a float's last digits depend on the machine's BLAS."""
+    """Compare JSON; numbers within a relative 1e-6, since a float's last digits depend on the machine's BLAS."""
     if isinstance(expected, bool) or isinstance(answer, bool):
         return answer is expected
     if isinstance(expected, int | float) and isinstance(answer, int | float):

@@ -1,4 +1,4 @@
-"""What each deployment served, as Azure saw it: the request log where it is kept, else Azure Monitor's metrics."""
+"""Where request counts and latencies come from: the request log if it is kept, else Azure Monitor's metrics."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,11 +14,11 @@ DIAGNOSTICS_API_VERSION = "2021-05-01-preview"
 
 
 class Source(Protocol):
-    """Somewhere that says what was served."""
+    """A source of request counts and latencies by deployment."""
 
     @property
     def name(self) -> str:
-        """What the source is called in records."""
+        """Name of the source in records."""
 
     @property
     def grain_s(self) -> float:
@@ -26,28 +26,28 @@ class Source(Protocol):
 
     @property
     def shortest_bake_s(self) -> float:
-        """Shortest time of which it is sure to show something [seconds]."""
+        """Shortest bake for which it certainly has data [seconds]."""
 
     @property
     def least_lag_s(self) -> float:
-        """Age below which its numbers may still change, whatever a user says [seconds]."""
+        """Age below which its numbers may still change; a lower bound of `settle_s` [seconds]."""
 
     def observe(self, since: datetime, until: datetime, thresholds_ms: Sequence[float] = ()) -> Observation:
-        """Say what every deployment of the endpoint served between two times, and how much was slower than that."""
+        """Read what every deployment served between two times, and how many requests exceeded each threshold."""
 
     def quantiles_ms(
         self, deployment: str, since: datetime, until: datetime, quantiles: Sequence[float]
     ) -> tuple[float, ...]:
-        """Quantiles of a deployment's latency between two times; empty where they are not known [ms]."""
+        """Return quantiles of a deployment's latency between two times; empty where they are unknown [ms]."""
 
 
 def find_source(workspace: Workspace, endpoint: Endpoint, wanted: str = "auto", grain_s: float = 5.0) -> Source:
-    """Choose the request log where a diagnostic setting keeps it, in the wanted grain, else the metrics.
+    """Return the request log, in the given grain, if a diagnostic setting keeps it; else the metrics.
 
     Raises
     ------
     ObserveError
-        If the request log is `wanted` and no diagnostic setting of the endpoint keeps it.
+        If `wanted` is the request log and no diagnostic setting of the endpoint keeps it.
     """
     kept = wanted != "metrics" and _keeps_request_log(workspace, endpoint)
     if wanted == "request log" and not kept:

@@ -1,22 +1,22 @@
-"""Ask a time stamp authority (RFC 3161 over HTTP, section 3.4)."""
+"""Client of a time stamp authority (RFC 3161, section 3.4: over HTTP)."""
 
 import httpx
 
-from opslib.azure.connect import trust
+from opslib.azure.connect import tls_context
 from opslib.errors import RecordError
 
 
 def fetch_token(url: str, request: bytes) -> bytes:
-    """Send a request; return the authority's answer.
+    """Send a time stamp request and return the response.
 
     Raises
     ------
     RecordError
-        If it does not answer with a token.
+        If there is no successful response.
     """
     headers = {"Content-Type": "application/timestamp-query"}
     try:
-        with httpx.Client(verify=trust(), timeout=10.0) as client:
+        with httpx.Client(verify=tls_context(), timeout=10.0) as client:
             return client.post(url, content=request, headers=headers).raise_for_status().content
     except (httpx.HTTPError, OSError) as error:
-        raise RecordError(f"the time stamp authority {url} gave no token: {error}") from error
+        raise RecordError(f"no response from the time stamp authority {url}: {error}") from error

@@ -98,7 +98,7 @@ class Probing:
         for question, arm in order(len(self._probes), seed=number):
             if self._ended.is_set():
                 break  # a pair that is not whole does not count
-            result, answer = client.ask(self._probes[question], self._versions[arm])
+            result, answer = client.send_and_read(self._probes[question], self._versions[arm])
             result = result if result.deployment else replace(result, deployment=self._versions[arm])
             answers[question, arm] = result, answer
             results.append(result)

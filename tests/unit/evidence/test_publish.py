@@ -113,7 +113,7 @@ def test_another_file_under_the_same_name_is_never_overwritten(url, archive):
     name = run.relative_to(archive).as_posix()
     with open_container(url) as container:
         container.create(name, b"something else")
-        with pytest.raises(RecordError, match="holds other bytes"):
+        with pytest.raises(RecordError, match="has other content"):
             publish(archive, [], container)
         assert container.read(name) == b"something else"
 
