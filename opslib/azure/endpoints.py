@@ -75,7 +75,7 @@ def set_traffic(
     if seen not in (normalize_traffic(before), normalize_traffic(after)):
         raise Drift(
             f"traffic of {name} is {describe_traffic(seen)}, expected {describe_traffic(before)}: it was changed "
-            "after this run read it. Nothing was overwritten. See the activity log for who changed it, then plan again"
+            "after this run read it. Nothing was overwritten. Find in the activity log who changed it; plan again"
         )
     body = _writable(arm)
     body["properties"]["traffic"] = normalize_traffic(after)
@@ -125,8 +125,8 @@ def scale(workspace: Workspace, step: SetInstanceCount, deadline_s: float, progr
         return _unchanged("PATCH", path)
     if seen != step.before:
         raise Drift(
-            f"{step.deployment} has {seen} instances, expected {step.before}: it was changed after this run read it. "
-            "Nothing was overwritten. See the activity log for who changed it, then plan again"
+            f"{step.deployment} has {seen} instances, expected {step.before}: it was changed after this run "
+            "read it. Nothing was overwritten. Find in the activity log who changed it; plan again"
         )
     body = {"sku": arm["sku"] | {"capacity": step.after}}
     receipt = workspace.arm.write("PATCH", path, API_VERSION, body=body, deadline_s=deadline_s, progress=progress)
