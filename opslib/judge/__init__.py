@@ -17,7 +17,7 @@ from opslib.judge.aa_test import Rehearsal, calibrated_alpha, rehearse
 from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
 from opslib.judge.harm.outcomes import mature
 from opslib.judge.looks.explain import Series, series
-from opslib.judge.looks.holding import EXTRA_LOOKS, Bake, after_hold
+from opslib.judge.looks.precedence import EXTRA_LOOKS, Bake, after_hold, while_asked
 from opslib.judge.looks.probes import Probe, order, paired
 from opslib.judge.looks.stops import probe_stop, traffic_stop
 from opslib.judge.looks.watermark import Revision, ready, revisions
@@ -26,7 +26,7 @@ from opslib.judge.values.criteria import Criteria, describe, read_criteria
 from opslib.judge.values.interval import Arm, Interval, from_record, to_record
 from opslib.judge.values.metrics import PUBLISHED, Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
 from opslib.judge.values.state import State, begin, from_json, refer, require_same, to_json
-from opslib.judge.values.verdict import PRECEDENCE, Line, MetricLine, Proof, Verdict
+from opslib.judge.values.verdict import PRECEDENCE, Decision, Line, MetricLine, Proof, Verdict
 
 __all__ = [
     "EXTRA_LOOKS",
@@ -36,6 +36,7 @@ __all__ = [
     "Arm",
     "Bake",
     "Criteria",
+    "Decision",
     "Failures",
     "Forecast",
     "Interval",
@@ -80,4 +81,5 @@ __all__ = [
     "to_record",
     "traffic_stop",
     "wanted_thresholds_ms",
+    "while_asked",
 ]

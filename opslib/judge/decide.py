@@ -18,13 +18,14 @@ from opslib.judge.harm.latency import thresholds_ms
 from opslib.judge.harm.means import log_evidence as log_evidence_of_mean
 from opslib.judge.harm.outcomes import log_e as log_e_of_cohort
 from opslib.judge.looks import explain
+from opslib.judge.looks.precedence import decide
 from opslib.judge.proof.proof import look_alpha, proofs
 from opslib.judge.values.criteria import Criteria
 from opslib.judge.values.interval import Interval
 from opslib.judge.values.metrics import Answers, Failures, Latency, Mean, Outcome, Slo
 from opslib.judge.values.mixture import log_evidence
 from opslib.judge.values.state import State
-from opslib.judge.values.verdict import Line, Proof, Verdict, fold
+from opslib.judge.values.verdict import Line, Proof, Verdict
 
 _EDGE_S = 1e-3  # intervals may overlap by rounding of their timestamps
 
@@ -52,6 +53,7 @@ def judge(
     bake_over
         Whether the planned end of the stage has come: then the proofs are asked for. Asking again without new
         evidence repeats the answer and costs nothing; asking after more of it uses one of `criteria.looks`.
+        A stage in which no canary request was seen holds, without a look, whatever was proven before it.
     stops
         Hard stops that were seen outside statistics, one sentence each ("provisioning failed"): any rolls back.
     cohorts
@@ -78,7 +80,8 @@ def judge(
             lines.append(line)
     for cohort in sorted(cohorts, key=lambda each: each.start_s):
         state = _judge_cohort(state, cohort, criteria)
-    state, alpha = _take_look(state, criteria) if bake_over else (state, criteria.promote_alpha)
+    take_look = bake_over and state.stage_requests > 0
+    state, alpha = _take_look(state, criteria) if take_look else (state, criteria.promote_alpha)
     return state, _conclude(state, criteria, tuple(lines), tuple(stops), bake_over, alpha)
 
 
@@ -93,7 +96,7 @@ def wanted_thresholds_ms(state: State, criteria: Criteria) -> tuple[float, ...]:
 
 def next_stage(state: State) -> State:
     """Go on to the next stage: evidence and sums stay, looks start anew."""
-    return replace(state, stage_looks=0, looked_at_s=None)
+    return replace(state, stage_looks=0, looked_at_s=None, stage_requests=0)
 
 
 def log_threshold(criteria: Criteria) -> float:
@@ -119,6 +122,8 @@ def _judge_interval(state: State, interval: Interval, criteria: Criteria) -> tup
     last_end_s = state.probes_end_s if probes else state.last_end_s
     if last_end_s is not None and interval.start_s < last_end_s - _EDGE_S:
         return replace(state, ignored=state.ignored + 1), None
+    if not probes or criteria.probes_prove:
+        state = replace(state, stage_requests=state.stage_requests + interval.canary.requests)
     if state.first_canary_s is None and interval.canary.requests > 0:
         state = replace(state, first_canary_s=interval.start_s)
     ends = {"probes_end_s" if probes else "last_end_s": interval.end_s}
@@ -185,10 +190,10 @@ def _conclude(
 ) -> Verdict:
     evidence, weights = metric_evidence(state, criteria), criteria.acting()
     total = log_weighted_mean(weights, evidence) if weights else 0.0
-    found = proofs(criteria, state, alpha) if bake_over else ()
+    found = proofs(criteria, state, alpha) if bake_over and state.stage_requests else ()
     against = _against(state, criteria, evidence, total, found, alpha)
     harmful = bool(stops) or bool(state.decided_by)
-    outcome = fold(harmful=harmful, bake_over=bake_over, against=tuple(text for _, text in against))
+    outcome = decide(harmful=harmful, bake_over=bake_over, against=tuple(text for _, text in against))
     missing = [proof for proof in found if not proof.proven]
     binding = state.decided_by if harmful else (against[0][0] if against and bake_over else "")
     more = _more_requests(missing, against)
@@ -219,6 +224,8 @@ def _against(
     alpha: float,
 ) -> list[tuple[str, str]]:
     """List what stands against promotion as (metric, sentence), what needs a person first."""
+    if state.stage_requests == 0:
+        return [("traffic", "no canary request was seen in this stage")]
     limit = log_threshold(criteria)
     reasons: list[tuple[str, str]] = []
     if float(log_evidence(np.asarray(state.log_bets.get(sample_ratio.NAME, (0.0,))))) >= limit:

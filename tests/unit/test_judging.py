@@ -83,7 +83,7 @@ def test_a_later_stage_that_saw_nothing_holds_whatever_was_proved_before(bench: 
     bench.begin_stage()
     verdict = bench.judge(minutes(0, first=10), weight=50.0, bake_over=True)
     assert verdict.outcome == "hold"
-    assert "nothing that the canary served at this stage was seen" in verdict.sentence
+    assert "no canary request was seen in this stage" in verdict.sentence
 
 
 class Drifting(RequestLog):

@@ -59,6 +59,8 @@ class State:
         Looks taken at the end of this stage, and the end of the last interval at the last one [count], [seconds].
     measured_s
         Time judged so far [seconds].
+    stage_requests
+        Canary requests seen in this stage, those of the warm-up included [count].
     """
 
     endpoint: str
@@ -85,6 +87,7 @@ class State:
     stage_looks: int = 0
     looked_at_s: float | None = None
     measured_s: float = 0.0
+    stage_requests: int = 0
 
 
 def begin(
@@ -145,6 +148,10 @@ def to_json(state: State) -> str:
     return json.dumps(asdict(state), sort_keys=True, allow_nan=False)
 
 
+# An earlier version did not count: there the runbook held a stage without traffic before it called the judge.
+_UNCOUNTED = 1
+
+
 def from_json(text: str) -> State:
     """Read a state back, refusing what this version does not know.
 
@@ -154,6 +161,7 @@ def from_json(text: str) -> State:
         If the text was written by another version of the format or has unknown or missing fields.
     """
     values: dict[str, Any] = json.loads(text)
+    values.setdefault("stage_requests", _UNCOUNTED)
     known = {each.name for each in fields(State)}
     if values.get("version") != VERSION or set(values) != known:
         wrong = sorted(set(values) ^ known)

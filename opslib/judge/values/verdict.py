@@ -1,4 +1,4 @@
-"""The values that come out, and the one place where outcomes are put in order."""
+"""The values that come out of a look."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 
 from opslib.displayed import Displayed
 
-Outcome = Literal["rollback", "hold", "continue", "promote"]
+Decision = Literal["rollback", "hold", "continue", "promote"]
 
-# Worst first: the first of these that has a reason is the outcome.
-PRECEDENCE: tuple[Outcome, ...] = ("rollback", "hold", "continue", "promote")
+PRECEDENCE: tuple[Decision, ...] = ("rollback", "hold", "continue", "promote")
+"""Worst first: the first of these that applies is the decision; see `precedence.decide`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class Verdict(Displayed):
         The outcome for people, with its numbers.
     """
 
-    outcome: Outcome
+    outcome: Decision
     binding: str
     log_evidence: float
     log_peak: float
@@ -122,24 +122,3 @@ class Verdict(Displayed):
     lines: tuple[Line, ...]
     basis: str
     sentence: str
-
-
-def fold(*, harmful: bool, bake_over: bool, against: tuple[str, ...]) -> Outcome:
-    """Put the outcomes in order: harm, then the clock, then anything that stands against promotion.
-
-    Parameters
-    ----------
-    harmful
-        Whether evidence or a hard stop calls for a rollback.
-    bake_over
-        Whether the planned end of the stage has come.
-    against
-        Reasons not to promote.
-    """
-    has: dict[Outcome, bool] = {
-        "rollback": harmful,
-        "hold": bake_over and bool(against),
-        "continue": not bake_over,
-        "promote": True,
-    }
-    return next(outcome for outcome in PRECEDENCE if has[outcome])

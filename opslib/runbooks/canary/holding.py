@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from opslib.evidence.run.journal import JournalEvent
-from opslib.judge import Bake, Verdict, after_hold
+from opslib.judge import Bake, Verdict, after_hold, while_asked
 from opslib.model import SetTraffic
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.answer import Answer, Question, command, hear
@@ -55,7 +55,7 @@ class StageWatch:
             baked_s=self.bake_s,
             planned_s=self._step.bake_s,
             max_bake_s=max(p.max_bake_s, self._step.bake_s),
-            blind=seen.waited_out,
+            late=seen.waited_out,
             room=self._room,
         )
         follows = after_hold(verdict, p.on_hold, bake)
@@ -93,12 +93,13 @@ class StageWatch:
         answer = hear(run.folder, run.journal, question, over)
         if answer is not None:
             run.say(f"{answer.who} answers {answer.choice}: {answer.reason}")
-        if verdict.outcome == "rollback" or (verdict.outcome == "promote" and not _refuses(answer)):
+        follows = while_asked(verdict.outcome, answer.choice if answer else None, expired=bool(over))
+        if follows == verdict.outcome and follows in {"rollback", "promote"}:
             why = f"{answer.who} had answered {answer.choice}; the judge decided meanwhile" if answer else ""
-            return self._ended(seen, verdict, verdict.outcome, why=why)
+            return self._ended(seen, verdict, follows, why=why)
         if answer is not None:
             return self._follow(answer, seen)
-        if over:
+        if follows == "hold":
             return self._ended(seen, self._held or verdict, "hold", why=over)
         if verdict.outcome == "hold":
             self._look_later(question)
@@ -132,8 +133,3 @@ class StageWatch:
         return Stage(
             self._step.after, self.started_at, bake_s, seen.observation, verdict, turn, why=why, answer=answer
         )
-
-
-def _refuses(answer: Answer | None) -> bool:
-    """Whether a person wants the traffic back although the judge would promote."""
-    return answer is not None and answer.choice == "rollback"

@@ -1,7 +1,7 @@
 """The judge at work in a run: what it is shown, and where its evidence is kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,7 +57,6 @@ class Bench:
     cohorts: Cohorts | None = None
     refreshed: bool = False
     lines: tuple[Line, ...] = ()
-    seen_requests: int = 0
     judged: tuple[Interval, ...] = ()
     revised: tuple[Revision, ...] = ()
     unripe: tuple[Interval, ...] = ()
@@ -123,7 +122,7 @@ class Bench:
         So they do where a run goes on with an undecided one: the chance of a false promotion holds for each run,
         since it was a person who chose to ask again. The chance of a false rollback holds for all of them together.
         """
-        self.seen_requests, self.judged, self.revised = 0, (), ()
+        self.judged, self.revised = (), ()
         self.run.journal.write(JournalEvent.NEXT_STAGE)
         self.state = next_stage(self.state)
 
@@ -150,31 +149,28 @@ class Bench:
         self._note_revisions(known)
         self.judged = (*self.judged, *fresh)
         cohorts = self._ripe(fresh)
-        self.seen_requests += sum(interval.canary.requests for interval in fresh)
-        blind = bake_over and self.seen_requests == 0
         stops = [stop for interval in fresh if (stop := traffic_stop(interval))]
         stops += [stop for stop in [probe_stop(self.rounds)] if asked and stop]
         self.state, verdict = judge(
             self.state,
             (*fresh, *asked),
             self.criteria,
-            bake_over=bake_over and not blind,
+            bake_over=bake_over,
             stops=stops,
             cohorts=cohorts,
         )
         self.lines += verdict.lines
         write_atomically(self.run.folder / STATE_NAME, to_json(self.state) + "\n")
-        final = _held_blind(verdict) if blind and verdict.outcome == "continue" else verdict
         look = {
-            "verdict": {"decision": final.outcome, "reason": final.sentence},
-            "bake_over": bake_over and not blind,
+            "verdict": {"decision": verdict.outcome, "reason": verdict.sentence},
+            "bake_over": bake_over,
             "intervals": [to_record(interval) for interval in (*fresh, *asked)],
             "cohorts": [to_record(cohort) for cohort in cohorts],
             "stops": stops,
             "details": verdict,
         }
         self.run.journal.write(JournalEvent.LOOK, look)
-        return final
+        return verdict
 
     def show(self, grain: ServedInterval, weight: float) -> Interval:
         """Show one interval as the judge sees it, with `weight` percent for the canary and without own probes."""
@@ -239,12 +235,6 @@ class Bench:
             and interval.end <= shown
             and (bake_over or interval.end < observation.until or interval.length_s >= self.source.grain_s)
         ]
-
-
-def _held_blind(verdict: Verdict) -> Verdict:
-    """A stage in which nothing of the canary was seen holds, whatever was proved before it."""
-    why = "nothing that the canary served at this stage was seen"
-    return replace(verdict, outcome="hold", reasons=(why,), more_minutes=None, sentence=f"Hold: {why}.")
 
 
 def _open_cohorts(run: Run[CanaryParameters], source: Source) -> Cohorts | None:

@@ -43,7 +43,8 @@ from opslib.judge import (
     to_record,
     wanted_thresholds_ms,
 )
-from opslib.judge.values.verdict import PRECEDENCE, fold
+from opslib.judge.looks.precedence import decide
+from opslib.judge.values.verdict import PRECEDENCE
 
 FIVE = Criteria(
     metrics=(
@@ -149,7 +150,7 @@ def test_no_data_is_never_success():
 )
 def test_precedence_of_outcomes(harmful, bake_over, against, outcome):
     """Harm comes before the clock, the clock before a hold, and promotion only when nothing stands against it."""
-    assert fold(harmful=harmful, bake_over=bake_over, against=against) == outcome
+    assert decide(harmful=harmful, bake_over=bake_over, against=against) == outcome
     assert set(PRECEDENCE) == {"rollback", "hold", "continue", "promote"}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from opslib.errors import JudgeError
 from opslib.judge import Verdict
-from opslib.judge.looks.holding import POLICIES, Bake, after_hold
+from opslib.judge.looks.precedence import POLICIES, Bake, after_hold
 from opslib.judge.proof.proof import look_alpha
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.criteria import criteria_of
@@ -31,7 +31,7 @@ SUSPICIOUS = replace(UNPROVEN, reasons=("too suspicious to promote",), more_requ
 EARLY = Bake(baked_s=600, planned_s=600, max_bake_s=1800, room=True)
 LATE = replace(EARLY, baked_s=1800)
 LATER = replace(EARLY, baked_s=3600)
-BLIND = replace(EARLY, blind=True)
+LATE_DATA = replace(EARLY, late=True)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ BLIND = replace(EARLY, blind=True)
         (SUSPICIOUS, LATE, "smaller step", "give back", 1800),
         (UNPROVEN, LATE, "ask", "ask", 1800),
         (UNPROVEN, LATER, "ask", "ask", 3600),
-        (UNPROVEN, BLIND, "rollback", "give back", 600),
-        (UNPROVEN, BLIND, "extend", "give back", 600),
-        (UNPROVEN, BLIND, "smaller step", "give back", 600),
-        (UNPROVEN, BLIND, "ask", "ask", 600),
+        (UNPROVEN, LATE_DATA, "rollback", "give back", 600),
+        (UNPROVEN, LATE_DATA, "extend", "give back", 600),
+        (UNPROVEN, LATE_DATA, "smaller step", "give back", 600),
+        (UNPROVEN, LATE_DATA, "ask", "ask", 600),
     ],
 )
 def test_what_follows_a_hold(verdict, bake, policy, action, bake_s):
