@@ -29,9 +29,9 @@ _HOMES = {
     "plot_scale": "opslib.show.plot",
     "require_clear": "opslib.runbooks.steps.preflight",
     "roll_back": "opslib.runbooks.rollback",
+    "run_stages": "opslib.runbooks.canary.canary",
     "scale": "opslib.runbooks.scale",
     "secret": "opslib.azure.secrets",
-    "walk": "opslib.runbooks.canary.canary",
 }
 
 __all__ = [  # noqa: PLE0604 - names are strings

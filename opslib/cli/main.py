@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     from opslib.cli import evidence  # noqa: PLC0415 - each word loads what it needs
 
     evidence.register(words)
-    _add_sweep(words)
+    _add_recover(words)
     _add_judge(words)
     _add_answer(words)
     _add_demo(words)
@@ -78,13 +78,13 @@ def _add_run(words: Any) -> None:
     word.set_defaults(run=_run)
 
 
-def _add_sweep(words: Any) -> None:
-    word = words.add_parser("sweep", help="give back the traffic of canaries that nobody watches any more")
+def _add_recover(words: Any) -> None:
+    word = words.add_parser("recover", help="give back the traffic of canaries that nobody watches any more")
     word.add_argument("--target", default="sandbox", help='"sandbox", "azure", or a config.json')
     word.add_argument("--endpoint", default="", help="only this endpoint")
     word.add_argument("--take-over", action="store_true", help="end leases too that have not expired")
     word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
-    word.set_defaults(run=_sweep)
+    word.set_defaults(run=_recover)
 
 
 def _add_judge(words: Any) -> None:
@@ -130,17 +130,17 @@ def _run(arguments: argparse.Namespace) -> int:
     return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code
 
 
-def _sweep(arguments: argparse.Namespace) -> int:
+def _recover(arguments: argparse.Namespace) -> int:
     from opslib.azure.connect import connect  # noqa: PLC0415
-    from opslib.runbooks.undo.reap import close_left_open, sweep  # noqa: PLC0415
+    from opslib.runbooks.undo.reap import close_left_open, reap  # noqa: PLC0415
 
     workspace = connect(arguments.target)
-    swept = list(sweep(workspace, _archive(arguments), print, arguments.endpoint, take_over=arguments.take_over))
-    for one in swept:
+    reaped = list(reap(workspace, _archive(arguments), print, arguments.endpoint, take_over=arguments.take_over))
+    for one in reaped:
         print(f"{one.endpoint}: {one.outcome or 'held'}: {one.reason}")
     for run in close_left_open(_archive(arguments)):
         print(f"{run}: aborted: its process died; sealed as it was left")
-    outcomes = [one.outcome.exit_code for one in swept if one.outcome is not None]
+    outcomes = [one.outcome.exit_code for one in reaped if one.outcome is not None]
     return max(outcomes, default=0)
 
 
@@ -158,7 +158,7 @@ def _judge(arguments: argparse.Namespace) -> int:
 
 def _answer(arguments: argparse.Namespace) -> int:
     from opslib.evidence.archive.archive import find_run  # noqa: PLC0415
-    from opslib.runbooks.canary.answer import give_answer  # noqa: PLC0415
+    from opslib.runbooks.canary.operator_decision import give_answer  # noqa: PLC0415
 
     folder = find_run(_archive(arguments), arguments.name)
     given = give_answer(folder, arguments.choice, arguments.reason, arguments.who)

@@ -23,7 +23,7 @@ from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps import preflight
 from opslib.runbooks.steps.apply import apply
-from opslib.runbooks.steps.observe import look
+from opslib.runbooks.steps.observe import read_source
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _verify_by_users(run: Run[RollbackParameters], endpoint: Endpoint, to: str) 
         return RolledBack(Outcome.HELD, f"traffic is set to {to}; nothing can verify it: {error}", to)
     while monotonic() - begun_s < run.parameters.verify_s:
         now = datetime.now(UTC)
-        observation = look(source, since, now, late_data_s=0.0).observation
+        observation = read_source(source, since, now, late_data_s=0.0).observation
         served = observation.total
         seen = served[to].requests if to in served else 0
         if served.keys() - {to}:

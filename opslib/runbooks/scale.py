@@ -16,7 +16,7 @@ from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps import preflight
 from opslib.runbooks.steps.apply import apply
-from opslib.runbooks.steps.observe import look, pause_s
+from opslib.runbooks.steps.observe import pause_s, read_source
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
         return Scaled(Outcome.PLANNED, "dry run: nothing was scaled", step.deployment, step.before, step.before)
     source = find_source(run.workspace, plan.before, p.source)
     began = datetime.now(UTC)
-    earlier = look(source, began - timedelta(seconds=p.observe_s), began, p.late_data_s).observation
+    earlier = read_source(source, began - timedelta(seconds=p.observe_s), began, p.late_data_s).observation
     run.journal.write(JournalEvent.APPLYING, step)
     try:
         receipt = run.note(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.say))
@@ -100,9 +100,9 @@ def _watch(run: Run[ScaleParameters], source: Source) -> Observation:
     p = run.parameters
     since = datetime.now(UTC)
     while True:
-        seen = look(source, since, since + timedelta(seconds=p.observe_s), p.late_data_s)
-        if seen.silence:
-            run.say(f"the {source.name} is silent: {seen.silence}")
+        seen = read_source(source, since, since + timedelta(seconds=p.observe_s), p.late_data_s)
+        if seen.problem:
+            run.say(f"the {source.name} is silent: {seen.problem}")
         if seen.over:
             return seen.observation
         sleep(pause_s(source, p.observe_s))

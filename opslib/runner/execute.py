@@ -34,8 +34,8 @@ from opslib.model import Outcome
 from opslib.parameters import RUNBOOKS, CanaryParameters, RunbookParameters
 from opslib.redaction.kernel_pipes import secrets_pipe
 from opslib.runbooks.run import new_record
-from opslib.runbooks.undo.reap import sweep
-from opslib.runbooks.undo.recover import recover
+from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
+from opslib.runbooks.undo.reap import reap
 from opslib.runner.guardian import end_kernel, guarded
 from opslib.runner.papermill_engine import Event, Watch, execute_watched
 
@@ -97,7 +97,7 @@ def execute(
     notebook = find_notebook(runbook)
     key = _signing_key()
     request = _agreed(request or Request(), key)
-    _sweep_first(parameters, archive, on_event)
+    _reap_first(parameters, archive, on_event)
     folder = new_folder(archive, runbook, parameters.endpoint)
     moves_traffic = runbook == "canary" and not parameters.dry_run
     hang_s = _hang_s(parameters)
@@ -115,7 +115,7 @@ def execute(
     return folder, sealed.record
 
 
-def _sweep_first(parameters: RunbookParameters, archive: Path, on_event: Callable[[Event], None]) -> None:
+def _reap_first(parameters: RunbookParameters, archive: Path, on_event: Callable[[Event], None]) -> None:
     """Give back what an expired lease left on the endpoint, before anything new begins."""
     if parameters.dry_run:
         return
@@ -124,8 +124,8 @@ def _sweep_first(parameters: RunbookParameters, archive: Path, on_event: Callabl
         on_event({"event": JournalEvent.PROGRESS, "at": datetime.now(UTC).isoformat(), "data": text})
 
     try:
-        for swept in sweep(connect(parameters.target), archive, say, parameters.endpoint):
-            say(f"swept first: {swept.reason}" if swept.outcome else swept.reason)
+        for reaped in reap(connect(parameters.target), archive, say, parameters.endpoint):
+            say(f"released an expired lease first: {reaped.reason}" if reaped.outcome else reaped.reason)
     except errors.OpsError:
         return  # the run itself will say what is wrong
 
@@ -213,7 +213,7 @@ def _wanted(parameters: RunbookParameters, given: Mapping[str, Any]) -> dict[str
 def _recover(folder: Path) -> str:
     """Take back what a dead kernel could not; say so, or say loudly that somebody must."""
     try:
-        return recover(folder)
+        return undo_interrupted_run(folder)
     except errors.OpsError as error:
         return f"IT COULD NOT BE UNDONE, look at the endpoint now: {error}"
 

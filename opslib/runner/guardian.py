@@ -22,7 +22,7 @@ from opslib.evidence.run.record import read_record
 from opslib.evidence.run.run_lock import take_over
 from opslib.model import Outcome
 from opslib.runbooks.run import FOLDER_VARIABLE
-from opslib.runbooks.undo.recover import recover
+from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 
 DONE = b"done"
 READY = b"ready"
@@ -79,7 +79,7 @@ def guard(folder: Path, hang_s: float) -> None:
     take_over(folder)
     end_kernel(folder)
     try:
-        said = recover(folder)
+        said = undo_interrupted_run(folder)
     except OpsError as error:
         said = f"IT COULD NOT BE UNDONE, look at the endpoint now: {error}"
     if word is None:

@@ -159,8 +159,8 @@ def _rollout(rollout: Rollout) -> Table:
 
 def _decision(stage: Stage) -> Cell:
     """What was decided of a stage, and by whom if not by the judge."""
-    tone: Tone = "good" if stage.turn == "promote" else "bad" if stage.turn == "rollback" else "warning"
-    return Cell(f"{stage.turn} by {stage.answer.who}" if stage.answer else stage.turn, tone)
+    tone: Tone = "good" if stage.next_step == "promote" else "bad" if stage.next_step == "rollback" else "warning"
+    return Cell(f"{stage.next_step} by {stage.answer.who}" if stage.answer else stage.next_step, tone)
 
 
 @view.register

@@ -15,7 +15,7 @@ from sandbox_fixture import reread
 
 from opslib.model import Outcome
 from opslib.runbooks.lease.tags import read_lease
-from opslib.runbooks.undo.reap import sweep
+from opslib.runbooks.undo.reap import reap
 from opslib.sandbox.cli.commands import start
 from opslib.sandbox.core.settings import Settings
 
@@ -63,7 +63,7 @@ def test_a_fault_ends_safely(make_world, sandbox, kind, fields):
         run.join(120)
         control.delete("/sandbox/faults").raise_for_status()
     _, record = results[0]
-    list(sweep(world.workspace, world.runs, lambda _: None, world.name, take_over=True))
+    list(reap(world.workspace, world.runs, lambda _: None, world.name, take_over=True))
     endpoint = world.read()
     finished = endpoint.traffic == {"green": 100}
     safe = read_lease(endpoint.tags) is None and (finished or endpoint.traffic == {"blue": 100})
@@ -96,7 +96,7 @@ def test_a_service_that_is_killed_and_restarted_ends_safely(make_world, sandbox)
     start(sandbox.home, Settings(seed=7))
     run.join(120)
     _, record = results[0]
-    list(sweep(world.workspace, world.runs, lambda _: None, world.name, take_over=True))
+    list(reap(world.workspace, world.runs, lambda _: None, world.name, take_over=True))
     endpoint = world.read()
     assert read_lease(endpoint.tags) is None
     assert endpoint.traffic in ({"blue": 100}, {"green": 100})

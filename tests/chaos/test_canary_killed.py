@@ -21,7 +21,7 @@ from runbook_world import QUICK_CANARY, answers
 from opslib.evidence.run.record import read_record
 from opslib.model import Outcome
 from opslib.runbooks.lease.tags import read_lease
-from opslib.runbooks.undo.reap import close_left_open, sweep
+from opslib.runbooks.undo.reap import close_left_open, reap
 
 KILLS = int(os.environ.get("OPSLIB_CHAOS_KILLS", "12"))
 SEED = 20260101
@@ -142,7 +142,7 @@ def recover(world, folder: Path, killed_s: float) -> float:
     while not settled() or processes(str(folder), "cmdline"):
         assert time.monotonic() < deadline, world.read()
         if not processes(str(folder), "cmdline"):
-            list(sweep(world.workspace, world.runs, lambda _: None, world.name))
+            list(reap(world.workspace, world.runs, lambda _: None, world.name))
         time.sleep(0.2)
     unwatched_s = time.monotonic() - killed_s if begun else 0.0
     close_left_open(world.runs)

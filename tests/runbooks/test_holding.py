@@ -20,7 +20,7 @@ from opslib.evidence.run.record import read_record
 from opslib.evidence.run.run_lock import is_held
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
-from opslib.runbooks.canary.answer import give_answer
+from opslib.runbooks.canary.operator_decision import give_answer
 from opslib.runbooks.canary.rejudge import judge_again
 from opslib.runbooks.lease.tags import read_lease
 

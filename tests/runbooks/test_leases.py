@@ -9,8 +9,8 @@ from runbook_world import QUICK_CANARY, journal
 from opslib.azure.endpoints import edit_tags, set_traffic
 from opslib.evidence.archive.archive import read_archive
 from opslib.model import Outcome, SetTraffic
-from opslib.runbooks.lease.tags import Lease, read_lease, take
-from opslib.runbooks.undo.reap import sweep
+from opslib.runbooks.lease.tags import Lease, acquire, read_lease
+from opslib.runbooks.undo.reap import reap
 
 LONG = {"bake_s": 60, "max_bake_s": 60, "min_requests": 20, "stages": [50, 100], "lease_s": 30}
 HALF = {"blue": 50, "green": 50}
@@ -33,7 +33,7 @@ def leave_lease(world, deadline):
     """Leave what a machine leaves that died in the middle of a canary."""
     lease = Lease("run-of-old", "ann@laptop", {"blue": 100}, HALF, deadline)
     step = SetTraffic(world.name, {"blue": 100}, HALF)
-    set_traffic(world.workspace, step, 30.0, quiet, take(lease))
+    set_traffic(world.workspace, step, 30.0, quiet, acquire(lease))
 
 
 def test_the_request_that_moves_the_traffic_takes_the_lease(make_world):
@@ -48,11 +48,11 @@ def test_the_request_that_moves_the_traffic_takes_the_lease(make_world):
     _, refused = world.run("scale", deployment="blue", instances=2)
     assert refused.outcome is Outcome.REFUSED
     assert f"another change is under way: {lease.owner}" in refused.reason
-    (swept,) = sweep(world.workspace, world.runs, quiet, world.name)
-    assert swept.outcome is None
+    (reaped,) = reap(world.workspace, world.runs, quiet, world.name)
+    assert reaped.outcome is None
     assert world.read().traffic == HALF
-    (swept,) = sweep(world.workspace, world.runs, quiet, world.name, take_over=True)
-    assert swept.outcome is Outcome.SUCCEEDED
+    (reaped,) = reap(world.workspace, world.runs, quiet, world.name, take_over=True)
+    assert reaped.outcome is Outcome.SUCCEEDED
     thread.join(60)
     folder, record = results[0]
     assert record.outcome is Outcome.FAILED
@@ -94,8 +94,8 @@ def test_a_sweep_leaves_alone_what_somebody_changed_since(make_world):
     leave_lease(world, datetime.now(UTC) - timedelta(seconds=1))
     step = SetTraffic(world.name, HALF, {"blue": 20, "green": 80})
     set_traffic(world.workspace, step, 30.0, quiet)
-    (swept,) = sweep(world.workspace, world.runs, quiet)
-    assert swept.outcome is Outcome.HELD
+    (reaped,) = reap(world.workspace, world.runs, quiet)
+    assert reaped.outcome is Outcome.HELD
     endpoint = world.read()
     assert endpoint.traffic == {"blue": 20, "green": 80}
     assert read_lease(endpoint.tags) is None

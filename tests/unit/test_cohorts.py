@@ -11,7 +11,7 @@ from opslib.azure.request_log import Exposure
 from opslib.errors import DefinitionError
 from opslib.judge import Arm, Interval
 from opslib.runbooks.canary import cohorts
-from opslib.runbooks.canary.cohorts import Cohorts, read_result
+from opslib.runbooks.canary.cohorts import Cohorts, read_request_outcome
 
 SINCE = datetime.now(UTC) - timedelta(minutes=5)
 MINUTE = Interval(
@@ -103,7 +103,7 @@ def test_a_request_that_the_log_never_shows_is_forgotten(path: Path, monkeypatch
 def test_a_measure_that_cannot_be_summed_is_refused(value: str):
     """One such line must not end the canary in the middle of its watch."""
     with pytest.raises(DefinitionError):
-        read_result(f'{{"request_id": "1", "measure": "order_value", "value": {value}}}')
+        read_request_outcome(f'{{"request_id": "1", "measure": "order_value", "value": {value}}}')
 
 
 def test_a_refused_line_is_named_and_not_shown(path: Path):

@@ -1,4 +1,4 @@
-"""A bench over recorded minutes: what is judged once stays, a blind stage never promotes."""
+"""A session over recorded minutes: what is judged once stays, a blind stage never promotes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,11 +13,11 @@ from opslib.evidence.run.record import write_record
 from opslib.judge import begin
 from opslib.model import Observation, ProbeResult, Served, ServedInterval
 from opslib.parameters import CanaryParameters
-from opslib.runbooks.canary.cohorts import read_result
-from opslib.runbooks.canary.criteria import criteria_of
-from opslib.runbooks.canary.intervals import without_probes
-from opslib.runbooks.canary.judging import Bench
+from opslib.runbooks.canary.cohorts import read_request_outcome
+from opslib.runbooks.canary.judge_session import JudgeSession
+from opslib.runbooks.canary.judge_settings import criteria_of
 from opslib.runbooks.canary.rejudge import judge_again
+from opslib.runbooks.canary.source_intervals import without_probes
 from opslib.runbooks.run import Run, new_record
 
 SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -36,13 +36,13 @@ SERVED = Served(3000, 3, 10.0, 12.0, 15.0, 20.0)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def session(tmp_path: Path) -> JudgeSession:
     run = Run(PARAMETERS, None, tmp_path, new_record(PARAMETERS, tmp_path))
     criteria = criteria_of(PARAMETERS, "request log")
     state = begin(criteria, endpoint="fraud", stable="blue@1", canary="green@2")
-    bench = Bench(run, RequestLog(None, "/fraud", 60.0), criteria, state, "blue", "green")
-    bench.begin_stage()
-    return bench
+    session = JudgeSession(run, RequestLog(None, "/fraud", 60.0), criteria, state, "blue", "green")
+    session.begin_stage()
+    return session
 
 
 def minutes(count: int, first: int = 0, canary: Served = SERVED) -> Observation:
@@ -54,34 +54,34 @@ def minutes(count: int, first: int = 0, canary: Served = SERVED) -> Observation:
     return Observation("request log", SINCE, until, watermark=until, total={}, intervals=grains)
 
 
-def test_a_minute_that_reads_otherwise_later_is_recorded_once_and_not_judged_again(bench: Bench):
+def test_a_minute_that_reads_otherwise_later_is_recorded_once_and_not_judged_again(session: JudgeSession):
     """Late rows change no verdict, and an auditor sees that they came."""
-    bench.judge(minutes(3), weight=50.0, bake_over=False)
-    before = bench.state
+    session.judge(minutes(3), weight=50.0, bake_over=False)
+    before = session.state
     grown = minutes(3, canary=replace(SERVED, requests=3100, failures=90))
     for _ in range(2):
-        bench.judge(grown, weight=50.0, bake_over=False)
-    assert bench.state == before
-    (changed,) = journal(bench.run.folder, "revised")
+        session.judge(grown, weight=50.0, bake_over=False)
+    assert session.state == before
+    (changed,) = journal(session.run.folder, "revised")
     assert len(changed) == 3
     assert changed[0]["judged"]["canary"]["requests"] == 3000
     assert changed[0]["now"]["canary"]["requests"] == 3100
 
 
-def test_thresholds_asked_for_later_are_no_revision(bench: Bench):
+def test_thresholds_asked_for_later_are_no_revision(session: JudgeSession):
     """The same requests counted at more latencies are the same requests."""
-    bench.judge(minutes(3), weight=50.0, bake_over=False)
+    session.judge(minutes(3), weight=50.0, bake_over=False)
     counted = replace(SERVED, above=((10.0, 1500), (1000.0, 0)))
-    bench.judge(minutes(3, canary=counted), weight=50.0, bake_over=False)
-    assert not journal(bench.run.folder, "revised")
+    session.judge(minutes(3, canary=counted), weight=50.0, bake_over=False)
+    assert not journal(session.run.folder, "revised")
 
 
-def test_a_later_stage_that_saw_nothing_holds_whatever_was_proved_before(bench: Bench):
+def test_a_later_stage_that_saw_nothing_holds_whatever_was_proved_before(session: JudgeSession):
     """The first stage proves the canary; the second has no requests: its end is a hold."""
-    first = bench.judge(minutes(10), weight=50.0, bake_over=True)
+    first = session.judge(minutes(10), weight=50.0, bake_over=True)
     assert first.outcome == "promote", first.sentence
-    bench.begin_stage()
-    verdict = bench.judge(minutes(0, first=10), weight=50.0, bake_over=True)
+    session.begin_stage()
+    verdict = session.judge(minutes(0, first=10), weight=50.0, bake_over=True)
     assert verdict.outcome == "hold"
     assert "no canary request was seen in this stage" in verdict.sentence
 
@@ -101,21 +101,21 @@ def test_latency_is_cut_where_stable_is_now(tmp_path: Path):
     run, criteria = Run(parameters, None, tmp_path, record), criteria_of(parameters, "request log")
     stale = tuple(100.0 * (1 + n) for n in range(6))
     state = begin(criteria, endpoint="fraud", stable="blue@1", canary="green@2", reference_ms=stale)
-    bench = Bench(run, Drifting(None, "/fraud", 60.0), criteria, state, "blue", "green")
+    session = JudgeSession(run, Drifting(None, "/fraud", 60.0), criteria, state, "blue", "green")
     write_record(tmp_path, record)
-    bench._write_state()
-    bench.begin_stage()
+    session._write_state()
+    session.begin_stage()
     for count in range(1, 8):
-        bench.refresh_reference()
-        bench.judge(minutes(count), weight=50.0, bake_over=count == 7)
-    assert bench.state.reference_ms[1] == 15.0
-    assert bench.state.judged == 5
+        session.refresh_reference()
+        session.judge(minutes(count), weight=50.0, bake_over=count == 7)
+    assert session.state.reference_ms[1] == 15.0
+    assert session.state.judged == 5
     looks = list(judge_again(tmp_path))
     assert len(looks) == 7
     assert all(look.same for look in looks)
 
 
-def test_own_probes_are_taken_out_of_minutes_that_count_everybody(bench: Bench):
+def test_own_probes_are_taken_out_of_minutes_that_count_everybody(session: JudgeSession):
     """Requests and failures of a probe leave its own minute and its own deployment, and none below zero."""
     (grain,) = minutes(1, canary=Served(2, 1)).intervals
     failed = ProbeResult(SINCE + timedelta(seconds=5), 424, 3.0, "green", "opslib-1", "status 424")
@@ -141,7 +141,7 @@ def test_own_probes_are_taken_out_of_minutes_that_count_everybody(bench: Bench):
 def test_what_is_no_outcome_is_refused(line: str):
     """A line that would be counted wrongly, or could end a query's string, is told and left out."""
     with pytest.raises(DefinitionError, match=r"expected|Expecting"):
-        read_result(line)
+        read_request_outcome(line)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from worlds import endpoint
 
 from opslib.errors import LeaseHeld
 from opslib.model import Level
-from opslib.runbooks.lease.tags import PREFIX, Lease, drop, read_lease, renew, take
+from opslib.runbooks.lease.tags import PREFIX, Lease, acquire, read_lease, release, renew
 from opslib.runbooks.steps.preflight import check_lease
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,10 +39,10 @@ def test_a_lease_that_was_damaged_by_hand_is_none(damage):
 
 def test_taking_keeps_the_other_tags():
     """A team's own tags stay as they are."""
-    tags = take(lease())({"owner": "claims"})
+    tags = acquire(lease())({"owner": "claims"})
     assert tags["owner"] == "claims"
     assert read_lease(tags) == lease()
-    assert drop("run-a")(tags) == {"owner": "claims"}
+    assert release("run-a")(tags) == {"owner": "claims"}
 
 
 @pytest.mark.parametrize("deadline", [NOW - timedelta(days=1), NOW + timedelta(days=1)])
@@ -50,7 +50,7 @@ def test_a_held_lease_is_not_taken(deadline):
     """Not even an expired one: what it left is swept first."""
     held = lease(deadline=deadline).tags()
     with pytest.raises(LeaseHeld, match="ann@host holds it for run-a"):
-        take(lease("run-b"))(held)
+        acquire(lease("run-b"))(held)
 
 
 def test_only_its_owner_renews_and_removes_it():
@@ -61,7 +61,7 @@ def test_only_its_owner_renews_and_removes_it():
     for tags in ({}, lease("run-b").tags()):
         with pytest.raises(LeaseHeld, match="was lost"):
             renew(later)(tags)
-    assert drop("run-b")(held) == held
+    assert release("run-b")(held) == held
 
 
 def test_preflight_tells_a_live_lease_from_an_expired_one():

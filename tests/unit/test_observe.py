@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from opslib.model import Observation
-from opslib.runbooks.steps.observe import look
+from opslib.runbooks.steps.observe import read_source
 
 
 class Source:
@@ -24,7 +24,7 @@ class Source:
 def test_what_was_shown_whole_was_not_waited_for_in_vain(late_data_s: float):
     """However late the look itself is: a stage that is called blind is not watched on."""
     end = datetime.now(UTC) - timedelta(minutes=20)
-    seen = look(Source(end), end - timedelta(minutes=10), end, late_data_s, settle_s=120.0)  # type: ignore[arg-type]
+    seen = read_source(Source(end), end - timedelta(minutes=10), end, late_data_s, settle_s=120.0)  # type: ignore[arg-type]
     assert seen.over
     assert not seen.waited_out
 
@@ -33,5 +33,5 @@ def test_what_was_not_shown_is_waited_for_so_long():
     """Then the stage is over, and blind."""
     end = datetime.now(UTC) - timedelta(minutes=5)
     source = Source(end - timedelta(seconds=1))
-    assert not look(source, end - timedelta(minutes=10), end, 600.0).over  # type: ignore[arg-type]
-    assert look(source, end - timedelta(minutes=10), end, 60.0).waited_out  # type: ignore[arg-type]
+    assert not read_source(source, end - timedelta(minutes=10), end, 600.0).over  # type: ignore[arg-type]
+    assert read_source(source, end - timedelta(minutes=10), end, 60.0).waited_out  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from opslib.judge import Interval, begin, judge, paired
 from opslib.model import ProbeResult
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary import probing as module
-from opslib.runbooks.canary.criteria import criteria_of
+from opslib.runbooks.canary.judge_settings import criteria_of
 from opslib.runbooks.canary.probing import Probing, probing
 
 VERSIONS = {"stable": "blue", "canary": "green"}

@@ -22,15 +22,15 @@ from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, Prob
 from opslib.model.traffic import describe_traffic
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.forecast import forecast
-from opslib.runbooks.canary.holding import StageWatch
-from opslib.runbooks.canary.judging import Bench
+from opslib.runbooks.canary.judge_session import JudgeSession
 from opslib.runbooks.canary.probing import Probing, probing
-from opslib.runbooks.canary.rollout import Rollout, Stage, Turn
+from opslib.runbooks.canary.rollout import NextStep, Rollout, Stage
+from opslib.runbooks.canary.stage_watch import StageWatch
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps import preflight
-from opslib.runbooks.steps.observe import look, pause_s
-from opslib.runbooks.undo.traffic_lease import Leasehold
+from opslib.runbooks.steps.observe import pause_s, read_source
+from opslib.runbooks.undo.traffic_lease import TrafficLease
 
 
 def check_canary(run: Run[CanaryParameters], before: Endpoint) -> Findings:
@@ -63,7 +63,7 @@ def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:
     )
 
 
-def walk(run: Run[CanaryParameters], plan: Plan) -> Rollout:
+def run_stages(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     """Walk the stages; whatever ends the walk before its good end gives the traffic back.
 
     The request that moves the first traffic takes a lease on the endpoint; it is renewed while the canary is
@@ -79,28 +79,28 @@ def walk(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     if run.parameters.dry_run:
         return Rollout(Outcome.PLANNED, "dry run: no traffic was moved", stable, canary, ())
     source = _source(run, plan.before)
-    bench = Bench.open(run, plan.before, source, canary)
+    session = JudgeSession.open(run, plan.before, source, canary)
     if run.parameters.rehearse:
-        return _rehearse(run, bench)
-    leasehold = Leasehold(run, plan)
+        return _rehearse(run, session)
+    lease = TrafficLease(run, plan)
     try:
-        with _probing(run, plan.before, bench) as probes:
-            stages = tuple(_climb(run, plan, leasehold, bench, probes))
+        with _probing(run, plan.before, session) as probes:
+            stages = tuple(_run_stages(run, plan, lease, session, probes))
     except BaseException:
-        leasehold.give_back()
+        lease.restore_traffic()
         raise
-    outcome = _OUTCOMES[stages[-1].turn]
-    rollout = Rollout(outcome, _reason(stages, canary), stable, canary, stages, bench.lines)
+    outcome = _OUTCOMES[stages[-1].next_step]
+    rollout = Rollout(outcome, _reason(stages, canary), stable, canary, stages, session.lines)
     if outcome is Outcome.SUCCEEDED:
         run.journal.write(JournalEvent.ROLLOUT, replace(rollout, lines=()))
-        leasehold.give_up()
+        lease.release()
         return rollout
-    leasehold.give_back()
+    lease.restore_traffic()
     run.journal.write(JournalEvent.ROLLOUT, replace(rollout, lines=()))
     return rollout
 
 
-_OUTCOMES: Mapping[Turn, Outcome] = {
+_OUTCOMES: Mapping[NextStep, Outcome] = {
     "promote": Outcome.SUCCEEDED,
     "hold": Outcome.HELD,
     "rollback": Outcome.ROLLED_BACK,
@@ -113,69 +113,78 @@ def _source(run: Run[CanaryParameters], endpoint: Endpoint) -> Source:
     return find_source(run.workspace, endpoint, run.parameters.source, grain_s)
 
 
-def _climb(
-    run: Run[CanaryParameters], plan: Plan, leasehold: Leasehold, bench: Bench, probes: Probing
+def _run_stages(
+    run: Run[CanaryParameters], plan: Plan, lease: TrafficLease, session: JudgeSession, probes: Probing
 ) -> Iterator[Stage]:
     """Go from stage to stage until one does not lead on; each planned one may lead on by one smaller step."""
     steps = [step for step in plan.steps if isinstance(step, SetTraffic)]
     while steps:
         step = steps.pop(0)
-        leasehold.move(step)
-        planned = step.after[bench.canary] in run.parameters.stages
-        smaller = planning.insert_half_step(plan.before.traffic, bench.canary, step, steps) if planned else ()
-        stage = _bake(run, leasehold, step, bench, probes, room=bool(smaller))
+        lease.move(step)
+        planned = step.after[session.canary] in run.parameters.stages
+        smaller = planning.insert_half_step(plan.before.traffic, session.canary, step, steps) if planned else ()
+        stage = _bake_stage(run, lease, step, session, probes, room=bool(smaller))
         yield stage
-        if stage.turn == "smaller step":
+        if stage.next_step == "smaller step":
             run.journal.write(JournalEvent.SMALLER_STEP, {"why": stage.why, "steps": smaller})
             steps = list(smaller)
-        elif stage.turn != "promote":
+        elif stage.next_step != "promote":
             return
 
 
-def _bake(
-    run: Run[CanaryParameters], leasehold: Leasehold, step: SetTraffic, bench: Bench, probes: Probing, *, room: bool
+def _bake_stage(
+    run: Run[CanaryParameters],
+    lease: TrafficLease,
+    step: SetTraffic,
+    session: JudgeSession,
+    probes: Probing,
+    *,
+    room: bool,
 ) -> Stage:
     """Watch one stage until it is decided: by the judge, by policy, or by a person; see `StageWatch`."""
-    p, ours, theirs = run.parameters, step.after.get(bench.canary, 0), step.after.get(bench.stable, 0)
+    p, ours, theirs = run.parameters, step.after.get(session.canary, 0), step.after.get(session.stable, 0)
     weight = 100.0 * ours / (ours + theirs)  # of what the two of them serve; others may serve too
     run.read_endpoint()
-    watch = StageWatch(run, bench, step, room=room)
-    bench.begin_stage()
+    watch = StageWatch(run, session, step, room=room)
+    session.begin_stage()
     probes.begin()  # not before the first traffic: the canary's first request begins the time that is not judged
-    run.say(f"baking {describe_traffic(step.after)} for {step.bake_s:g} s, watched by {bench.source.name}")
+    run.say(f"baking {describe_traffic(step.after)} for {step.bake_s:g} s, watched by {session.source.name}")
     while True:
-        leasehold.stay(step)
-        bench.refresh_reference()
-        seen = look(bench.source, watch.started_at, watch.end, p.late_data_s, bench.lag_s, bench.thresholds_ms())
-        if seen.silence:
-            run.say(f"the {bench.source.name} is silent: {seen.silence}")
-        verdict = bench.judge(seen.observation, weight=weight, bake_over=seen.over, rounds=probes.take())
+        lease.renew_if_due(step)
+        session.refresh_reference()
+        thresholds_ms = session.thresholds_ms()
+        seen = read_source(session.source, watch.started_at, watch.end, p.late_data_s, session.lag_s, thresholds_ms)
+        if seen.problem:
+            run.say(f"the {session.source.name} is silent: {seen.problem}")
+        verdict = session.judge(seen.observation, weight=weight, bake_over=seen.over, rounds=probes.take())
         run.say(verdict.sentence)
         stage = watch.decide(verdict, seen)
         if stage is not None:
             return stage
-        sleep(pause_s(bench.source, step.bake_s))
+        sleep(pause_s(session.source, step.bake_s))
 
 
-def _probing(run: Run[CanaryParameters], before: Endpoint, bench: Bench) -> AbstractContextManager[Probing]:
+def _probing(
+    run: Run[CanaryParameters], before: Endpoint, session: JudgeSession
+) -> AbstractContextManager[Probing]:
     """Put the probes to both versions while the canary is watched, so that they are compared without users too."""
     p = run.parameters
     probes = read_probes(p.probes) if p.probes else ()
-    return probing(run.workspace, before, bench.versions, probes, p.probe_every_s)
+    return probing(run.workspace, before, session.versions, probes, p.probe_every_s)
 
 
-def _rehearse(run: Run[CanaryParameters], bench: Bench) -> Rollout:
+def _rehearse(run: Run[CanaryParameters], session: JudgeSession) -> Rollout:
     """Judge stable against itself on what it has just served: an innocent canary, rolled back how often."""
     p = run.parameters
-    until = datetime.now(UTC) - timedelta(seconds=bench.lag_s)
+    until = datetime.now(UTC) - timedelta(seconds=session.lag_s)
     since = until - timedelta(seconds=p.bake_s * len(p.stages))
-    observation = bench.source.observe(since, until, bench.thresholds_ms())
-    intervals = [bench.show(grain, 0.0) for grain in observation.intervals if grain.length_s > 0]
-    found = rehearse(bench.state, intervals, bench.criteria, weight=p.stages[0], seed=REHEARSAL_SEED)
+    observation = session.source.observe(since, until, session.thresholds_ms())
+    intervals = [session.show(grain, 0.0) for grain in observation.intervals if grain.length_s > 0]
+    found = rehearse(session.state, intervals, session.criteria, weight=p.stages[0], seed=REHEARSAL_SEED)
     run.journal.write(JournalEvent.REHEARSAL, found)
     run.say(found.sentence)
     return Rollout(
-        Outcome.PLANNED, f"rehearsal, no traffic was moved. {found.sentence}", bench.stable, bench.canary, ()
+        Outcome.PLANNED, f"rehearsal, no traffic was moved. {found.sentence}", session.stable, session.canary, ()
     )
 
 
@@ -235,7 +244,7 @@ def _reason(stages: Sequence[Stage], canary: str) -> str:
     """Say how it ended, and who decided what the judge did not."""
     *earlier, last = stages
     told = [_tell(stage, canary) for stage in earlier if stage.answer is not None]
-    if last.turn != "promote":
+    if last.next_step != "promote":
         told = [_tell(last, canary), *told]
     elif last.answer is not None:
         told = [f"{canary} takes all traffic.", *told, _tell(last, canary)]

@@ -20,7 +20,7 @@ REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Result:
+class RequestOutcome:
     """One thing that is known of one request: whether an outcome was bad, or how much a measure was."""
 
     request_id: str
@@ -29,7 +29,7 @@ class Result:
     value: float | None = None
 
 
-def read_result(text: str) -> Result:
+def read_request_outcome(text: str) -> RequestOutcome:
     """Read one line: ``{"request_id", "outcome", "bad"}`` or ``{"request_id", "measure", "value"}``.
 
     Raises
@@ -44,9 +44,9 @@ def read_result(text: str) -> Result:
         if not REQUEST_ID.fullmatch(request_id):
             raise ValueError('expected a "request_id" of at most 128 letters, digits and ._:-')
         if keys == {"request_id", "outcome", "bad"} and isinstance(line["bad"], bool):
-            return Result(request_id, str(line["outcome"]), bad=line["bad"])
+            return RequestOutcome(request_id, str(line["outcome"]), bad=line["bad"])
         if keys == {"request_id", "measure", "value"} and type(line["value"]) in (int, float):
-            return Result(request_id, str(line["measure"]), value=_finite(line["value"]))
+            return RequestOutcome(request_id, str(line["measure"]), value=_finite(line["value"]))
         raise ValueError('expected "outcome" and "bad": true or false, or "measure" and a number as "value"')
     except (ValueError, OverflowError, RecursionError) as error:
         raise DefinitionError(str(error)) from error
@@ -90,7 +90,7 @@ class Cohorts:
     _offset: int = 0
     _lines: int = 0
     _unplaced: dict[str, "_Waiting"] = field(default_factory=dict)
-    _placed: list[tuple[Exposure, Result]] = field(default_factory=list)
+    _placed: list[tuple[Exposure, RequestOutcome]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Begin at the end of the file."""
@@ -142,7 +142,7 @@ class Cohorts:
             if not line.strip():
                 continue
             try:
-                result = read_result(line)
+                result = read_request_outcome(line)
             except DefinitionError as error:
                 self.refused.append(f"line {self._lines} since the run began: {error}")
             else:
@@ -174,7 +174,7 @@ class _Waiting:
     """Results of one request that the log does not show yet, and since when they are known."""
 
     since: datetime
-    results: list[Result] = field(default_factory=list)
+    results: list[RequestOutcome] = field(default_factory=list)
 
 
 FORGET_S = 900.0
@@ -184,7 +184,9 @@ MOST_ASKED = 5_000
 """Requests looked up in the log at one look, most: five queries [count]."""
 
 
-def _cohort(interval: Interval, placed: Iterable[tuple[Exposure, Result]], versions: Mapping[str, str]) -> Interval:
+def _cohort(
+    interval: Interval, placed: Iterable[tuple[Exposure, RequestOutcome]], versions: Mapping[str, str]
+) -> Interval:
     """Count one cohort; what was told twice of a request counts once, as it was told last."""
     within = {
         (result.request_id, result.name): (exposure.deployment.lower(), result)
@@ -200,7 +202,7 @@ def _cohort(interval: Interval, placed: Iterable[tuple[Exposure, Result]], versi
     )
 
 
-def _arm(results: Sequence[Result]) -> Arm:
+def _arm(results: Sequence[RequestOutcome]) -> Arm:
     outcomes: dict[str, list[bool]] = {}
     measures: dict[str, list[float]] = {}
     for result in results:

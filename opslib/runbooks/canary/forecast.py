@@ -8,7 +8,7 @@ from opslib.azure.source import Source
 from opslib.judge import Criteria, Latency, Outlook, Plan, plan
 from opslib.model import Endpoint
 from opslib.parameters import CanaryParameters
-from opslib.runbooks.canary.criteria import criteria_of
+from opslib.runbooks.canary.judge_settings import criteria_of
 from opslib.runbooks.run import Run
 
 REFERENCE_S = 900.0

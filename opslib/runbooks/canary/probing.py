@@ -21,7 +21,7 @@ GOLDEN = "golden"
 
 
 @dataclass(frozen=True)
-class Round:
+class ProbeRound:
     """Every question put to both versions once.
 
     Attributes
@@ -55,7 +55,7 @@ class Probing:
         self._versions = versions
         self._probes = probes
         self._every_s = every_s
-        self._rounds: SimpleQueue[Round] = SimpleQueue()
+        self._rounds: SimpleQueue[ProbeRound] = SimpleQueue()
         self._ended = Event()
         self._begun = False
         self._alike: set[int] = set()
@@ -66,9 +66,9 @@ class Probing:
             self._begun = True
             Thread(target=self._run, name="probing", daemon=True).start()
 
-    def take(self) -> tuple[Round, ...]:
+    def take(self) -> tuple[ProbeRound, ...]:
         """Take the rounds that were finished since the last call."""
-        taken: list[Round] = []
+        taken: list[ProbeRound] = []
         while True:
             try:
                 taken.append(self._rounds.get_nowait())
@@ -84,7 +84,7 @@ class Probing:
                 with scoring_client(self._workspace, self._endpoint) as client:
                     self._rounds.put(self._ask_all(client, number, begun))
             except Exception as error:  # noqa: BLE001 - a thread that dies is missed by nobody; the next round tries again
-                self._rounds.put(Round(None, (), f"{type(error).__name__}: {error}"))
+                self._rounds.put(ProbeRound(None, (), f"{type(error).__name__}: {error}"))
             number += 1
             self._ended.wait(max(0.0, self._every_s - (datetime.now(UTC) - begun).total_seconds()))
 
@@ -92,7 +92,7 @@ class Probing:
         """Send nothing more, once the request under way is answered."""
         self._ended.set()
 
-    def _ask_all(self, client: ScoringClient, number: int, begun: datetime) -> Round:
+    def _ask_all(self, client: ScoringClient, number: int, begun: datetime) -> ProbeRound:
         results: list[ProbeResult] = []
         answers: dict[tuple[int, str], tuple[ProbeResult, Any]] = {}
         for question, arm in order(len(self._probes), seed=number):
@@ -104,7 +104,7 @@ class Probing:
             results.append(result)
         length_s = max((datetime.now(UTC) - begun).total_seconds(), 1e-3)
         found = [seen for question in range(len(self._probes)) for seen in self._compare(question, answers)]
-        return Round(paired(found, start_s=begun.timestamp(), length_s=length_s), tuple(results))
+        return ProbeRound(paired(found, start_s=begun.timestamp(), length_s=length_s), tuple(results))
 
     def _compare(
         self, question: int, answers: Mapping[tuple[int, str], tuple[ProbeResult, Any]]

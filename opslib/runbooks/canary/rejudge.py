@@ -18,7 +18,7 @@ WORDS = {"sentence", "reasons", "basis", "place"}
 
 
 @dataclass(frozen=True)
-class Look:
+class RejudgedLook:
     """One look as it was judged then, and as it is judged now."""
 
     at: str
@@ -28,7 +28,7 @@ class Look:
     same: bool
 
 
-def judge_again(folder: Path) -> Iterator[Look]:
+def judge_again(folder: Path) -> Iterator[RejudgedLook]:
     """Judge every recorded look of a run again.
 
     Parameters
@@ -62,7 +62,7 @@ def judge_again(folder: Path) -> Iterator[Look]:
         state, verdict = judge(
             state, intervals, criteria, bake_over=seen["bake_over"], stops=seen["stops"], cohorts=cohorts
         )
-        yield Look(
+        yield RejudgedLook(
             at=event["at"],
             then=seen["verdict"]["decision"],
             now=verdict.outcome,

@@ -1,24 +1,24 @@
 """How a canary went, stage by stage: values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from opslib.displayed import Displayed
 from opslib.judge import Line, Verdict
 from opslib.model import Observation, Outcome, Traffic
-from opslib.runbooks.canary.answer import Answer
+from opslib.runbooks.canary.operator_decision import OperatorDecision
 
-Turn = Literal["promote", "rollback", "hold", "smaller step"]
-"""Where a stage led to."""
+NextStep = Literal["promote", "rollback", "hold", "smaller step"]
+"""What follows a stage."""
 
 
 @dataclass(frozen=True)
 class Stage:
     """One stage of a rollout: the traffic it held, what was served meanwhile, the verdict, and what followed.
 
-    `turn` is the verdict's outcome but where policy or a person decided in the judge's place: `why` then says so,
-    and `answer` is that person's.
+    `next_step` is the verdict's outcome, except where the hold policy or a person decided instead: then `why` is
+    the explanation, and `answer` the person's decision.
     """
 
     traffic: Traffic
@@ -26,9 +26,9 @@ class Stage:
     bake_s: float
     observation: Observation
     verdict: Verdict
-    turn: Turn
+    next_step: NextStep = field(metadata={"stored_as": "turn"})
     why: str = ""
-    answer: Answer | None = None
+    answer: OperatorDecision | None = None
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def read_lease(tags: Tags) -> Lease | None:
         return None
 
 
-def take(lease: Lease) -> EditTags:
+def acquire(lease: Lease) -> EditTags:
     """Write a lease, or renew one's own.
 
     The edit raises `LeaseHeld` if another change holds one, expired or not: an expired one is swept first.
@@ -94,7 +94,7 @@ def renew(lease: Lease) -> EditTags:
     return edit
 
 
-def drop(change: str) -> EditTags:
+def release(change: str) -> EditTags:
     """Remove a change's lease; another's is left alone."""
 
     def edit(tags: Tags) -> Tags:

@@ -10,27 +10,27 @@ from opslib.model import Observation
 
 
 @dataclass(frozen=True)
-class Look:
+class SourceReading:
     """One look at a source.
 
     `over` says that the time to be watched has passed and the source has shown all of it, or was waited for in vain
-    (`waited_out`). `silence` says why the source could not be read; empty where it could.
+    (`waited_out`). `problem` says why the source could not be read; empty where it could.
     """
 
     observation: Observation
     over: bool
     waited_out: bool
-    silence: str = ""
+    problem: str = ""
 
 
-def look(
+def read_source(
     source: Source,
     since: datetime,
     end: datetime,
     late_data_s: float,
     settle_s: float = 0.0,
     thresholds_ms: Sequence[float] = (),
-) -> Look:
+) -> SourceReading:
     """Read a source once.
 
     One failed read must neither end a canary nor count as a look at a quiet endpoint: the watermark stays unknown,
@@ -50,15 +50,15 @@ def look(
         Latencies at which to count, where the source counts requests [ms].
     """
     now = datetime.now(UTC)
-    silence = ""
+    problem = ""
     try:
         observation = source.observe(since, min(now, end), thresholds_ms)
     except ObserveError as error:
         observation = Observation(source.name, since, min(now, end), watermark=None, total={})
-        silence = str(error)
+        problem = str(error)
     settled = now >= end + timedelta(seconds=settle_s) and observation.complete
     waited_out = not settled and now >= end + timedelta(seconds=max(late_data_s, settle_s))
-    return Look(observation, settled or waited_out, waited_out, silence)
+    return SourceReading(observation, settled or waited_out, waited_out, problem)
 
 
 def pause_s(source: Source, length_s: float) -> float:

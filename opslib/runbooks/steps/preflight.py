@@ -43,12 +43,12 @@ def check_lease(endpoint: Endpoint, now: datetime) -> Finding:
         return _blocker(
             "lease",
             f"a change that nobody watches any more left its traffic: {describe(lease)}",
-            f"Give it back first: opslib sweep --endpoint {endpoint.name}",
+            f"Give it back first: opslib recover --endpoint {endpoint.name}",
         )
     return _blocker(
         "lease",
         f"another change is under way: {describe(lease)}",
-        f"Wait for it, stop it, or end it deliberately: opslib sweep --endpoint {endpoint.name} --take-over",
+        f"Wait for it, stop it, or end it deliberately: opslib recover --endpoint {endpoint.name} --take-over",
     )
 
 

@@ -17,11 +17,11 @@ from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, Outcome
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.lease.tags import Lease, describe, read_lease
-from opslib.runbooks.undo.undo import Undo, give_back
+from opslib.runbooks.undo.restore_traffic import Undo, restore_traffic
 
 
 @dataclass(frozen=True)
-class Swept:
+class ReapedLease:
     """One lease that was found, and what became of it."""
 
     endpoint: str
@@ -30,9 +30,9 @@ class Swept:
     reason: str
 
 
-def sweep(
+def reap(
     workspace: Workspace, archive: Path, progress: Progress, endpoint: str = "", *, take_over: bool = False
-) -> Iterator[Swept]:
+) -> Iterator[ReapedLease]:
     """Give back the traffic of every expired lease.
 
     Parameters
@@ -50,7 +50,7 @@ def sweep(
 
     Yields
     ------
-    Swept
+    ReapedLease
         Each lease found; `outcome` is None where it was left to its holder.
     """
     names = [endpoint] if endpoint else sorted(str(e["name"]) for e in list_endpoints(workspace))
@@ -64,12 +64,14 @@ def sweep(
         if lease is None:
             continue
         if take_over or lease.expired(datetime.now(UTC)):
-            yield _return(workspace, archive, found, lease, progress)
+            yield _reap_one(workspace, archive, found, lease, progress)
         else:
-            yield Swept(found.name, lease, None, f"left to its holder: {describe(lease)}")
+            yield ReapedLease(found.name, lease, None, f"left to its holder: {describe(lease)}")
 
 
-def _return(workspace: Workspace, archive: Path, endpoint: Endpoint, lease: Lease, progress: Progress) -> Swept:
+def _reap_one(
+    workspace: Workspace, archive: Path, endpoint: Endpoint, lease: Lease, progress: Progress
+) -> ReapedLease:
     """Give one endpoint's traffic back, as a run of its own."""
     folder = new_folder(archive, "sweep", endpoint.name)
     record = Record(
@@ -90,14 +92,14 @@ def _return(workspace: Workspace, archive: Path, endpoint: Endpoint, lease: Leas
     outcome = Outcome.SUCCEEDED
     reason = f"traffic moved by {lease.change} was restored: {describe_traffic(lease.returns_to)}"
     try:
-        journal.write(JournalEvent.UNDONE, give_back(workspace, undo, progress))
+        journal.write(JournalEvent.UNDONE, restore_traffic(workspace, undo, progress))
     except Drift as error:
         outcome, reason = Outcome.HELD, str(error)
     except OpsError as error:
         outcome, reason = Outcome.FAILED, str(error)
     journal.write(JournalEvent.FINISHED, {"outcome": outcome, "reason": reason})
     end_run(folder, record.ended(outcome, reason))
-    return Swept(endpoint.name, lease, outcome, reason)
+    return ReapedLease(endpoint.name, lease, outcome, reason)
 
 
 def close_left_open(archive: Path) -> tuple[str, ...]:

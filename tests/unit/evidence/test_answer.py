@@ -15,8 +15,8 @@ from opslib.evidence.run.journal import Journal, read_journal
 from opslib.evidence.run.record import write_record
 from opslib.evidence.run.run_lock import release
 from opslib.model import Outcome
-from opslib.runbooks.canary import answer
-from opslib.runbooks.canary.answer import NAME, Question, give_answer, hear, read_answer
+from opslib.runbooks.canary import operator_decision
+from opslib.runbooks.canary.operator_decision import NAME, DecisionRequest, give_answer, read_answer, take_answer
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def run(tmp_path):
 
 
 def ask(folder, seconds=0.0):
-    question = Question(
+    question = DecisionRequest(
         f"2026-01-01T00:00:{seconds:06.3f}+00:00", "not proven", datetime.now(UTC) + timedelta(hours=1)
     )
     Journal(folder).write("asked", question)
@@ -39,11 +39,11 @@ def test_an_answer_is_taken_and_journaled(run):
     """It says what, why, who and when; the kernel hears it once."""
     folder, _ = run
     question = ask(folder)
-    assert hear(folder, Journal(folder), question, "") is None
+    assert take_answer(folder, Journal(folder), question, "") is None
     given = give_answer(folder, "promote", "  checked by hand ", who="oncall")
     assert (given.choice, given.reason, given.who) == ("promote", "checked by hand", "oncall")
     assert given.user
-    assert hear(folder, Journal(folder), question, "") == given == read_answer(folder)
+    assert take_answer(folder, Journal(folder), question, "") == given == read_answer(folder)
     last = list(read_journal(folder / "journal.jsonl"))[-1]
     assert last["event"] == "answered"
     assert last["data"]["who"] == "oncall"
@@ -56,25 +56,25 @@ def test_a_question_has_one_answer_and_the_next_one_its_own(run):
     give_answer(folder, "extend", "let it bake", who="oncall")
     with pytest.raises(AnswerError, match="answered already: extend, by oncall"):
         give_answer(folder, "promote", "in a hurry")
-    hear(folder, Journal(folder), question, "")
+    take_answer(folder, Journal(folder), question, "")
     with pytest.raises(AnswerError, match="does not ask anything now"):
         give_answer(folder, "promote", "in a hurry")
     other = ask(folder, 1.0)
-    assert hear(folder, Journal(folder), other, "") is None
+    assert take_answer(folder, Journal(folder), other, "") is None
     give_answer(folder, "rollback", "enough")
-    assert hear(folder, Journal(folder), other, "").choice == "rollback"
+    assert take_answer(folder, Journal(folder), other, "").choice == "rollback"
 
 
 def test_an_answer_that_is_never_finished_is_not_waited_for(run, monkeypatch):
     """Somebody stops their terminal while it answers: the run watches on, and ends its question on its own."""
     folder, _ = run
     question = ask(folder)
-    monkeypatch.setattr(answer, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(operator_decision, "PATIENCE_S", 0.05)
     stopped = os.open(folder, os.O_RDONLY)
     fcntl.flock(stopped, fcntl.LOCK_EX)
     try:
-        assert hear(folder, Journal(folder), question, "") is None
-        assert hear(folder, Journal(folder), question, "nobody answered") is None
+        assert take_answer(folder, Journal(folder), question, "") is None
+        assert take_answer(folder, Journal(folder), question, "nobody answered") is None
         with pytest.raises(AnswerError, match="is being answered by another process"):
             give_answer(folder, "promote", "checked")
     finally:
@@ -117,7 +117,7 @@ def test_a_run_that_does_not_ask_takes_no_answer(run):
     folder, _ = run
     with pytest.raises(AnswerError, match="does not ask anything now"):
         give_answer(folder, "promote", "why not")
-    hear(folder, Journal(folder), ask(folder), "nobody answered within 1 s")
+    take_answer(folder, Journal(folder), ask(folder), "nobody answered within 1 s")
     with pytest.raises(AnswerError, match="does not ask anything now"):
         give_answer(folder, "promote", "too late")
     ask(folder, 1.0)

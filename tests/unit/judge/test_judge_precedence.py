@@ -9,7 +9,7 @@ from opslib.judge import Verdict
 from opslib.judge.looks.precedence import POLICIES, Bake, after_hold
 from opslib.judge.proof.proof import look_alpha
 from opslib.parameters import CanaryParameters
-from opslib.runbooks.canary.criteria import criteria_of
+from opslib.runbooks.canary.judge_settings import criteria_of
 
 UNPROVEN = Verdict(
     outcome="hold",

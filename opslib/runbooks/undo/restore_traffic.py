@@ -13,7 +13,7 @@ from opslib.azure.scoring_client import Probe, read_probes, scoring_client
 from opslib.errors import ApplyError, AzureError, ConnectError, DefinitionError, Drift, OpsError
 from opslib.model import Endpoint, ProbeResult, Receipt, SetTraffic, Traffic
 from opslib.model.traffic import describe_traffic, same_traffic
-from opslib.runbooks.lease.tags import drop, read_lease
+from opslib.runbooks.lease.tags import read_lease, release
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Undo:
     made: tuple[Traffic, ...]
 
 
-def give_back(
+def restore_traffic(
     workspace: Workspace,
     undo: Undo,
     progress: Progress,
@@ -63,12 +63,12 @@ def give_back(
     """
 
     def once(left_s: float) -> Receipt:
-        return _give_back_once(workspace, undo, progress, max(30.0, left_s))
+        return _restore_once(workspace, undo, progress, max(30.0, left_s))
 
-    return persist(once, f"traffic of {undo.endpoint} could not be given back", progress, deadline_s, pause)
+    return retry(once, f"traffic of {undo.endpoint} could not be given back", progress, deadline_s, pause)
 
 
-def persist(
+def retry(
     once: Callable[[float], T],
     failure: str,
     progress: Progress,
@@ -112,25 +112,25 @@ def persist(
             attempt += 1
 
 
-def _give_back_once(workspace: Workspace, undo: Undo, progress: Progress, deadline_s: float) -> Receipt:
+def _restore_once(workspace: Workspace, undo: Undo, progress: Progress, deadline_s: float) -> Receipt:
     settle(workspace, undo.endpoint, deadline_s, progress)
     endpoint = read_endpoint(workspace, undo.endpoint)
     lease = read_lease(endpoint.tags)
     if lease is not None and lease.change != undo.change:
         raise Drift(f"{undo.endpoint} is held by another change ({lease.change}): its traffic was left alone")
     if same_traffic(endpoint.traffic, undo.returns_to):
-        return edit_tags(workspace, undo.endpoint, drop(undo.change), deadline_s, progress)
+        return edit_tags(workspace, undo.endpoint, release(undo.change), deadline_s, progress)
     if not any(same_traffic(endpoint.traffic, traffic) for traffic in undo.made):
-        edit_tags(workspace, undo.endpoint, drop(undo.change), deadline_s, progress)
+        edit_tags(workspace, undo.endpoint, release(undo.change), deadline_s, progress)
         raise Drift(
             f"traffic of {undo.endpoint} is {describe_traffic(endpoint.traffic)}, which {undo.change} did not set: "
             f"it was left alone. Before that change it was {describe_traffic(undo.returns_to)}"
         )
     step = SetTraffic(undo.endpoint, endpoint.traffic, undo.returns_to)
-    return set_traffic(workspace, step, deadline_s, progress, drop(undo.change))
+    return set_traffic(workspace, step, deadline_s, progress, release(undo.change))
 
 
-def find_probes(path: str) -> tuple[Probe, ...]:
+def read_available_probes(path: str) -> tuple[Probe, ...]:
     """The probes of a run that is undone; none where the file is gone or was changed since."""
     try:
         return read_probes(path) if path else ()

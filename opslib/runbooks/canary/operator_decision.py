@@ -45,7 +45,7 @@ PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
-class Question:
+class DecisionRequest:
     """What a run asks: since when (that names the question), why, and until when an answer is waited for [UTC]."""
 
     asked_at: str
@@ -54,7 +54,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class OperatorDecision:
     """What a person answered, and to which question: `who` by their own word, `user` by the machine's [UTC]."""
 
     question: str
@@ -70,8 +70,8 @@ def command(folder: Path, choice: Choice) -> str:
     return f'opslib answer {shlex.quote(str(folder))} {choice} --reason "..."'
 
 
-def give_answer(folder: Path, choice: Choice, reason: str, who: str = "") -> Answer:
-    """Answer a run that asks.
+def give_answer(folder: Path, choice: Choice, reason: str, who: str = "") -> OperatorDecision:
+    """OperatorDecision a run that asks.
 
     Parameters
     ----------
@@ -105,12 +105,12 @@ def give_answer(folder: Path, choice: Choice, reason: str, who: str = "") -> Ans
                 f"{folder.name} was answered already: {given.choice}, by {given.who} at {given.at} ({given.reason})"
             )
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        answer = Answer(question, choice, reason.strip(), who.strip() or user, user, now)
+        answer = OperatorDecision(question, choice, reason.strip(), who.strip() or user, user, now)
         write_atomically(folder / NAME, json.dumps(asdict(answer), indent=2, ensure_ascii=False) + "\n")
     return answer
 
 
-def hear(folder: Path, journal: Journal, question: Question, over: str) -> Answer | None:
+def take_answer(folder: Path, journal: Journal, question: DecisionRequest, over: str) -> OperatorDecision | None:
     """Take the answer to a question, if there is one; else end it where `over` says why. Journals either.
 
     An answer that is being written and does not come to its end is not waited for: nobody would watch meanwhile.
@@ -125,7 +125,7 @@ def hear(folder: Path, journal: Journal, question: Question, over: str) -> Answe
     return None
 
 
-def read_answer(folder: Path) -> Answer | None:
+def read_answer(folder: Path) -> OperatorDecision | None:
     """The last answer that a run was given; None where there is none.
 
     Raises
@@ -135,7 +135,7 @@ def read_answer(folder: Path) -> Answer | None:
     """
     path = folder / NAME
     try:
-        answer = Answer(**json.loads(path.read_text(encoding="utf-8")))
+        answer = OperatorDecision(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
@@ -151,7 +151,7 @@ def _find_question(folder: Path) -> str:
     if record.outcome is not None:
         raise AnswerError(f"{name} is over ({record.outcome}: {record.reason}): nothing is asked any more")
     if not is_held(folder):
-        raise AnswerError(f"{name} is over: its process died. opslib sweep gives back what it left")
+        raise AnswerError(f"{name} is over: its process died. opslib recover gives back what it left")
     path = folder / JOURNAL
     events = list(read_journal(path)) if path.exists() else []
     told = [event for event in events if event["event"] in {JournalEvent.ASKED, *_AFTER_A_QUESTION}]

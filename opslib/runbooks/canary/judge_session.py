@@ -33,11 +33,11 @@ from opslib.judge import (
 from opslib.model import Endpoint, Observation, ProbeResult, ServedInterval
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.cohorts import Cohorts
-from opslib.runbooks.canary.criteria import criteria_of, digest
 from opslib.runbooks.canary.forecast import quantiles_of, reference_ms
-from opslib.runbooks.canary.intervals import counts_alone, to_interval, without_probes
-from opslib.runbooks.canary.probing import Round
+from opslib.runbooks.canary.judge_settings import criteria_of, digest
+from opslib.runbooks.canary.probing import ProbeRound
 from opslib.runbooks.canary.resumption import STATE_NAME, resume
+from opslib.runbooks.canary.source_intervals import counts_alone, to_interval, without_probes
 from opslib.runbooks.run import Run
 
 PROBE_ROUNDS_KEPT = 10
@@ -45,7 +45,7 @@ PROBE_ROUNDS_KEPT = 10
 
 
 @dataclass
-class Bench:
+class JudgeSession:
     """Where one canary is judged: criteria, the evidence so far, and every line that led to it."""
 
     run: Run[CanaryParameters]
@@ -64,7 +64,7 @@ class Bench:
     probed: tuple[ProbeResult, ...] = ()
 
     @classmethod
-    def open(cls, run: Run[CanaryParameters], before: Endpoint, source: Source, canary: str) -> "Bench":
+    def open(cls, run: Run[CanaryParameters], before: Endpoint, source: Source, canary: str) -> "JudgeSession":
         """Begin without evidence, or go on where an earlier run of the same release stopped."""
         stable = before.stable or ""
         criteria = criteria_of(run.parameters, source.name)
@@ -76,9 +76,9 @@ class Bench:
         state = None if run.parameters.rehearse else resume(run, criteria, names)
         if state is None:
             state = begin(criteria, **names, reference_ms=reference_ms(run, source, criteria, stable))
-        bench = cls(run, source, criteria, state, stable, canary, _open_cohorts(run, source))
-        bench._write_state()
-        return bench
+        session = cls(run, source, criteria, state, stable, canary, _open_cohorts(run, source))
+        session._write_state()
+        return session
 
     @property
     def versions(self) -> dict[str, str]:
@@ -127,7 +127,7 @@ class Bench:
         self.state = next_stage(self.state)
 
     def judge(
-        self, observation: Observation, *, weight: float, bake_over: bool, rounds: Sequence[Round] = ()
+        self, observation: Observation, *, weight: float, bake_over: bool, rounds: Sequence[ProbeRound] = ()
     ) -> Verdict:
         """Judge what is new and settled in an observation, and keep the evidence on disk.
 
@@ -183,7 +183,7 @@ class Bench:
         """Age that an interval must have before it is judged [seconds]."""
         return max(self.run.parameters.settle_s, self.source.least_lag_s)
 
-    def _keep(self, rounds: Sequence[Round]) -> tuple[Interval, ...]:
+    def _keep(self, rounds: Sequence[ProbeRound]) -> tuple[Interval, ...]:
         """Keep rounds of own probes as evidence; give those that the judge can weigh."""
         for each in rounds:
             self.run.journal.write(JournalEvent.PROBES, each.results)

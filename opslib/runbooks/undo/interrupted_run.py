@@ -14,22 +14,22 @@ from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.record import Record, read_record, write_record
 from opslib.model import DeleteDeployment, Outcome, SetInstanceCount, Step
 from opslib.model.traffic import describe_traffic
-from opslib.runbooks.lease.tags import drop
+from opslib.runbooks.lease.tags import release
 from opslib.runbooks.steps.apply import apply
-from opslib.runbooks.undo.undo import (
+from opslib.runbooks.undo.restore_traffic import (
     DEADLINE_S,
     Undo,
     describe_arrival,
-    find_probes,
-    give_back,
-    persist,
+    read_available_probes,
+    restore_traffic,
+    retry,
     verify_arrival,
 )
 
 Event = Mapping[str, Any]
 
 
-def recover(folder: Path, progress: Progress = lambda _: None, deadline_s: float = DEADLINE_S) -> str:
+def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, deadline_s: float = DEADLINE_S) -> str:
     """Take back what a run began and neither ended nor undid.
 
     Idempotent: what is as it was before is left alone, and a state that the run did not make is never overwritten.
@@ -63,7 +63,7 @@ def recover(folder: Path, progress: Progress = lambda _: None, deadline_s: float
     if not begun or ended or record.runbook not in {"canary", "deploy", "scale"}:
         return ""
     target = str(record.parameters["target"])
-    workspace = persist(lambda _: connect(target), "Azure does not answer", progress, deadline_s)
+    workspace = retry(lambda _: connect(target), "Azure does not answer", progress, deadline_s)
     if record.runbook == "canary" and _promoted(events):
         return _let_go(record, workspace, progress, deadline_s)
     if record.runbook == "canary":
@@ -83,8 +83,8 @@ def _promoted(events: Sequence[Event]) -> bool:
 
 def _let_go(record: Record, workspace: Workspace, progress: Progress, deadline_s: float) -> str:
     """Remove the lease of a canary that was promoted, so that no sweep takes its traffic away."""
-    persist(
-        lambda left_s: edit_tags(workspace, record.endpoint, drop(record.run_id), max(30.0, left_s), progress),
+    retry(
+        lambda left_s: edit_tags(workspace, record.endpoint, release(record.run_id), max(30.0, left_s), progress),
         f"the lease on {record.endpoint} could not be removed",
         progress,
         deadline_s,
@@ -103,9 +103,9 @@ def _return_traffic(
     returns_to = record.traffic_before or {}
     undo = Undo(record.endpoint, record.run_id, returns_to, tuple(step["after"] for step in begun))
     journal.try_write(JournalEvent.UNDOING, undo)
-    receipt = give_back(workspace, undo, progress, deadline_s)
+    receipt = restore_traffic(workspace, undo, progress, deadline_s)
     journal.try_write(JournalEvent.UNDONE, receipt)
-    probes = find_probes(str(record.parameters.get("probes") or ""))
+    probes = read_available_probes(str(record.parameters.get("probes") or ""))
     arrived = verify_arrival(workspace, read_endpoint(workspace, record.endpoint), probes) if probes else ()
     journal.try_write(JournalEvent.ARRIVED, arrived)
     done = "was restored" if receipt.changed else "is as it was before"

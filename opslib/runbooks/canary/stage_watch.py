@@ -6,11 +6,11 @@ from opslib.evidence.run.journal import JournalEvent
 from opslib.judge import Bake, Verdict, after_hold, while_asked
 from opslib.model import SetTraffic
 from opslib.parameters import CanaryParameters
-from opslib.runbooks.canary.answer import Answer, Question, command, hear
-from opslib.runbooks.canary.judging import Bench
-from opslib.runbooks.canary.rollout import Stage, Turn
+from opslib.runbooks.canary.judge_session import JudgeSession
+from opslib.runbooks.canary.operator_decision import DecisionRequest, OperatorDecision, command, take_answer
+from opslib.runbooks.canary.rollout import NextStep, Stage
 from opslib.runbooks.run import Run
-from opslib.runbooks.steps.observe import Look
+from opslib.runbooks.steps.observe import SourceReading
 
 
 class StageWatch:
@@ -24,14 +24,14 @@ class StageWatch:
         How long it will have been watched at the next look at its end [seconds].
     """
 
-    def __init__(self, run: Run[CanaryParameters], bench: Bench, step: SetTraffic, *, room: bool) -> None:
+    def __init__(self, run: Run[CanaryParameters], session: JudgeSession, step: SetTraffic, *, room: bool) -> None:
         self.started_at = datetime.now(UTC)
         self.bake_s = step.bake_s
         self._run = run
-        self._bench = bench
+        self._session = session
         self._step = step
         self._room = room
-        self._question: Question | None = None
+        self._question: DecisionRequest | None = None
         self._held: Verdict | None = None
 
     @property
@@ -39,7 +39,7 @@ class StageWatch:
         """When the next look at its end is due [UTC]."""
         return self.started_at + timedelta(seconds=self.bake_s)
 
-    def decide(self, verdict: Verdict, seen: Look) -> Stage | None:
+    def decide(self, verdict: Verdict, seen: SourceReading) -> Stage | None:
         """Say how the stage ends; None where it is watched on."""
         if verdict.outcome == "hold":
             self._held = verdict
@@ -49,7 +49,7 @@ class StageWatch:
             return self._follow_policy(verdict, seen)
         return None if verdict.outcome == "continue" else self._ended(seen, verdict, verdict.outcome)
 
-    def _follow_policy(self, verdict: Verdict, seen: Look) -> Stage | None:
+    def _follow_policy(self, verdict: Verdict, seen: SourceReading) -> Stage | None:
         p = self._run.parameters
         bake = Bake(
             baked_s=self.bake_s,
@@ -75,7 +75,7 @@ class StageWatch:
         """Ask a person, and watch on meanwhile: for `answer_s`, and as long as the stage may take anyway."""
         run, p, now = self._run, self._run.parameters, datetime.now(UTC)
         until = max(now + timedelta(seconds=p.answer_s), self.started_at + timedelta(seconds=p.max_bake_s))
-        self._question = Question(now.isoformat(timespec="milliseconds"), why, until)
+        self._question = DecisionRequest(now.isoformat(timespec="milliseconds"), why, until)
         run.journal.write(JournalEvent.ASKED, self._question)
         run.say(
             f"undecided: {why}. The traffic stays until {until:%H:%M:%S} UTC for somebody to answer: "
@@ -83,14 +83,14 @@ class StageWatch:
         )
         self._look_later(self._question)
 
-    def _listen(self, question: Question, verdict: Verdict, seen: Look) -> Stage | None:
+    def _listen(self, question: DecisionRequest, verdict: Verdict, seen: SourceReading) -> Stage | None:
         """Go on watching until a person or the judge decides, or nobody has answered in time: harm comes first."""
         run, over = self._run, ""
         if verdict.outcome in {"rollback", "promote"}:
             over = f"decided meanwhile: {verdict.outcome}"
         elif datetime.now(UTC) >= question.until:
             over = f"nobody answered by {question.until:%H:%M:%S} UTC"
-        answer = hear(run.folder, run.journal, question, over)
+        answer = take_answer(run.folder, run.journal, question, over)
         if answer is not None:
             run.say(f"{answer.who} answers {answer.choice}: {answer.reason}")
         follows = while_asked(verdict.outcome, answer.choice if answer else None, expired=bool(over))
@@ -105,7 +105,7 @@ class StageWatch:
             self._look_later(question)
         return None
 
-    def _follow(self, answer: Answer, seen: Look) -> Stage | None:
+    def _follow(self, answer: OperatorDecision, seen: SourceReading) -> Stage | None:
         """Do what a person says."""
         self._question = None
         if answer.choice == "extend":
@@ -116,9 +116,9 @@ class StageWatch:
         assert self._held is not None
         return self._ended(seen, self._held, answer.choice, why=why, answer=answer)
 
-    def _look_later(self, question: Question) -> None:
+    def _look_later(self, question: DecisionRequest) -> None:
         """Plan the next look while a person is asked; the last is kept for the extension that they may grant."""
-        if self._bench.criteria.looks - self._bench.state.stage_looks > 1:
+        if self._session.criteria.looks - self._session.state.stage_looks > 1:
             self.bake_s = self._elapsed_s() + self._step.bake_s
         else:
             self.bake_s = (question.until - self.started_at).total_seconds()
@@ -127,9 +127,14 @@ class StageWatch:
         return (datetime.now(UTC) - self.started_at).total_seconds()
 
     def _ended(
-        self, seen: Look, verdict: Verdict, turn: Turn, why: str = "", answer: Answer | None = None
+        self,
+        seen: SourceReading,
+        verdict: Verdict,
+        next_step: NextStep,
+        why: str = "",
+        answer: OperatorDecision | None = None,
     ) -> Stage:
         bake_s = min(self.bake_s, self._elapsed_s())
         return Stage(
-            self._step.after, self.started_at, bake_s, seen.observation, verdict, turn, why=why, answer=answer
+            self._step.after, self.started_at, bake_s, seen.observation, verdict, next_step, why=why, answer=answer
         )
