@@ -15,18 +15,28 @@
 
 from opslib.judge.aa_test import Rehearsal, calibrated_alpha, rehearse
 from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
-from opslib.judge.harm.outcomes import mature
+from opslib.judge.harm.outcomes import settled_cohorts
 from opslib.judge.looks.explain import Series, series
+from opslib.judge.looks.paired_probes import PairedProbe, pair_probes, probe_order
 from opslib.judge.looks.precedence import EXTRA_LOOKS, Bake, after_hold, while_asked
-from opslib.judge.looks.probes import Probe, order, paired
 from opslib.judge.looks.stops import probe_stop, traffic_stop
-from opslib.judge.looks.watermark import Revision, ready, revisions
-from opslib.judge.proof.planner import Forecast, Outlook, Plan, plan
+from opslib.judge.looks.watermark import Revision, revisions, settled_intervals
+from opslib.judge.proof.power import BakeForecast, MetricForecast, PlannedStage, forecast_bake
 from opslib.judge.values.criteria import Criteria, describe, read_criteria
 from opslib.judge.values.interval import Arm, Interval, from_record, to_record
-from opslib.judge.values.metrics import PUBLISHED, Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
-from opslib.judge.values.state import State, begin, from_json, refer, require_same, to_json
-from opslib.judge.values.verdict import PRECEDENCE, Decision, Line, MetricLine, Proof, Verdict
+from opslib.judge.values.metrics import (
+    PUBLISHED,
+    Answers,
+    BusinessOutcome,
+    Failures,
+    Joint,
+    Latency,
+    Mean,
+    Ranks,
+    Slo,
+)
+from opslib.judge.values.state import State, begin, from_json, require_release, set_reference, to_json
+from opslib.judge.values.verdict import PRECEDENCE, Decision, IntervalResult, MetricResult, Proof, Verdict
 
 __all__ = [
     "EXTRA_LOOKS",
@@ -35,19 +45,20 @@ __all__ = [
     "Answers",
     "Arm",
     "Bake",
+    "BakeForecast",
+    "BusinessOutcome",
     "Criteria",
     "Decision",
     "Failures",
-    "Forecast",
     "Interval",
+    "IntervalResult",
+    "Joint",
     "Latency",
-    "Line",
     "Mean",
-    "MetricLine",
-    "Outcome",
-    "Outlook",
-    "Plan",
-    "Probe",
+    "MetricForecast",
+    "MetricResult",
+    "PairedProbe",
+    "PlannedStage",
     "Proof",
     "Ranks",
     "Rehearsal",
@@ -55,28 +66,27 @@ __all__ = [
     "Series",
     "Slo",
     "State",
-    "Together",
     "Verdict",
     "after_hold",
     "begin",
     "calibrated_alpha",
     "describe",
+    "forecast_bake",
     "from_json",
     "from_record",
     "judge",
-    "mature",
     "next_stage",
-    "order",
-    "paired",
-    "plan",
+    "pair_probes",
+    "probe_order",
     "probe_stop",
     "read_criteria",
-    "ready",
-    "refer",
     "rehearse",
-    "require_same",
+    "require_release",
     "revisions",
     "series",
+    "set_reference",
+    "settled_cohorts",
+    "settled_intervals",
     "to_json",
     "to_record",
     "traffic_stop",

@@ -1,7 +1,7 @@
-"""The plain rule for a single look without a concurrent baseline: one deployment before and after a change.
+"""One look at one deployment before and after a change, where no second version serves beside it.
 
-Enough requests, then failures and p95 against limits and against those before. Rates are compared by their Wilson
-intervals, so that a handful of requests neither convicts nor acquits; their coverage holds for one look only.
+First enough requests, then failures and p95, each against its limit and against the time before. Failure rates are
+compared by Wilson intervals, so that a handful of requests decides nothing; their coverage holds for one look only.
 """
 
 from collections.abc import Iterator
@@ -10,35 +10,27 @@ from enum import StrEnum
 from math import sqrt
 from statistics import NormalDist
 
+from opslib.judge.values.verdict import Decision
 from opslib.model import Observation, Served
 
 CONFIDENCE = 0.99
 """Two-sided coverage of the intervals, for one look [fraction]."""
 
 
-class Result(StrEnum):
-    """What one criterion says."""
+class CriterionResult(StrEnum):
+    """The result of one criterion."""
 
     PASS = "pass"
     INCONCLUSIVE = "inconclusive"
     FAIL = "fail"
 
 
-class Decision(StrEnum):
-    """What the judge says of a stage."""
-
-    ROLLBACK = "rollback"
-    CONTINUE = "continue"
-    PROMOTE = "promote"
-    HOLD = "hold"
-
-
 @dataclass(frozen=True)
 class Measurement:
-    """One criterion, the numbers that speak to it, and what it says."""
+    """One criterion, its numbers and its result."""
 
     criterion: str
-    result: Result
+    result: CriterionResult
     reason: str
     canary: float | None = None
     stable: float | None = None
@@ -46,8 +38,8 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The judge's decision and every measurement behind it."""
+class Assessment:
+    """A decision and the measurements behind it."""
 
     decision: Decision
     reason: str
@@ -55,8 +47,8 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What the canary must hold.
+class ServedLimits:
+    """Limits of one look.
 
     `min_requests` canary requests before anything but a hold [count]; `max_failure_rate` failures per request
     [fraction]; `max_p95_ms` 95th percentile of latency [ms]; `max_p95_ratio` canary's p95 over stable's [ratio].
@@ -68,43 +60,46 @@ class Limits:
     max_p95_ratio: float
 
 
-def judge(observation: Observation, *, canary: str, stable: str | None, limits: Limits, bake_over: bool) -> Verdict:
-    """Decide on one stage.
+def judge(
+    observation: Observation, *, canary: str, stable: str | None, limits: ServedLimits, bake_over: bool
+) -> Assessment:
+    """Decide on one look.
 
     Parameters
     ----------
     observation
-        What was served since the stage began.
+        What was served before and after.
     canary, stable
-        Names in `observation.total`; without `stable`, or where it served too little, nothing is compared.
+        Names in `observation.total`. Without `stable`, or where it served too little, only the limits are checked.
     limits
-        What the canary must hold.
+        Limits that the canary must keep.
     bake_over
-        Whether the stage has been watched to its end.
+        Whether the planned time has been watched to its end.
 
     Returns
     -------
-    Verdict
+    Assessment
         ``rollback`` as soon as one criterion fails; else ``continue`` until the bake is over; then ``promote`` if
-        every criterion passed, ``hold`` otherwise. No data is a hold, never a pass.
+        every criterion passed, ``hold`` otherwise. Without data the decision is ``hold``.
     """
     nothing = Served(0, 0)
     trial = observation.total.get(canary, nothing)
     control = observation.total.get(stable, nothing) if stable else nothing
     measurements = tuple(_measure(trial, control, limits))
+    decision: Decision
     worst = max((m.result for m in measurements), key=_SEVERITY.index)
-    if worst is Result.FAIL:
-        decision = Decision.ROLLBACK
+    if worst is CriterionResult.FAIL:
+        decision = "rollback"
     elif not bake_over:
-        decision = Decision.CONTINUE
-    elif worst is Result.PASS:
-        decision = Decision.PROMOTE
+        decision = "continue"
+    elif worst is CriterionResult.PASS:
+        decision = "promote"
     else:
-        decision = Decision.HOLD
-    if worst is Result.PASS:
-        return Verdict(decision, _all_passed(trial, control, canary, stable), measurements)
+        decision = "hold"
+    if worst is CriterionResult.PASS:
+        return Assessment(decision, _all_passed(trial, control, canary, stable), measurements)
     binding = next(m for m in measurements if m.result is worst)
-    return Verdict(decision, f"{canary} {binding.reason}", measurements)
+    return Assessment(decision, f"{canary} {binding.reason}", measurements)
 
 
 def wilson_interval(failures: int, requests: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -143,7 +138,7 @@ def wilson_interval(failures: int, requests: int, confidence: float = CONFIDENCE
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _measure(trial: Served, control: Served, limits: Limits) -> Iterator[Measurement]:
+def _measure(trial: Served, control: Served, limits: ServedLimits) -> Iterator[Measurement]:
     yield _requests(trial, limits)
     if trial.requests:
         yield _failure_rate(trial, limits)
@@ -153,22 +148,22 @@ def _measure(trial: Served, control: Served, limits: Limits) -> Iterator[Measure
         yield _p95_against_stable(trial, control, limits)
 
 
-def _requests(trial: Served, limits: Limits) -> Measurement:
+def _requests(trial: Served, limits: ServedLimits) -> Measurement:
     enough = trial.requests >= limits.min_requests
     return Measurement(
         criterion="requests",
-        result=Result.PASS if enough else Result.INCONCLUSIVE,
+        result=CriterionResult.PASS if enough else CriterionResult.INCONCLUSIVE,
         reason=f"served {trial.requests} requests, {limits.min_requests} are needed",
         canary=trial.requests,
         limit=limits.min_requests,
     )
 
 
-def _failure_rate(trial: Served, limits: Limits) -> Measurement:
+def _failure_rate(trial: Served, limits: ServedLimits) -> Measurement:
     rate = trial.failures / trial.requests
     low, high = wilson_interval(trial.failures, trial.requests)
-    within = Result.PASS if rate <= limits.max_failure_rate else Result.INCONCLUSIVE
-    result = Result.FAIL if low > limits.max_failure_rate else within
+    within = CriterionResult.PASS if rate <= limits.max_failure_rate else CriterionResult.INCONCLUSIVE
+    result = CriterionResult.FAIL if low > limits.max_failure_rate else within
     return Measurement(
         criterion="failure rate",
         result=result,
@@ -183,52 +178,53 @@ def _failure_rate_against_stable(trial: Served, control: Served) -> Measurement:
     rate, control_rate = trial.failures / trial.requests, control.failures / control.requests
     low, _ = wilson_interval(trial.failures, trial.requests)
     _, control_high = wilson_interval(control.failures, control.requests)
-    within = Result.PASS if rate <= control_high else Result.INCONCLUSIVE
-    result = Result.FAIL if low > control_high else within
+    within = CriterionResult.PASS if rate <= control_high else CriterionResult.INCONCLUSIVE
+    result = CriterionResult.FAIL if low > control_high else within
     return Measurement(
         criterion="failure rate against stable",
         result=result,
-        reason=f"failed {rate:.2%} of requests (at least {low:.2%}), stable {control_rate:.2%} "
-        f"(at most {control_high:.2%})",
+        reason=f"failed {trial.failures} of {trial.requests} requests, {rate:.2%} (at least {low:.2%}); "
+        f"stable {control.failures} of {control.requests}, {control_rate:.2%} (at most {control_high:.2%})",
         canary=rate,
         stable=control_rate,
     )
 
 
-def _p95(trial: Served, limits: Limits) -> Measurement:
+def _p95(trial: Served, limits: ServedLimits) -> Measurement:
     return _latency("p95", trial, limits.max_p95_ms, limits, stable_ms=None)
 
 
-def _p95_against_stable(trial: Served, control: Served, limits: Limits) -> Measurement:
+def _p95_against_stable(trial: Served, control: Served, limits: ServedLimits) -> Measurement:
     limit_ms = None if control.p95_ms is None else control.p95_ms * limits.max_p95_ratio
     return _latency("p95 against stable", trial, limit_ms, limits, stable_ms=control.p95_ms)
 
 
 def _latency(
-    criterion: str, trial: Served, limit_ms: float | None, limits: Limits, *, stable_ms: float | None
+    criterion: str, trial: Served, limit_ms: float | None, limits: ServedLimits, *, stable_ms: float | None
 ) -> Measurement:
-    """Compare the canary's p95; a percentile of few requests says nothing either way."""
+    """Compare the canary's p95 with its limit; below `min_requests` the result is inconclusive."""
     p95_ms = trial.p95_ms
     if p95_ms is None or limit_ms is None:
-        return Measurement(criterion, Result.INCONCLUSIVE, "latency was not reported", p95_ms, stable_ms, limit_ms)
+        return Measurement(
+            criterion, CriterionResult.INCONCLUSIVE, "latency was not reported", p95_ms, stable_ms, limit_ms
+        )
     if trial.requests < limits.min_requests:
-        result = Result.INCONCLUSIVE
+        result = CriterionResult.INCONCLUSIVE
     else:
-        result = Result.PASS if p95_ms <= limit_ms else Result.FAIL
+        result = CriterionResult.PASS if p95_ms <= limit_ms else CriterionResult.FAIL
     compared = "" if stable_ms is None else f" ({limits.max_p95_ratio:g} x stable's {stable_ms:.0f} ms)"
     reason = f"has a p95 of {p95_ms:.0f} ms; the limit is {limit_ms:.0f} ms{compared}"
     return Measurement(criterion, result, reason, p95_ms, stable_ms, limit_ms)
 
 
-_SEVERITY = (Result.PASS, Result.INCONCLUSIVE, Result.FAIL)
+_SEVERITY = (CriterionResult.PASS, CriterionResult.INCONCLUSIVE, CriterionResult.FAIL)
 
 
 def _all_passed(trial: Served, control: Served, canary: str, stable: str | None) -> str:
-    """Say what passed, and against what."""
-    compared = f"; {_say(control, stable or '')}" if control.requests else ""
-    return f"{_say(trial, canary)}{compared}"
+    compared = f"; {_summary(control, stable or '')}" if control.requests else ""
+    return f"{_summary(trial, canary)}{compared}"
 
 
-def _say(served: Served, name: str) -> str:
+def _summary(served: Served, name: str) -> str:
     p95 = "" if served.p95_ms is None else f", p95 {served.p95_ms:.0f} ms"
     return f"{name} failed {served.failures} of {served.requests} requests{p95}"

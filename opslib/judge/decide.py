@@ -16,16 +16,16 @@ from opslib.judge.harm import sample_ratio
 from opslib.judge.harm.evidence import add_means, gains, log_weighted_mean, multiply, tally, tally_cohort
 from opslib.judge.harm.latency import thresholds_ms
 from opslib.judge.harm.means import log_evidence as log_evidence_of_mean
-from opslib.judge.harm.outcomes import log_e as log_e_of_cohort
+from opslib.judge.harm.outcomes import log_e_value as cohort_log_e_value
 from opslib.judge.looks import explain
 from opslib.judge.looks.precedence import decide
 from opslib.judge.proof.proof import look_alpha, proofs
 from opslib.judge.values.criteria import Criteria
 from opslib.judge.values.interval import Interval
-from opslib.judge.values.metrics import Answers, Failures, Latency, Mean, Outcome, Slo
+from opslib.judge.values.metrics import Answers, BusinessOutcome, Failures, Latency, Mean, Slo
 from opslib.judge.values.mixture import log_evidence
 from opslib.judge.values.state import State
-from opslib.judge.values.verdict import Line, Proof, Verdict
+from opslib.judge.values.verdict import IntervalResult, Proof, Verdict
 
 _EDGE_S = 1e-3  # intervals may overlap by rounding of their timestamps
 
@@ -73,7 +73,7 @@ def judge(
         raise JudgeError(
             "criteria differ from those the state was begun with: begin a new state, its evidence is void"
         )
-    lines: list[Line] = []
+    lines: list[IntervalResult] = []
     for interval in sorted(intervals, key=lambda each: (each.start_s, each.source)):
         state, line = _judge_interval(state, interval, criteria)
         if line is not None:
@@ -117,7 +117,7 @@ def metric_evidence(state: State, criteria: Criteria) -> dict[str, float]:
     return found
 
 
-def _judge_interval(state: State, interval: Interval, criteria: Criteria) -> tuple[State, Line | None]:
+def _judge_interval(state: State, interval: Interval, criteria: Criteria) -> tuple[State, IntervalResult | None]:
     probes = interval.source == "probes"
     last_end_s = state.probes_end_s if probes else state.last_end_s
     if last_end_s is not None and interval.start_s < last_end_s - _EDGE_S:
@@ -153,8 +153,8 @@ def _count(state: State, interval: Interval, criteria: Criteria) -> State:
 def _judge_cohort(state: State, cohort: Interval, criteria: Criteria) -> State:
     if state.cohort_end_s is not None and cohort.start_s < state.cohort_end_s - _EDGE_S:
         return replace(state, ignored=state.ignored + 1)
-    watched = [metric for metric in criteria.metrics if isinstance(metric, Outcome)]
-    gained = {metric.name: log_e for metric in watched if (log_e := log_e_of_cohort(metric, cohort)) is not None}
+    watched = [metric for metric in criteria.metrics if isinstance(metric, BusinessOutcome)]
+    gained = {metric.name: log_e for metric in watched if (log_e := cohort_log_e_value(metric, cohort)) is not None}
     bets = multiply(criteria, state.log_bets, gained, cohort.length_s / 60.0)
     bets = add_means(criteria, bets, cohort)
     state = replace(state, log_bets=bets, cohort_end_s=cohort.end_s, looked_at_s=None)  # what is new costs a look
@@ -183,7 +183,7 @@ def _take_look(state: State, criteria: Criteria) -> tuple[State, float]:
 def _conclude(
     state: State,
     criteria: Criteria,
-    lines: tuple[Line, ...],
+    lines: tuple[IntervalResult, ...],
     stops: tuple[str, ...],
     bake_over: bool,
     alpha: float,
@@ -228,8 +228,11 @@ def _against(
         return [("traffic", "no canary request was seen in this stage")]
     limit = log_threshold(criteria)
     reasons: list[tuple[str, str]] = []
-    if float(log_evidence(np.asarray(state.log_bets.get(sample_ratio.NAME, (0.0,))))) >= limit:
-        reasons.append((sample_ratio.NAME, "traffic is not split as configured: the comparison cannot be trusted"))
+    ratio = np.asarray(state.log_bets.get(sample_ratio.METRIC, (0.0,)))
+    if float(log_evidence(ratio)) >= limit:
+        reasons.append(
+            (sample_ratio.METRIC, "traffic is not split as configured: the comparison cannot be trusted")
+        )
     for metric in criteria.metrics:
         shared = state.log_bets.get(f"shared:{metric.name}")
         if shared is not None and float(log_evidence(np.asarray(shared))) >= limit:

@@ -9,7 +9,7 @@ from opslib.azure.permissions import missing_actions
 from opslib.azure.source import Source, find_source
 from opslib.displayed import Displayed
 from opslib.evidence.run.journal import JournalEvent
-from opslib.judge.before_after import Decision, Limits, Verdict, judge
+from opslib.judge.before_after import Assessment, ServedLimits, judge
 from opslib.model import Endpoint, Findings, Observation, Outcome, Plan, Served, SetInstanceCount
 from opslib.parameters import ScaleParameters
 from opslib.runbooks.run import Run
@@ -30,7 +30,7 @@ class Scaled(Displayed):
     instances_after: int
     served_before: Served | None = None
     served_after: Served | None = None
-    verdict: Verdict | None = None
+    verdict: Assessment | None = None
     duration_s: float = 0.0
 
 
@@ -114,7 +114,7 @@ _BEFORE, _AFTER = "before the scale it", "after it, it"
 
 def _judge(
     run: Run[ScaleParameters], step: SetInstanceCount, earlier: Observation, later: Observation, *, serves: bool
-) -> tuple[Outcome, Verdict | None]:
+) -> tuple[Outcome, Assessment | None]:
     """Compare the time after with the time before, as a canary is compared with stable."""
     if not serves:
         return Outcome.SUCCEEDED, None
@@ -130,10 +130,10 @@ def _judge(
             _AFTER: later.total.get(step.deployment, nothing),
         },
     )
-    limits = Limits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio)
+    limits = ServedLimits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio)
     verdict = judge(compared, canary=_AFTER, stable=_BEFORE, limits=limits, bake_over=True)
     run.journal.write(JournalEvent.LOOK, {"observation": compared, "verdict": verdict})
-    outcomes = {Decision.PROMOTE: Outcome.SUCCEEDED, Decision.ROLLBACK: Outcome.ROLLED_BACK}
+    outcomes = {"promote": Outcome.SUCCEEDED, "rollback": Outcome.ROLLED_BACK}
     return outcomes.get(verdict.decision, Outcome.HELD), verdict
 
 
@@ -147,7 +147,7 @@ def _scale_back(run: Run[ScaleParameters], plan: Plan) -> None:
         run.say(f"scaled back: {planning.describe_step(step)}")
 
 
-def _reason(step: SetInstanceCount, outcome: Outcome, verdict: Verdict | None) -> str:
+def _reason(step: SetInstanceCount, outcome: Outcome, verdict: Assessment | None) -> str:
     did = f"{step.deployment} went from {step.before} to {step.after} instances"
     if verdict is None:
         return f"{did}; it takes no live traffic, so there was nothing to compare"

@@ -8,7 +8,7 @@ from itertools import accumulate
 from math import isnan
 from typing import TYPE_CHECKING
 
-from opslib.judge import Line, series
+from opslib.judge import IntervalResult, series
 from opslib.model import Served, ServedInterval
 from opslib.runbooks.canary.rollout import Rollout
 from opslib.runbooks.scale import Scaled
@@ -116,7 +116,7 @@ def _draw_failures(axis: "Axes", rollout: Rollout) -> None:
     axis.set_ylim(top=max(1.0, 3 * highest))
 
 
-def _times(lines: Sequence[Line]) -> list[datetime]:
+def _times(lines: Sequence[IntervalResult]) -> list[datetime]:
     """When the first judged interval began, and when each of them ended.
 
     Users' traffic is judged once it has settled, after probes that were sent later: it is drawn where they are.

@@ -5,8 +5,7 @@ from statistics import median
 
 from opslib.displayed import view
 from opslib.evidence.run.record import Record
-from opslib.judge import Plan as BakePlan
-from opslib.judge import Verdict
+from opslib.judge import BakeForecast, Verdict
 from opslib.model import (
     Deployment,
     Endpoint,
@@ -110,7 +109,7 @@ def _scope(endpoint: Endpoint) -> Scope:
 
 
 @view.register
-def _forecast(forecast: BakePlan) -> Table:
+def _forecast(forecast: BakeForecast) -> Table:
     rows = [(f.metric, f.change, minutes(f.detect_minutes), minutes(f.prove_minutes)) for f in forecast.forecasts]
     columns = ("metric", "change", "minutes to roll back such a change", "minutes to prove its absence")
     return Table("What the first stage can show", columns, rows, note=forecast.advice, right=columns[2:])
@@ -130,7 +129,7 @@ def _verdict(verdict: Verdict) -> Table:
         (
             proof.metric,
             Cell("✓ shown", "good") if proof.proven else Cell("not shown", "warning"),
-            proof.place,
+            proof.claim,
             f"{percent(proof.canary_share)} of {proof.canary_n:,}",
             percent(proof.stable_share),
             percent(proof.bound),

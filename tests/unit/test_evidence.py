@@ -11,7 +11,6 @@ from opslib.errors import RecordError
 from opslib.evidence.archive.archive import find_archive, new_folder, read_archive
 from opslib.evidence.run.journal import Journal, JournalEvent, as_json, read_journal
 from opslib.evidence.run.record import Record, read_record, write_record
-from opslib.judge.before_after import Decision
 from opslib.model import Finding, Level, Outcome, Scope
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -22,7 +21,7 @@ def test_journal_numbers_its_events_across_restarts(tmp_path):
     """A journal that is opened again goes on where it stopped."""
     Journal(tmp_path).write(JournalEvent.PROGRESS, {"a": 1})
     journal = Journal(tmp_path)
-    journal.write(JournalEvent.LOOK, Decision.HOLD)
+    journal.write(JournalEvent.LOOK, "hold")
     events = list(read_journal(journal.path))
     assert [(e["seq"], e["event"], e["data"]) for e in events] == [
         (1, "progress", {"a": 1}),

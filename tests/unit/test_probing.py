@@ -6,7 +6,7 @@ import numpy as np
 from awaiting import wait_until
 
 from opslib.azure.scoring_client import Probe
-from opslib.judge import Interval, begin, judge, paired
+from opslib.judge import Interval, begin, judge, pair_probes
 from opslib.model import ProbeResult
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary import probing as module
@@ -28,7 +28,7 @@ def ask(probing: Probing, number: int, stable: list[str], canary: list[str]) -> 
             problem = "" if body == "right" else f"answered {body}"
             answers[question, arm] = (ProbeResult(at, 200, 10.0, VERSIONS[arm], "opslib-1", problem), body)
     found = [seen for question in range(len(stable)) for seen in probing._compare(question, answers)]
-    return paired(found, start_s=60.0 * number, length_s=5.0)
+    return pair_probes(found, start_s=60.0 * number, length_s=5.0)
 
 
 def rounds_of(questions: int) -> Probing:

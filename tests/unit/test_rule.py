@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from opslib.judge.before_after import Decision, Limits, Result, judge, wilson_interval
+from opslib.judge.before_after import CriterionResult, ServedLimits, judge, wilson_interval
 from opslib.model import Observation, Served
 
-LIMITS = Limits(min_requests=100, max_failure_rate=0.02, max_p95_ms=500, max_p95_ratio=1.5)
+LIMITS = ServedLimits(min_requests=100, max_failure_rate=0.02, max_p95_ms=500, max_p95_ratio=1.5)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -30,48 +30,48 @@ def decide(canary, stable=GOOD, *, over=True):
 @pytest.mark.parametrize(
     ("canary", "stable", "over", "decision"),
     [
-        (GOOD, GOOD, True, Decision.PROMOTE),
-        (GOOD, GOOD, False, Decision.CONTINUE),
-        (None, GOOD, False, Decision.CONTINUE),
-        (None, GOOD, True, Decision.HOLD),
-        (None, None, True, Decision.HOLD),
-        (served(0, 0), GOOD, True, Decision.HOLD),
-        (served(50, 0, 20, 100, 150), GOOD, True, Decision.HOLD),
-        (served(50, 25, 20, 100, 150), GOOD, True, Decision.ROLLBACK),
-        (served(1000, 60, 20, 100, 150), GOOD, False, Decision.ROLLBACK),
-        (served(1000, 15, 20, 100, 150), served(90000, 90, 20, 100, 150), False, Decision.ROLLBACK),
-        (served(1000, 1, 20, 501, 600), served(1000, 1, 20, 400, 500), True, Decision.ROLLBACK),
-        (served(1000, 1, 20, 151, 600), GOOD, True, Decision.ROLLBACK),
-        (served(1000, 1, 20, 149, 600), GOOD, True, Decision.PROMOTE),
-        (served(120, 3, 20, 100, 150), None, True, Decision.HOLD),
-        (served(1000, 1, None, None, None), GOOD, True, Decision.HOLD),
-        (GOOD, None, True, Decision.PROMOTE),
+        (GOOD, GOOD, True, "promote"),
+        (GOOD, GOOD, False, "continue"),
+        (None, GOOD, False, "continue"),
+        (None, GOOD, True, "hold"),
+        (None, None, True, "hold"),
+        (served(0, 0), GOOD, True, "hold"),
+        (served(50, 0, 20, 100, 150), GOOD, True, "hold"),
+        (served(50, 25, 20, 100, 150), GOOD, True, "rollback"),
+        (served(1000, 60, 20, 100, 150), GOOD, False, "rollback"),
+        (served(1000, 15, 20, 100, 150), served(90000, 90, 20, 100, 150), False, "rollback"),
+        (served(1000, 1, 20, 501, 600), served(1000, 1, 20, 400, 500), True, "rollback"),
+        (served(1000, 1, 20, 151, 600), GOOD, True, "rollback"),
+        (served(1000, 1, 20, 149, 600), GOOD, True, "promote"),
+        (served(120, 3, 20, 100, 150), None, True, "hold"),
+        (served(1000, 1, None, None, None), GOOD, True, "hold"),
+        (GOOD, None, True, "promote"),
     ],
 )
 def test_decisions(canary, stable, over, decision):
     """One row of the decision table."""
-    assert decide(canary, stable, over=over).decision is decision
+    assert decide(canary, stable, over=over).decision == decision
 
 
 def test_a_failure_outweighs_what_is_not_known():
     """Too few requests to promote are still enough to roll back when nearly all of them fail."""
     verdict = decide(served(30, 29, 20, 100, 150), over=False)
-    assert {m.result for m in verdict.measurements} == {Result.FAIL, Result.INCONCLUSIVE}
-    assert verdict.decision is Decision.ROLLBACK
+    assert {m.result for m in verdict.measurements} == {CriterionResult.FAIL, CriterionResult.INCONCLUSIVE}
+    assert verdict.decision == "rollback"
     assert "29 of 30" in verdict.reason
 
 
 def test_a_slow_handful_is_no_verdict():
     """The p95 of a few requests neither convicts nor acquits."""
-    assert decide(served(20, 0, 20, 5000, 6000), over=False).decision is Decision.CONTINUE
+    assert decide(served(20, 0, 20, 5000, 6000), over=False).decision == "continue"
 
 
 def test_a_shared_incident_is_not_the_canarys_fault_against_stable():
     """Where stable fails as much, the comparison passes; only the absolute limit speaks."""
     verdict = decide(served(1000, 80, 20, 100, 150), served(9000, 720, 20, 100, 150))
     results = {m.criterion: m.result for m in verdict.measurements}
-    assert results["failure rate against stable"] is Result.PASS
-    assert results["failure rate"] is Result.FAIL
+    assert results["failure rate against stable"] is CriterionResult.PASS
+    assert results["failure rate"] is CriterionResult.FAIL
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ import pytest
 
 from opslib.displayed import Displayed
 from opslib.evidence.run.record import Record
-from opslib.judge import Plan as BakePlan
-from opslib.judge import Verdict
+from opslib.judge import BakeForecast, Verdict
 from opslib.model import (
     Deployment,
     Endpoint,
@@ -59,7 +58,20 @@ ENDPOINT = Endpoint(
 
 @pytest.mark.parametrize(
     "kind",
-    [BakePlan, Deployed, Endpoint, Findings, Observation, Plan, Record, RolledBack, Rollout, Run, Scaled, Verdict],
+    [
+        BakeForecast,
+        Deployed,
+        Endpoint,
+        Findings,
+        Observation,
+        Plan,
+        Record,
+        RolledBack,
+        Rollout,
+        Run,
+        Scaled,
+        Verdict,
+    ],
 )
 def test_every_value_that_a_cell_ends_in_has_a_view(kind):
     """A class that displays itself is registered, so that no cell falls back to the bare value."""

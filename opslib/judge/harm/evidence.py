@@ -13,7 +13,7 @@ from opslib.judge.harm.percentiles import merge_untrusted
 from opslib.judge.harm.tables import log_e_two_by_two, log_e_values
 from opslib.judge.values.criteria import Criteria, bets
 from opslib.judge.values.interval import Interval
-from opslib.judge.values.metrics import Answers, Failures, Latency, Mean, Outcome, Ranks, Slo, Together
+from opslib.judge.values.metrics import Answers, BusinessOutcome, Failures, Joint, Latency, Mean, Ranks, Slo
 from opslib.judge.values.mixture import Mixture, advance, begin, limit_gain, transition
 from opslib.judge.values.noninferiority import Tally, add, count
 from opslib.judge.values.state import State, prior_shares
@@ -37,18 +37,18 @@ def gains(criteria: Criteria, state: State, interval: Interval) -> dict[str, Flo
                 found[metric.name] = _latency(metric, state, interval)
             case Slo() if metric.threshold_ms is None or interval.source != "probes":
                 # A probe's latency is that of the runbook's way to the endpoint too, which is nobody's promise.
-                found[metric.name], found[f"shared:{metric.name}"] = slo.log_e(metric, interval)
+                found[metric.name], found[f"shared:{metric.name}"] = slo.log_e_value(metric, interval)
             case Ranks():
-                found[metric.name] = ranks.log_e(metric, interval) if interval.source == "metrics" else None
+                found[metric.name] = ranks.log_e_value(metric, interval) if interval.source == "metrics" else None
             case Answers():
                 found[metric.name] = outcomes.log_e_answers(metric, interval.canary)
             case _:
                 pass
     for metric in criteria.metrics:
-        if isinstance(metric, Together):
-            found[metric.name] = _together(metric, criteria, found, interval)
+        if isinstance(metric, Joint):
+            found[metric.name] = _joint(metric, criteria, found, interval)
     if interval.source != "probes":
-        found[sample_ratio.NAME] = sample_ratio.log_e(
+        found[sample_ratio.METRIC] = sample_ratio.log_e_value(
             interval.canary.requests, interval.stable.requests, interval.weight
         )
     return {name: value for name, value in found.items() if value is not None}
@@ -64,7 +64,7 @@ def multiply(
     mixtures: dict[str, Mixture] = {metric.name: bets(metric, criteria) for metric in criteria.metrics}
     after = dict(log_bets)
     for name, log_e in gained.items():
-        mixture = sample_ratio.MIXTURE if name == sample_ratio.NAME else mixtures[name.removeprefix("shared:")]
+        mixture = sample_ratio.MIXTURE if name == sample_ratio.METRIC else mixtures[name.removeprefix("shared:")]
         before = np.asarray(after[name]) if name in after else begin(mixture)
         moved = advance(before, log_e, transition(mixture, minutes))
         if criteria.most_gain is not None:
@@ -86,7 +86,7 @@ def add_means(
 
 def tally(criteria: Criteria, state: State, interval: Interval) -> State:
     """Add an interval to the sums that the proofs look at, and to what is remembered of stable's latency."""
-    tallies, far = dict(state.tallies), dict(state.far)
+    tallies, slow_stable = dict(state.tallies), dict(state.slow_stable)
     for metric in criteria.metrics:
         if isinstance(metric, Failures):
             mine, other = interval.canary, interval.stable
@@ -101,24 +101,24 @@ def tally(criteria: Criteria, state: State, interval: Interval) -> State:
         elif isinstance(metric, Latency):
             if not state.reference_ms:
                 learnt = latency.learn_reference(metric, interval.stable)
-                state = replace(state, reference_ms=learnt, seen=prior_shares(metric) if learnt else ())
+                state = replace(state, reference_ms=learnt, reference_counts=prior_shares(metric) if learnt else ())
                 continue
-            _tally_latency(metric, state, interval, tallies, far)
+            _tally_latency(metric, state, interval, tallies, slow_stable)
             state = _remember(state, interval)
         elif isinstance(metric, Ranks) and interval.source == "metrics":
             at = metric.quantile, metric.limit_slowdown
             first = dict(interval.stable.percentiles_ms).get(metric.quantile)
             if first is not None:
                 state = replace(state, past_ms={metric.name: first, **state.past_ms})
-                _tally_ranks(metric, interval, at, state.past_ms[metric.name], tallies, far)
-    return replace(state, tallies=tallies, far=far)
+                _tally_ranks(metric, interval, at, state.past_ms[metric.name], tallies, slow_stable)
+    return replace(state, tallies=tallies, slow_stable=slow_stable)
 
 
 def tally_cohort(criteria: Criteria, state: State, cohort: Interval) -> State:
     """Add a mature cohort to the sums of the business outcomes."""
     tallies = dict(state.tallies)
     for metric in criteria.metrics:
-        if isinstance(metric, Outcome):
+        if isinstance(metric, BusinessOutcome):
             mine, other = outcomes.table(metric, cohort.canary), outcomes.table(metric, cohort.stable)
             if mine is not None and other is not None:
                 before = tallies.get(metric.name, Tally())
@@ -126,7 +126,7 @@ def tally_cohort(criteria: Criteria, state: State, cohort: Interval) -> State:
     return replace(state, tallies=tallies)
 
 
-def place(metric: Latency | Ranks, quantile: float, slowdown: float, kind: str = "") -> str:
+def tally_key(metric: Latency | Ranks, quantile: float, slowdown: float, kind: str = "") -> str:
     """Name the tally of one latency proof."""
     return f"{metric.name}:p{100 * quantile:g}+{100 * slowdown:g}%" + (f":{kind}" if kind else "")
 
@@ -151,9 +151,9 @@ def _latency(metric: Latency, state: State, interval: Interval) -> Floats | None
     if mine is None or other is None:
         return None
     if interval.source == "metrics":
-        dropped = latency.distrusted(metric, state.reference_ms, state.scatters)
+        dropped = latency.distrusted(metric, state.reference_ms, state.dispersion)
         mine, other = merge_untrusted(mine, dropped), merge_untrusted(other, dropped)
-    share = np.asarray(state.seen[1:]) / state.seen[0]
+    share = np.asarray(state.reference_counts[1:]) / state.reference_counts[0]
     mine_bins, other_bins = (
         latency.bins(interval.canary.latency_n, mine),
         latency.bins(interval.stable.latency_n, other),
@@ -161,8 +161,8 @@ def _latency(metric: Latency, state: State, interval: Interval) -> Floats | None
     return log_e_values(mine_bins, other_bins, latency.log_tilts(metric, share))
 
 
-def _together(
-    metric: Together, criteria: Criteria, found: Mapping[str, Floats | None], interval: Interval
+def _joint(
+    metric: Joint, criteria: Criteria, found: Mapping[str, Floats | None], interval: Interval
 ) -> Floats | None:
     """Bet on failures and latency at once.
 
@@ -183,7 +183,7 @@ def _together(
 
 
 def _tally_latency(
-    metric: Latency, state: State, interval: Interval, tallies: dict[str, Tally], far: dict[str, float]
+    metric: Latency, state: State, interval: Interval, tallies: dict[str, Tally], slow_stable: dict[str, float]
 ) -> None:
     at = dict(zip(metric.quantiles, state.reference_ms, strict=True))
     mine, other = interval.canary, interval.stable
@@ -193,13 +193,13 @@ def _tally_latency(
         if mine_above is None or other_above is None:
             continue
         for kind, bad, odds in (("scale", mine_above[1], 1.0), ("odds", mine_above[0], metric.limit_odds)):
-            name = place(metric, quantile, slowdown, kind)
+            name = tally_key(metric, quantile, slowdown, kind)
             before, near = tallies.get(name, Tally()), float(other_above[0])
             tallies[name] = _scalars(add(before, float(bad), mine.latency_n, near, other.latency_n, odds))
-        name = place(metric, quantile, slowdown, "scale")
-        far[name] = far.get(name, 0.0) + float(other_above[1])
+        name = tally_key(metric, quantile, slowdown, "scale")
+        slow_stable[name] = slow_stable.get(name, 0.0) + float(other_above[1])
         if interval.source == "metrics":
-            _tally_ranks(metric, interval, (quantile, slowdown), cuts[0], tallies, far)
+            _tally_ranks(metric, interval, (quantile, slowdown), cuts[0], tallies, slow_stable)
 
 
 def _tally_ranks(
@@ -208,16 +208,16 @@ def _tally_ranks(
     at: tuple[float, float],
     past_ms: float,
     tallies: dict[str, Tally],
-    far: dict[str, float],
+    slow_stable: dict[str, float],
 ) -> None:
     compared = ranks.compare(interval, at[0], (at[1], metric.limit_odds))
     if compared is None:
         return
     for kind, rank in zip(("ranks scale", "ranks odds"), compared, strict=True):
-        name = place(metric, *at, kind)
+        name = tally_key(metric, *at, kind)
         tallies[name] = _scalars(ranks.add_rank(tallies.get(name, Tally()), *rank))
-    name = place(metric, *at, "ranks scale")
-    far[name] = far.get(name, 0.0) + float(ranks.unsteady(interval, *at, past_ms))
+    name = tally_key(metric, *at, "ranks scale")
+    slow_stable[name] = slow_stable.get(name, 0.0) + float(ranks.unsteady(interval, *at, past_ms))
 
 
 def _remember(state: State, interval: Interval) -> State:
@@ -225,11 +225,13 @@ def _remember(state: State, interval: Interval) -> State:
     if above is None or interval.stable.latency_n == 0:
         return state
     cells = latency.bins(interval.stable.latency_n, above)
-    seen = tuple(remember(np.asarray(state.seen), cells, interval.length_s / 60.0).tolist())
+    counts = tuple(remember(np.asarray(state.reference_counts), cells, interval.length_s / 60.0).tolist())
     if interval.source != "metrics":
-        return replace(state, seen=seen)
+        return replace(state, reference_counts=counts)
     return replace(
-        state, seen=seen, scatters=latency.grown_scatter(state.scatters, above, interval.stable.latency_n)
+        state,
+        reference_counts=counts,
+        dispersion=latency.grown_dispersion(state.dispersion, above, interval.stable.latency_n),
     )
 
 

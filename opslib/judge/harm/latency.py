@@ -80,15 +80,15 @@ def bins(n: int, above: Floats) -> Floats:
 
 
 def distrusted(
-    metric: Latency, reference_ms: Sequence[float], scatters: Sequence[tuple[float, ...]]
+    metric: Latency, reference_ms: Sequence[float], dispersion: Sequence[tuple[float, ...]]
 ) -> NDArray[np.bool_]:
     """Tell which cuts are not to be interpolated at, from stable's past alone; shape (cuts,)."""
     gaps = in_gap(metric.quantiles, np.asarray(reference_ms))
-    noisy = [bool(untrusted(*row[2:])) for row in scatters]
+    noisy = [bool(untrusted(*row[2:])) for row in dispersion]
     return gaps | np.array(noisy, dtype=bool) if noisy else gaps
 
 
-def grown_scatter(rows: Sequence[tuple[float, ...]], above: Floats, n: int) -> tuple[tuple[float, ...], ...]:
+def grown_dispersion(rows: Sequence[tuple[float, ...]], above: Floats, n: int) -> tuple[tuple[float, ...], ...]:
     """Add an interval of stable to what is known of how its shares scatter; see `percentiles.scatter`."""
     share = (above / max(n, 1)).tolist()
     if not rows:

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from opslib.judge.harm.tables import log_e_share, log_e_two_by_two
 from opslib.judge.values.interval import Arm, Interval
-from opslib.judge.values.metrics import Answers, Outcome
+from opslib.judge.values.metrics import Answers, BusinessOutcome
 
 Floats = NDArray[np.float64]
 
 
-def mature(cohorts: Sequence[Interval], *, now_s: float, window_s: float) -> tuple[Interval, ...]:
+def settled_cohorts(cohorts: Sequence[Interval], *, now_s: float, window_s: float) -> tuple[Interval, ...]:
     """Keep the cohorts whose outcomes can no longer change.
 
     A cohort is everybody whose request fell into one interval, whenever the outcome came: counting outcomes by
@@ -32,12 +32,12 @@ def mature(cohorts: Sequence[Interval], *, now_s: float, window_s: float) -> tup
     return tuple(cohort for cohort in cohorts if cohort.end_s + window_s <= now_s)
 
 
-def table(metric: Outcome, arm: Arm) -> tuple[int, int] | None:
+def table(metric: BusinessOutcome, arm: Arm) -> tuple[int, int] | None:
     """Give (bad, trials) of one outcome in one cohort; None if the cohort says nothing about it [count]."""
     return next(((bad, trials) for name, trials, bad in arm.outcomes if name == metric.name), None)
 
 
-def log_e(metric: Outcome, cohort: Interval) -> Floats | None:
+def log_e_value(metric: BusinessOutcome, cohort: Interval) -> Floats | None:
     """Weigh one mature cohort; shape (odds,). None without data."""
     mine, other = table(metric, cohort.canary), table(metric, cohort.stable)
     if mine is None or other is None:

@@ -25,7 +25,7 @@ _NODES = 64  # of the quadrature over where stable's percentile lies
 _UNSTEADY = 0.1
 
 
-def log_e(metric: Ranks, interval: Interval) -> Floats | None:
+def log_e_value(metric: Ranks, interval: Interval) -> Floats | None:
     """Weigh one interval by how many of stable's percentiles lie below the canary's.
 
     Returns
@@ -59,10 +59,10 @@ def _log_ratios(n: int, m: int, quantile: float, levels: tuple[float, ...], odds
     ranks = [max(1, int(np.ceil(level * m - 1e-9))) for level in levels]
     same = np.array([_above(n, m, rank, j) for j in ranks])
     worse = np.array([_above_if_worse(n, m, rank, j, odds) for j in ranks])
-    return tuple(weigh(same, worse).tolist())
+    return tuple(rank_log_e_values(same, worse).tolist())
 
 
-def weigh(same: Floats, worse: Floats) -> Floats:
+def rank_log_e_values(same: Floats, worse: Floats) -> Floats:
     """Turn the chances that the canary's percentile is above each of stable's into log e-values.
 
     Parameters

@@ -15,10 +15,11 @@ Floats = NDArray[np.float64]
 TOLERATED = 1.05
 FACTORS = (1.15, 1.5, 3.0)
 MIXTURE = Mixture(prior=(1 / 6,) * 6, idle=0.25)
-NAME = "split"
+METRIC = "split"
+"""Name of this evidence in a state and in a journal."""
 
 
-def log_e(canary_n: ArrayLike, stable_n: ArrayLike, weight: float) -> Floats:
+def log_e_value(canary_n: ArrayLike, stable_n: ArrayLike, weight: float) -> Floats:
     """Weigh the request counts of one interval against the configured weight.
 
     Parameters

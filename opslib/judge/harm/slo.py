@@ -22,7 +22,7 @@ def bad_requests(metric: Slo, arm: Arm) -> tuple[int, int] | None:
     return None if above is None else (above, arm.latency_n)
 
 
-def log_e(metric: Slo, interval: Interval) -> tuple[Floats | None, Floats | None]:
+def log_e_value(metric: Slo, interval: Interval) -> tuple[Floats | None, Floats | None]:
     """Weigh one interval: that the canary breaks the promise, and that stable does.
 
     Returns
@@ -35,13 +35,13 @@ def log_e(metric: Slo, interval: Interval) -> tuple[Floats | None, Floats | None
         by chance: the benchmark's shared incident measures that this stays harmless.)
     """
     shares = np.minimum(np.asarray(metric.times) * metric.allowed, 0.95)
-    mine, other = _weigh(metric, interval.canary, shares), _weigh(metric, interval.stable, shares)
+    mine, other = _log_e_value(metric, interval.canary, shares), _log_e_value(metric, interval.stable, shares)
     counts = bad_requests(metric, interval.stable)
     shared = counts is not None and counts[1] > 0 and counts[0] > metric.allowed * counts[1]
     return np.zeros(shares.size) if shared and mine is not None else mine, other
 
 
-def _weigh(metric: Slo, arm: Arm, shares: Floats) -> Floats | None:
+def _log_e_value(metric: Slo, arm: Arm, shares: Floats) -> Floats | None:
     counts = bad_requests(metric, arm)
     if counts is None or counts[1] == 0:
         return None

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from opslib.judge.harm import slo
-from opslib.judge.harm.evidence import log_weighted_mean, place
+from opslib.judge.harm.evidence import log_weighted_mean, tally_key
 from opslib.judge.harm.latency import count_above, stretched
 from opslib.judge.looks.bounds import rate_bounds
 from opslib.judge.values.criteria import Criteria
 from opslib.judge.values.interval import Interval
-from opslib.judge.values.metrics import Answers, Criterion, Failures, Latency, Outcome, Slo, Together
+from opslib.judge.values.metrics import Answers, BusinessOutcome, Criterion, Failures, Joint, Latency, Slo
 from opslib.judge.values.noninferiority import Tally
 from opslib.judge.values.state import State
-from opslib.judge.values.verdict import Line, MetricLine, Proof, Verdict
+from opslib.judge.values.verdict import IntervalResult, MetricResult, Proof, Verdict
 
 
 def line(
@@ -27,13 +27,13 @@ def line(
     before: Mapping[str, float],
     after: Mapping[str, float],
     known: frozenset[str],
-) -> Line:
+) -> IntervalResult:
     """Describe one judged interval: counts, what each metric gained, and one sentence."""
-    rows: list[MetricLine] = []
+    rows: list[MetricResult] = []
     for metric in criteria.metrics:
         mine, other = counts(metric, state, interval)
         rows.append(
-            MetricLine(
+            MetricResult(
                 name=metric.name,
                 mode=metric.mode,
                 canary_bad=mine[0],
@@ -53,7 +53,7 @@ def line(
         f"stable {_share(loudest.stable_bad, loudest.stable_n)}; "
         f"harm is now {times(total)} as likely as none, {times(-math.log(criteria.alpha))} rolls back"
     )
-    return Line(
+    return IntervalResult(
         start_s=interval.start_s,
         length_s=interval.length_s,
         weight=interval.weight,
@@ -68,7 +68,7 @@ def line(
 def counts(metric: Criterion, state: State, interval: Interval) -> tuple[tuple[int, int], tuple[int, int]]:
     """Give (bad, all) requests of the canary and of stable that a metric is about in one interval [count]."""
     mine, other = interval.canary, interval.stable
-    if isinstance(metric, Failures | Together):
+    if isinstance(metric, Failures | Joint):
         return (mine.failures, mine.requests), (other.failures, other.requests)
     if isinstance(metric, Answers):
         return (mine.changed_answers[1], mine.changed_answers[0]), (0, 0)
@@ -95,7 +95,7 @@ def unproven(proof: Proof) -> str:
         )
     )
     return (
-        f"not shown that {proof.place}: canary {100 * proof.canary_share:.3g} % of "
+        f"not shown that {proof.claim}: canary {100 * proof.canary_share:.3g} % of "
         f"{proof.canary_n:,}, stable {100 * proof.stable_share:.3g} %, must be below {100 * proof.bound:.3g} % "
         f"(p = {proof.p:.2g}, {proof.alpha:.2g} needed); {more}"
     )
@@ -124,7 +124,7 @@ def conclusion(verdict: Verdict, state: State, criteria: Criteria, stops: Sequen
         wait = "" if minutes is None else f" {waiting(minutes).capitalize()} at this traffic."
         return f"Hold: {verdict.reasons[0]}.{wait}"
     shown = "; ".join(
-        f"{p.place} ({100 * p.canary_share:.3g} % of the canary's {p.canary_n:,})" for p in verdict.proofs
+        f"{p.claim} ({100 * p.canary_share:.3g} % of the canary's {p.canary_n:,})" for p in verdict.proofs
     )
     closest = max(verdict.proofs, key=lambda p: p.p, default=None)
     tight = "" if closest is None else f" Closest to its limit: {closest.metric}, p = {closest.p:.2g}."
@@ -166,13 +166,13 @@ def _rollback(verdict: Verdict, state: State, criteria: Criteria) -> str:
 
 def _headline_tally(metric: Criterion, state: State) -> Tally | None:
     if isinstance(metric, Latency):
-        return state.tallies.get(_worst_place(metric, state))
-    if isinstance(metric, Together):
+        return state.tallies.get(_worst_key(metric, state))
+    if isinstance(metric, Joint):
         return next((sums for name, sums in state.tallies.items() if ":" not in name), None)
     return state.tallies.get(metric.name)
 
 
-def _worst_place(metric: Latency, state: State) -> str:
+def _worst_key(metric: Latency, state: State) -> str:
     """Name the latency tally in which the canary stands out most, in standard deviations."""
 
     def excess(name: str) -> float:
@@ -180,19 +180,19 @@ def _worst_place(metric: Latency, state: State) -> str:
         share = (sums.canary_bad + sums.stable_bad) / max(sums.canary_n + sums.stable_n, 1.0)
         return (sums.canary_bad - share * sums.canary_n) / math.sqrt(max(share * (1 - share) * sums.canary_n, 1.0))
 
-    return max((place(metric, quantile, slow, "odds") for quantile, slow in metric.proofs), key=excess)
+    return max((tally_key(metric, quantile, slow, "odds") for quantile, slow in metric.proofs), key=excess)
 
 
 def _bad(metric: Criterion, state: State) -> str:
     """Say what makes a request of a metric bad."""
     if isinstance(metric, Latency):
-        worst = _worst_place(metric, state)
+        worst = _worst_key(metric, state)
         rows = dict(zip(metric.quantiles, state.reference_ms, strict=True))
-        cut = next((rows[q] for q, slow in metric.proofs if place(metric, q, slow, "odds") == worst), 0.0)
+        cut = next((rows[q] for q, slow in metric.proofs if tally_key(metric, q, slow, "odds") == worst), 0.0)
         return f"were slower than {cut:,.0f} ms"
     if isinstance(metric, Slo) and metric.threshold_ms is not None:
         return f"were slower than {metric.threshold_ms:,.0f} ms"
-    return "were bad" if isinstance(metric, Outcome) else "failed"
+    return "were bad" if isinstance(metric, BusinessOutcome) else "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +219,7 @@ class Series:
     weights: tuple[float, ...]
 
 
-def series(lines: Sequence[Line]) -> Series:
+def series(lines: Sequence[IntervalResult]) -> Series:
     """Turn journal lines into the plot's columns; evidence is cut at 1e12, shares are nan without requests."""
     metrics: dict[str, dict[str, tuple[float, ...]]] = {}
     users = [each.source != "probes" for each in lines]  # own probes weigh, and are no share of users' requests

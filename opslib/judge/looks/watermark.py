@@ -26,7 +26,7 @@ class Revision:
     now: Interval | None
 
 
-def ready(
+def settled_intervals(
     intervals: Sequence[Interval],
     state: State,
     *,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from opslib.judge.harm.evidence import place
+from opslib.judge.harm.evidence import tally_key
 from opslib.judge.harm.latency import distrusted
 from opslib.judge.harm.ranks import prove_ranks
-from opslib.judge.proof.planner import requests_to_prove
+from opslib.judge.proof.power import requests_to_prove
 from opslib.judge.values.criteria import Criteria
-from opslib.judge.values.metrics import Failures, Latency, Outcome, Ranks
+from opslib.judge.values.metrics import BusinessOutcome, Failures, Latency, Ranks
 from opslib.judge.values.noninferiority import Tally, p_odds, prove_failures, prove_latency
 from opslib.judge.values.state import State
 from opslib.judge.values.verdict import Proof
@@ -41,7 +41,7 @@ def proofs(criteria: Criteria, state: State, alpha: float) -> tuple[Proof, ...]:
             found.extend(_latency(metric, state, quantile, slow, alpha) for quantile, slow in metric.proofs)
         elif isinstance(metric, Ranks):
             found.append(_ranks(metric, state, (metric.quantile, metric.limit_slowdown), alpha))
-        elif isinstance(metric, Outcome):
+        elif isinstance(metric, BusinessOutcome):
             found.append(_outcome(metric, state.tallies.get(metric.name, Tally()), alpha))
     return tuple(found)
 
@@ -56,11 +56,11 @@ def _failures(metric: Failures, tally: Tally, alpha: float) -> Proof:
 
 
 def _latency(metric: Latency, state: State, quantile: float, slow: float, alpha: float) -> Proof:
-    scale_name = place(metric, quantile, slow, "scale")
+    scale_name = tally_key(metric, quantile, slow, "scale")
     scale = state.tallies.get(scale_name, Tally())
-    odds = state.tallies.get(place(metric, quantile, slow, "odds"), Tally())
-    far = state.far.get(scale_name, 0.0)
-    if place(metric, quantile, slow, "ranks odds") in state.tallies and _in_gap(metric, state, quantile):
+    odds = state.tallies.get(tally_key(metric, quantile, slow, "odds"), Tally())
+    far = state.slow_stable.get(scale_name, 0.0)
+    if tally_key(metric, quantile, slow, "ranks odds") in state.tallies and _in_gap(metric, state, quantile):
         return _ranks(metric, state, (quantile, slow), alpha)
     label = _slower(metric, quantile, slow)
     if scale.canary_n == 0 or scale.stable_n == 0:
@@ -74,14 +74,16 @@ def _latency(metric: Latency, state: State, quantile: float, slow: float, alpha:
 
 
 def _in_gap(metric: Latency, state: State, quantile: float) -> bool:
-    dropped = distrusted(metric, state.reference_ms, state.scatters)
+    dropped = distrusted(metric, state.reference_ms, state.dispersion)
     return bool(dropped[metric.quantiles.index(quantile)])
 
 
 def _ranks(metric: Latency | Ranks, state: State, at: tuple[float, float], alpha: float) -> Proof:
     """Ask the ranks of published percentiles; what it counts are intervals in which the canary's was the higher."""
-    scale, odds = (state.tallies.get(place(metric, *at, f"ranks {kind}"), Tally()) for kind in ("scale", "odds"))
-    p, by_scale = prove_ranks(scale, odds, state.far.get(place(metric, *at, "ranks scale"), 0.0))
+    scale, odds = (
+        state.tallies.get(tally_key(metric, *at, f"ranks {kind}"), Tally()) for kind in ("scale", "odds")
+    )
+    p, by_scale = prove_ranks(scale, odds, state.slow_stable.get(tally_key(metric, *at, "ranks scale"), 0.0))
     shown = (
         _slower(metric, *at) if by_scale else f"{metric.name} at p{100 * at[0]:g} is above stable's only by chance"
     )
@@ -100,7 +102,7 @@ def _slower(metric: Latency | Ranks, quantile: float, slow: float) -> str:
     return f"{metric.name} at p{100 * quantile:g} is less than {100 * slow:g} % above stable's"
 
 
-def _outcome(metric: Outcome, tally: Tally, alpha: float) -> Proof:
+def _outcome(metric: BusinessOutcome, tally: Tally, alpha: float) -> Proof:
     stable = tally.stable_bad / max(tally.stable_n, 1.0)
     text = f"{metric.name} is below {metric.limit_odds:g} times stable's odds"
     p = float(p_odds(tally)) if tally.canary_n else 1.0
@@ -111,7 +113,7 @@ def _proof(question: tuple[str, str], p: float, alpha: float, tally: Tally, stab
     more = _more_requests(tally, stable, bound, alpha) if p > alpha > 0 and bound > stable else None
     return Proof(
         metric=question[0],
-        place=question[1],
+        claim=question[1],
         p=p,
         alpha=alpha,
         canary_share=tally.canary_bad / max(tally.canary_n, 1.0),

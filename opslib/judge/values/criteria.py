@@ -11,14 +11,14 @@ from typing import Any
 from opslib.errors import JudgeError
 from opslib.judge.values.metrics import (
     Answers,
+    BusinessOutcome,
     Criterion,
     Failures,
+    Joint,
     Latency,
     Mean,
-    Outcome,
     Ranks,
     Slo,
-    Together,
     check,
     require,
 )
@@ -56,7 +56,7 @@ class Criteria:
         See `Mixture`.
     """
 
-    metrics: tuple[Criterion, ...] = field(default_factory=lambda: (Failures(), Latency(), Together()))
+    metrics: tuple[Criterion, ...] = field(default_factory=lambda: (Failures(), Latency(), Joint()))
     alpha: float = 0.05
     promote_alpha: float = 0.05
     looks: int = 1
@@ -85,8 +85,8 @@ class Criteria:
         for metric in self.metrics:
             check(metric)
         kinds = {type(metric) for metric in self.metrics}
-        if Together in kinds:
-            require({Failures, Latency} <= kinds, "Together", "Failures and Latency beside it", names)
+        if Joint in kinds:
+            require({Failures, Latency} <= kinds, "Joint", "Failures and Latency beside it", names)
 
     def acting(self) -> dict[str, float]:
         """Give the metrics that may roll back, with weights that sum to 1."""
@@ -111,7 +111,7 @@ def bets(metric: Criterion, criteria: Criteria) -> Mixture:
 
 def describe(criteria: Criteria) -> dict[str, Any]:
     """Write criteria as JSON values; each metric says its kind."""
-    rows = [{"kind": type(metric).__name__, **asdict(metric)} for metric in criteria.metrics]
+    rows = [{"kind": _KIND_NAMES[type(metric)], **asdict(metric)} for metric in criteria.metrics]
     return {**asdict(criteria), "metrics": rows}
 
 
@@ -125,13 +125,25 @@ def read_criteria(described: Mapping[str, Any]) -> Criteria:
     """
     try:
         rows = [{name: _tuples(value) for name, value in row.items()} for row in described["metrics"]]
-        metrics = tuple(KINDS[row.pop("kind")](**row) for row in rows)
+        metrics = tuple(_KINDS[row.pop("kind")](**row) for row in rows)
         return Criteria(**{**described, "metrics": metrics})
     except (KeyError, TypeError) as error:
         raise JudgeError(f"criteria of another version of the judge: {error} is not known") from error
 
 
-KINDS = {kind.__name__: kind for kind in (Failures, Latency, Ranks, Together, Slo, Outcome, Answers, Mean)}
+_KINDS: dict[str, type[Criterion]] = {
+    "Failures": Failures,
+    "Latency": Latency,
+    "Ranks": Ranks,
+    "Together": Joint,
+    "Slo": Slo,
+    "Outcome": BusinessOutcome,
+    "Answers": Answers,
+    "Mean": Mean,
+}
+"""Kinds of metrics by the name that archives hold and digests are made of."""
+
+_KIND_NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def _tuples(value: Any) -> Any:

@@ -104,7 +104,7 @@ class Ranks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Together:
+class Joint:
     """Failures and latency bet on as one: finds a canary that gets a little worse in both."""
 
     name: str = "together"
@@ -138,7 +138,7 @@ class Slo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class BusinessOutcome:
     """A yes/no business outcome by exposure cohort, for example "did not convert".
 
     Attributes
@@ -192,7 +192,7 @@ class Mean:
     tuned_for_intervals: int = 30
 
 
-Criterion = Failures | Latency | Ranks | Together | Slo | Outcome | Answers | Mean
+Criterion = Failures | Latency | Ranks | Joint | Slo | BusinessOutcome | Answers | Mean
 
 
 def check(metric: Criterion) -> None:
@@ -207,7 +207,7 @@ def check(metric: Criterion) -> None:
         "one share per effect, sum 1",
         prior,
     )
-    if isinstance(metric, Failures | Outcome):
+    if isinstance(metric, Failures | BusinessOutcome):
         require(metric.tolerated_odds >= 1, f"{metric.name}: tolerated_odds", "at least 1", metric.tolerated_odds)
         bound = metric.tolerated_odds
         require(min(metric.odds) > bound, f"{metric.name}: odds", "above tolerated_odds", metric.odds)

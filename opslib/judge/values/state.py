@@ -43,16 +43,16 @@ class State:
         Metric that reached it, empty before.
     reference_ms
         Past quantiles of stable that cut latency into bins; empty until known [ms].
-    seen
+    reference_counts
         Discounted requests of stable: all, then above each cut [count].
-    scatters
+    dispersion
         Per cut, where only percentiles are published: stable's last two shares above it, the sums of their squared
         second differences and of what binomial counts would give, and their number (-1 after one interval).
     tallies
-        Sums for the proofs, by metric and place.
-    far
+        Sums for the proofs, by metric and `tally_key`.
+    slow_stable
         Requests of stable above each stretched proof threshold, and per proof by ranks the intervals in which a
-        percentile had left its place [count].
+        percentile was further than the limit from stable's past [count].
     past_ms
         Stable's first percentile per metric of ranks [ms].
     stage_looks, looked_at_s
@@ -79,10 +79,10 @@ class State:
     log_peak: float = 0.0
     decided_by: str = ""
     reference_ms: tuple[float, ...] = ()
-    seen: tuple[float, ...] = ()
-    scatters: tuple[tuple[float, ...], ...] = ()
+    reference_counts: tuple[float, ...] = field(default=(), metadata={"stored_as": "seen"})
+    dispersion: tuple[tuple[float, ...], ...] = field(default=(), metadata={"stored_as": "scatters"})
     tallies: dict[str, Tally] = field(default_factory=dict)
-    far: dict[str, float] = field(default_factory=dict)
+    slow_stable: dict[str, float] = field(default_factory=dict, metadata={"stored_as": "far"})
     past_ms: dict[str, float] = field(default_factory=dict)
     stage_looks: int = 0
     looked_at_s: float | None = None
@@ -111,10 +111,10 @@ def begin(
         start = (0.0, 0.0, 0.0) if isinstance(metric, Mean) else tuple(begin_bets(bets(metric, criteria)).tolist())
         log_bets.update(dict.fromkeys(names, start))
     state = State(endpoint=endpoint, stable=stable, canary=canary, criteria=criteria.digest(), log_bets=log_bets)
-    return refer(state, criteria, reference_ms) if reference_ms else state
+    return set_reference(state, criteria, reference_ms) if reference_ms else state
 
 
-def refer(state: State, criteria: Criteria, reference_ms: tuple[float, ...]) -> State:
+def set_reference(state: State, criteria: Criteria, reference_ms: tuple[float, ...]) -> State:
     """Cut latency at other quantiles of stable from now on, for example once they are known better.
 
     Parameters
@@ -135,7 +135,7 @@ def refer(state: State, criteria: Criteria, reference_ms: tuple[float, ...]) -> 
     if latency is None or len(reference_ms) != len(latency.quantiles):
         raise JudgeError(f"reference_ms: expected one latency per quantile of {latency}, got {reference_ms}")
     rounded = tuple(round(float(each), 3) for each in reference_ms)
-    return replace(state, reference_ms=rounded, seen=prior_shares(latency))
+    return replace(state, reference_ms=rounded, reference_counts=prior_shares(latency))
 
 
 def prior_shares(latency: Latency, requests: float = 200.0) -> tuple[float, ...]:
@@ -145,8 +145,12 @@ def prior_shares(latency: Latency, requests: float = 200.0) -> tuple[float, ...]
 
 def to_json(state: State) -> str:
     """Write a state; floats are written so that they read back to the same bits."""
-    return json.dumps(asdict(state), sort_keys=True, allow_nan=False)
+    values = dict(zip(_STORED, asdict(state).values(), strict=True))
+    return json.dumps(values, sort_keys=True, allow_nan=False)
 
+
+_STORED: dict[str, str] = {each.metadata.get("stored_as", each.name): each.name for each in fields(State)}
+"""Name of each field in a journal or a state file, and here."""
 
 # An earlier version did not count: there the runbook held a stage without traffic before it called the judge.
 _UNCOUNTED = 1
@@ -162,20 +166,21 @@ def from_json(text: str) -> State:
     """
     values: dict[str, Any] = json.loads(text)
     values.setdefault("stage_requests", _UNCOUNTED)
-    known = {each.name for each in fields(State)}
-    if values.get("version") != VERSION or set(values) != known:
-        wrong = sorted(set(values) ^ known)
+    if values.get("version") != VERSION or set(values) != set(_STORED):
+        wrong = sorted(set(values) ^ set(_STORED))
         raise JudgeError(
             f"state: expected version {VERSION}, got {values.get('version')}; fields that differ: {wrong}"
         )
+    values = {name: values[stored] for stored, name in _STORED.items()}
     values["log_bets"] = {name: tuple(row) for name, row in values["log_bets"].items()}
     values["tallies"] = {name: Tally(**row) for name, row in values["tallies"].items()}
-    values["reference_ms"], values["seen"] = tuple(values["reference_ms"]), tuple(values["seen"])
-    values["scatters"] = tuple(tuple(row) for row in values["scatters"])
+    for name in ("reference_ms", "reference_counts"):
+        values[name] = tuple(values[name])
+    values["dispersion"] = tuple(tuple(row) for row in values["dispersion"])
     return State(**values)
 
 
-def require_same(state: State, criteria: Criteria, *, endpoint: str, stable: str, canary: str) -> State:
+def require_release(state: State, criteria: Criteria, *, endpoint: str, stable: str, canary: str) -> State:
     """Return the state if it is about this release, else refuse it.
 
     Evidence about one version says nothing of another.

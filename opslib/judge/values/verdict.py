@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from opslib.displayed import Displayed
@@ -14,7 +14,7 @@ PRECEDENCE: tuple[Decision, ...] = ("rollback", "hold", "continue", "promote")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricLine:
+class MetricResult:
     """One metric in one interval (`log_gain`) and up to its end (`log_evidence`).
 
     Counts are those of the interval: bad and all requests of each version [count]; for latency "bad" is slower than
@@ -33,7 +33,7 @@ class MetricLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class IntervalResult:
     """One judged interval, as it goes into the journal."""
 
     start_s: float
@@ -42,7 +42,7 @@ class Line:
     source: str
     log_evidence: float
     log_threshold: float
-    metrics: tuple[MetricLine, ...]
+    metrics: tuple[MetricResult, ...]
     sentence: str
 
 
@@ -52,7 +52,7 @@ class Proof:
 
     Attributes
     ----------
-    metric, place
+    metric, claim
         What is to be shown, for people: "failures", "failures are below 0.5 %".
     p, alpha
         Probability of numbers as good for a canary at its limit, and the level it must not exceed [fraction].
@@ -66,7 +66,7 @@ class Proof:
     """
 
     metric: str
-    place: str
+    claim: str = field(metadata={"stored_as": "place"})
     p: float
     alpha: float
     canary_share: float
@@ -119,6 +119,6 @@ class Verdict(Displayed):
     reasons: tuple[str, ...]
     more_requests: int | None
     more_minutes: float | None
-    lines: tuple[Line, ...]
+    lines: tuple[IntervalResult, ...]
     basis: str
     sentence: str

@@ -16,8 +16,7 @@ from opslib.azure.scoring_client import read_probes, scoring_client
 from opslib.azure.source import Source, find_source
 from opslib.errors import ObserveError
 from opslib.evidence.run.journal import JournalEvent
-from opslib.judge import Plan as BakePlan
-from opslib.judge import rehearse
+from opslib.judge import BakeForecast, rehearse
 from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.model.traffic import describe_traffic
 from opslib.parameters import CanaryParameters
@@ -226,7 +225,7 @@ def _check_outlook(run: Run[CanaryParameters], before: Endpoint) -> Finding:
     return preflight.check_outlook(found, "no traffic was seen in the last minutes")
 
 
-def forecast_canary(run: Run[CanaryParameters], before: Endpoint) -> BakePlan | None:
+def forecast_canary(run: Run[CanaryParameters], before: Endpoint) -> BakeForecast | None:
     """Say what the first stage can show at the traffic of the last minutes, and how soon; None without traffic."""
     return run.note(JournalEvent.FORECAST, forecast(run, _source(run, before), before))
 

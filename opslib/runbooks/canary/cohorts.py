@@ -13,7 +13,7 @@ from statistics import fmean, pvariance
 
 from opslib.azure.request_log import Exposure, RequestLog
 from opslib.errors import DefinitionError, ObserveError
-from opslib.judge import Arm, Interval, mature
+from opslib.judge import Arm, Interval, settled_cohorts
 
 REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 """What an `x-ms-client-request-id` may be here: it stands in a query."""
@@ -118,7 +118,7 @@ class Cohorts:
         """
         self._follow()
         self._place()
-        ripe = mature(intervals, now_s=datetime.now(UTC).timestamp(), window_s=self.window_s + lag_s)
+        ripe = settled_cohorts(intervals, now_s=datetime.now(UTC).timestamp(), window_s=self.window_s + lag_s)
         cohorts = tuple(_cohort(interval, self._placed, versions) for interval in ripe)
         if ripe:
             newest_s = max(interval.end_s for interval in ripe)

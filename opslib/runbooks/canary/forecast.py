@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from time import sleep
 
 from opslib.azure.source import Source
-from opslib.judge import Criteria, Latency, Outlook, Plan, plan
+from opslib.judge import BakeForecast, Criteria, Latency, PlannedStage, forecast_bake
 from opslib.model import Endpoint
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.judge_settings import criteria_of
@@ -15,7 +15,7 @@ REFERENCE_S = 900.0
 """Time before the canary in which stable's quantiles are measured [seconds]."""
 
 
-def forecast(run: Run[CanaryParameters], source: Source, before: Endpoint) -> Plan | None:
+def forecast(run: Run[CanaryParameters], source: Source, before: Endpoint) -> BakeForecast | None:
     """Say what the first stage can show at the traffic of the last minutes; None where there was none."""
     p, stable = run.parameters, before.stable or ""
     if p.stages[0] >= 100:
@@ -27,14 +27,14 @@ def forecast(run: Run[CanaryParameters], source: Source, before: Endpoint) -> Pl
         return None
     minutes = (seen.intervals[-1].end - seen.intervals[0].start).total_seconds() / 60
     spread = math.log(served.p95_ms / served.p50_ms) / 1.645 if served.p50_ms and served.p95_ms else 0.0
-    outlook = Outlook(
+    outlook = PlannedStage(
         requests_per_minute=sum(one.requests for one in seen.total.values()) / minutes,
         failure_rate=served.failures / served.requests,
         weight=float(p.stages[0]),
         bake_minutes=max(p.bake_s, p.max_bake_s) / 60,
         log_latency_sd=max(spread, 0.05),
     )
-    return plan(criteria_of(p, source.name), outlook)
+    return forecast_bake(criteria_of(p, source.name), outlook)
 
 
 def reference_ms(run: Run[CanaryParameters], source: Source, criteria: Criteria, stable: str) -> tuple[float, ...]:

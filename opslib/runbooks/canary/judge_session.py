@@ -13,7 +13,7 @@ from opslib.evidence.run.record import write_atomically
 from opslib.judge import (
     Criteria,
     Interval,
-    Line,
+    IntervalResult,
     Revision,
     State,
     Verdict,
@@ -22,9 +22,9 @@ from opslib.judge import (
     judge,
     next_stage,
     probe_stop,
-    ready,
-    refer,
     revisions,
+    set_reference,
+    settled_intervals,
     to_json,
     to_record,
     traffic_stop,
@@ -56,7 +56,7 @@ class JudgeSession:
     canary: str
     cohorts: Cohorts | None = None
     refreshed: bool = False
-    lines: tuple[Line, ...] = ()
+    lines: tuple[IntervalResult, ...] = ()
     judged: tuple[Interval, ...] = ()
     revised: tuple[Revision, ...] = ()
     unripe: tuple[Interval, ...] = ()
@@ -108,7 +108,7 @@ class JudgeSession:
         except ObserveError:
             return  # the look tells why; the next one tries again
         if found:
-            self.state = refer(self.state, self.criteria, found)
+            self.state = set_reference(self.state, self.criteria, found)
             self._write_state()
         self.refreshed = known or bool(found)
 
@@ -145,7 +145,7 @@ class JudgeSession:
         asked = self._keep(rounds)
         now_s, lag_s = datetime.now(UTC).timestamp(), self.lag_s
         known = [self.show(grain, weight) for grain in self._closed(observation, bake_over=bake_over)]
-        fresh = ready(known, self.state, now_s=now_s, lag_s=lag_s, zero_lag_s=lag_s)
+        fresh = settled_intervals(known, self.state, now_s=now_s, lag_s=lag_s, zero_lag_s=lag_s)
         self._note_revisions(known)
         self.judged = (*self.judged, *fresh)
         cohorts = self._ripe(fresh)

@@ -6,7 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from opslib.judge import EXTRA_LOOKS, PUBLISHED, Answers, Criteria, Failures, Latency, Mean, Outcome, Slo, Together
+from opslib.judge import (
+    EXTRA_LOOKS,
+    PUBLISHED,
+    Answers,
+    BusinessOutcome,
+    Criteria,
+    Failures,
+    Joint,
+    Latency,
+    Mean,
+    Slo,
+)
 from opslib.model import Deployment
 from opslib.parameters import CanaryParameters
 
@@ -31,11 +42,14 @@ def criteria_of(p: CanaryParameters, source: str) -> Criteria:
         metrics=(
             Failures(mode=p.failures_mode, limit_rate=p.max_failure_rate),
             latency,
-            Together(mode="act" if p.failures_mode == p.latency_mode == "act" else "observe"),
+            Joint(mode="act" if p.failures_mode == p.latency_mode == "act" else "observe"),
             Slo(name="p95 limit", allowed=0.05, threshold_ms=p.max_p95_ms, mode=p.latency_mode),
             Slo(name="failure limit", allowed=p.max_failure_rate, mode=p.failures_mode),
             *_answers(p),
-            *(Outcome(name=name, window_s=p.outcome_window_s, mode=p.outcomes_mode) for name in p.bad_outcomes),
+            *(
+                BusinessOutcome(name=name, window_s=p.outcome_window_s, mode=p.outcomes_mode)
+                for name in p.bad_outcomes
+            ),
             *(Mean(name=name, tolerated_drop=drop, mode="advise") for name, drop in p.measures.items()),
         ),
         alpha=p.alpha,

@@ -12,8 +12,7 @@ from typing import Any
 
 from opslib.azure.connect import Workspace
 from opslib.azure.scoring_client import Probe, ScoringClient, matches, scoring_client
-from opslib.judge import Interval, order, paired
-from opslib.judge import Probe as Answered
+from opslib.judge import Interval, PairedProbe, pair_probes, probe_order
 from opslib.model import Endpoint, ProbeResult
 
 GOLDEN = "golden"
@@ -95,7 +94,7 @@ class Probing:
     def _ask_all(self, client: ScoringClient, number: int, begun: datetime) -> ProbeRound:
         results: list[ProbeResult] = []
         answers: dict[tuple[int, str], tuple[ProbeResult, Any]] = {}
-        for question, arm in order(len(self._probes), seed=number):
+        for question, arm in probe_order(len(self._probes), seed=number):
             if self._ended.is_set():
                 break  # a pair that is not whole does not count
             result, answer = client.send_and_read(self._probes[question], self._versions[arm])
@@ -104,11 +103,11 @@ class Probing:
             results.append(result)
         length_s = max((datetime.now(UTC) - begun).total_seconds(), 1e-3)
         found = [seen for question in range(len(self._probes)) for seen in self._compare(question, answers)]
-        return ProbeRound(paired(found, start_s=begun.timestamp(), length_s=length_s), tuple(results))
+        return ProbeRound(pair_probes(found, start_s=begun.timestamp(), length_s=length_s), tuple(results))
 
     def _compare(
         self, question: int, answers: Mapping[tuple[int, str], tuple[ProbeResult, Any]]
-    ) -> Iterator[Answered]:
+    ) -> Iterator[PairedProbe]:
         """Describe both answers to one question; numbers that differ in their last digits are the same answer.
 
         The expected answer may be the new version's alone, so that it is wanted of both or of none: of both once
@@ -127,7 +126,7 @@ class Probing:
         for arm, result, body in (("stable", stable, reference), ("canary", canary, reference if same else answer)):
             right = result.ok or (body is not None and (same or not strict))
             wanted = golden and (strict or arm == "stable" or result.ok or same)
-            yield Answered(
+            yield PairedProbe(
                 pair=question,
                 arm=arm,
                 failed=not right,

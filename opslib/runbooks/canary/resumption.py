@@ -6,7 +6,7 @@ from pathlib import Path
 
 from opslib.errors import JudgeError, RecordError
 from opslib.evidence.archive.archive import find_archive, read_archive
-from opslib.judge import Criteria, State, from_json, require_same
+from opslib.judge import Criteria, State, from_json, require_release
 from opslib.model import Outcome
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.run import Run
@@ -22,7 +22,7 @@ def resume(run: Run[CanaryParameters], criteria: Criteria, names: Mapping[str, s
         if record.outcome in {Outcome.SUCCEEDED, Outcome.ROLLED_BACK, Outcome.PLANNED}:
             return None
         try:
-            state = require_same(read_state(folder), criteria, **names)
+            state = require_release(read_state(folder), criteria, **names)
         except (JudgeError, RecordError):
             return None
         run.say(f"going on with the evidence of {record.run_id}: {state.judged} intervals")

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from opslib.displayed import Displayed
-from opslib.judge import Line, Verdict
+from opslib.judge import IntervalResult, Verdict
 from opslib.model import Observation, Outcome, Traffic
 from opslib.runbooks.canary.operator_decision import OperatorDecision
 
@@ -40,4 +40,4 @@ class Rollout(Displayed):
     stable: str
     canary: str
     stages: tuple[Stage, ...]
-    lines: tuple[Line, ...] = ()
+    lines: tuple[IntervalResult, ...] = ()

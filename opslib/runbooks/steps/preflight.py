@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from opslib.errors import PreflightError
-from opslib.judge import Plan as BakePlan
+from opslib.judge import BakeForecast
 from opslib.model import Endpoint, Finding, Level, ProbeResult
 from opslib.runbooks.lease.tags import describe, read_lease
 
@@ -145,7 +145,7 @@ def check_monitoring(source: str, shortest_bake_s: float, bake_s: float, problem
     return _ok("monitoring", f"the {source} shows what is served")
 
 
-def check_outlook(outlook: BakePlan | None, silence: str) -> Finding:
+def check_outlook(outlook: BakeForecast | None, silence: str) -> Finding:
     """The first stage can decide within its longest bake."""
     if outlook is None:
         return Finding(

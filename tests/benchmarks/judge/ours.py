@@ -17,10 +17,10 @@ from opslib.judge.harm.percentiles import (
     scatter,
     untrusted,
 )
-from opslib.judge.harm.ranks import add_rank, chance, chance_higher, prove_ranks, weigh
+from opslib.judge.harm.ranks import add_rank, chance, chance_higher, prove_ranks, rank_log_e_values
 from opslib.judge.harm.tables import log_e_share, log_e_two_by_two, log_e_values
 from opslib.judge.values.criteria import Criteria, bets
-from opslib.judge.values.metrics import Failures, Latency, Ranks, Slo, Together
+from opslib.judge.values.metrics import Failures, Joint, Latency, Ranks, Slo
 from opslib.judge.values.mixture import advance, begin, log_evidence, transition
 from opslib.judge.values.noninferiority import Tally, add, prove_failures, prove_latency
 
@@ -42,8 +42,8 @@ def criteria_for(traffic: Traffic, source="request log", **changes) -> Criteria:
     """What a user would write for this endpoint: its failure limit and its latency promise."""
     limit = traffic.scenario.slo
     latency = {
-        "request log": (Latency(), Together()),
-        "metrics": (Latency(quantiles=METRIC_CUTS), Together()),
+        "request log": (Latency(), Joint()),
+        "metrics": (Latency(quantiles=METRIC_CUTS), Joint()),
         "ranks": tuple(
             Ranks(name=f"p{100 * q:g} ranks", quantile=q, limit_slowdown=slow, weight=0.16) for q, slow in PROOFS
         ),
@@ -129,7 +129,7 @@ def _gains(criteria, count, failed, above, minutes, levels, dropped, traffic):
         elif isinstance(metric, Slo):
             out[metric.name] = _promise(metric, count, failed, above, traffic if dropped is not None else None)
     for metric in criteria.metrics:
-        if isinstance(metric, Together):
+        if isinstance(metric, Joint):
             pairs = np.array(metric.pairs)
             out[metric.name] = out["failures"][..., pairs[:, 0]] + out["latency"][..., pairs[:, 1]]
             if dropped is not None:  # failed requests are timed too: the two tables share requests
@@ -139,7 +139,7 @@ def _gains(criteria, count, failed, above, minutes, levels, dropped, traffic):
 
 
 def _ranks(metric, count, failed, traffic):
-    """How many of stable's percentiles lie below the canary's, weighed as `ranks.log_e` does."""
+    """How many of stable's percentiles lie below the canary's, as `ranks.log_e_value` does."""
     n, m = (count[arm] - failed[arm] for arm in ("canary", "stable"))
     bar = traffic.percentiles["canary"][..., REPORTED.index(metric.quantile)] / (1 + metric.tolerated_slowdown)
     below = (traffic.percentiles["stable"] < bar[..., None]).sum(axis=-1)
@@ -149,7 +149,7 @@ def _ranks(metric, count, failed, traffic):
     ranks = np.maximum(np.ceil(REPORTED * other - 1e-9), 1)
     same = hypergeom(mine + other, mine, rank + ranks - 1).cdf(rank - 1)
     arrays = np.broadcast_arrays(mine, other, rank, ranks)
-    tables = [weigh(same, chance(*arrays, odds)) for odds in metric.odds]
+    tables = [rank_log_e_values(same, chance(*arrays, odds)) for odds in metric.odds]
     columns = [table[place.ravel(), below.ravel()].reshape(n.shape) for table in tables]
     return np.where(((n > 0) & (m > 0))[..., None], np.stack(columns, axis=-1), 0.0)
 

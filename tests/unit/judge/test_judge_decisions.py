@@ -20,25 +20,25 @@ from opslib.errors import JudgeError
 from opslib.judge import (
     Answers,
     Arm,
+    BusinessOutcome,
     Criteria,
     Failures,
     Interval,
+    Joint,
     Latency,
     Mean,
-    Outcome,
     Ranks,
     Slo,
-    Together,
     begin,
     describe,
     from_json,
     from_record,
     judge,
-    mature,
     next_stage,
     read_criteria,
-    require_same,
+    require_release,
     series,
+    settled_cohorts,
     to_json,
     to_record,
     wanted_thresholds_ms,
@@ -50,7 +50,7 @@ FIVE = Criteria(
     metrics=(
         Failures(),
         Latency(),
-        Together(),
+        Joint(),
         Slo(name="p95 within 250 ms", allowed=0.05, threshold_ms=250.0),
         Slo(name="failures within 2 %", allowed=0.02),
     )
@@ -229,7 +229,7 @@ def test_state_of_another_release_is_refused():
     for other in ({"endpoint": "x"}, {"stable": "x"}, {"canary": "x"}):
         asked = {"endpoint": "fraud", "stable": "blue@1", "canary": "green@2"} | other
         with pytest.raises(JudgeError, match="another release"):
-            require_same(state, FIVE, **asked)
+            require_release(state, FIVE, **asked)
     with pytest.raises(JudgeError, match="criteria differ"):
         judge(state, [], replace(FIVE, alpha=0.01))
     with pytest.raises(JudgeError, match="expected version"):
@@ -281,7 +281,7 @@ def test_gain_limit_keeps_one_minute_from_deciding():
 
 def test_business_outcome_is_judged_by_mature_cohort():
     """Cohorts still inside their window are not judged; mature ones act like any yes/no metric."""
-    metric = Outcome(name="no conversion", mode="act", window_s=3600.0, limit_odds=1.4)
+    metric = BusinessOutcome(name="no conversion", mode="act", window_s=3600.0, limit_odds=1.4)
     criteria = Criteria(metrics=(metric,), least_requests=100)
     cohorts = [
         Interval(
@@ -293,7 +293,7 @@ def test_business_outcome_is_judged_by_mature_cohort():
         )
         for i in range(12)
     ]
-    ripe = mature(cohorts, now_s=7200.0, window_s=3600.0)
+    ripe = settled_cohorts(cohorts, now_s=7200.0, window_s=3600.0)
     assert len(ripe) == 6
     _, verdict = judge(fresh(criteria), [], criteria, cohorts=ripe)
     assert (verdict.outcome, verdict.binding) == ("rollback", "no conversion")
@@ -301,7 +301,7 @@ def test_business_outcome_is_judged_by_mature_cohort():
 
 def test_outcomes_that_come_between_two_looks_make_the_second_a_new_one():
     """Proofs that are asked for again with every cohort would be given to a harmful canary in the end."""
-    criteria = Criteria(metrics=(Failures(), Outcome(name="chargeback", mode="act")), looks=2)
+    criteria = Criteria(metrics=(Failures(), BusinessOutcome(name="chargeback", mode="act")), looks=2)
     told = Arm(requests=900, outcomes=(("chargeback", 900, 9),))
     state, _ = judge(fresh(criteria), traffic(6, rate=400), criteria, bake_over=True)
     for number in range(2):
@@ -339,8 +339,10 @@ def test_answers_that_may_act_and_were_never_asked_for_hold():
 
 def test_criteria_read_back_from_a_record_are_the_same():
     """Every kind of metric, through JSON and back, to the same digest; what is not known is refused by name."""
-    metrics = (Failures(), Latency(), Ranks(), Together(), Slo(name="p95", allowed=0.05, threshold_ms=200.0))
-    criteria = Criteria(metrics=(*metrics, Outcome(name="bad"), Answers(allowed=0.1), Mean(name="value")), looks=3)
+    metrics = (Failures(), Latency(), Ranks(), Joint(), Slo(name="p95", allowed=0.05, threshold_ms=200.0))
+    criteria = Criteria(
+        metrics=(*metrics, BusinessOutcome(name="bad"), Answers(allowed=0.1), Mean(name="value")), looks=3
+    )
     again = read_criteria(json.loads(json.dumps(describe(criteria))))
     assert again == criteria
     assert again.digest() == criteria.digest()
@@ -424,7 +426,7 @@ def test_every_minute_has_a_line_and_the_plot_its_columns():
         {"alpha": 0.7},
         {"metrics": ()},
         {"metrics": (Failures(), Failures())},
-        {"metrics": (Together(),)},
+        {"metrics": (Joint(),)},
         {"metrics": (Failures(odds=(1.05, 3.0)),)},
         {"metrics": (Failures(prior=(0.5, 0.4)),)},
         {"metrics": (Latency(tails=((0.97, 2.0),)),)},

@@ -14,12 +14,12 @@ from opslib.judge import (
     Failures,
     Interval,
     Latency,
-    Outlook,
+    PlannedStage,
     Ranks,
     begin,
+    forecast_bake,
     from_record,
     judge,
-    plan,
     probe_stop,
     to_record,
     traffic_stop,
@@ -36,13 +36,13 @@ from opslib.judge.harm.percentiles import (
     merge_untrusted,
 )
 from opslib.judge.harm.ranks import _log_ratios
-from opslib.judge.harm.sample_ratio import log_e as split_log_e
-from opslib.judge.harm.slo import log_e as slo_log_e
+from opslib.judge.harm.sample_ratio import log_e_value as split_log_e_value
+from opslib.judge.harm.slo import log_e_value as slo_log_e_value
 from opslib.judge.harm.tables import log_e_two_by_two
 from opslib.judge.looks.bounds import rate_bounds
-from opslib.judge.looks.probes import Probe, order, paired
-from opslib.judge.looks.watermark import ready, revisions
-from opslib.judge.proof.planner import minutes_to_detect, requests_to_prove
+from opslib.judge.looks.paired_probes import PairedProbe, pair_probes, probe_order
+from opslib.judge.looks.watermark import revisions, settled_intervals
+from opslib.judge.proof.power import minutes_to_detect, requests_to_prove
 from opslib.judge.values.metrics import Slo
 from opslib.judge.values.mixture import log_evidence
 
@@ -140,18 +140,18 @@ def test_tilts_rise_and_average_to_one():
 def test_promise_that_stable_breaks_too_places_no_bet():
     """In a minute in which stable breaks the promise the canary's evidence stays as it was, and stable's grows."""
     metric = Slo(name="failures", allowed=0.01)
-    mine, theirs = slo_log_e(metric, minute(0, canary=(60, 10), stable=(540, 60)))
+    mine, theirs = slo_log_e_value(metric, minute(0, canary=(60, 10), stable=(540, 60)))
     assert mine.tolist() == [0.0] * 4
     assert theirs.max() > 10
-    mine, _ = slo_log_e(metric, minute(0, canary=(60, 10), stable=(540, 1)))
+    mine, _ = slo_log_e_value(metric, minute(0, canary=(60, 10), stable=(540, 1)))
     assert mine.max() > 5
 
 
 def test_split_is_checked_against_the_configured_weight():
     """Requests that follow the weight lose the bet on a wrong split, others win it; a weight of 0 says nothing."""
-    assert split_log_e(600, 5400, 10.0).max() < 0
-    assert split_log_e(900, 5100, 10.0).max() > 10
-    assert split_log_e(0, 6000, 0.0).tolist() == [0.0] * 6
+    assert split_log_e_value(600, 5400, 10.0).max() < 0
+    assert split_log_e_value(900, 5100, 10.0).max() > 10
+    assert split_log_e_value(0, 6000, 0.0).tolist() == [0.0] * 6
 
 
 def test_paired_probes_are_tables_of_one_request_each():
@@ -163,8 +163,8 @@ def test_paired_probes_are_tables_of_one_request_each():
 
 def test_probe_round_is_balanced_and_recomputable():
     """Every question goes to both versions, each first about half the time, and the same again for a round."""
-    round_ = order(200, seed=7)
-    assert round_ == order(200, seed=7) != order(200, seed=8)
+    round_ = probe_order(200, seed=7)
+    assert round_ == probe_order(200, seed=7) != probe_order(200, seed=8)
     first = [arm for i, (_, arm) in enumerate(round_) if i % 2 == 0]
     assert 70 < first.count("canary") < 130
     assert all({round_[i][1], round_[i + 1][1]} == {"stable", "canary"} for i in range(0, 400, 2))
@@ -173,25 +173,25 @@ def test_probe_round_is_balanced_and_recomputable():
 def test_probes_become_an_interval_of_their_own():
     """Only whole pairs count; wrong golden answers are failures; answers that differ without one are changed."""
     probes = [
-        Probe(pair=1, arm="stable", failed=False, latency_ms=80, answer="a"),
-        Probe(pair=1, arm="canary", failed=False, latency_ms=90, answer="b"),
-        Probe(pair=2, arm="stable", failed=False, latency_ms=80, answer="a", golden="a"),
-        Probe(pair=2, arm="canary", failed=False, latency_ms=95, answer="x", golden="a"),
-        Probe(pair=3, arm="stable", failed=False, latency_ms=80, answer="a"),
+        PairedProbe(pair=1, arm="stable", failed=False, latency_ms=80, answer="a"),
+        PairedProbe(pair=1, arm="canary", failed=False, latency_ms=90, answer="b"),
+        PairedProbe(pair=2, arm="stable", failed=False, latency_ms=80, answer="a", golden="a"),
+        PairedProbe(pair=2, arm="canary", failed=False, latency_ms=95, answer="x", golden="a"),
+        PairedProbe(pair=3, arm="stable", failed=False, latency_ms=80, answer="a"),
     ]
-    interval = paired(probes, start_s=0.0, length_s=10.0)
+    interval = pair_probes(probes, start_s=0.0, length_s=10.0)
     assert (interval.source, interval.paired) == ("probes", (1, 0))
     assert (interval.canary.requests, interval.canary.failures) == (2, 1)
     assert interval.canary.changed_answers == (1, 1)
     with pytest.raises(JudgeError, match="pair 1"):
-        paired([probes[0], probes[0]], start_s=0.0, length_s=10.0)
+        pair_probes([probes[0], probes[0]], start_s=0.0, length_s=10.0)
 
 
 def test_failing_probes_roll_back():
     """A canary that fails probes which stable answers is rolled back before any user sees it."""
 
     def probe(pair, arm, failed):
-        return Probe(
+        return PairedProbe(
             pair=pair,
             arm=arm,
             failed=failed,
@@ -204,7 +204,7 @@ def test_failing_probes_roll_back():
         rows = [
             probe(p, arm, failed=arm == "canary" and p % 3 == 0) for p in range(12) for arm in ("stable", "canary")
         ]
-        state, verdict = judge(state, [paired(rows, start_s=10.0 * i, length_s=10.0)], ONLY_FAILURES)
+        state, verdict = judge(state, [pair_probes(rows, start_s=10.0 * i, length_s=10.0)], ONLY_FAILURES)
     assert verdict.outcome == "rollback"
 
 
@@ -213,7 +213,7 @@ def test_failing_probes_roll_back():
     [(3.06, 0.01, 600, 10, 8.3), (5.02, 0.001, 600, 10, 27.0), (3.06, 0.01, 6000, 10, 0.8)],
 )
 def test_planner_agrees_with_the_measured_times(odds, base, rate, weight, minutes):
-    """Forecast minutes to detect are those of the simulation's planner within a quarter, at the same price."""
+    """The forecast minutes to detect are those of the simulation within a quarter, at the same price."""
     price = math.log(1 / (0.05 * 0.5 * 0.4)) + 0.3
     assert minutes_to_detect(base, odds, 1.1, rate, weight, price) == pytest.approx(minutes, rel=0.25)
 
@@ -229,20 +229,24 @@ def test_planner_counts_what_a_proof_needs():
 
 def test_plan_that_cannot_decide_says_what_would():
     """Too little traffic is refused before the run, with the bake or the weight that would do."""
-    outlook = Outlook(requests_per_minute=60.0, weight=10.0, failure_rate=0.001, bake_minutes=30.0)
+    outlook = PlannedStage(requests_per_minute=60.0, weight=10.0, failure_rate=0.001, bake_minutes=30.0)
     criteria = Criteria(metrics=(Failures(), Latency()))
-    short = plan(criteria, outlook)
+    short = forecast_bake(criteria, outlook)
     assert not short.decides
     assert "cannot decide" in short.advice
     assert short.needed_minutes > 100
-    assert plan(criteria, replace(outlook, bake_minutes=short.needed_minutes + 1)).decides
+    assert forecast_bake(criteria, replace(outlook, bake_minutes=short.needed_minutes + 1)).decides
     assert {row.metric for row in short.forecasts} == {"failures", "latency"}
 
 
 def test_probes_are_kept_apart_from_users_traffic():
     """A round of probes in a minute of users' traffic is judged beside it and proves nothing about users."""
-    rows = [Probe(pair=p, arm=arm, failed=False, latency_ms=80.0) for p in range(9) for arm in ("stable", "canary")]
-    round_ = paired(rows, start_s=30.0, length_s=10.0)
+    rows = [
+        PairedProbe(pair=p, arm=arm, failed=False, latency_ms=80.0)
+        for p in range(9)
+        for arm in ("stable", "canary")
+    ]
+    round_ = pair_probes(rows, start_s=30.0, length_s=10.0)
     state, verdict = judge(start(), [minute(0), round_, minute(1)], ONLY_FAILURES)
     assert (state.judged, state.ignored, len(verdict.lines)) == (2, 0, 3)
     assert state.tallies["failures"].canary_n == 120
@@ -257,12 +261,12 @@ def test_hard_stops_say_what_they_saw():
     assert traffic_stop(minute(0, canary=(60, 30))) is None
     assert traffic_stop(minute(0, canary=(19, 19))) is None
     assert traffic_stop(minute(0, canary=(60, 50), stable=(540, 400))) is None
-    rows = [Probe(pair=1, arm="stable", failed=False), Probe(pair=1, arm="canary", failed=True)]
-    dead = [paired(rows, start_s=10.0 * i, length_s=10.0) for i in range(5)]
+    rows = [PairedProbe(pair=1, arm="stable", failed=False), PairedProbe(pair=1, arm="canary", failed=True)]
+    dead = [pair_probes(rows, start_s=10.0 * i, length_s=10.0) for i in range(5)]
     assert "5 rounds" in probe_stop(dead)
     assert probe_stop(dead[:4]) is None, "one question proves less in a round than many"
-    rows += [Probe(pair=2, arm="stable", failed=False), Probe(pair=2, arm="canary", failed=True)]
-    dead = [paired(rows, start_s=10.0 * i, length_s=10.0) for i in range(3)]
+    rows += [PairedProbe(pair=2, arm="stable", failed=False), PairedProbe(pair=2, arm="canary", failed=True)]
+    dead = [pair_probes(rows, start_s=10.0 * i, length_s=10.0) for i in range(3)]
     assert "3 rounds" in probe_stop(dead)
     assert probe_stop(dead[:2]) is None
 
@@ -371,12 +375,12 @@ def test_record_takes_iso_times_and_refuses_ambiguous_ones():
 def test_watermark_waits_for_late_and_uncounted_minutes():
     """Young minutes wait, a young zero is not yet counted, an old one is zero, nothing is judged past a gap."""
     minutes = [minute(0), minute(1), minute(2, canary=(0, 0)), minute(3)]
-    young = ready(minutes, start(), now_s=420.0, lag_s=120.0, zero_lag_s=600.0)
+    young = settled_intervals(minutes, start(), now_s=420.0, lag_s=120.0, zero_lag_s=600.0)
     assert [each.start_s for each in young] == [0.0, 60.0]
-    old = ready(minutes, start(), now_s=900.0, lag_s=120.0, zero_lag_s=600.0)
+    old = settled_intervals(minutes, start(), now_s=900.0, lag_s=120.0, zero_lag_s=600.0)
     assert len(old) == 4
     state, _ = judge(start(), old[:2], ONLY_FAILURES)
-    assert [each.start_s for each in ready(minutes, state, now_s=900.0, lag_s=120.0)] == [120.0, 180.0]
+    assert [each.start_s for each in settled_intervals(minutes, state, now_s=900.0, lag_s=120.0)] == [120.0, 180.0]
 
 
 def test_revision_of_a_judged_minute_is_reported():

@@ -12,7 +12,7 @@ from opslib.judge.values.metrics import Failures, Latency
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outlook:
+class PlannedStage:
     """What is known before a stage.
 
     Attributes
@@ -38,7 +38,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forecast:
+class MetricForecast:
     """What one metric can show.
 
     Attributes
@@ -57,7 +57,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan(Displayed):
+class BakeForecast(Displayed):
     """Whether a stage can decide, and what would let it.
 
     Attributes
@@ -74,7 +74,7 @@ class Plan(Displayed):
     """
 
     decides: bool
-    forecasts: tuple[Forecast, ...]
+    forecasts: tuple[MetricForecast, ...]
     advice: str
     needed_minutes: float
     needed_weight: float | None
@@ -143,13 +143,13 @@ def minutes_to_detect(
     return log_price / max(bad * gain * (1.0 - overall), 1e-12)
 
 
-def plan(
+def forecast_bake(
     criteria: Criteria,
-    outlook: Outlook,
+    outlook: PlannedStage,
     *,
     failure_changes: Sequence[float] = (2.0, 3.0, 5.0),
     slowdowns: Sequence[float] = (0.1, 0.2, 0.5),
-) -> Plan:
+) -> BakeForecast:
     """Say before a stage what it can show.
 
     Parameters
@@ -166,7 +166,7 @@ def plan(
     plan
         Refuse the stage, or ask for more weight or a longer bake, where `decides` is false.
     """
-    rows: list[Forecast] = []
+    rows: list[MetricForecast] = []
     for metric in criteria.metrics:
         if isinstance(metric, Failures) and metric.mode == "act":
             rows += _failure_rows(metric, criteria, outlook, failure_changes)
@@ -176,8 +176,8 @@ def plan(
 
 
 def _failure_rows(
-    metric: Failures, criteria: Criteria, outlook: Outlook, changes: Sequence[float]
-) -> list[Forecast]:
+    metric: Failures, criteria: Criteria, outlook: PlannedStage, changes: Sequence[float]
+) -> list[MetricForecast]:
     base, rows = max(outlook.failure_rate, 1e-6), []
     price = _price(criteria, metric.name, max(metric.prior))
     for times in changes:
@@ -193,8 +193,8 @@ def _failure_rows(
 
 
 def _latency_rows(
-    metric: Latency, criteria: Criteria, outlook: Outlook, slowdowns: Sequence[float]
-) -> list[Forecast]:
+    metric: Latency, criteria: Criteria, outlook: PlannedStage, slowdowns: Sequence[float]
+) -> list[MetricForecast]:
     """Forecast slowdowns: information of a shift in normal scores, n s (1 - s) d^2 / 2 per minute of n requests."""
     from scipy.special import ndtr, ndtri  # noqa: PLC0415
 
@@ -217,11 +217,11 @@ def _price(criteria: Criteria, name: str, prior: float) -> float:
     return math.log(1.0 / (criteria.alpha * criteria.acting()[name] * prior * (1.0 - criteria.idle)))
 
 
-def _row(metric: str, change: str, detect: float | None = None, prove: float | None = None) -> Forecast:
-    return Forecast(metric=metric, change=change, detect_minutes=detect, prove_minutes=prove)
+def _row(metric: str, change: str, detect: float | None = None, prove: float | None = None) -> MetricForecast:
+    return MetricForecast(metric=metric, change=change, detect_minutes=detect, prove_minutes=prove)
 
 
-def _advise(rows: tuple[Forecast, ...], outlook: Outlook) -> Plan:
+def _advise(rows: tuple[MetricForecast, ...], outlook: PlannedStage) -> BakeForecast:
     minutes = max((row.prove_minutes for row in rows if row.prove_minutes is not None), default=0.0)
     bake, weight = outlook.bake_minutes, outlook.weight
     needed = weight * minutes / bake if bake > 0 else math.inf
@@ -230,4 +230,6 @@ def _advise(rows: tuple[Forecast, ...], outlook: Outlook) -> Plan:
     if minutes > bake:
         more = "" if other is None else f" or a weight of {math.ceil(needed):g} %"
         text = f"{bake:.3g} minutes at {weight:g} % cannot decide: plan {math.ceil(minutes):,} minutes{more}"
-    return Plan(decides=minutes <= bake, forecasts=rows, advice=text, needed_minutes=minutes, needed_weight=other)
+    return BakeForecast(
+        decides=minutes <= bake, forecasts=rows, advice=text, needed_minutes=minutes, needed_weight=other
+    )

@@ -10,7 +10,7 @@ from opslib.judge.values.interval import Arm, Interval
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
+class PairedProbe:
     """One answered (or failed) probe.
 
     Attributes
@@ -37,7 +37,7 @@ class Probe:
     golden: str = ""
 
 
-def order(questions: int, seed: int) -> tuple[tuple[int, str], ...]:
+def probe_order(questions: int, seed: int) -> tuple[tuple[int, str], ...]:
     """Plan a round: every question to both versions, the first of each pair alternating in a scattered way.
 
     Parameters
@@ -63,7 +63,7 @@ def order(questions: int, seed: int) -> tuple[tuple[int, str], ...]:
     return tuple(plan)
 
 
-def paired(probes: Sequence[Probe], *, start_s: float, length_s: float) -> Interval:
+def pair_probes(probes: Sequence[PairedProbe], *, start_s: float, length_s: float) -> Interval:
     """Turn a round of probes into an interval of its own, never mixed with users' traffic.
 
     Only questions that were put to both versions count. An answer is a failure if the probe failed or the answer is
@@ -74,7 +74,7 @@ def paired(probes: Sequence[Probe], *, start_s: float, length_s: float) -> Inter
     JudgeError
         If a pair has two probes of one version: then the arms are not equal and pairing means nothing.
     """
-    by_pair: dict[int, dict[str, Probe]] = {}
+    by_pair: dict[int, dict[str, PairedProbe]] = {}
     for probe in probes:
         arms = by_pair.setdefault(probe.pair, {})
         if probe.arm in arms or probe.arm not in ("stable", "canary"):
@@ -97,11 +97,11 @@ def paired(probes: Sequence[Probe], *, start_s: float, length_s: float) -> Inter
     )
 
 
-def _wrong(probe: Probe) -> bool:
+def _wrong(probe: PairedProbe) -> bool:
     return probe.failed or bool(probe.golden and probe.answer != probe.golden)
 
 
-def _arm(probes: Sequence[Probe], changed: tuple[int, int]) -> Arm:
+def _arm(probes: Sequence[PairedProbe], changed: tuple[int, int]) -> Arm:
     right = [probe for probe in probes if not _wrong(probe)]
     times = tuple(probe.latency_ms for probe in right if probe.latency_ms is not None)
     return Arm(
