@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opslib.errors import OpsError, ParameterError
+from opslib.evidence.run.files import NOTEBOOK, PLAN, RECORD
 
 if TYPE_CHECKING:
     from opslib.evidence.archive.index import Row
@@ -136,13 +137,12 @@ def _state(archive: Path, row: "Row") -> str:
 def _show(archive: Path, arguments: argparse.Namespace) -> int:
     from opslib.evidence.archive.archive import find_run  # noqa: PLC0415
     from opslib.evidence.present.summary import copy_report, tell  # noqa: PLC0415
-    from opslib.evidence.run.record import NAME  # noqa: PLC0415
 
     folder = find_run(archive, _named(arguments))
     if arguments.html:
         print(copy_report(folder))
     elif arguments.json:
-        print((folder / NAME).read_text(encoding="utf-8"), end="")
+        print((folder / RECORD).read_text(encoding="utf-8"), end="")
     else:
         print(tell(folder))
     return 0
@@ -199,7 +199,7 @@ def _approve(arguments: argparse.Namespace) -> int:
 
     given = Path(arguments.name)
     with _archive(arguments) as archive:
-        path = given if given.is_file() else find_run(archive, arguments.name) / "plan.json"
+        path = given if given.is_file() else find_run(archive, arguments.name) / PLAN
     plan, digest = approval.read_plan(path)
     who, now, key = arguments.who or find_executor()["user"], datetime.now(UTC), find_signing_key()
     until = now + timedelta(hours=arguments.hours)
@@ -256,7 +256,7 @@ def _needed(arguments: argparse.Namespace) -> Callable[[str], bool]:
     if arguments.action == "show":
         return lambda name: str(arguments.name) in name
     return lambda name: (
-        name.endswith("/run.json") or (arguments.action == "export" and name.endswith("/notebook.ipynb"))
+        name.endswith(f"/{RECORD}") or (arguments.action == "export" and name.endswith(f"/{NOTEBOOK}"))
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opslib.errors import OpsError, ParameterError
+from opslib.evidence.run.files import NOTEBOOK
 from opslib.model import Outcome
 from opslib.show.progress import print_event
 
@@ -126,7 +127,7 @@ def _run(arguments: argparse.Namespace) -> int:
     given = _parameters(arguments.parameter)
     archive, request = _archive(arguments), _request(arguments)
     folder, record = execute(arguments.runbook, given, archive, arguments.timeout_s, print_event, request)
-    print(f"{record.outcome}: {record.reason}\n{_shown(folder / 'notebook.ipynb')}")
+    print(f"{record.outcome}: {record.reason}\n{_shown(folder / NOTEBOOK)}")
     return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code
 
 

@@ -19,6 +19,7 @@ from opslib.azure.request_log import TRAFFIC_LOG
 from opslib.azure.source import DIAGNOSTICS_API_VERSION
 from opslib.demo.claims import prepare
 from opslib.errors import OpsError
+from opslib.evidence.run.files import NOTEBOOK
 from opslib.evidence.run.record import Record
 from opslib.model import Outcome
 from opslib.runner.execute import execute
@@ -79,7 +80,7 @@ def play(archive: Path) -> int:
     problems = [*_wrong_endings(played), *_lost_requests(requests)]
     print(f"\n{_summary(played, requests).text}\n\nin {monotonic() - begun_s:.0f} s; the notebooks:")
     for one in played:
-        print(f"  {os.path.relpath(one.folder / 'notebook.ipynb')}")
+        print(f"  {os.path.relpath(one.folder / NOTEBOOK)}")
     for problem in problems:
         print(f"NOT AS IT MUST BE: {problem}", file=sys.stderr)
     return 1 if problems else 0

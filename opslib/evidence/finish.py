@@ -13,7 +13,7 @@ from pathlib import Path
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
 from opslib.evidence.run import decisions
-from opslib.evidence.run.record import NAME as RECORD
+from opslib.evidence.run.files import LEDGER, RECORD, SEAL
 from opslib.evidence.run.record import Record, read_record, write_atomically, write_record
 from opslib.evidence.run.run_lock import archive_of, hold, is_held, make_room, release, reserve
 from opslib.evidence.signing import seal, timestamping
@@ -93,10 +93,10 @@ def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Seal
     lines = ledger.find_entries(archive, folder.name)
     if ledger.STARTED not in lines:
         release(folder)
-        raise RecordError(f"{folder.name} is not in the ledger {archive / ledger.NAME}: it was never begun")
+        raise RecordError(f"{folder.name} is not in the ledger {archive / LEDGER}: it was never begun")
     key = key or find_signing_key()
     notice = list_key(archive, key)
-    record = read_record(folder) if (folder / seal.NAME).exists() else _complete(folder, record)
+    record = read_record(folder) if (folder / SEAL).exists() else _complete(folder, record)
     digest = seal.seal(folder, record, key)
     seal.protect(folder)
     if ledger.FINISHED not in lines:
@@ -190,8 +190,6 @@ def _bare_record(folder: Path) -> Record:
     """What the ledger knows of a run that died before its first record."""
     entry = ledger.find_entries(archive_of(folder), folder.name).get(ledger.STARTED)
     if entry is None:
-        raise RecordError(
-            f"{folder.name} is not in the ledger {archive_of(folder) / ledger.NAME}: it was never begun"
-        )
+        raise RecordError(f"{folder.name} is not in the ledger {archive_of(folder) / LEDGER}: it was never begun")
     record = Record(folder.name, "", "", {}, datetime.fromisoformat(entry.at))
     return replace(record, seq=entry.seq, previous_sha256=entry.prev, started_sha256=entry.sha256)

@@ -17,14 +17,15 @@ from urllib.parse import quote
 
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
-from opslib.evidence.signing import dsse, seal
+from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, LEDGER_SEGMENTS, SEAL
+from opslib.evidence.signing import dsse
 from opslib.evidence.signing import keys as keyring
+from opslib.evidence.signing.timestamping import token_of
 from opslib.evidence.verify.verify_run import verify_run
 
 if TYPE_CHECKING:
     from opslib.azure.blob_container import Container
 
-SEGMENTS = "LEDGER/"
 THREADS = 8
 
 
@@ -73,18 +74,18 @@ def publish(archive: Path, folders: Sequence[Path], container: "Container") -> P
         If the container holds the ledger of another archive, or other bytes under one of our names.
     """
     store = _Store(container, container.sizes(), Published())
-    for path in sorted((archive / keyring.FOLDER).glob("*.pem")):
-        store.put(f"{keyring.FOLDER}/{path.name}", path.read_bytes())
+    for path in sorted((archive / KEYS).glob("*.pem")):
+        store.put(f"{KEYS}/{path.name}", path.read_bytes())
     marks = ledger.checkpoints(archive)
     lines = _put_ledger(archive, store)
-    keys = keyring.read_public_keys(sorted((archive / keyring.FOLDER).glob("*.pem")))
+    keys = keyring.read_public_keys(sorted((archive / KEYS).glob("*.pem")))
     for folder in _wanted(archive, folders, keys, store.published):
         _put_run(folder, store)
     for path in marks:
         if int(path.name.split(".")[0]) <= lines:
-            for file in (path, path.with_name(f"{path.name.split('.')[0]}.tsr")):
+            for file in (path, token_of(path)):
                 if file.exists():
-                    store.put(f"{ledger.CHECKPOINTS}/{file.name}", file.read_bytes())
+                    store.put(f"{CHECKPOINTS}/{file.name}", file.read_bytes())
     return store.published
 
 
@@ -94,19 +95,19 @@ def mirror(container: "Container", wanted: Callable[[str], bool] = lambda _: Tru
     with tempfile.TemporaryDirectory(prefix="opslib-published-") as scratch:
         archive = Path(scratch)
         names = list(container.sizes())
-        if not any(name.startswith(SEGMENTS) for name in names):
-            raise RecordError(f"{container.url} holds no archive: no {SEGMENTS} is there")
-        runs = [n for n in names if not n.startswith(SEGMENTS) and (n.count("/") != 2 or wanted(n))]
+        if not any(name.startswith(LEDGER_SEGMENTS) for name in names):
+            raise RecordError(f"{container.url} holds no archive: no {LEDGER_SEGMENTS} is there")
+        runs = [n for n in names if not n.startswith(LEDGER_SEGMENTS) and (n.count("/") != 2 or wanted(n))]
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(lambda name: _fetch(archive, name, container), runs))
-        (archive / ledger.NAME).write_bytes(_join(container, names))
+        (archive / LEDGER).write_bytes(_join(container, names))
         yield archive
 
 
 def _put_ledger(archive: Path, store: _Store) -> int:
     """Publish the lines that are not there yet; return how many are there then."""
     local = [e.line() for e in ledger.read_ledger(archive)]
-    segments = sorted(name for name in store.there if name.startswith(SEGMENTS))
+    segments = sorted(name for name in store.there if name.startswith(LEDGER_SEGMENTS))
     there = max((_last(name) for name in segments), default=0)
     for name in (n for n in segments if _last(n) == there):
         content = store.container.read(name)
@@ -116,7 +117,7 @@ def _put_ledger(archive: Path, store: _Store) -> int:
                 "Publish to a container of its own, or verify both"
             )
     if len(local) > there:
-        store.put(f"{SEGMENTS}{there + 1:06d}-{len(local):06d}.jsonl", b"".join(local[there:]))
+        store.put(f"{LEDGER_SEGMENTS}{there + 1:06d}-{len(local):06d}.jsonl", b"".join(local[there:]))
     return len(local)
 
 
@@ -144,7 +145,7 @@ def _wanted(archive: Path, folders: Sequence[Path], keys: dsse.PublicKeys, publi
 def _put_run(folder: Path, store: _Store) -> None:
     """Copy one run, its seal last: with it, all is there."""
     place = f"{folder.parent.name}/{folder.name}"
-    files = sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: (p.name == seal.NAME, p.name))
+    files = sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: (p.name == SEAL, p.name))
     for path in files:
         store.put(f"{place}/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
@@ -160,7 +161,7 @@ def _fetch(archive: Path, name: str, container: "Container") -> None:
 def _join(container: "Container", names: Iterable[str]) -> bytes:
     """Put the segments together; of two that overlap, what is new in the later."""
     lines: list[bytes] = []
-    for name in sorted(n for n in names if n.startswith(SEGMENTS)):
+    for name in sorted(n for n in names if n.startswith(LEDGER_SEGMENTS)):
         first, content = _first(name), container.read(name).splitlines(keepends=True)
         if first > len(lines) + 1:
             break

@@ -18,9 +18,10 @@ from opslib.displayed import Displayed
 from opslib.errors import OpsError, OutcomeError, PlanError
 from opslib.evidence.archive.archive import find_archive, new_folder
 from opslib.evidence.finish import begin_run
+from opslib.evidence.run.files import AFTER, BEFORE, PLAN, RECORD
 from opslib.evidence.run.journal import Journal, JournalEvent, as_json
 from opslib.evidence.run.provenance import find_executor, find_versions
-from opslib.evidence.run.record import NAME, Record, read_record, write_atomically, write_record
+from opslib.evidence.run.record import Record, read_record, write_atomically, write_record
 from opslib.evidence.run.run_lock import release
 from opslib.import_shims import skip_iri_checks
 from opslib.model import Deployment, Endpoint, Outcome, Plan
@@ -75,7 +76,7 @@ class Run(Displayed, Generic[P]):
         endpoint = read_endpoint(self.workspace, self.parameters.endpoint)
         arm = {"endpoint": endpoint.arm, "deployments": [d.arm for d in endpoint.deployments]}
         served_by = {d.name: _described(d) for d in endpoint.deployments}
-        name = "after.json" if (self.folder / "before.json").exists() else "before.json"
+        name = AFTER if (self.folder / BEFORE).exists() else BEFORE
         write_atomically(self.folder / name, json.dumps(arm, indent=2) + "\n")
         if self.record.traffic_before is None:
             self.record = replace(self.record, traffic_before=dict(endpoint.traffic), deployments_before=served_by)
@@ -95,8 +96,8 @@ class Run(Displayed, Generic[P]):
     def _keep_plan(self, plan: Plan) -> None:
         """Keep the plan as the file that people approve by its digest, and how to take it back in the record."""
         content = json.dumps(self._agreed_on(plan), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        write_atomically(self.folder / "plan.json", content)
-        digest = hashlib.sha256((self.folder / "plan.json").read_bytes()).hexdigest()
+        write_atomically(self.folder / PLAN, content)
+        digest = hashlib.sha256((self.folder / PLAN).read_bytes()).hexdigest()
         commands = [az_command(step, self.workspace.scope) for step in plan.undo]
         rollback = {**self.record.rollback, "undo": as_json(plan.undo), "commands": commands}
         self.record = replace(self.record, plan_sha256=digest, rollback=rollback)
@@ -185,7 +186,7 @@ def outcome_of(error: BaseException) -> Outcome:
 
 def _begun(parameters: RunbookParameters, folder: Path) -> Record:
     """The runner's record where it began one; else (somebody runs the notebook by hand) this run begins itself."""
-    if (folder / NAME).exists():
+    if (folder / RECORD).exists():
         return read_record(folder)
     return begin_run(folder, new_record(parameters, folder))
 

@@ -20,15 +20,13 @@ from opslib.errors import ParameterError
 from opslib.evidence.archive.archive import new_folder
 from opslib.evidence.archive.index import Query, find
 from opslib.evidence.finish import Sealed, begin_run, end_run
-from opslib.evidence.run.journal import NAME as JOURNAL
+from opslib.evidence.run.files import APPROVALS, JOURNAL, NOTEBOOK
 from opslib.evidence.run.journal import JournalEvent, read_journal
-from opslib.evidence.run.notebook import NAME as NOTEBOOK
 from opslib.evidence.run.notebook import failing_cell
 from opslib.evidence.run.provenance import find_commit, find_executor
 from opslib.evidence.run.record import Record, Request, read_record, write_atomically
 from opslib.evidence.run.run_lock import archive_of, make_room, release
 from opslib.evidence.signing import approval
-from opslib.evidence.signing.approval import NAME as APPROVALS
 from opslib.evidence.signing.keys import SigningKey, find_signing_key
 from opslib.model import Outcome
 from opslib.parameters import RUNBOOKS, CanaryParameters, RunbookParameters

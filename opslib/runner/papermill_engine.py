@@ -13,17 +13,14 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from opslib.evidence.run.journal import NAME as JOURNAL
+from opslib.evidence.run.files import JOURNAL, KERNEL_LOG, NOTEBOOK
 from opslib.evidence.run.journal import Heartbeat
-from opslib.evidence.run.notebook import NAME as NOTEBOOK
 from opslib.evidence.run.notebook import SCHEME, NotebookFile, merge_streams
 from opslib.evidence.signing.keys import SIGNING_VARIABLES
 from opslib.import_shims import skip_iri_checks
 from opslib.redaction.kernel_pipes import SecretsPipe, masked_log
 from opslib.redaction.redact import PIPE_VARIABLE
 from opslib.runbooks.run import FOLDER_VARIABLE
-
-KERNEL_LOG = "kernel.log"
 
 GRACE_S = 120.0
 """How long an interrupted kernel may take to undo what it did, before it is killed [seconds]."""

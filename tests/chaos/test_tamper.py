@@ -16,6 +16,7 @@ from evidence_fixture import make_archive, make_run, open_run
 
 from opslib.evidence import finish
 from opslib.evidence.archive import ledger
+from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, SEAL
 from opslib.evidence.run.record import read_record
 from opslib.evidence.signing import dsse, keys, seal
 from opslib.evidence.signing.findings import State
@@ -37,7 +38,7 @@ def pristine(tmp_path_factory):
         make_archive(archive, 2)
         make_run(archive, Outcome.HELD, "not decided")
     kept = settings / "kept.pem"
-    shutil.copy(next((archive / keys.FOLDER).glob("*.pem")), kept)
+    shutil.copy(next((archive / KEYS).glob("*.pem")), kept)
     return archive, kept
 
 
@@ -63,15 +64,15 @@ def evidence(archive):
 
 
 def folders(archive):
-    return sorted(p.parent for p in archive.glob(f"*/*/{seal.NAME}"))
+    return sorted(p.parent for p in archive.glob(f"*/*/{SEAL}"))
 
 
 def lines(archive):
-    return (archive / ledger.NAME).read_bytes().splitlines(keepends=True)
+    return (archive / LEDGER).read_bytes().splitlines(keepends=True)
 
 
 def put_lines(archive, changed):
-    (archive / ledger.NAME).write_bytes(b"".join(changed))
+    (archive / LEDGER).write_bytes(b"".join(changed))
 
 
 def test_an_untouched_archive_is_sound(archive, kept):
@@ -111,9 +112,9 @@ def named(result, path, archive):
     """Whether a finding names the file, or what follows from it."""
     relative = path.relative_to(archive).as_posix()
     parts = relative.split("/")
-    if parts[0] == ledger.NAME:
-        return any(ledger.NAME in f.file or ledger.CHECKPOINTS in f.file or f.run for f in result.findings)
-    if parts[0] in {ledger.CHECKPOINTS, keys.FOLDER}:
+    if parts[0] == LEDGER:
+        return any(LEDGER in f.file or CHECKPOINTS in f.file or f.run for f in result.findings)
+    if parts[0] in {CHECKPOINTS, KEYS}:
         return any(f.file.startswith(parts[0]) for f in result.findings)
     return any(f.run == parts[1] and f.file in {parts[2], ""} for f in result.findings)
 
@@ -184,7 +185,7 @@ def test_an_empty_folder_in_a_run_is_found(archive, kept):
 def test_a_link_in_place_of_the_real_thing_is_found(archive, kept, what, tmp_path):
     """A link leads elsewhere tomorrow: the same bytes behind one are no evidence."""
     run = folders(archive)[0]
-    path = {"file": run / "run.json", "run": run, "month": run.parent, "ledger": archive / ledger.NAME}[what]
+    path = {"file": run / "run.json", "run": run, "month": run.parent, "ledger": archive / LEDGER}[what]
     elsewhere = tmp_path / "elsewhere"
     path.rename(elsewhere)
     path.symlink_to(elsewhere)
@@ -258,7 +259,7 @@ def test_every_missing_checkpoint_is_found(archive, kept):
 def test_swapped_runs_and_seals_are_found(archive, kept):
     """Folders that trade names, seals that trade folders, and a run copied under a new name."""
     first, second, _ = folders(archive)
-    for one, other in ((first, second), (first / seal.NAME, second / seal.NAME)):
+    for one, other in ((first, second), (first / SEAL, second / SEAL)):
         spare = one.with_name("spare")
         one.rename(spare), other.rename(one), spare.rename(other)
         assert verify(archive, kept).state is State.TAMPERED
@@ -274,7 +275,7 @@ def test_another_key_is_found(archive, kept, tmp_path, monkeypatch):
     for folder in folders(archive):
         target = forged / folder.parent.name / folder.name
         shutil.copytree(folder, target)
-        (target / seal.NAME).unlink()
+        (target / SEAL).unlink()
         record = finish.begin_run(target, read_record(target))
         finish.end_run(target, record)
     assert verify(forged, kept).state is State.UNKNOWN_KEY

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from notebook_fixture import RECORD, write_runbook
 
 from opslib.cli.main import main
+from opslib.evidence.run.files import APPROVALS
 from opslib.evidence.run.record import read_record
 from opslib.evidence.signing import approval
 from opslib.evidence.signing.findings import State
@@ -60,7 +61,7 @@ def test_an_approved_plan_is_carried_out_and_another_is_refused(make_world, appr
     code, folder, record = run(world, "--approval", str(agreed), **given)
     assert (code, record.outcome) == (0, Outcome.SUCCEEDED), record.reason
     assert record.plan_sha256 == planned.plan_sha256
-    ((one,), text) = record.approvals, (folder / approval.NAME).read_text()
+    ((one,), text) = record.approvals, (folder / APPROVALS).read_text()
     assert (one.who, one.plan_sha256, text) == (OWNER, planned.plan_sha256, agreed.read_text())
     assert verify(world.runs).findings == ()
     main(["runs", "show", folder.name, "--runs", str(world.runs)])
@@ -130,6 +131,6 @@ def test_what_was_approved_is_verified_with_the_run(plan, approvers, tmp_path):
     kept = tmp_path / "approvers.pem"
     original = kept.read_text()
     kept.write_text(original.replace("who: owner", "revoked: 2026-01-01\nwho: owner"))
-    assert [(f.state, f.file) for f in verify(runs).findings] == [(State.UNKNOWN_KEY, approval.NAME)]
+    assert [(f.state, f.file) for f in verify(runs).findings] == [(State.UNKNOWN_KEY, APPROVALS)]
     kept.write_text(original.replace(OWNER, "oncall"))
-    assert [(f.state, f.file) for f in verify(runs).findings] == [(State.TAMPERED, approval.NAME)]
+    assert [(f.state, f.file) for f in verify(runs).findings] == [(State.TAMPERED, APPROVALS)]

@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from opslib.errors import RecordError
-from opslib.evidence.run.record import NAME, Record, read_record
-
-MONTHS = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
-"""The folders that hold runs; what else stands in an archive is told by `verify`."""
+from opslib.evidence.run.files import MONTH_GLOB, RECORD
+from opslib.evidence.run.record import Record, read_record
 
 
 def find_archive() -> Path:
@@ -46,7 +44,7 @@ def find_run(archive: Path, name: str) -> Path:
     given = Path(name)
     if given.is_dir():
         return given.resolve()
-    found = [path for path in archive.glob(f"{MONTHS}/*{glob.escape(name)}*") if path.is_dir()]
+    found = [path for path in archive.glob(f"{MONTH_GLOB}/*{glob.escape(name)}*") if path.is_dir()]
     if len(found) != 1:
         several = f"{len(found)} runs are: {', '.join(sorted(p.name for p in found)[:5])}"
         why = several if found else f"none is in {archive}"
@@ -57,7 +55,7 @@ def find_run(archive: Path, name: str) -> Path:
 def read_archive(archive: Path, endpoint: str = "") -> Iterator[tuple[Path, Record]]:
     """Read the runs, newest first; a folder without a readable record is passed over."""
     part = f"-{endpoint.lower()}-" if endpoint else ""
-    for path in sorted(archive.glob(f"{MONTHS}/*/{NAME}"), key=lambda p: p.parent.name, reverse=True):
+    for path in sorted(archive.glob(f"{MONTH_GLOB}/*/{RECORD}"), key=lambda p: p.parent.name, reverse=True):
         if part not in path.parent.name.lower():
             continue
         try:

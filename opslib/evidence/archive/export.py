@@ -6,7 +6,7 @@ from pathlib import Path
 
 from opslib.errors import RecordError
 from opslib.evidence.archive.index import COLUMNS, Row
-from opslib.evidence.run.notebook import NAME as NOTEBOOK
+from opslib.evidence.run.files import NOTEBOOK
 
 
 def export_parquet(rows: Sequence[Row], path: Path) -> None:

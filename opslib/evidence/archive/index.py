@@ -15,9 +15,9 @@ from typing import Any
 
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
+from opslib.evidence.run.files import INDEX, LEDGER
 from opslib.evidence.run.record import Record, read_record
 
-NAME = ".index.sqlite"
 VERSION = 1
 
 
@@ -83,7 +83,7 @@ def find(archive: Path, query: Query | None = None) -> tuple[list[Row], int]:
 
 def rebuild(archive: Path) -> None:
     """Throw the index away; the next look makes it anew."""
-    (archive / NAME).unlink(missing_ok=True)
+    (archive / INDEX).unlink(missing_ok=True)
 
 
 def describe(record: Record, folder: str) -> Row:
@@ -121,12 +121,12 @@ def short_id(arm_id: str) -> str:
 def _opened(archive: Path) -> Iterator[sqlite3.Connection]:
     """Open the index, brought up to date; in memory where the archive cannot be written to."""
     try:
-        connection = _connect(archive / NAME)
+        connection = _connect(archive / INDEX)
         _update(connection, archive)
     except sqlite3.DatabaseError:
         try:
             rebuild(archive)
-            connection = _connect(archive / NAME)
+            connection = _connect(archive / INDEX)
         except (sqlite3.DatabaseError, OSError):
             connection = _connect(":memory:")
         _update(connection, archive)
@@ -162,7 +162,7 @@ def _update(connection: sqlite3.Connection, archive: Path) -> None:
 def _read_on(archive: Path, read_bytes: int, head: str) -> tuple[tuple[int, str], int, dict[str, str]]:
     """Read the ledger's lines from a place; they must follow from the line that was read last."""
     told: dict[str, str] = {}
-    path, count = archive / ledger.NAME, 0
+    path, count = archive / LEDGER, 0
     if not path.exists():
         return (0, ledger.GENESIS), 0, told
     with path.open("rb") as file:

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from opslib.errors import RecordError
+from opslib.evidence.run.files import CHECKPOINT_SUFFIX, CHECKPOINTS, LEDGER
 from opslib.evidence.run.record import sync_folder, write_atomically
 from opslib.evidence.signing import dsse
 from opslib.evidence.signing.keys import SigningKey
 
-NAME = "LEDGER.jsonl"
-CHECKPOINTS = "CHECKPOINTS"
 CHECKPOINT_TYPE = "application/vnd.opslib.checkpoint+json"
 GENESIS = "0" * 64
 """What the first line names as the line before."""
@@ -74,7 +73,7 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """Name of its file."""
-        return f"{self.lines:06d}.dsse.json"
+        return f"{self.lines:06d}{CHECKPOINT_SUFFIX}"
 
 
 def digest(line: bytes) -> str:
@@ -120,7 +119,7 @@ def append(archive: Path, event: str, run: str, **fields: Any) -> Entry:
                 sync_folder(archive)
             return entry
     except OSError as error:
-        raise RecordError(f"the ledger {archive / NAME} cannot be written: {error}") from error
+        raise RecordError(f"the ledger {archive / LEDGER} cannot be written: {error}") from error
 
 
 def read_ledger(archive: Path) -> Iterator[Entry]:
@@ -131,7 +130,7 @@ def read_ledger(archive: Path) -> Iterator[Entry]:
     RecordError
         If a line is none.
     """
-    path = archive / NAME
+    path = archive / LEDGER
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -154,7 +153,7 @@ def read_entry(line: bytes, number: int) -> Entry:
 
 def find_entries(archive: Path, run: str) -> dict[str, Entry]:
     """The lines of one run by their event; only they are parsed, since there may be many others."""
-    path, wanted = archive / NAME, f'"run":{json.dumps(run)}'.encode()
+    path, wanted = archive / LEDGER, f'"run":{json.dumps(run)}'.encode()
     if not path.exists():
         return {}
     with path.open("rb") as file:
@@ -181,7 +180,7 @@ def write_checkpoint(archive: Path, key: SigningKey) -> Path:
     with _locked(archive) as descriptor:
         last, torn_bytes = _last(descriptor)
         if last is None:
-            raise RecordError(f"{archive / NAME} is empty: there is nothing to sign")
+            raise RecordError(f"{archive / LEDGER} is empty: there is nothing to sign")
         earlier = [path for path in checkpoints(archive) if path.name < f"{last.seq:06d}"]
         checkpoint = Checkpoint(
             lines=last.seq,
@@ -200,7 +199,8 @@ def write_checkpoint(archive: Path, key: SigningKey) -> Path:
 
 def checkpoints(archive: Path) -> list[Path]:
     """The checkpoints' files in order."""
-    return sorted((archive / CHECKPOINTS).glob("*.dsse.json"), key=lambda path: (len(path.name), path.name))
+    paths = (archive / CHECKPOINTS).glob(f"*{CHECKPOINT_SUFFIX}")
+    return sorted(paths, key=lambda path: (len(path.name), path.name))
 
 
 def open_checkpoint(content: bytes, keys: dsse.PublicKeys) -> Checkpoint:
@@ -228,7 +228,7 @@ def open_checkpoint(content: bytes, keys: dsse.PublicKeys) -> Checkpoint:
 def _locked(archive: Path) -> Iterator[int]:
     """Open the ledger for appending, one process at a time."""
     archive.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(archive / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(archive / LEDGER, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor

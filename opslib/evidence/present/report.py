@@ -12,8 +12,7 @@ from typing import Any
 
 from opslib.errors import RecordError
 from opslib.evidence.present.summary import facts
-from opslib.evidence.run.files import REPORT
-from opslib.evidence.run.notebook import NAME as NOTEBOOK
+from opslib.evidence.run.files import NOTEBOOK, REPORT
 from opslib.evidence.run.record import Record, write_atomically
 from opslib.import_shims import skip_iri_checks
 from opslib.model.traffic import describe_traffic

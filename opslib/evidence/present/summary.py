@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from opslib.errors import RecordError
-from opslib.evidence.run import decisions, journal
-from opslib.evidence.run.files import REPORT
+from opslib.evidence.run import decisions
+from opslib.evidence.run.files import JOURNAL, REPORT, SEAL
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Approval, Record, read_record
 from opslib.evidence.run.run_lock import is_held
-from opslib.evidence.signing import seal
 from opslib.model.traffic import describe_traffic
 
 
@@ -79,7 +78,7 @@ def _gate(gate: object) -> str:
 
 def _timeline(folder: Path) -> Iterator[str]:
     step: dict[str, Any] = {}
-    for event in decisions.readable(folder / journal.NAME):
+    for event in decisions.readable(folder / JOURNAL):
         data, at = event["data"], event["at"][11:19]
         match event["event"]:
             case JournalEvent.PROGRESS:
@@ -105,7 +104,7 @@ def _undo(record: Record) -> str:
 
 
 def _custody(folder: Path) -> str:
-    if (folder / seal.NAME).exists():
+    if (folder / SEAL).exists():
         return f"sealed; prove it with: opslib verify {folder.name}"
     return "not sealed: it is under way" if is_held(folder) else f"NOT SEALED: opslib seal {folder.name}"
 

@@ -5,11 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from opslib.evidence.run.journal import NAME as JOURNAL
+from opslib.evidence.run.files import DECISIONS, JOURNAL
 from opslib.evidence.run.journal import JournalEvent, read_journal
 from opslib.evidence.run.record import write_atomically
-
-NAME = "decisions.jsonl"
 
 Event = Mapping[str, Any]
 
@@ -24,7 +22,7 @@ def derive(folder: Path) -> dict[str, Any]:
     """
     events = list(readable(folder / JOURNAL))
     decided = [line for event in events for line in decisions(event)]
-    write_atomically(folder / NAME, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in decided))
+    write_atomically(folder / DECISIONS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in decided))
     return {
         "gates": tuple(gate for event in events for gate in gates(event)),
         "correlation_ids": tuple(correlation_ids(events)),

@@ -12,9 +12,8 @@ from time import monotonic
 from typing import Any
 
 from opslib.errors import RecordError
+from opslib.evidence.run.files import JOURNAL
 from opslib.redaction.redact import redact
-
-NAME = "journal.jsonl"
 
 
 class JournalEvent(StrEnum):
@@ -55,7 +54,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+        self.path = folder / JOURNAL
         self._seq = 0
         if self.path.exists():
             _cut_unfinished_line(self.path)
@@ -96,7 +95,7 @@ class Heartbeat:
     """How long ago a journal was last touched, by a clock that nobody can set: wall clocks jump."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
+        self._path = folder / JOURNAL
         self._seen = 0
         self._at_s = monotonic()
 

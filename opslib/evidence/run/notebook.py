@@ -7,7 +7,6 @@ from typing import Any
 
 from opslib.evidence.run.record import write_atomically
 
-NAME = "notebook.ipynb"
 SCHEME = "opslib-run://"
 """papermill chooses a writer by the beginning of the path."""
 

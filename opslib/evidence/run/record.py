@@ -11,11 +11,11 @@ from typing import Any
 
 from opslib.displayed import Displayed
 from opslib.errors import RecordError
+from opslib.evidence.run.files import DRAFT_PREFIX, RECORD
 from opslib.evidence.run.journal import as_json
 from opslib.model import Outcome, Scope, Traffic
 from opslib.redaction.redact import redact
 
-NAME = "run.json"
 SCHEMA_VERSION = 2
 
 
@@ -133,7 +133,7 @@ class Record(Displayed):
 def write_record(folder: Path, record: Record) -> None:
     """Write ``run.json`` so that a reader sees the old one or the new one, whole."""
     content = as_json(record) | {"duration_s": record.duration_s}
-    write_atomically(folder / NAME, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_atomically(folder / RECORD, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_record(folder: Path) -> Record:
@@ -144,7 +144,7 @@ def read_record(folder: Path) -> Record:
     RecordError
         If there is none, or it is not one.
     """
-    path = folder / NAME
+    path = folder / RECORD
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         content.pop("duration_s", None)
@@ -179,7 +179,8 @@ def write_atomically(
         content = (redact(content) if redacted else content).encode("utf-8", "backslashreplace")
     draft: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile("wb", dir=drafts or path.parent, prefix=".draft-", delete=False) as file:
+        folder = drafts or path.parent
+        with tempfile.NamedTemporaryFile("wb", dir=folder, prefix=DRAFT_PREFIX, delete=False) as file:
             draft = Path(file.name)
             file.write(content)
             file.flush()

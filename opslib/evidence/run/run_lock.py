@@ -7,9 +7,7 @@ import os
 from pathlib import Path
 
 from opslib.errors import RecordError
-
-LOCKS = ".locks"
-"""Holds one lock file per run under way. A file that no process locks means that its runner died. Not evidence."""
+from opslib.evidence.run.files import LOCKS
 
 RESERVE_BYTES = 4 << 20
 """Room on the disk that a run under way keeps in its lock file, so that its end can be written when the disk is

@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from opslib.errors import ParameterError, RecordError
+from opslib.evidence.run.files import APPROVALS
 from opslib.evidence.run.record import Approval, Record
 from opslib.evidence.signing import dsse
 from opslib.evidence.signing.findings import Finding, tampered, unknown_key
 from opslib.evidence.signing.keys import SigningKey, config_folder, read_public_keys
-
-NAME = "approvals.jsonl"
-"""One envelope a line."""
 
 PAYLOAD_TYPE = "application/vnd.opslib.approval+json"
 VARIABLE = "OPSLIB_APPROVERS"
@@ -148,27 +146,27 @@ def verify(folder: Path, record: Record, sealed_at: datetime, approvers: dsse.Pu
 
     The files themselves are under the seal. A run that was refused may hold an approval of another plan.
     """
-    path = folder / NAME
+    path = folder / APPROVALS
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     signed = tuple(replace(a, keyid="") for a in record.approvals if a.keyid)
     if len(lines) != len(signed):
-        yield tampered(f"it holds {len(lines)} approvals, the record {len(signed)}", record.run_id, NAME)
+        yield tampered(f"it holds {len(lines)} approvals, the record {len(signed)}", record.run_id, APPROVALS)
     for line in lines if approvers else ():
         try:
             approval = open_approval(line, approvers)
         except dsse.UnknownKey as error:
-            yield unknown_key(f"an approval is {error}", record.run_id, NAME)
+            yield unknown_key(f"an approval is {error}", record.run_id, APPROVALS)
             continue
         except RecordError as error:
-            yield tampered(str(error), record.run_id, NAME)
+            yield tampered(str(error), record.run_id, APPROVALS)
             continue
         objection = _objection(approval, approvers, record.started_at, sealed_at)
         if objection:
-            yield unknown_key(objection, record.run_id, NAME)
+            yield unknown_key(objection, record.run_id, APPROVALS)
         if approval not in record.approvals:
-            yield tampered(f"the record does not name the approval by {approval.who}", record.run_id, NAME)
+            yield tampered(f"the record does not name the approval by {approval.who}", record.run_id, APPROVALS)
         if record.plan_sha256 not in {"", approval.plan_sha256} and record.outcome != "refused":
-            yield tampered(f"{approval.who} agreed to another plan than was carried out", record.run_id, NAME)
+            yield tampered(f"{approval.who} agreed to another plan than was carried out", record.run_id, APPROVALS)
 
 
 def _objection(

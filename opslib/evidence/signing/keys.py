@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opslib.errors import RecordError
+from opslib.evidence.run.files import KEYS
+from opslib.evidence.run.record import write_atomically
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 FILE_VARIABLE = "OPSLIB_SIGNING_KEY_FILE"
 TEXT_VARIABLE = "OPSLIB_SIGNING_KEY"
 TRUSTED_VARIABLE = "OPSLIB_TRUSTED_KEYS"
-FOLDER = "KEYS"
 
 SIGNING_VARIABLES = frozenset({FILE_VARIABLE, TEXT_VARIABLE})
 """What no kernel is told: its code is what the key attests."""
@@ -110,11 +111,9 @@ def config_folder() -> Path:
 
 def list_key(archive: Path, key: SigningKey) -> str:
     """Write the public part of a key beside the archive; return what a person must know, the first time only."""
-    path = archive / FOLDER / f"{key.id}.pem"
+    path = archive / KEYS / f"{key.id}.pem"
     if path.exists():
         return ""
-    from opslib.evidence.run.record import write_atomically  # noqa: PLC0415 - record imports what imports this
-
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, public_pem(key.private.public_key()), redacted=False, drafts=archive)
     return (

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from opslib.errors import RecordError
+from opslib.evidence.run.files import SEAL
 from opslib.evidence.run.record import Record, write_atomically
 from opslib.evidence.signing import dsse
 from opslib.evidence.signing.keys import SigningKey
-
-NAME = "attestation.dsse.json"
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:opslib:run:v1"
@@ -44,7 +43,7 @@ def seal(folder: Path, record: Record, key: SigningKey) -> str:
 
     A folder that is sealed already is left alone.
     """
-    path = folder / NAME
+    path = folder / SEAL
     if not path.exists():
         statement = {
             "_type": STATEMENT_TYPE,
@@ -115,7 +114,7 @@ def digests(folder: Path) -> Iterator[tuple[str, str]]:
             raise RecordError(
                 f"{path} is no regular file: a run's folder holds nothing else. Remove it and seal again"
             )
-        if path.is_file() and name != NAME:
+        if path.is_file() and name != SEAL:
             yield name, sha256_file(path)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opslib.errors import OpsError
+from opslib.evidence.run.files import CHECKPOINT_SUFFIX, TOKEN_SUFFIX
 from opslib.evidence.run.record import write_atomically
 from opslib.evidence.signing.findings import Finding, tampered
 
@@ -27,7 +28,7 @@ URL_VARIABLE = "OPSLIB_TIMESTAMP_URL"
 
 def token_of(checkpoint: Path) -> Path:
     """Where the token of a checkpoint stands."""
-    return checkpoint.with_name(checkpoint.name.removesuffix(".dsse.json") + ".tsr")
+    return checkpoint.with_name(checkpoint.name.removesuffix(CHECKPOINT_SUFFIX) + TOKEN_SUFFIX)
 
 
 def stamp(checkpoint: Path) -> None:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
-from opslib.evidence.run import record as records
 from opslib.evidence.run import run_lock
+from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, MONTH_PATTERN, README, RECORD, SEAL
 from opslib.evidence.signing import approval, dsse
 from opslib.evidence.signing import keys as keyring
 from opslib.evidence.signing.findings import Finding, State, incomplete, tampered, unknown_key, worst
 from opslib.evidence.verify.verify_ledger import Chain, read_chain, verify_checkpoints
 from opslib.evidence.verify.verify_run import verify_open, verify_run, walk
 
-_MONTH = re.compile(r"\d{4}-\d{2}")
+_MONTH = re.compile(MONTH_PATTERN)
 
-OWN = frozenset({ledger.NAME, ledger.CHECKPOINTS, keyring.FOLDER, "README.md"})
+OWN = frozenset({LEDGER, CHECKPOINTS, KEYS, README})
 """What stands in an archive beside the months. ``README.md`` is explanation, and names with a dot are local: an
 index, locks. Neither is evidence, and neither is verified."""
 
@@ -72,10 +72,10 @@ def verify(
     """
     alone = _is_run(path)
     archive = path.resolve().parent.parent if alone else path
-    if alone and not (archive / ledger.NAME).exists():
+    if alone and not (archive / LEDGER).exists():
         return _verify_lone_folder(path.resolve(), keys)
-    if not (archive / ledger.NAME).exists() and not (archive / ledger.CHECKPOINTS).exists():
-        raise RecordError(f"{path} is neither an archive (it has no {ledger.NAME}) nor the folder of a run")
+    if not (archive / LEDGER).exists() and not (archive / CHECKPOINTS).exists():
+        raise RecordError(f"{path} is neither an archive (it has no {LEDGER}) nor the folder of a run")
     trusted, pinned, findings = _keys(archive, keys)
     approvers = approval.find_approvers()
     paths = ledger.checkpoints(archive)
@@ -93,9 +93,7 @@ def verify(
 
 
 def _is_run(path: Path) -> bool:
-    return not (path / ledger.NAME).exists() and any(
-        (path / name).exists() for name in (records.NAME, "attestation.dsse.json")
-    )
+    return not (path / LEDGER).exists() and any((path / name).exists() for name in (RECORD, SEAL))
 
 
 def _verify_lone_folder(folder: Path, keys: Path | None) -> Verified:
@@ -111,8 +109,8 @@ def _keys(archive: Path, given: Path | None) -> tuple[dsse.PublicKeys, bool, lis
     """The keys to believe, whether they were kept apart, and what is wrong with those of the archive."""
     listed: dict[str, keyring.PublicKey] = {}
     findings: list[Finding] = []
-    for path in sorted((archive / keyring.FOLDER).glob("*")):
-        name = f"{keyring.FOLDER}/{path.name}"
+    for path in sorted((archive / KEYS).glob("*")):
+        name = f"{KEYS}/{path.name}"
         try:
             one = keyring.read_public_keys([path]) if not path.is_symlink() else {}
         except RecordError as error:
@@ -140,7 +138,7 @@ def _unlisted(archive: Path, paths: Iterable[Path], trusted: dsse.PublicKeys) ->
 
 
 def _key_file(keyid: str) -> str:
-    return f"{keyring.FOLDER}/{keyid}.pem"
+    return f"{KEYS}/{keyid}.pem"
 
 
 def _verify_one(

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
+from opslib.evidence.run.files import CHECKPOINT_SUFFIX, CHECKPOINTS, LEDGER, MONTH_PATTERN, TOKEN_SUFFIX
 from opslib.evidence.run.run_lock import is_held
 from opslib.evidence.signing import dsse, timestamping
 from opslib.evidence.signing.findings import Finding, incomplete, tampered, unknown_key
 
-_CHECKPOINT = re.compile(r"\d{6,}\.(?:dsse\.json|tsr)")
+_CHECKPOINT = re.compile(rf"\d{{6,}}(?:{re.escape(CHECKPOINT_SUFFIX)}|{re.escape(TOKEN_SUFFIX)})")
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_MONTH = re.compile(r"\d{4}-\d{2}")
+_MONTH = re.compile(MONTH_PATTERN)
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ class Chain:
 def read_chain(archive: Path) -> Chain:
     """Read the ledger line by line and note what does not fit."""
     chain = Chain()
-    path = archive / ledger.NAME
+    path = archive / LEDGER
     if path.is_symlink() or not path.is_file():
-        chain.findings.append(tampered("it is not here (or is no regular file)", file=ledger.NAME))
+        chain.findings.append(tampered("it is not here (or is no regular file)", file=LEDGER))
         return chain
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
-                chain.findings.append(incomplete("a crash cut off its last line", file=ledger.NAME))
+                chain.findings.append(incomplete("a crash cut off its last line", file=LEDGER))
                 break
             chain.findings += _add(chain, number, line)
     return chain
@@ -65,7 +66,7 @@ def read_chain(archive: Path) -> Chain:
 
 def _add(chain: Chain, number: int, line: bytes) -> Iterator[Finding]:
     """Judge one line and take it into the chain."""
-    where = f"{ledger.NAME}, line {number}"
+    where = f"{LEDGER}, line {number}"
     before = chain.head
     chain.digests.append(hashlib.sha256(line).hexdigest())
     chain.ends.append((chain.ends[-1] if chain.ends else 0) + len(line))
@@ -103,13 +104,13 @@ def verify_checkpoints(
 
     `paths` were listed before the ledger was read: what a runner adds meanwhile is no finding.
     """
-    folder = archive / ledger.CHECKPOINTS
+    folder = archive / CHECKPOINTS
     strays = [path for path in folder.iterdir() if not _is_checkpoint(path)] if folder.is_dir() else []
     for path in sorted(strays):
-        yield tampered("it does not belong there", file=f"{ledger.CHECKPOINTS}/{path.name}")
+        yield tampered("it does not belong there", file=f"{CHECKPOINTS}/{path.name}")
     previous, covered, signed = ledger.GENESIS, 0, dict[str, Witness]()
     for path in paths:
-        name = f"{ledger.CHECKPOINTS}/{path.name}"
+        name = f"{CHECKPOINTS}/{path.name}"
         if path in strays:
             continue
         content = path.read_bytes()
@@ -157,7 +158,7 @@ def _uncovered(archive: Path, chain: Chain, covered: int) -> Iterator[Finding]:
         if is_held(archive / chain.runs[entry.run][ledger.STARTED].folder):
             continue
         message = "no checkpoint covers its end: a crash came before it was signed, or the checkpoint was removed"
-        yield incomplete(message, entry.run, ledger.CHECKPOINTS)
+        yield incomplete(message, entry.run, CHECKPOINTS)
 
 
 def _misfits(checkpoint: ledger.Checkpoint, path: Path, chain: Chain, previous: str) -> Iterator[str]:

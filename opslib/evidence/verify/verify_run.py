@@ -9,7 +9,8 @@ from pathlib import Path
 
 from opslib.errors import RecordError
 from opslib.evidence.archive.ledger import Entry
-from opslib.evidence.run import record as records
+from opslib.evidence.run.files import APPROVALS, SEAL
+from opslib.evidence.run.record import read_record
 from opslib.evidence.signing import approval, dsse, seal
 from opslib.evidence.signing.findings import Finding, incomplete, tampered, unknown_key
 
@@ -42,51 +43,49 @@ def verify_run(
         Whose approvals count; without them only their number is compared.
     """
     run = folder.name
-    content = _read(folder / seal.NAME)
+    content = _read(folder / SEAL)
     if content is None:
-        yield tampered("it is not here (or is no regular file)", run, seal.NAME)
+        yield tampered("it is not here (or is no regular file)", run, SEAL)
         return
     finished = (lines or {}).get("finished")
     if finished and hashlib.sha256(content).hexdigest() != finished.attestation_sha256:
-        yield tampered("it is not the seal that the ledger names", run, seal.NAME)
+        yield tampered("it is not the seal that the ledger names", run, SEAL)
     try:
         attestation = seal.open_attestation(content, keys)
     except dsse.UnknownKey as error:
-        yield unknown_key(str(error), run, seal.NAME)
+        yield unknown_key(str(error), run, SEAL)
         return
     except RecordError as error:
-        yield tampered(str(error), run, seal.NAME)
+        yield tampered(str(error), run, SEAL)
         return
     witnessed = seen_at(finished.seq, attestation.keyid) if finished else None
     objection = keys[attestation.keyid].objection(attestation.sealed_at, witnessed)
     if objection:
-        yield unknown_key(objection, run, seal.NAME)
+        yield unknown_key(objection, run, SEAL)
     yield from _compare_lines(attestation, run, lines)
     findings = list(_compare_files(attestation, folder))
     yield from findings
-    if not findings and approval.NAME in attestation.files:
-        yield from approval.verify(folder, records.read_record(folder), attestation.sealed_at, approvers or {})
+    if not findings and APPROVALS in attestation.files:
+        yield from approval.verify(folder, read_record(folder), attestation.sealed_at, approvers or {})
 
 
 def _compare_lines(attestation: seal.Attestation, run: str, lines: dict[str, Entry] | None) -> Iterator[Finding]:
     if attestation.run != run:
-        yield tampered(
-            f"it is the seal of {attestation.run}: the folder was renamed, or the seal moved", run, seal.NAME
-        )
+        yield tampered(f"it is the seal of {attestation.run}: the folder was renamed, or the seal moved", run, SEAL)
     if lines is None:
         return
     started, finished = lines["started"], lines.get("finished")
     if (attestation.started_seq, attestation.started_sha256) != (started.seq, started.sha256):
-        yield tampered("it names another beginning than the ledger", run, seal.NAME)
+        yield tampered("it names another beginning than the ledger", run, SEAL)
     said = (str(attestation.predicate.get("outcome")), bool(attestation.predicate.get("quarantined")))
     if finished and said != (finished.outcome, finished.quarantined):
-        yield tampered(f"it says {said[0]}, the ledger {finished.outcome}", run, seal.NAME)
+        yield tampered(f"it says {said[0]}, the ledger {finished.outcome}", run, SEAL)
 
 
 def _compare_files(attestation: seal.Attestation, folder: Path) -> Iterator[Finding]:
     run, found = folder.name, set[str]()
     for name, regular in walk(folder):
-        if name == seal.NAME or (regular and _is_viewers_copy(attestation, folder, name)):
+        if name == SEAL or (regular and _is_viewers_copy(attestation, folder, name)):
             continue
         found.add(name)
         if not regular:
@@ -127,7 +126,7 @@ def verify_open(folder: Path, keys: dsse.PublicKeys, started: Entry, *, alive: b
         yield incomplete("it is under way", run)
     elif not folder.is_dir() or not any(folder.iterdir()):
         yield incomplete("it was begun; nothing is left of it", run)
-    elif (folder / seal.NAME).exists():
+    elif (folder / SEAL).exists():
         yield incomplete("it was sealed, and its runner died before it was entered: opslib seal RUN", run)
         yield from verify_run(folder, keys, {"started": started})
     else:

@@ -8,6 +8,7 @@ from pathlib import Path
 from opslib.azure.request_log import RequestLog
 from opslib.azure.source import Source
 from opslib.errors import ObserveError
+from opslib.evidence.run.files import JUDGE_STATE
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import write_atomically
 from opslib.judge import (
@@ -36,7 +37,7 @@ from opslib.runbooks.canary.cohorts import Cohorts
 from opslib.runbooks.canary.forecast import quantiles_of, reference_ms
 from opslib.runbooks.canary.judge_settings import criteria_of, digest
 from opslib.runbooks.canary.probing import ProbeRound
-from opslib.runbooks.canary.resumption import STATE_NAME, resume
+from opslib.runbooks.canary.resumption import resume
 from opslib.runbooks.canary.source_intervals import counts_alone, to_interval, without_probes
 from opslib.runbooks.run import Run
 
@@ -160,7 +161,7 @@ class JudgeSession:
             cohorts=cohorts,
         )
         self.lines += verdict.lines
-        write_atomically(self.run.folder / STATE_NAME, to_json(self.state) + "\n")
+        write_atomically(self.run.folder / JUDGE_STATE, to_json(self.state) + "\n")
         look = {
             "verdict": {"decision": verdict.outcome, "reason": verdict.sentence},
             "bake_over": bake_over,

@@ -17,13 +17,11 @@ from time import monotonic, sleep
 from typing import Literal
 
 from opslib.errors import AnswerError, RecordError
-from opslib.evidence.run.journal import NAME as JOURNAL
+from opslib.evidence.run.files import ANSWER, JOURNAL
 from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.provenance import find_executor
 from opslib.evidence.run.record import read_record, write_atomically
 from opslib.evidence.run.run_lock import is_held
-
-NAME = "answer.json"
 
 Choice = Literal["promote", "rollback", "extend"]
 CHOICES: tuple[Choice, ...] = ("promote", "rollback", "extend")
@@ -106,7 +104,7 @@ def give_answer(folder: Path, choice: Choice, reason: str, who: str = "") -> Ope
             )
         now = datetime.now(UTC).isoformat(timespec="seconds")
         answer = OperatorDecision(question, choice, reason.strip(), who.strip() or user, user, now)
-        write_atomically(folder / NAME, json.dumps(asdict(answer), indent=2, ensure_ascii=False) + "\n")
+        write_atomically(folder / ANSWER, json.dumps(asdict(answer), indent=2, ensure_ascii=False) + "\n")
     return answer
 
 
@@ -133,7 +131,7 @@ def read_answer(folder: Path) -> OperatorDecision | None:
     RecordError
         If it cannot be read.
     """
-    path = folder / NAME
+    path = folder / ANSWER
     try:
         answer = OperatorDecision(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from opslib.errors import RecordError
-from opslib.evidence.run.journal import NAME as JOURNAL
+from opslib.evidence.run.files import JOURNAL
 from opslib.evidence.run.journal import JournalEvent, as_json, read_journal
 from opslib.evidence.run.record import read_record
 from opslib.judge import from_json, from_record, judge, next_stage, read_criteria

@@ -6,18 +6,17 @@ from pathlib import Path
 
 from opslib.errors import JudgeError, RecordError
 from opslib.evidence.archive.archive import find_archive, read_archive
+from opslib.evidence.run.files import JUDGE_STATE
 from opslib.judge import Criteria, State, from_json, require_release
 from opslib.model import Outcome
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.run import Run
 
-STATE_NAME = "judge-state.json"
-
 
 def resume(run: Run[CanaryParameters], criteria: Criteria, names: Mapping[str, str]) -> State | None:
     """The evidence of the newest canary on this endpoint, if it was about this release and left undecided."""
     for folder, record in read_archive(find_archive(), run.parameters.endpoint):
-        if record.runbook != "canary" or folder == run.folder or not (folder / STATE_NAME).is_file():
+        if record.runbook != "canary" or folder == run.folder or not (folder / JUDGE_STATE).is_file():
             continue
         if record.outcome in {Outcome.SUCCEEDED, Outcome.ROLLED_BACK, Outcome.PLANNED}:
             return None
@@ -39,6 +38,6 @@ def read_state(folder: Path) -> State:
         If it cannot be read.
     """
     try:
-        return from_json((folder / STATE_NAME).read_text(encoding="utf-8"))
+        return from_json((folder / JUDGE_STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RecordError(f"{folder / STATE_NAME} holds no state of the judge: {error}") from error
+        raise RecordError(f"{folder / JUDGE_STATE} holds no state of the judge: {error}") from error

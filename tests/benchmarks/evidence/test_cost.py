@@ -20,6 +20,7 @@ from evidence_fixture import MODEL, SCOPE, make_run, notebook
 from opslib.evidence.archive import index, ledger
 from opslib.evidence.archive.index import Query, find
 from opslib.evidence.run import run_lock
+from opslib.evidence.run.files import INDEX, LEDGER, SEAL
 from opslib.evidence.run.record import Record, read_record, write_record
 from opslib.evidence.signing import seal
 from opslib.evidence.signing.findings import State
@@ -72,16 +73,16 @@ def test_verifying_costs_little_more_than_hashing(sealed):
 
 def test_sealing_costs_little_more_than_hashing(sealed, tmp_path, monkeypatch):
     """Hash, sign, write on the disk; and what the ledger and the checkpoint add."""
-    folders = [path.parent for path in sorted(sealed.glob(f"2*/*/{seal.NAME}"))[:20]]
+    folders = [path.parent for path in sorted(sealed.glob(f"2*/*/{SEAL}"))[:20]]
     copies = [shutil.copytree(folder, tmp_path / "s" / folder.name) for folder in folders]
-    files = [p for copy in copies for p in copy.iterdir() if p.name != seal.NAME]
+    files = [p for copy in copies for p in copy.iterdir() if p.name != SEAL]
     plain, _ = timed(lambda: [hashlib.sha256(path.read_bytes()).digest() for path in files])
     key, records = find_signing_key(), [read_record(copy) for copy in copies]
 
     def seal_all():
         for copy, record in zip(copies, records, strict=True):
             copy.chmod(0o755)
-            (copy / seal.NAME).unlink(missing_ok=True)
+            (copy / SEAL).unlink(missing_ok=True)
             seal.seal(copy, record, key)
 
     ours, _ = timed(seal_all)
@@ -123,7 +124,7 @@ def many(tmp_path_factory):
             entry = ledger.Entry(len(lines) + 1, at.isoformat(), event, run, previous, **more)
             previous = entry.sha256
             lines.append(entry.line())
-    (archive / ledger.NAME).write_bytes(b"".join(lines))
+    (archive / LEDGER).write_bytes(b"".join(lines))
     return archive
 
 
@@ -198,6 +199,6 @@ def test_one_more_run_is_taken_in_at_once(many, tmp_path):
     assert total == 1
     tell("one more run", ms=1e3 * took)
     assert not run_lock.is_held(folder)
-    with sqlite3.connect(many / index.NAME) as connection:
+    with sqlite3.connect(many / INDEX) as connection:
         assert connection.execute("SELECT count(*) FROM runs").fetchone() == (RUNS + 1,)
     connection.close()

@@ -11,12 +11,13 @@ import pytest
 from evidence_fixture import make_run, open_run
 
 from opslib.errors import AnswerError, RecordError
+from opslib.evidence.run.files import ANSWER
 from opslib.evidence.run.journal import Journal, read_journal
 from opslib.evidence.run.record import write_record
 from opslib.evidence.run.run_lock import release
 from opslib.model import Outcome
 from opslib.runbooks.canary import operator_decision
-from opslib.runbooks.canary.operator_decision import NAME, DecisionRequest, give_answer, read_answer, take_answer
+from opslib.runbooks.canary.operator_decision import DecisionRequest, give_answer, read_answer, take_answer
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_an_answer_without_reason_is_refused(run):
     ask(folder)
     with pytest.raises(AnswerError, match="needs a reason"):
         give_answer(folder, "promote", " ")
-    assert not (folder / NAME).exists()
+    assert not (folder / ANSWER).exists()
 
 
 def test_a_run_that_does_not_ask_takes_no_answer(run):
@@ -144,10 +145,10 @@ def test_a_run_that_is_over_takes_no_answer(run, tmp_path):
 def test_a_file_that_is_no_answer_is_refused(run):
     """Somebody who wrote it by hand is told what is wrong."""
     folder, _ = run
-    (folder / NAME).write_text(json.dumps({"choice": "promote"}))
+    (folder / ANSWER).write_text(json.dumps({"choice": "promote"}))
     with pytest.raises(RecordError, match="is no answer"):
         read_answer(folder)
     fields = {"question": "", "choice": "ship it", "reason": "r", "who": "w", "user": "u", "at": ""}
-    (folder / NAME).write_text(json.dumps(fields))
+    (folder / ANSWER).write_text(json.dumps(fields))
     with pytest.raises(RecordError, match="expected one of promote, rollback, extend, got 'ship it'"):
         read_answer(folder)

@@ -9,7 +9,7 @@ from evidence_fixture import make_run
 
 from opslib.cli.main import main
 from opslib.errors import RecordError
-from opslib.evidence.signing import keys
+from opslib.evidence.run.files import KEYS
 from opslib.evidence.signing.findings import State
 from opslib.evidence.signing.keys import PublicKey, read_public_keys
 from opslib.evidence.verify.verify import verify
@@ -19,7 +19,7 @@ HOUR = timedelta(hours=1)
 
 def pem(archive, number=0):
     """A public key of those that signed here."""
-    return sorted((archive / keys.FOLDER).iterdir())[number].read_text()
+    return sorted((archive / KEYS).iterdir())[number].read_text()
 
 
 @pytest.fixture

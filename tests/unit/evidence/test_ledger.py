@@ -13,6 +13,7 @@ from opslib.errors import RecordError
 from opslib.evidence import finish
 from opslib.evidence.archive import ledger
 from opslib.evidence.run import record, run_lock
+from opslib.evidence.run.files import LEDGER
 from opslib.evidence.signing.findings import State
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
@@ -88,7 +89,7 @@ def test_a_crash_between_any_two_writes_is_never_taken_for_tampering(tmp_path, m
 def test_a_line_that_a_crash_cut_off_is_incomplete_and_then_healed(tmp_path, kept):
     """What was never acknowledged is cut off by the next line, which says so."""
     make_archive(tmp_path, 1)
-    path = tmp_path / ledger.NAME
+    path = tmp_path / LEDGER
     whole = path.read_bytes()
     torn = ledger.Entry(3, "now", "started", "x", "y").line()[:kept]
     path.write_bytes(whole + torn)
@@ -101,7 +102,7 @@ def test_a_line_that_a_crash_cut_off_is_incomplete_and_then_healed(tmp_path, kep
 def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path, monkeypatch):
     """A line is there whole or not at all."""
     make_archive(tmp_path, 1)
-    before = (tmp_path / ledger.NAME).read_bytes()
+    before = (tmp_path / LEDGER).read_bytes()
     real = os.write
 
     def half(descriptor, content):
@@ -110,7 +111,7 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "write", half)
     with pytest.raises(RecordError, match="cannot be written"):
         ledger.append(tmp_path, ledger.STARTED, "x")
-    assert (tmp_path / ledger.NAME).read_bytes() == before
+    assert (tmp_path / LEDGER).read_bytes() == before
 
 
 def test_a_clock_that_jumps_back_breaks_nothing(tmp_path, monkeypatch):
@@ -221,6 +222,6 @@ def test_every_line_names_the_one_before(tmp_path):
     """The chain can be followed with sha256sum and jq."""
     make_archive(tmp_path, 2)
     previous = ledger.GENESIS
-    for line in (tmp_path / ledger.NAME).read_bytes().splitlines(keepends=True):
+    for line in (tmp_path / LEDGER).read_bytes().splitlines(keepends=True):
         assert json.loads(line)["prev"] == previous
         previous = ledger.digest(line)

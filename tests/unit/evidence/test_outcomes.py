@@ -26,6 +26,7 @@ from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
 from opslib.evidence.run import notebook as notebooks
 from opslib.evidence.run import run_lock
+from opslib.evidence.run.files import LOCKS
 from opslib.evidence.run.journal import Heartbeat
 from opslib.evidence.run.record import Approval, Request, read_record
 from opslib.evidence.signing.findings import State
@@ -224,7 +225,7 @@ def test_a_run_on_a_full_disk_is_not_begun(tmp_path, monkeypatch, capsys):
         assert main(["run", "rollback", "-p", "endpoint=fraud", "--runs", str(disk.path)]) == 1
         assert "is full: expected room for" in capsys.readouterr().err
         assert not (disk.path / "LEDGER.jsonl").exists()
-        assert not list((disk.path / run_lock.LOCKS).iterdir())
+        assert not list((disk.path / LOCKS).iterdir())
 
 
 def run_on(disk, writer, monkeypatch, tmp_path):

@@ -11,10 +11,9 @@ from opslib.azure.blob_container import Container, open_container
 from opslib.cli.main import main
 from opslib.errors import AzureError, ParameterError, RecordError
 from opslib.evidence import finish
-from opslib.evidence.archive import ledger
 from opslib.evidence.publish import mirror, publish
 from opslib.evidence.run import run_lock
-from opslib.evidence.signing import seal
+from opslib.evidence.run.files import LEDGER, SEAL
 from opslib.evidence.signing.findings import State
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
@@ -70,7 +69,7 @@ def test_a_growing_archive_is_published_piece_by_piece(url, archive):
         segments = [name for name in container.sizes() if name.startswith("LEDGER/")]
         assert len(segments) == 3
         with mirror(container) as copy:
-            assert (copy / ledger.NAME).read_bytes() == (archive / ledger.NAME).read_bytes()
+            assert (copy / LEDGER).read_bytes() == (archive / LEDGER).read_bytes()
             assert verify(copy).state is State.SOUND
 
 
@@ -109,7 +108,7 @@ def test_a_broken_publication_is_incomplete_and_goes_on(url, archive):
 
 def test_another_file_under_the_same_name_is_never_overwritten(url, archive):
     """Somebody put other bytes there: said, with both digests, and left alone."""
-    run = next(archive.glob(f"2*/*/{seal.NAME}"))
+    run = next(archive.glob(f"2*/*/{SEAL}"))
     name = run.relative_to(archive).as_posix()
     with open_container(url) as container:
         container.create(name, b"something else")

@@ -20,6 +20,7 @@ from opslib.evidence.archive.archive import find_run, read_archive
 from opslib.evidence.archive.index import Query, find
 from opslib.evidence.present import report
 from opslib.evidence.run import run_lock
+from opslib.evidence.run.files import INDEX
 from opslib.evidence.run.record import read_record
 from opslib.evidence.signing.findings import State
 from opslib.evidence.verify.verify import verify
@@ -86,7 +87,7 @@ def test_the_index_follows_the_ledger(archive):
 def test_a_damaged_index_is_made_anew(archive, damage):
     """It is never evidence: whatever happened to it, the answer is the same."""
     expected = find(archive)
-    path = archive / index.NAME
+    path = archive / INDEX
     match damage:
         case "garbage":
             path.write_bytes(b"garbage" * 1000)
@@ -127,7 +128,7 @@ def test_listing_and_showing_alter_nothing(archive, capsys):
         ["runs", "show", run, "--json"],
     ):
         assert main([*words, "--runs", str(archive)]) == 0
-    after = {name: content for name, content in contents(archive).items() if not name.startswith(index.NAME)}
+    after = {name: content for name, content in contents(archive).items() if not name.startswith(INDEX)}
     assert after == before
     page = Path(capsys.readouterr().out.split("{")[0].strip().splitlines()[-1])
     assert page.is_file()

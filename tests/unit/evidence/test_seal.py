@@ -13,6 +13,7 @@ from evidence_fixture import make_run
 
 from opslib.azure import secrets
 from opslib.errors import ConnectError, ParameterError, RecordError
+from opslib.evidence.run.files import SEAL
 from opslib.evidence.signing import dsse, keys, seal
 
 
@@ -113,7 +114,7 @@ def test_a_secret_shows_itself_as_stars(monkeypatch):
 def test_openssl_verifies_a_seal(tmp_path):
     """The signature is over DSSE's encoding of an in-toto statement: nothing of ours is needed to check it."""
     folder = make_run(tmp_path / "runs")
-    envelope = json.loads((folder / seal.NAME).read_text())
+    envelope = json.loads((folder / SEAL).read_text())
     payload = base64.b64decode(envelope["payload"])
     signature = base64.b64decode(envelope["signatures"][0]["sig"])
     (tmp_path / "message").write_bytes(dsse.pre_authentication_encoding(payload, envelope["payloadType"]))
@@ -127,7 +128,7 @@ def test_openssl_verifies_a_seal(tmp_path):
     statement = json.loads(payload)
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     names = {subject["name"] for subject in statement["subject"]}
-    assert names == {p.name for p in folder.iterdir()} - {seal.NAME}
+    assert names == {p.name for p in folder.iterdir()} - {SEAL}
 
 
 def test_an_envelope_has_one_spelling(tmp_path, monkeypatch):

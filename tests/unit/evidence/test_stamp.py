@@ -12,6 +12,7 @@ from evidence_fixture import make_archive, make_run
 
 from opslib.cli.main import main
 from opslib.evidence.archive import ledger
+from opslib.evidence.run.files import CHECKPOINTS
 from opslib.evidence.signing import timestamping
 from opslib.evidence.signing.findings import State
 from opslib.evidence.verify.verify import verify
@@ -134,6 +135,6 @@ def test_an_authority_that_does_not_answer_stops_no_run(tmp_path, monkeypatch):
     """The run is sealed without a token; the next checkpoint covers it."""
     monkeypatch.setenv(timestamping.URL_VARIABLE, "http://127.0.0.1:9/")
     make_run(tmp_path)
-    assert not list((tmp_path / ledger.CHECKPOINTS).glob("*.tsr"))
+    assert not list((tmp_path / CHECKPOINTS).glob("*.tsr"))
     assert verify(tmp_path).state is State.SOUND
     assert os.environ[timestamping.URL_VARIABLE]
