@@ -44,8 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     words = parser.add_subparsers(dest="word", required=True, metavar="word")
     _add_run(words)
-    from opslib.cli import evidence  # noqa: PLC0415 - each word loads what it needs
+    from opslib.cli import evidence, notebooks  # noqa: PLC0415 - each word loads what it needs
 
+    notebooks.register(words)
     evidence.register(words)
     _add_recover(words)
     _add_judge(words)

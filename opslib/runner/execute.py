@@ -35,20 +35,11 @@ from opslib.runbooks.run import new_record
 from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 from opslib.runbooks.undo.reap import reap
 from opslib.runner.guardian import end_kernel, guarded
+from opslib.runner.notebooks import find_notebook
 from opslib.runner.papermill_engine import Event, Watch, execute_watched
 
 MIN_HANG_TIMEOUT_S = 60.0
 """A kernel that imports or plots on a busy machine gives no sign for some seconds, and does not hang [seconds]."""
-
-
-def find_notebook(runbook: str) -> Path:
-    """Find a runbook's notebook: in this folder's ``notebooks/`` or above, else beside the package."""
-    here = Path.cwd()
-    folders = [*(f / "notebooks" for f in (here, *here.parents)), Path(__file__).parents[2] / "notebooks"]
-    path = next((f / f"{runbook}.ipynb" for f in folders if (f / f"{runbook}.ipynb").is_file()), None)
-    if path is None:
-        raise ParameterError(f"there is no notebook for {runbook!r}: expected one of {', '.join(sorted(RUNBOOKS))}")
-    return path
 
 
 def execute(
