@@ -111,13 +111,15 @@ def _add_answer(words: Any) -> None:
 
 
 def _add_demo(words: Any) -> None:
-    word = words.add_parser("demo", help="a whole release on the sandbox, under live traffic")
+    word = words.add_parser(
+        "demo", help="run a whole release on a sandbox of its own, under client traffic (2 to 4 minutes)"
+    )
     word.add_argument("--runs", type=Path, help="folder of all runs (default: the nearest runs/ upwards)")
     word.add_argument(
         "--practice",
         type=Path,
         metavar="FOLDER",
-        help="instead, build its production on the sandbox that is up, and lay its files into this new folder",
+        help="only build the demo's production on the running sandbox, and write its files to this new folder",
     )
     word.set_defaults(run=_demo)
 
@@ -169,9 +171,15 @@ def _answer(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from opslib.demo.play import play, stage  # noqa: PLC0415
+    from opslib.demo.practice import build_practice  # noqa: PLC0415
+    from opslib.demo.release import run_demo  # noqa: PLC0415
 
-    return stage(arguments.practice) if arguments.practice else play(_archive(arguments))
+    if not arguments.practice:
+        return run_demo(_archive(arguments))
+    build_practice(arguments.practice)
+    print(f"Endpoint fraud serves blue (v1). Definitions, probes and requests: {arguments.practice}. Send traffic:")
+    print(f"  opslib sandbox traffic fraud --rps 40 --seconds 3600 --body-file {arguments.practice / 'live.jsonl'}")
+    return 0
 
 
 def _request(arguments: argparse.Namespace) -> "Request":

@@ -1,1 +1,1 @@
-"""A whole release on the sandbox, as a newcomer's first five minutes."""
+"""A release of a fraud model on the sandbox, and the same production to practise on."""

@@ -1,4 +1,4 @@
-"""Synthetic insurance claims and the three versions of HarborShield's model, all seeded."""
+"""HarborShield's repository: synthetic insurance claims and three versions of its model, from a fixed seed."""
 
 import json
 import shutil
@@ -15,34 +15,34 @@ SAME_DAY = 0.12
 Claim = dict[str, Any]
 
 
-def prepare(folder: Path) -> None:
-    """Lay out HarborShield's repository: definitions, trained models, probes and live requests.
+def write_repository(folder: Path) -> None:
+    """Write HarborShield's repository: definitions, trained models, probes and client requests.
 
     Parameters
     ----------
     folder
-        Is made. Gets ``blue.yml``, ``green.yml``, ``amber.yml``, ``models/v1..v3``, ``probes-v1..v3.jsonl`` and
-        ``live.jsonl``.
+        A new folder. It receives ``blue.yml``, ``green.yml``, ``amber.yml``, ``models/v1..v3``,
+        ``probes-v1..v3.jsonl`` and ``live.jsonl``.
     """
     shutil.copytree(SOURCES, folder)
     rng = np.random.default_rng(SEED)
     history, fraud = draw_claims(rng, 4000, same_day=0.0)
-    tested, _ = draw_claims(rng, 20, same_day=0.0)
-    for version, with_haste in (("v1", False), ("v2", False), ("v3", True)):
-        known, asked = (_with_haste(claims) if with_haste else claims for claims in (history, tested))
-        model = train(version, known, fraud)
+    probes, _ = draw_claims(rng, 20, same_day=0.0)
+    for version, with_ratio in (("v1", False), ("v2", False), ("v3", True)):
+        training, inputs = (_add_ratio(claims) if with_ratio else claims for claims in (history, probes))
+        model = train(version, training, fraud)
         _save(model, folder / "models" / version)
-        answers = [{"fraud": [round(float(p), 6)]} for p in model.predict_proba(asked)[:, 1]]
+        answers = [{"fraud": [round(float(p), 6)]} for p in model.predict_proba(inputs)[:, 1]]
         _write_lines(
             folder / f"probes-{version}.jsonl",
-            [{"request": {"claims": [c]}, "answer": a} for c, a in zip(tested, answers, strict=True)],
+            [{"request": {"claims": [c]}, "answer": a} for c, a in zip(probes, answers, strict=True)],
         )
     live, _ = draw_claims(rng, 2000, same_day=SAME_DAY)
     _write_lines(folder / "live.jsonl", [{"claims": [claim]} for claim in live])
 
 
 def draw_claims(rng: np.random.Generator, count: int, same_day: float) -> tuple[list[Claim], np.ndarray]:
-    """Draw claims and whether each is fraud; `same_day` is the share with a policy of age 0 [fraction]."""
+    """Draw claims, and for each whether it is fraud; `same_day` is the share with a policy of age 0 [fraction]."""
     amount = rng.lognormal(8, 1, count)
     age = np.where(rng.random(count) < same_day, 0, rng.integers(1, 3650, count))
     days = rng.integers(0, 60, count)
@@ -66,7 +66,7 @@ def draw_claims(rng: np.random.Generator, count: int, same_day: float) -> tuple[
 
 
 def train(version: str, claims: list[Claim], fraud: np.ndarray) -> Any:
-    """Fit one version: v1 is linear, the later ones are boosted trees."""
+    """Fit one version: v1 is a linear model, v2 and v3 are boosted trees."""
     from sklearn.ensemble import GradientBoostingClassifier  # noqa: PLC0415 - only the demo needs it
     from sklearn.feature_extraction import DictVectorizer  # noqa: PLC0415
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
@@ -80,8 +80,9 @@ def train(version: str, claims: list[Claim], fraud: np.ndarray) -> Any:
     return make_pipeline(DictVectorizer(sparse=False), classifier).fit(claims, fraud)
 
 
-def _with_haste(claims: list[Claim]) -> list[Claim]:
-    return [claim | {"haste": claim["days_to_report"] / claim["policy_age_days"]} for claim in claims]
+def _add_ratio(claims: list[Claim]) -> list[Claim]:
+    """Add the feature of v3; it divides by the policy's age, which is 0 in some live claims."""
+    return [claim | {"report_ratio": claim["days_to_report"] / claim["policy_age_days"]} for claim in claims]
 
 
 def _save(model: Any, folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""HarborShield's production before the release: the fraud endpoint, serving v1.
+"""HarborShield's production before the release: endpoint fraud, on which deployment blue serves v1.
 
-A program that knows nothing of opslib or of a sandbox: azure-ai-ml, azure-identity and environment variables.
+A program of its own: it uses azure-ai-ml, azure-identity and environment variables, and imports nothing of opslib.
 Usage: ``python -m opslib.demo.production FOLDER SUBSCRIPTION GROUP WORKSPACE``
 """
 
@@ -12,7 +12,7 @@ from azure.identity import DefaultAzureCredential
 
 
 def main(folder: str, subscription_id: str, resource_group: str, workspace_name: str) -> None:
-    """Create the endpoint, its first deployment, and give it all traffic."""
+    """Create the endpoint and its first deployment, and route all traffic to it."""
     client = MLClient(
         DefaultAzureCredential(), subscription_id, resource_group, workspace_name, enable_telemetry=False
     )

@@ -87,8 +87,10 @@ def test_the_wheel_works_from_an_empty_folder(installed, tmp_path, monkeypatch):
     assert {path.stem for path in (here / "mine").iterdir()} == set(RUNBOOKS)
     assert "mine/canary.ipynb" in _run([opslib, "notebooks", "mine"], cwd=here, code=2).stderr
 
-    practice = "from pathlib import Path; from opslib.demo.claims import prepare; prepare(Path('harborshield'))"
-    _run([installed, "-c", practice], cwd=here)
+    write = (
+        "from pathlib import Path; from opslib.demo import claims; claims.write_repository(Path('harborshield'))"
+    )
+    _run([installed, "-c", write], cwd=here)
     assert (here / "harborshield/endpoint.yml").is_file()
 
 

@@ -1,7 +1,7 @@
-"""Score insurance claims for fraud, with how soon after the policy's start the claim came.
+"""Score insurance claims for fraud; one feature is the days to the report divided by the age of the policy.
 
-This version is broken in a way that only live traffic shows: a policy that began on the day of the claim has an age
-of 0 days. No claim that anybody tested with was that young.
+This version fails on live traffic only: where a policy began on the day of the claim, its age is 0 days and the
+division fails. No claim of the training data or the probes has such a policy.
 """
 
 import json
@@ -24,5 +24,5 @@ def run(body: str) -> dict[str, list[float]]:
     """Return the probability of fraud of each claim."""
     claims = json.loads(body)["claims"]
     for claim in claims:
-        claim["haste"] = claim["days_to_report"] / claim["policy_age_days"]
+        claim["report_ratio"] = claim["days_to_report"] / claim["policy_age_days"]
     return {"fraud": [round(float(p), 6) for p in model.predict_proba(claims)[:, 1]]}
