@@ -1,9 +1,9 @@
-"""The guardian of a canary: a process of its own that outlives the runner and gives the traffic back in its place.
+"""The guardian of a canary run: a separate process that returns the traffic if the runner dies.
 
-Started by the runner, detached. It reads a pipe that only the runner can write to: a word means that the run ended
-in order, an end of file without it means that the runner died. A runner that was stopped (Ctrl-Z, SIGSTOP) does
-neither and watches no kernel: if nobody has touched the journal for too long, the traffic is given back all the
-same, and the runner seals the run when it goes on.
+The runner starts it, detached, with a pipe that only the runner writes to. `DONE` on the pipe means that the run
+has ended; end of file without it means that the runner died. A runner that is stopped (Ctrl-Z, SIGSTOP) does neither.
+If the journal is then inactive for too long, the guardian returns the traffic, and the runner seals the run when it
+resumes.
 """
 
 import os
@@ -15,37 +15,37 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from select import select
 
-from opslib.errors import OpsError, PreflightError
+from opslib.errors import PreflightError
 from opslib.evidence.finish import end_run
 from opslib.evidence.run.journal import Heartbeat
 from opslib.evidence.run.record import read_record
 from opslib.evidence.run.run_lock import take_over
 from opslib.model import Outcome
 from opslib.runbooks.run import FOLDER_VARIABLE
-from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
+from opslib.runner.ending import undo_if_interrupted
 
 DONE = b"done"
 READY = b"ready"
 
 HANG_MARGIN_S = 10.0
-"""How much longer than the runner the guardian waits for a kernel that gives no sign [seconds]."""
+"""How much longer than the runner the guardian waits for an inactive kernel [seconds]."""
 
 
 @contextmanager
 def guarded(folder: Path, hang_s: float) -> Iterator[None]:
-    """Keep a guardian while a run is under way: dismissed when the block ends, left to act if it raises.
+    """Run a guardian during the block; if the block raises, the guardian acts as if the runner had died.
 
     Parameters
     ----------
     folder
         The run's folder.
     hang_s
-        For how long a kernel may give no sign [seconds].
+        How long the kernel may be inactive [seconds].
 
     Raises
     ------
     PreflightError
-        If it cannot be started: nothing was changed.
+        If it cannot be started; nothing was changed.
     """
     read_end, write_end = os.pipe()
     command = [sys.executable, "-m", "opslib.runner.guardian", str(folder), str(hang_s + HANG_MARGIN_S)]
@@ -58,11 +58,14 @@ def guarded(folder: Path, hang_s: float) -> Iterator[None]:
     )
     os.close(read_end)
     try:
-        with guardian.stdout or nullcontext() as said:
-            if said is None or said.read(len(READY)) != READY:
+        with guardian.stdout or nullcontext() as output:
+            if output is None or output.read(len(READY)) != READY:
                 guardian.kill()
                 guardian.wait()
-                raise PreflightError("no guardian could be started, to give the traffic back if this process dies")
+                raise PreflightError(
+                    "no guardian could be started, which would return the traffic if this process dies. Nothing "
+                    "was changed"
+                )
         yield
         if guardian.poll() is None:
             os.write(write_end, DONE)
@@ -72,27 +75,24 @@ def guarded(folder: Path, hang_s: float) -> Iterator[None]:
 
 
 def guard(folder: Path, hang_s: float) -> None:
-    """Wait for the runner's word; without it, end the kernel, give the traffic back, and seal the run."""
-    word = _await_word(folder, hang_s)
-    if word == DONE:
+    """Wait for the end of the run; if the runner dies or stops, kill the kernel, undo, and seal the run."""
+    message = _await_end(folder, hang_s)
+    if message == DONE:
         return
     take_over(folder)
     end_kernel(folder)
-    try:
-        said = undo_interrupted_run(folder)
-    except OpsError as error:
-        said = f"IT COULD NOT BE UNDONE, look at the endpoint now: {error}"
-    if word is None:
-        return  # the runner is alive, and holds the run
+    undone = undo_if_interrupted(folder)
+    if message is None:
+        return  # the runner is stopped, not dead: it holds the run and will seal it
     record = read_record(folder)
-    if record.outcome is None or record.finished_at is None or said:
-        reason = f"the runner died. {said}".removesuffix(" ").removesuffix(".")
+    if record.outcome is None or record.finished_at is None or undone:
+        reason = f"the runner died; {undone}" if undone else "the runner died"
         record = record.ended(Outcome.ABORTED, reason)
     end_run(folder, record)
 
 
-def _await_word(folder: Path, hang_s: float) -> bytes | None:
-    """What the runner says at its end; empty if it died, None if nobody gave a sign for too long."""
+def _await_end(folder: Path, hang_s: float) -> bytes | None:
+    """Return what the runner wrote: empty if it died; None if the journal was inactive for too long."""
     heartbeat = Heartbeat(folder)
     while not select([sys.stdin], [], [], 1.0)[0]:
         if heartbeat.silent_s() > hang_s:
@@ -101,7 +101,7 @@ def _await_word(folder: Path, hang_s: float) -> bytes | None:
 
 
 def end_kernel(folder: Path) -> None:
-    """Kill the kernel of a run, so that nobody else works on its endpoint; its environment tells which it is."""
+    """Kill all processes of a run's kernel, which are found by a variable in their environment."""
     marker = f"{FOLDER_VARIABLE}={folder}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""papermill's only door: a kernel that is watched, interrupted in order, and never taken for one that ended."""
+"""Execute a notebook with papermill, watch its kernel, and stop it so that it can undo its change."""
 
 import json
 import os
@@ -23,14 +23,14 @@ from opslib.redaction.redact import PIPE_VARIABLE
 from opslib.runbooks.run import FOLDER_VARIABLE
 
 GRACE_S = 120.0
-"""How long an interrupted kernel may take to undo what it did, before it is killed [seconds]."""
+"""How long an interrupted kernel may take to undo its change before it is killed [seconds]."""
 
 Event = Mapping[str, Any]
 
 
 @dataclass
 class Watch:
-    """What the watching thread and the executing thread share."""
+    """State that the watching and the executing thread share."""
 
     folder: Path
     archive: Path
@@ -49,18 +49,18 @@ class Watch:
         self.heartbeat = Heartbeat(self.folder)
 
     def stop(self, reason: str) -> None:
-        """Interrupt the kernel once: the cell's own undo runs; a second interrupt would break that."""
+        """Interrupt the kernel, once: the cell then undoes its change, which a second interrupt would break."""
         if self.stop_reason:
             return
         self.stop_reason = reason
         self.signal_kernel(signal.SIGINT)
 
     def hangs(self) -> bool:
-        """Whether the kernel has given no sign for longer than its canary may go unwatched."""
+        """Return whether the kernel has been inactive for longer than `hang_s`."""
         return self.hang_s is not None and self.heartbeat.silent_s() > self.hang_s
 
     def signal_kernel(self, signum: signal.Signals) -> None:
-        """Send the kernel a signal, if there is one still."""
+        """Send the kernel a signal, if it is running."""
         provisioner = getattr(getattr(self.client, "km", None), "provisioner", None)
         pid = getattr(provisioner, "pid", None)
         if pid:
@@ -68,7 +68,7 @@ class Watch:
                 os.kill(pid, signum)
 
     def read_events(self) -> None:
-        """Hand on the journal's new lines."""
+        """Pass the journal's new events to `on_event`."""
         path = self.folder / JOURNAL
         if not path.exists():
             return
@@ -82,7 +82,7 @@ class Watch:
 
 
 def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> BaseException | None:
-    """Execute in a thread; this one keeps the clock, the signals, and the journal's reader."""
+    """Execute in a thread; this thread handles time limits, signals and journal events. Return what was raised."""
     raised: list[BaseException] = []
 
     def work() -> None:
@@ -100,10 +100,10 @@ def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch)
             watch.read_events()
             now_s = monotonic()
             if watch.hangs():
-                watch.stop(f"the kernel hung: no sign of it for {watch.hang_s:g} s")
-                watch.signal_kernel(signal.SIGKILL)  # it would not hear an interrupt
+                watch.stop(f"the kernel hung: it was inactive for {watch.hang_s:g} s")
+                watch.signal_kernel(signal.SIGKILL)  # it does not handle an interrupt
             if watch.timeout_s is not None and now_s - watch.begun_s > watch.timeout_s:
-                watch.stop(f"it did not end within {watch.timeout_s:g} s")
+                watch.stop(f"the run did not end within {watch.timeout_s:g} s")
             if watch.stop_reason:
                 stopped_s = stopped_s or now_s
                 if now_s - stopped_s > GRACE_S:
@@ -114,10 +114,10 @@ def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch)
 
 @contextmanager
 def _signals(watch: Watch) -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into an orderly stop; papermill would leave the kernel to die without its undo."""
+    """Handle SIGTERM and Ctrl-C by `Watch.stop`; with papermill alone the kernel would end without its undo."""
 
     def handle(signum: int, _: FrameType | None) -> None:
-        watch.stop(f"it was stopped by {signal.Signals(signum).name}")
+        watch.stop(f"the run was stopped by {signal.Signals(signum).name}")
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -131,7 +131,7 @@ def _signals(watch: Watch) -> Iterator[None]:
 
 
 def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> None:
-    """Run papermill with an engine that tells the truth about cells that did not end."""
+    """Run papermill with an engine that marks unfinished cells as failed."""
     skip_iri_checks()
     import papermill  # noqa: PLC0415 - takes a second
     from jupyter_core.utils import ensure_event_loop  # noqa: PLC0415
@@ -169,7 +169,7 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
                     _mark_unfinished(nb_man)
                     raise
 
-    # papermill's registries are global: another run in this process must not get this one's engine or writer
+    # papermill's registries are global: a name per run keeps the runs of one process apart
     engine = watch.folder.name
     papermill_engines.register(engine, WatchedEngine)
     papermill_io.register(f"{SCHEME}{watch.folder}", NotebookFile(watch.secrets.drain))
@@ -186,7 +186,7 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
 
 
 def _name_kernel(notebook: Any, kernel_name: str, watch: Watch) -> None:
-    """Name the kernel as it is installed: a viewer that finds another name alters the file."""
+    """Store the kernel's installed display name: JupyterLab would otherwise correct it and alter the file."""
     from jupyter_client.kernelspec import get_kernel_spec  # noqa: PLC0415 - papermill has imported it
 
     watch.kernel = get_kernel_spec(kernel_name).display_name
@@ -195,9 +195,9 @@ def _name_kernel(notebook: Any, kernel_name: str, watch: Watch) -> None:
 
 
 def _environment(watch: Watch) -> dict[str, str]:
-    """The kernel's environment: ours without the signing key, and where the evidence goes."""
-    ours = {name: value for name, value in os.environ.items() if name not in SIGNING_VARIABLES}
-    return ours | {
+    """Return the kernel's environment: this process's without the signing key, plus the run's folder."""
+    inherited = {name: value for name, value in os.environ.items() if name not in SIGNING_VARIABLES}
+    return inherited | {
         FOLDER_VARIABLE: str(watch.folder),
         PIPE_VARIABLE: str(watch.secrets.path),
         "OPSLIB_RUNS": str(watch.archive.resolve()),
@@ -206,7 +206,7 @@ def _environment(watch: Watch) -> dict[str, str]:
 
 
 def _mark_unfinished(nb_man: Any) -> None:
-    """Mark the cell that did not end as failed; papermill has just called it completed."""
+    """Mark the last started cell as failed; papermill has marked it as completed."""
     started = [cell for cell in nb_man.nb.cells if cell.metadata.get("papermill", {}).get("start_time")]
     if started:
         started[-1].metadata.papermill["status"] = nb_man.FAILED

@@ -1,4 +1,4 @@
-"""However a run ends, it is never taken for one that reached its end, and no canary is left behind."""
+"""However a run ends, it is never taken for a success, and no canary keeps traffic."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ LONG = {"bake_s": 60, "max_bake_s": 60, "min_requests": 20, "stages": [50, 100]}
 
 
 def kernel_of(folder):
-    """Process id of the kernel that writes into a run's folder."""
+    """Return the process id of the kernel that writes into a run's folder."""
     marker = f"OPSLIB_RUN_FOLDER={folder}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -31,7 +31,7 @@ def kernel_of(folder):
                 return int(process.name)
         except OSError:
             continue
-    raise AssertionError(f"no kernel works in {folder}")
+    raise AssertionError(f"no kernel of {folder}")
 
 
 class Background:
@@ -65,8 +65,8 @@ def canary(make_world):
     return Background(make_world(green={}))
 
 
-def test_a_kernel_that_is_killed_aborts_and_the_runner_gives_the_traffic_back(canary):
-    """papermill alone would call this notebook completed."""
+def test_a_killed_kernel_aborts_and_the_runner_returns_the_traffic(canary):
+    """papermill alone would report this notebook as completed."""
     canary.await_canary()
     os.kill(kernel_of(canary.folder), signal.SIGKILL)
     folder, record = canary.result()
@@ -76,8 +76,8 @@ def test_a_kernel_that_is_killed_aborts_and_the_runner_gives_the_traffic_back(ca
     assert len(journal(folder, "undone")) == 1
 
 
-def test_a_kernel_that_hangs_is_killed_and_the_runner_gives_the_traffic_back(make_world, monkeypatch):
-    """A kernel that gives no sign while its canary takes traffic is not waited for."""
+def test_a_kernel_that_hangs_is_killed_and_the_runner_returns_the_traffic(make_world, monkeypatch):
+    """A kernel that is inactive while its canary takes traffic is killed after the lease."""
     monkeypatch.setattr("opslib.runner.execute.MIN_HANG_TIMEOUT_S", 5.0)
     canary = Background(make_world(green={}), lease_s=5)
     canary.await_canary()
@@ -89,7 +89,7 @@ def test_a_kernel_that_hangs_is_killed_and_the_runner_gives_the_traffic_back(mak
 
 
 def test_a_run_that_takes_too_long_is_interrupted_and_undoes_itself(make_world):
-    """The whole run has a deadline; the kernel's own undo runs before it ends."""
+    """The whole run has a time limit; the kernel's own undo runs before it ends."""
     world = make_world(green={})
     folder, record = world.run("canary", timeout_s=8.0, canary="green", **LONG)
     assert record.outcome is Outcome.ABORTED
@@ -118,27 +118,27 @@ def test_a_signal_to_the_runner_ends_the_run_in_order(make_world, signum):
     assert world.read().traffic == {"blue": 100}
 
 
-def test_traffic_that_somebody_changed_meanwhile_is_left_alone(canary):
-    """The undo never overwrites a state that the run did not make; it says so."""
+def test_traffic_that_was_changed_meanwhile_is_not_overwritten(canary):
+    """The undo never overwrites a state that the run did not make; the reason reports it."""
     canary.await_canary()
     canary.world.route(blue=30, green=70)
     os.kill(kernel_of(canary.folder), signal.SIGKILL)
     _, record = canary.result()
     assert record.outcome is Outcome.ABORTED
-    assert "IT COULD NOT BE UNDONE" in record.reason
+    assert "UNDO FAILED: check the endpoint now" in record.reason
     assert canary.world.read().traffic == {"blue": 30, "green": 70}
 
 
 @pytest.mark.parametrize(
-    ("cell", "outcome", "said"),
+    ("cell", "outcome", "message"),
     [
         ("import sys; sys.exit(0)", Outcome.FAILED, "SystemExit"),
         ("1 / 0", Outcome.FAILED, "ZeroDivisionError"),
         ("raise KeyboardInterrupt", Outcome.ABORTED, "KeyboardInterrupt"),
     ],
 )
-def test_a_cell_that_ends_the_notebook_early_is_no_success(world, monkeypatch, cell, outcome, said):
-    """papermill takes sys.exit(0) for a success; here every cell must run and the record must say so."""
+def test_a_cell_that_ends_the_notebook_early_is_not_a_success(world, monkeypatch, cell, outcome, message):
+    """For papermill sys.exit(0) is a success; here every cell must run and the record must have an outcome."""
     notebook = nbformat.read(find_notebook("deploy"), as_version=4)
     place = next(n for n, c in enumerate(notebook.cells) if "plan" in c.metadata.get("tags", []))
     notebook.cells.insert(place, nbformat.v4.new_code_cell(cell))
@@ -147,7 +147,7 @@ def test_a_cell_that_ends_the_notebook_early_is_no_success(world, monkeypatch, c
     monkeypatch.chdir(world.folder)
     _, record = world.run("deploy", definition=world.definition("green"))
     assert record.outcome is outcome, record.reason
-    assert said in record.reason
+    assert message in record.reason
     assert world.read().find("green") is None
 
 
@@ -161,7 +161,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_kernel_that_ends_while_its_runner_is_stopped_does_not_leave_its_canary(make_world, signum):
-    """Ctrl-Z watches nothing and is no death: the guardian gives the traffic back, the runner seals it later."""
+    """A stopped runner (Ctrl-Z) watches no kernel: the guardian returns the traffic, the runner seals later."""
     world = make_world(green={})
     parameters = {"endpoint": world.name, "canary": "green", **LONG, "lease_s": 3}
     command = [sys.executable, "-c", STOPPABLE, "run", "canary", "--runs", str(world.runs)]
@@ -178,8 +178,8 @@ def test_a_kernel_that_ends_while_its_runner_is_stopped_does_not_leave_its_canar
     assert verify(world.runs).findings == ()
 
 
-def test_two_canaries_of_one_process_end_each_on_its_own(make_world):
-    """The kernel of one dies; the other's goes on, and keeps its guardian and its lease."""
+def test_two_canaries_of_one_process_end_independently(make_world):
+    """The kernel of one dies; the other's continues, and keeps its guardian and its lease."""
     one, other = Background(make_world(green={})), Background(make_world(green={}))
     one.await_canary(), other.await_canary()
     os.kill(kernel_of(one.folder), signal.SIGKILL)
@@ -193,8 +193,8 @@ def test_two_canaries_of_one_process_end_each_on_its_own(make_world):
     assert verify(one.world.runs).findings == ()
 
 
-def test_a_canary_without_a_guardian_is_not_begun(make_world, monkeypatch):
-    """Nobody would give its traffic back: refused, with nothing changed and nothing in the ledger."""
+def test_a_canary_without_a_guardian_is_not_started(make_world, monkeypatch):
+    """Its traffic would not be returned: refused, with nothing changed and nothing in the ledger."""
     world = make_world(green={})
     monkeypatch.setattr("opslib.runner.guardian.sys.executable", "/bin/false")
     with pytest.raises(PreflightError, match="no guardian"):

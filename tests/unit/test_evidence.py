@@ -1,4 +1,4 @@
-"""Journal, record and archive: on disk before the run goes on, whole or not at all."""
+"""Journal, record and archive: on disk before the run continues, complete or not at all."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ RECORD = Record("id", "canary", "fraud", {"stages": [10, 100]}, NOW, scope=Scope
 
 
 def test_journal_numbers_its_events_across_restarts(tmp_path):
-    """A journal that is opened again goes on where it stopped."""
+    """A reopened journal continues its numbers."""
     Journal(tmp_path).write(JournalEvent.PROGRESS, {"a": 1})
     journal = Journal(tmp_path)
     journal.write(JournalEvent.LOOK, "hold")
@@ -30,7 +30,7 @@ def test_journal_numbers_its_events_across_restarts(tmp_path):
 
 
 def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path):
-    """What was flushed is read; what was not is not guessed."""
+    """What was flushed is read; the rest is left out."""
     journal = Journal(tmp_path)
     journal.write(JournalEvent.PROGRESS)
     with journal.path.open("a") as file:
@@ -52,7 +52,7 @@ def test_numbers_that_json_has_not_are_refused(tmp_path):
 
 
 def test_arms_json_stays_out_of_the_journal():
-    """The whole resources stand in before.json and after.json; the journal has the values."""
+    """before.json and after.json hold the whole resources; the journal holds the values."""
     value = as_json(endpoint({"blue": 100}, deployment("blue")))
     assert value["traffic"] == {"blue": 100}
     assert "arm" not in json.dumps(value)
@@ -78,7 +78,7 @@ def test_a_record_reads_back_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"outcome": "fine"}'])
-def test_what_is_not_a_record_is_said_to_be_none(tmp_path, content):
+def test_what_is_not_a_record_is_an_error(tmp_path, content):
     """A damaged record is an error with its path, never a run that succeeded."""
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(RecordError, match="is not the record of a run"):

@@ -1,0 +1,77 @@
+"""How a run ended, from its record, journal and notebook; and the undo of what a dead kernel left behind."""
+
+import json
+from pathlib import Path
+
+from opslib import errors
+from opslib.evidence.run.files import JOURNAL, NOTEBOOK
+from opslib.evidence.run.journal import JournalEvent, read_journal
+from opslib.evidence.run.record import read_record
+from opslib.model import Outcome
+from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
+
+
+def find_outcome(folder: Path, stop_reason: str, error: BaseException | None) -> tuple[Outcome, str]:
+    """Decide how a run ended, and why; the worst of the signs counts.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    stop_reason
+        Why the runner stopped the kernel; empty if it did not.
+    error
+        What papermill raised; None if nothing.
+    """
+    record = read_record(folder)
+    if stop_reason:
+        return Outcome.ABORTED, stop_reason
+    if error is not None:
+        name = str(getattr(error, "ename", type(error).__name__))
+        if name == "OutcomeError" and record.outcome is not None and not record.outcome.good:
+            return record.outcome, record.reason
+        outcome = _outcome_of(name)
+        if outcome is Outcome.REFUSED and _has_changed_anything(folder):
+            outcome = Outcome.FAILED
+        return outcome, f"{name}: {getattr(error, 'evalue', error)}"
+    unrun, total = _count_unrun_cells(folder / NOTEBOOK)
+    if unrun:
+        why = f" ({record.reason})" if record.reason else ""
+        return Outcome.FAILED, f"the notebook stopped early: {unrun} of its {total} code cells did not run{why}"
+    if record.outcome is None or record.finished_at is None:
+        return Outcome.FAILED, "the notebook ended without recording an outcome"
+    return record.outcome, record.reason
+
+
+def undo_if_interrupted(folder: Path) -> str:
+    """Undo what a dead kernel began and did not undo; return what was done, or that it failed."""
+    try:
+        return undo_interrupted_run(folder)
+    except errors.OpsError as error:
+        return f"UNDO FAILED: check the endpoint now. {error}"
+
+
+def _outcome_of(name: str) -> Outcome:
+    """Return the outcome of a run whose notebook raised an error of that name."""
+    if name in {"DeadKernelError", "KeyboardInterrupt"}:
+        return Outcome.ABORTED
+    kind = getattr(errors, name, None)
+    refused = isinstance(kind, type) and issubclass(kind, errors.OpsError) and kind.refused
+    return Outcome.REFUSED if refused else Outcome.FAILED
+
+
+def _has_changed_anything(folder: Path) -> bool:
+    """Return whether the run had begun to apply a step."""
+    path = folder / JOURNAL
+    return path.exists() and any(event["event"] == JournalEvent.APPLYING for event in read_journal(path))
+
+
+def _count_unrun_cells(notebook: Path) -> tuple[int, int]:
+    """Count the code cells that did not run to their end, and all code cells."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    unrun = sum(
+        cell.get("execution_count") is None or any(o["output_type"] == "error" for o in cell["outputs"])
+        for cell in code
+    )
+    return unrun, len(code)
