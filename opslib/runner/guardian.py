@@ -1,9 +1,9 @@
 """The guardian of a canary run: a separate process that returns the traffic if the runner dies.
 
-The runner starts it, detached, with a pipe that only the runner writes to. `DONE` on the pipe means that the run
-has ended; end of file without it means that the runner died. A runner that is stopped (Ctrl-Z, SIGSTOP) does neither.
-If the journal is then inactive for too long, the guardian returns the traffic, and the runner seals the run when it
-resumes.
+The runner starts it, detached, with a pipe that only the runner writes to. `DONE` on the pipe means that the
+run has ended; end of file without it means that the runner died. From a runner that is stopped (Ctrl-Z,
+SIGSTOP) neither arrives: if the journal is inactive for too long, the guardian returns the traffic, and the
+runner seals the run when it resumes.
 """
 
 import os
