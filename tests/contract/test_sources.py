@@ -60,8 +60,8 @@ def test_metrics_that_are_not_there_are_no_zeros(workspace: Workspace, counted):
     assert not seen.intervals
 
 
-def test_a_request_log_that_nobody_keeps_is_refused_by_name(workspace: Workspace, make_endpoint):
-    """Who insists on the request log is told which setting is missing; who does not gets the metrics."""
+def test_a_request_log_that_is_not_kept_is_refused_by_name(workspace: Workspace, make_endpoint):
+    """With source="request log" the message names the missing setting; with "auto" the metrics are used."""
     made = make_endpoint("unlogged")
     endpoint = read_endpoint(workspace, made.name)
     with pytest.raises(ObserveError, match="no diagnostic setting of unlogged keeps AmlOnlineEndpointTrafficLog"):
