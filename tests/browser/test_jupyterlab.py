@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 from opslib.evidence.archive.archive import read_archive
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
-from opslib.runner.execute import find_notebook
+from opslib.runner.notebooks import find_notebook
 
 CHROMIUM = shutil.which("chromium")
 
