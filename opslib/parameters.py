@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from opslib.errors import ParameterError
-from opslib.redaction.redact import SECRET_NAME, is_reference, looks_leaky, redact
+from opslib.redaction.redact import SECRET_NAME, find_patterns, is_reference, redact
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", min_length=3, max_length=32)]
 """Name of an endpoint or deployment. Source: the rule that azure-ai-ml checks before it sends a request."""
@@ -282,7 +282,7 @@ def _refuse_secrets(runbook: str, given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if not isinstance(value, str) or not value or is_reference(value):
             continue
-        if SECRET_NAME.search(name) or looks_leaky(value) or redact(value) != value:
+        if SECRET_NAME.search(name) or find_patterns(value) or redact(value) != value:
             raise ParameterError(
                 f"invalid parameter of {runbook}: {name} holds a secret (not shown here), which the evidence "
                 "would show. Pass a reference, env:NAME or keyvault:NAME, and read it with opslib.secret"

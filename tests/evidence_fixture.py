@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from opslib.evidence.archive.archive import new_folder
+from opslib.evidence.archive.run_folders import new_folder
 from opslib.evidence.finish import begin_run, end_run
 from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.evidence.run.record import Record, write_atomically

@@ -16,7 +16,7 @@ from opslib.errors import OpsError, ParameterError
 from opslib.evidence.run.files import NOTEBOOK, PLAN, RECORD
 
 if TYPE_CHECKING:
-    from opslib.evidence.archive.index import Row
+    from opslib.evidence.archive.index import RunRow
 
 VERIFY_EPILOG = """\
 exit codes:
@@ -109,9 +109,9 @@ def _runs(arguments: argparse.Namespace) -> int:
 
 
 def _list(archive: Path, arguments: argparse.Namespace) -> int:
-    from opslib.evidence.archive.index import find  # noqa: PLC0415
+    from opslib.evidence.archive.index import find_runs  # noqa: PLC0415
 
-    rows, total = find(archive, _query(arguments, arguments.limit))
+    rows, total = find_runs(archive, _query(arguments, arguments.limit))
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return 0
@@ -125,7 +125,7 @@ def _list(archive: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _state(archive: Path, row: "Row") -> str:
+def _state(archive: Path, row: "RunRow") -> str:
     """A run's outcome; of one without, whether somebody still works on it."""
     from opslib.evidence.run.run_lock import is_held  # noqa: PLC0415
 
@@ -135,8 +135,8 @@ def _state(archive: Path, row: "Row") -> str:
 
 
 def _show(archive: Path, arguments: argparse.Namespace) -> int:
-    from opslib.evidence.archive.archive import find_run  # noqa: PLC0415
-    from opslib.evidence.present.summary import copy_report, tell  # noqa: PLC0415
+    from opslib.evidence.archive.run_folders import find_run  # noqa: PLC0415
+    from opslib.evidence.present.summary import copy_report, summarize  # noqa: PLC0415
 
     folder = find_run(archive, _named(arguments))
     if arguments.html:
@@ -144,15 +144,15 @@ def _show(archive: Path, arguments: argparse.Namespace) -> int:
     elif arguments.json:
         print((folder / RECORD).read_text(encoding="utf-8"), end="")
     else:
-        print(tell(folder))
+        print(summarize(folder))
     return 0
 
 
 def _export(archive: Path, arguments: argparse.Namespace) -> int:
     from opslib.evidence.archive.export import export_notebooks, export_parquet  # noqa: PLC0415
-    from opslib.evidence.archive.index import find  # noqa: PLC0415
+    from opslib.evidence.archive.index import find_runs  # noqa: PLC0415
 
-    rows, target = find(archive, _query(arguments, 0))[0], Path(_named(arguments))
+    rows, target = find_runs(archive, _query(arguments, 0))[0], Path(_named(arguments))
     if target.suffix == ".parquet":
         export_parquet(rows, target)
         print(f"{len(rows)} runs: {target}")
@@ -162,7 +162,7 @@ def _export(archive: Path, arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from opslib.evidence.archive.archive import find_run  # noqa: PLC0415
+    from opslib.evidence.archive.run_folders import find_run  # noqa: PLC0415
     from opslib.evidence.verify.verify import verify  # noqa: PLC0415
 
     try:
@@ -191,7 +191,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _approve(arguments: argparse.Namespace) -> int:
-    from opslib.evidence.archive.archive import find_run  # noqa: PLC0415
+    from opslib.evidence.archive.run_folders import find_run  # noqa: PLC0415
     from opslib.evidence.run.provenance import find_executor  # noqa: PLC0415
     from opslib.evidence.run.record import Approval, write_atomically  # noqa: PLC0415
     from opslib.evidence.signing import approval  # noqa: PLC0415
@@ -212,11 +212,11 @@ def _approve(arguments: argparse.Namespace) -> int:
 
 
 def _seal(arguments: argparse.Namespace) -> int:
-    from opslib.evidence.archive.archive import find_run  # noqa: PLC0415
-    from opslib.evidence.finish import end_left_open  # noqa: PLC0415
+    from opslib.evidence.archive.run_folders import find_run  # noqa: PLC0415
+    from opslib.evidence.finish import end_unfinished  # noqa: PLC0415
 
     with _archive(arguments) as archive:
-        sealed = end_left_open(find_run(archive, arguments.name))
+        sealed = end_unfinished(find_run(archive, arguments.name))
     print(f"{sealed.record.run_id}: sealed as {sealed.record.outcome}; {sealed.record.reason}")
     print(sealed.notice or f"seal {sealed.attestation_sha256}")
     return 0
@@ -224,7 +224,7 @@ def _seal(arguments: argparse.Namespace) -> int:
 
 def _publish(arguments: argparse.Namespace) -> int:
     from opslib.azure.blob_container import open_container  # noqa: PLC0415
-    from opslib.evidence.archive.archive import find_run  # noqa: PLC0415
+    from opslib.evidence.archive.run_folders import find_run  # noqa: PLC0415
     from opslib.evidence.publish import publish  # noqa: PLC0415
 
     with _archive(arguments) as archive, open_container(arguments.to) as container:
@@ -239,7 +239,7 @@ def _publish(arguments: argparse.Namespace) -> int:
 @contextmanager
 def _archive(arguments: argparse.Namespace, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[Path]:
     """The local archive, or a copy of a published one with the files of runs that are wanted."""
-    from opslib.evidence.archive.archive import find_archive  # noqa: PLC0415
+    from opslib.evidence.archive.run_folders import find_archive  # noqa: PLC0415
 
     if not getattr(arguments, "url", ""):
         yield arguments.runs or find_archive()
@@ -261,10 +261,10 @@ def _needed(arguments: argparse.Namespace) -> Callable[[str], bool]:
 
 
 def _query(arguments: argparse.Namespace, limit: int) -> Any:
-    from opslib.evidence.archive.index import Query  # noqa: PLC0415
+    from opslib.evidence.archive.index import RunQuery  # noqa: PLC0415
 
     names: Sequence[str] = ("endpoint", "runbook", "outcome", "since", "until", "who", "model")
-    return Query(**{name: getattr(arguments, name) for name in names}, limit=limit)
+    return RunQuery(**{name: getattr(arguments, name) for name in names}, limit=limit)
 
 
 def _named(arguments: argparse.Namespace) -> str:

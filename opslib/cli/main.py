@@ -20,7 +20,7 @@ from opslib.model import Outcome
 from opslib.show.progress import print_event
 
 if TYPE_CHECKING:
-    from opslib.evidence.run.record import Request
+    from opslib.evidence.run.record import ChangeRequest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -149,7 +149,7 @@ def _recover(arguments: argparse.Namespace) -> int:
 
 
 def _judge(arguments: argparse.Namespace) -> int:
-    from opslib.evidence.archive.archive import find_run  # noqa: PLC0415
+    from opslib.evidence.archive.run_folders import find_run  # noqa: PLC0415
     from opslib.runbooks.canary.rejudge import judge_again  # noqa: PLC0415
 
     looks = list(judge_again(find_run(_archive(arguments), arguments.name)))
@@ -161,7 +161,7 @@ def _judge(arguments: argparse.Namespace) -> int:
 
 
 def _answer(arguments: argparse.Namespace) -> int:
-    from opslib.evidence.archive.archive import find_run  # noqa: PLC0415
+    from opslib.evidence.archive.run_folders import find_run  # noqa: PLC0415
     from opslib.runbooks.canary.operator_decision import give_answer  # noqa: PLC0415
 
     folder = find_run(_archive(arguments), arguments.name)
@@ -182,9 +182,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _request(arguments: argparse.Namespace) -> "Request":
+def _request(arguments: argparse.Namespace) -> "ChangeRequest":
     """Read what the organisation knows of the change."""
-    from opslib.evidence.run.record import Approval, Request  # noqa: PLC0415
+    from opslib.evidence.run.record import Approval, ChangeRequest  # noqa: PLC0415
 
     approvals, signed = [], []
     for path in arguments.approval:
@@ -198,7 +198,9 @@ def _request(arguments: argparse.Namespace) -> "Request":
             raise ParameterError(
                 f'{path} is no approval: expected {{"who", "at", "meaning", "plan_sha256"}}, got {error}'
             ) from error
-    return Request(arguments.ticket, arguments.requester, arguments.emergency, tuple(approvals), tuple(signed))
+    return ChangeRequest(
+        arguments.ticket, arguments.requester, arguments.emergency, tuple(approvals), tuple(signed)
+    )
 
 
 def _parameters(given: Sequence[str]) -> dict[str, str]:
@@ -214,7 +216,7 @@ def _parameters(given: Sequence[str]) -> dict[str, str]:
 
 
 def _archive(arguments: argparse.Namespace) -> Path:
-    from opslib.evidence.archive.archive import find_archive  # noqa: PLC0415
+    from opslib.evidence.archive.run_folders import find_archive  # noqa: PLC0415
 
     return arguments.runs or find_archive()
 

@@ -15,9 +15,9 @@ from opslib.evidence.archive import ledger
 from opslib.evidence.run import decisions
 from opslib.evidence.run.files import LEDGER, RECORD, SEAL
 from opslib.evidence.run.record import Record, read_record, write_atomically, write_record
-from opslib.evidence.run.run_lock import archive_of, hold, is_held, make_room, release, reserve
+from opslib.evidence.run.run_lock import archive_of, free_reserve, hold, is_held, release, reserve
 from opslib.evidence.signing import seal, timestamping
-from opslib.evidence.signing.keys import SigningKey, find_signing_key, list_key
+from opslib.evidence.signing.keys import SigningKey, find_signing_key, store_public_key
 from opslib.model import Outcome
 from opslib.redaction import redact
 
@@ -39,7 +39,7 @@ def begin_run(folder: Path, record: Record) -> Record:
     Parameters
     ----------
     folder
-        The run's folder, as `archive.new_folder` made it; its name is the run's id.
+        The run's folder, as `run_folders.new_folder` made it; its name is the run's id.
     record
         What is known so far.
 
@@ -89,16 +89,16 @@ def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Seal
         raise RecordError(f"{record.run_id} has no outcome: end it first (Record.ended)")
     archive = archive_of(folder)
     hold(archive, folder.name)
-    make_room(folder)
+    free_reserve(folder)
     lines = ledger.find_entries(archive, folder.name)
     if ledger.STARTED not in lines:
         release(folder)
         raise RecordError(f"{folder.name} is not in the ledger {archive / LEDGER}: it was never begun")
     key = key or find_signing_key()
-    notice = list_key(archive, key)
+    notice = store_public_key(archive, key)
     record = read_record(folder) if (folder / SEAL).exists() else _complete(folder, record)
     digest = seal.seal(folder, record, key)
-    seal.protect(folder)
+    seal.make_read_only(folder)
     if ledger.FINISHED not in lines:
         ledger.append(
             archive,
@@ -108,7 +108,7 @@ def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Seal
             outcome=str(record.outcome),
             quarantined=bool(record.quarantine),
         )
-    timestamping.stamp(ledger.write_checkpoint(archive, key))
+    timestamping.add_token(ledger.write_checkpoint(archive, key))
     release(folder)
     return Sealed(record, digest, notice)
 
@@ -116,7 +116,7 @@ def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Seal
 def _complete(folder: Path, record: Record) -> Record:
     """Write what is derived from the journal, mask every file once more, and scan what is left."""
     _drop_drafts(folder)
-    record = replace(record, **decisions.derive(folder))
+    record = replace(record, **decisions.write_decisions(folder))
     write_record(folder, record)
     with contextlib.suppress(RecordError):
         from opslib.evidence.present.report import write_report  # noqa: PLC0415 - takes a second
@@ -156,19 +156,19 @@ def _mask(path: Path, folder: Path) -> tuple[int, list[str]]:
     """Mask what is known in one file; count the masks, and say where it still looked like a secret."""
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     masked = redact.redact(text)
-    found = redact.looks_leaky(masked)
+    found = redact.find_patterns(masked)
     masked = redact.mask_patterns(masked) if found else masked
     if masked != text:
         write_atomically(path, masked.encode("utf-8", "surrogateescape"))
     return masked.count(redact.MASK), [f"{path.relative_to(folder).as_posix()}: {name}" for name in found]
 
 
-def left_open(archive: Path) -> list[tuple[ledger.Entry, bool]]:
+def unfinished_runs(archive: Path) -> list[tuple[ledger.Entry, bool]]:
     """Runs that were begun and never ended, and whether the process of each is alive."""
     return [(entry, is_held(archive / entry.folder)) for entry in ledger.open_runs(archive)]
 
 
-def end_left_open(folder: Path) -> Sealed:
+def end_unfinished(folder: Path) -> Sealed:
     """End and seal a run in the place of whoever began it: a notebook run by hand, or a runner that died.
 
     A run that recorded its outcome keeps it; any other is ``aborted``. Traffic is not touched.

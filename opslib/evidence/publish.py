@@ -20,7 +20,7 @@ from opslib.evidence.archive import ledger
 from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, LEDGER_SEGMENTS, SEAL
 from opslib.evidence.signing import dsse
 from opslib.evidence.signing import keys as keyring
-from opslib.evidence.signing.timestamping import token_of
+from opslib.evidence.signing.timestamping import token_path
 from opslib.evidence.verify.verify_run import verify_run
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def publish(archive: Path, folders: Sequence[Path], container: "Container") -> P
         _put_run(folder, store)
     for path in marks:
         if int(path.name.split(".")[0]) <= lines:
-            for file in (path, token_of(path)):
+            for file in (path, token_path(path)):
                 if file.exists():
                     store.put(f"{CHECKPOINTS}/{file.name}", file.read_bytes())
     return store.published

@@ -36,7 +36,7 @@ _SPELLED = tuple(
 """Runs of bytes, each written as a number."""
 
 
-def mask_spelled(text: str, values: Collection[str], mask: str) -> tuple[str, int]:
+def mask_encoded_bytes(text: str, values: Collection[str], mask: str) -> tuple[str, int]:
     """Mask runs that spell a value; return the text and how many they were."""
     count = 0
 
@@ -55,7 +55,7 @@ def mask_spelled(text: str, values: Collection[str], mask: str) -> tuple[str, in
     return text, count
 
 
-def mask_broken(text: str, values: "re.Pattern[str]", mask: str) -> tuple[str, int]:
+def mask_interrupted(text: str, values: "re.Pattern[str]", mask: str) -> tuple[str, int]:
     """Mask values that something stands in the middle of, with what stands there; numbers are left alone.
 
     Two numbers in two lines are two numbers, and not one that was wrapped.

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import cache
 from urllib.parse import quote, quote_plus
 
-from opslib.redaction.obfuscation import mask_broken, mask_spelled
+from opslib.redaction.obfuscation import mask_encoded_bytes, mask_interrupted
 
 MASK = "[redacted]"
 PIPE_VARIABLE = "OPSLIB_SECRETS_PIPE"
@@ -70,8 +70,8 @@ class Redactor:
             return text
         redacted, found = self._regex.subn(_mask, text)
         self.count += found
-        redacted, spelled = mask_spelled(redacted, self._values, MASK)
-        redacted, broken = mask_broken(redacted, self._regex, MASK)
+        redacted, spelled = mask_encoded_bytes(redacted, self._values, MASK)
+        redacted, broken = mask_interrupted(redacted, self._regex, MASK)
         self.count += spelled + broken
         return redacted
 
@@ -112,7 +112,7 @@ def is_reference(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"(?:env|keyvault):[A-Za-z0-9_.:/-]+", value) is not None
 
 
-def looks_leaky(text: str) -> list[str]:
+def find_patterns(text: str) -> list[str]:
     """Names of the patterns of secrets that a text holds."""
     return [name for name, pattern in PATTERNS.items() if pattern.search(text)]
 

@@ -14,7 +14,7 @@ from opslib.azure.scoring_client import Probe, ScoringClient, read_probes, scori
 from opslib.azure.source import find_source
 from opslib.displayed import Displayed
 from opslib.errors import AzureError, ObserveError, PlanError
-from opslib.evidence.archive.archive import find_archive, read_archive
+from opslib.evidence.archive.run_folders import find_archive, read_archive
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult, SetTraffic

@@ -16,7 +16,7 @@ from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import read_endpoint
 from opslib.displayed import Displayed
 from opslib.errors import OpsError, OutcomeError, PlanError
-from opslib.evidence.archive.archive import find_archive, new_folder
+from opslib.evidence.archive.run_folders import find_archive, new_folder
 from opslib.evidence.finish import begin_run
 from opslib.evidence.run.files import AFTER, BEFORE, PLAN, RECORD
 from opslib.evidence.run.journal import Journal, JournalEvent, as_json

@@ -16,15 +16,15 @@ from typing import Any
 from opslib import errors
 from opslib.azure.connect import connect
 from opslib.errors import ParameterError
-from opslib.evidence.archive.archive import new_folder
-from opslib.evidence.archive.index import Query, find
+from opslib.evidence.archive.index import RunQuery, find_runs
+from opslib.evidence.archive.run_folders import new_folder
 from opslib.evidence.finish import Sealed, begin_run, end_run
 from opslib.evidence.run.files import APPROVALS, NOTEBOOK
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.notebook import failing_cell
 from opslib.evidence.run.provenance import find_commit, find_executor
-from opslib.evidence.run.record import Record, Request, read_record, write_atomically
-from opslib.evidence.run.run_lock import archive_of, make_room, release
+from opslib.evidence.run.record import ChangeRequest, Record, read_record, write_atomically
+from opslib.evidence.run.run_lock import archive_of, free_reserve, release
 from opslib.evidence.signing import approval
 from opslib.evidence.signing.keys import SigningKey, find_signing_key
 from opslib.model import Outcome
@@ -47,7 +47,7 @@ def execute(
     archive: Path,
     timeout_s: float | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
-    request: Request | None = None,
+    request: ChangeRequest | None = None,
 ) -> tuple[Path, Record]:
     """Execute a runbook and leave one folder of evidence.
 
@@ -84,7 +84,7 @@ def execute(
     parameters = RUNBOOKS[runbook].check(given)
     notebook = find_notebook(runbook)
     key = _signing_key()
-    request = _check_approvals(request or Request(), key)
+    request = _check_approvals(request or ChangeRequest(), key)
     _reap_first(parameters, archive, on_event)
     folder = new_folder(archive, runbook, parameters.endpoint)
     moves_traffic = runbook == "canary" and not parameters.dry_run
@@ -96,7 +96,7 @@ def execute(
         watch = Watch(folder, archive, timeout_s, hang_s, on_event, secrets)
         error = execute_watched(notebook, _given_values(parameters, given), watch)
         end_kernel(folder)  # child processes of the kernel would continue to write
-        make_room(folder)
+        free_reserve(folder)
         sealed = _seal(folder, _last_record(folder, watch, error), key)
     if sealed.notice:
         on_event({"event": JournalEvent.PROGRESS, "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
@@ -126,7 +126,7 @@ def _signing_key() -> SigningKey:
         raise ParameterError(f"the run was not started, because it could not be sealed: {error}") from error
 
 
-def _check_approvals(request: Request, key: SigningKey) -> Request:
+def _check_approvals(request: ChangeRequest, key: SigningKey) -> ChangeRequest:
     """Check the signed approvals; raise before anything is changed."""
     if not request.signed:
         return request
@@ -141,13 +141,13 @@ def _check_approvals(request: Request, key: SigningKey) -> Request:
 def _previous_run(archive: Path, endpoint: str) -> str:
     """Return the endpoint's previous run; empty if the archive cannot be read, which must not prevent a run."""
     try:
-        rows, _ = find(archive, Query(endpoint=endpoint, limit=1))
+        rows, _ = find_runs(archive, RunQuery(endpoint=endpoint, limit=1))
     except (errors.OpsError, OSError, sqlite3.Error):
         return ""
     return rows[0].run if rows else ""
 
 
-def _first_record(parameters: RunbookParameters, folder: Path, notebook: Path, request: Request) -> Record:
+def _first_record(parameters: RunbookParameters, folder: Path, notebook: Path, request: ChangeRequest) -> Record:
     """Return the record with what is known before the first cell."""
     commit, dirty = find_commit(notebook)
     return replace(

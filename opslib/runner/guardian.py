@@ -95,7 +95,7 @@ def _await_end(folder: Path, hang_s: float) -> bytes | None:
     """Return what the runner wrote: empty if it died; None if the journal was inactive for too long."""
     heartbeat = Heartbeat(folder)
     while not select([sys.stdin], [], [], 1.0)[0]:
-        if heartbeat.silent_s() > hang_s:
+        if heartbeat.idle_s() > hang_s:
             return None
     return sys.stdin.buffer.read()
 

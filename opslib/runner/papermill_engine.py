@@ -57,7 +57,7 @@ class Watch:
 
     def hangs(self) -> bool:
         """Return whether the kernel has been inactive for longer than `hang_s`."""
-        return self.hang_s is not None and self.heartbeat.silent_s() > self.hang_s
+        return self.hang_s is not None and self.heartbeat.idle_s() > self.hang_s
 
     def signal_kernel(self, signum: signal.Signals) -> None:
         """Send the kernel a signal, if it is running."""

@@ -17,7 +17,7 @@ from awaiting import wait_until
 from evidence_fixture import contents
 from playwright.sync_api import sync_playwright
 
-from opslib.evidence.archive.archive import read_archive
+from opslib.evidence.archive.run_folders import read_archive
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 from opslib.runner.notebooks import find_notebook

@@ -15,7 +15,7 @@ from notebook_fixture import RECORD, write_runbook
 
 from opslib.cli.main import main
 from opslib.errors import ParameterError
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 from opslib.redaction import redact
@@ -163,7 +163,7 @@ def test_no_planted_secret_is_on_the_disk(planted, tmp_path, capsys):
     assert record.redactions > 50
     for name in ("notebook.ipynb", "run.json", "answer-0.json"):
         json.loads((folder / name).read_text())
-    assert verify(tmp_path / "runs").state is State.SOUND
+    assert verify(tmp_path / "runs").state is VerifyState.SOUND
     main(["runs", "show", folder.name, "--runs", "runs"])
     main(["runs", "--json", "--runs", "runs"])
     assert leaks(capsys.readouterr().out.encode()) == set()
@@ -192,8 +192,8 @@ def test_a_run_that_looks_leaky_is_quarantined(tmp_path, monkeypatch, pattern):
     folder, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
     assert f"notebook.ipynb: {pattern}" in record.quarantine
     for path in folder.iterdir():
-        assert redact.looks_leaky(path.read_text()) == [], path.name
-    assert verify(tmp_path / "runs").state is State.SOUND
+        assert redact.find_patterns(path.read_text()) == [], path.name
+    assert verify(tmp_path / "runs").state is VerifyState.SOUND
 
 
 @pytest.mark.parametrize(

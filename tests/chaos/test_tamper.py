@@ -19,7 +19,7 @@ from opslib.evidence.archive import ledger
 from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, SEAL
 from opslib.evidence.run.record import read_record
 from opslib.evidence.signing import dsse, keys, seal
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
@@ -78,9 +78,9 @@ def put_lines(archive, changed):
 def test_an_untouched_archive_is_sound(archive, kept):
     """Nothing is found where nothing was done, with keys kept apart and with those of the archive."""
     assert verify(archive, kept).findings == ()
-    assert verify(archive).state is State.SOUND
+    assert verify(archive).state is VerifyState.SOUND
     assert (verify(archive, kept).runs, verify(archive, kept).sealed) == (3, 3)
-    assert all(verify(folder, kept).state is State.SOUND for folder in folders(archive))
+    assert all(verify(folder, kept).state is VerifyState.SOUND for folder in folders(archive))
 
 
 def test_every_changed_byte_of_every_file_is_found(archive, kept):
@@ -94,11 +94,11 @@ def test_every_changed_byte_of_every_file_is_found(archive, kept):
             changed[place] ^= 1 << (place % 8)
             path.write_bytes(changed)
             result = verify(archive, kept)
-            assert result.state is not State.SOUND, f"{path.name}, byte {place}"
+            assert result.state is not VerifyState.SOUND, f"{path.name}, byte {place}"
             assert named(result, path, archive), f"{path.name}, byte {place}: {result.findings}"
             tried += 1
         path.write_bytes(original)
-    assert verify(archive, kept).state is State.SOUND
+    assert verify(archive, kept).state is VerifyState.SOUND
     print(f"{tried} bytes changed, {tried} found")
     assert tried > 100
 
@@ -134,10 +134,10 @@ def test_every_file_that_is_cut_or_gone_is_found(archive, kept, operation):
             case "delete":
                 path.unlink()
         unchanged = path.exists() and path.read_bytes() == original
-        found = verify(archive, kept).state is not State.SOUND
+        found = verify(archive, kept).state is not VerifyState.SOUND
         assert found or unchanged, path
         path.write_bytes(original)
-    assert verify(archive, kept).state is State.SOUND
+    assert verify(archive, kept).state is VerifyState.SOUND
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_what_was_added_is_found(archive, kept, place):
     path.parent.mkdir(exist_ok=True)
     path.write_text("x")
     result = verify(archive, kept)
-    assert result.state is State.TAMPERED
+    assert result.state is VerifyState.TAMPERED
     assert any("extra" in f.file or "hidden" in f.file for f in result.findings)
 
 
@@ -172,13 +172,13 @@ def test_a_viewers_copy_is_no_finding_unless_it_differs(archive, kept):
     copy.write_bytes(copy.read_bytes() + b"\n")
     assert [f.file for f in verify(archive, kept).findings] == [copy.relative_to(run).as_posix()]
     copy.rename(copy.with_name("other-checkpoint.ipynb"))
-    assert verify(archive, kept).state is State.TAMPERED
+    assert verify(archive, kept).state is VerifyState.TAMPERED
 
 
 def test_an_empty_folder_in_a_run_is_found(archive, kept):
     """Nothing may be added, not even nothing."""
     (folders(archive)[0] / "sub").mkdir()
-    assert verify(archive, kept).state is State.TAMPERED
+    assert verify(archive, kept).state is VerifyState.TAMPERED
 
 
 @pytest.mark.parametrize("what", ["file", "run", "month", "ledger"])
@@ -189,7 +189,7 @@ def test_a_link_in_place_of_the_real_thing_is_found(archive, kept, what, tmp_pat
     elsewhere = tmp_path / "elsewhere"
     path.rename(elsewhere)
     path.symlink_to(elsewhere)
-    assert verify(archive, kept).state is State.TAMPERED
+    assert verify(archive, kept).state is VerifyState.TAMPERED
 
 
 def test_a_pipe_in_a_run_is_found_and_not_opened(archive, kept):
@@ -197,7 +197,7 @@ def test_a_pipe_in_a_run_is_found_and_not_opened(archive, kept):
     path = folders(archive)[0] / "run.json"
     path.unlink()
     os.mkfifo(path)
-    assert verify(archive, kept).state is State.TAMPERED
+    assert verify(archive, kept).state is VerifyState.TAMPERED
 
 
 def test_every_dropped_moved_doubled_and_changed_line_is_found(archive, kept):
@@ -218,9 +218,9 @@ def test_every_dropped_moved_doubled_and_changed_line_is_found(archive, kept):
     altered += [original[:i] for i in range(len(original))]
     for changed in altered:
         put_lines(archive, changed)
-        assert verify(archive, kept).state is State.TAMPERED, changed
+        assert verify(archive, kept).state is VerifyState.TAMPERED, changed
     put_lines(archive, original)
-    assert verify(archive, kept).state is State.SOUND
+    assert verify(archive, kept).state is VerifyState.SOUND
 
 
 def test_a_ledger_that_was_written_anew_is_found(archive, kept):
@@ -234,7 +234,7 @@ def test_a_ledger_that_was_written_anew_is_found(archive, kept):
         anew.append(told.line())
     put_lines(archive, anew)
     shutil.rmtree(folders(archive)[1])
-    assert verify(archive, kept).state is State.TAMPERED
+    assert verify(archive, kept).state is VerifyState.TAMPERED
 
 
 def test_a_cut_end_is_found_even_with_its_folder(archive, kept):
@@ -243,7 +243,7 @@ def test_a_cut_end_is_found_even_with_its_folder(archive, kept):
     put_lines(archive, [line for line in lines(archive) if last.run.encode() not in line])
     shutil.rmtree(next(f for f in folders(archive) if f.name == last.run))
     result = verify(archive, kept)
-    assert result.state is State.TAMPERED
+    assert result.state is VerifyState.TAMPERED
     assert any("cut off" in f.message for f in result.findings)
 
 
@@ -252,7 +252,7 @@ def test_every_missing_checkpoint_is_found(archive, kept):
     for path in ledger.checkpoints(archive):
         original = path.read_bytes()
         path.unlink()
-        assert verify(archive, kept).state is not State.SOUND
+        assert verify(archive, kept).state is not VerifyState.SOUND
         path.write_bytes(original)
 
 
@@ -262,10 +262,10 @@ def test_swapped_runs_and_seals_are_found(archive, kept):
     for one, other in ((first, second), (first / SEAL, second / SEAL)):
         spare = one.with_name("spare")
         one.rename(spare), other.rename(one), spare.rename(other)
-        assert verify(archive, kept).state is State.TAMPERED
+        assert verify(archive, kept).state is VerifyState.TAMPERED
         one.rename(spare), other.rename(one), spare.rename(other)
     shutil.copytree(first, first.with_name("20200101T000000Z-copy-fraud-000000"))
-    assert verify(archive, kept).state is State.TAMPERED
+    assert verify(archive, kept).state is VerifyState.TAMPERED
 
 
 def test_another_key_is_found(archive, kept, tmp_path, monkeypatch):
@@ -278,9 +278,9 @@ def test_another_key_is_found(archive, kept, tmp_path, monkeypatch):
         (target / SEAL).unlink()
         record = finish.begin_run(target, read_record(target))
         finish.end_run(target, record)
-    assert verify(forged, kept).state is State.UNKNOWN_KEY
+    assert verify(forged, kept).state is VerifyState.UNKNOWN_KEY
     unpinned = verify(forged)
-    assert unpinned.state is State.SOUND
+    assert unpinned.state is VerifyState.SOUND
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nobody"))
     assert not verify(forged).pinned
 
@@ -288,8 +288,8 @@ def test_another_key_is_found(archive, kept, tmp_path, monkeypatch):
 def test_a_planted_key_is_found_with_keys_kept_apart(archive, kept, tmp_path, monkeypatch):
     """Whoever adds a key of their own to the archive prepares a forgery."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mallory"))
-    keys.list_key(archive, keys.find_signing_key())
-    assert verify(archive, kept).state is State.UNKNOWN_KEY
+    keys.store_public_key(archive, keys.find_signing_key())
+    assert verify(archive, kept).state is VerifyState.UNKNOWN_KEY
 
 
 def test_a_seal_that_names_a_path_outside_is_found(archive, kept, monkeypatch):
@@ -301,7 +301,7 @@ def test_a_seal_that_names_a_path_outside_is_found(archive, kept, monkeypatch):
     finish.end_run(folder, record.ended(Outcome.SUCCEEDED, ""))
     (folder.parent / "outside").unlink()
     result = verify(archive, kept)
-    assert result.state is State.TAMPERED
+    assert result.state is VerifyState.TAMPERED
     assert any("outside" in f.message for f in result.findings)
 
 
@@ -330,7 +330,7 @@ def test_sampled_changes_on_a_larger_archive_are_found(tmp_path, monkeypatch):
         changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
         path.write_bytes(changed)
         target = path.parent if path.parent.parent.parent == archive else archive
-        assert verify(target).state is not State.SOUND, path
+        assert verify(target).state is not VerifyState.SOUND, path
         path.write_bytes(original)
     assert verify(archive).findings == ()
 

@@ -10,7 +10,7 @@ from opslib.cli.main import main
 from opslib.evidence.run.files import APPROVALS
 from opslib.evidence.run.record import read_record
 from opslib.evidence.signing import approval
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.signing.keys import find_signing_key, public_pem
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
@@ -131,6 +131,6 @@ def test_what_was_approved_is_verified_with_the_run(plan, approvers, tmp_path):
     kept = tmp_path / "approvers.pem"
     original = kept.read_text()
     kept.write_text(original.replace("who: owner", "revoked: 2026-01-01\nwho: owner"))
-    assert [(f.state, f.file) for f in verify(runs).findings] == [(State.UNKNOWN_KEY, APPROVALS)]
+    assert [(f.state, f.file) for f in verify(runs).findings] == [(VerifyState.UNKNOWN_KEY, APPROVALS)]
     kept.write_text(original.replace(OWNER, "oncall"))
-    assert [(f.state, f.file) for f in verify(runs).findings] == [(State.TAMPERED, APPROVALS)]
+    assert [(f.state, f.file) for f in verify(runs).findings] == [(VerifyState.TAMPERED, APPROVALS)]

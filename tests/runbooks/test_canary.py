@@ -11,7 +11,7 @@ from awaiting import wait_until
 from runbook_world import QUICK_CANARY as QUICK
 from runbook_world import answers, journal
 
-from opslib.evidence.present.summary import tell
+from opslib.evidence.present.summary import summarize
 from opslib.model import Outcome
 from opslib.runbooks.canary.rejudge import judge_again
 
@@ -79,7 +79,7 @@ def test_rolls_back_a_version_that_only_live_traffic_breaks(make_world):
     assert "fail" in record.reason
     assert world.read().traffic == {"blue": 100}
     assert {a["deployment"] for a in answers(report) if a["status"] != 200} == {"green"}
-    story = tell(folder)
+    story = summarize(folder)
     assert "traffic was moved: blue=100 -> blue=50 green=50 (Azure: " in story
     assert "nothing to do: the traffic is as it was before" in story
 

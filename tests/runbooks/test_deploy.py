@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from opslib.errors import ParameterError
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
@@ -21,7 +21,7 @@ def test_passes_a_deployment_that_answers(world):
     files = {path.name for path in folder.iterdir()}
     told = {"run.json", "journal.jsonl", "notebook.ipynb", "kernel.log", "before.json", "after.json", "plan.json"}
     assert files == told | {"decisions.jsonl", "report.html", "attestation.dsse.json"}
-    assert verify(world.runs).state is State.SOUND
+    assert verify(world.runs).state is VerifyState.SOUND
     before, after = (json.loads((folder / f"{name}.json").read_text()) for name in ("before", "after"))
     assert [d["name"] for d in before["deployments"]] == ["blue"]
     assert [d["name"] for d in after["deployments"]] == ["blue", "green"]

@@ -15,7 +15,7 @@ from runbook_world import QUICK_CANARY, World, journal
 
 from opslib.cli.main import main
 from opslib.errors import AnswerError
-from opslib.evidence.present.summary import tell
+from opslib.evidence.present.summary import summarize
 from opslib.evidence.run.record import read_record
 from opslib.evidence.run.run_lock import is_held
 from opslib.evidence.verify.verify import verify
@@ -144,7 +144,7 @@ def test_a_person_promotes_what_the_judge_left_undecided(make_world, capsys):
     ]
     assert {"gate": "a person's answer", "result": "promote"}.items() <= record.gates[-1].items()
     assert "promoted by oncall although undecided" in (folder / "report.html").read_text()
-    assert "oncall answers promote: checked by hand" in tell(folder)
+    assert "oncall answers promote: checked by hand" in summarize(folder)
     assert json.loads((folder / "answer.json").read_text())["reason"] == "checked by hand"
     assert verify(folder, None, None).state.exit_code == 0
     assert_judged_again(folder)

@@ -1,7 +1,7 @@
 """What opslib itself fetches to ask an endpoint never reaches the evidence, whatever the model answers."""
 
 from opslib.azure.endpoints import API_VERSION
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
@@ -17,4 +17,4 @@ def test_the_endpoints_keys_are_in_no_file(world):
     assert "[redacted]" in record.reason
     contents = {path.name: path.read_text() for path in folder.iterdir()}
     assert not [name for name, text in contents.items() for key in keys if key in text]
-    assert verify(world.runs).state is State.SOUND
+    assert verify(world.runs).state is VerifyState.SOUND

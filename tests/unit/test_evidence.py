@@ -8,7 +8,7 @@ import pytest
 from worlds import deployment, endpoint
 
 from opslib.errors import RecordError
-from opslib.evidence.archive.archive import find_archive, new_folder, read_archive
+from opslib.evidence.archive.run_folders import find_archive, new_folder, read_archive
 from opslib.evidence.run.journal import Journal, JournalEvent, as_json, read_journal
 from opslib.evidence.run.record import Record, read_record, write_record
 from opslib.model import Finding, Level, Outcome, Scope

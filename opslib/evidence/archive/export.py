@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from opslib.errors import RecordError
-from opslib.evidence.archive.index import COLUMNS, Row
+from opslib.evidence.archive.index import COLUMNS, RunRow
 from opslib.evidence.run.files import NOTEBOOK
 
 
-def export_parquet(rows: Sequence[Row], path: Path) -> None:
+def export_parquet(rows: Sequence[RunRow], path: Path) -> None:
     """Write runs as one Parquet table; times stay ISO 8601 text, which every engine reads alike.
 
     Raises
@@ -31,7 +31,7 @@ def export_parquet(rows: Sequence[Row], path: Path) -> None:
         raise RecordError(f"{path} cannot be written: {error}") from error
 
 
-def export_notebooks(archive: Path, rows: Sequence[Row], folder: Path) -> int:
+def export_notebooks(archive: Path, rows: Sequence[RunRow], folder: Path) -> int:
     """Copy the notebooks into one folder, named by their runs; return how many there were.
 
     `scrapbook.read_notebooks` reads one folder and knows a notebook by its file name.

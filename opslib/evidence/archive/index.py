@@ -17,12 +17,13 @@ from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
 from opslib.evidence.run.files import INDEX, LEDGER
 from opslib.evidence.run.record import Record, read_record
+from opslib.model import asset_name
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """One run as the index knows it; times are UTC in ISO 8601, `outcome` is empty while the run goes on."""
 
     run: str
@@ -43,7 +44,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Query:
+class RunQuery:
     """Which runs are wanted; what is empty is not asked. `who`, `model` match a part, times are inclusive."""
 
     endpoint: str = ""
@@ -56,7 +57,7 @@ class Query:
     limit: int = 0
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+COLUMNS = tuple(field.name for field in fields(RunRow))
 
 _SCHEMA = f"""
 CREATE TABLE runs ({COLUMNS[0]} TEXT PRIMARY KEY, {", ".join(COLUMNS[1:])}) WITHOUT ROWID;
@@ -70,9 +71,9 @@ PRAGMA user_version = {VERSION};
 """  # noqa: S608 - columns are ours
 
 
-def find(archive: Path, query: Query | None = None) -> tuple[list[Row], int]:
+def find_runs(archive: Path, query: RunQuery | None = None) -> tuple[list[RunRow], int]:
     """Find runs, newest first; return them and how many there are without the limit."""
-    query = query or Query()
+    query = query or RunQuery()
     with _opened(archive) as connection:
         where, values = _conditions(query)
         (total,) = connection.execute(f"SELECT count(*) FROM runs {where}", values).fetchone()  # noqa: S608
@@ -86,13 +87,13 @@ def rebuild(archive: Path) -> None:
     (archive / INDEX).unlink(missing_ok=True)
 
 
-def describe(record: Record, folder: str) -> Row:
+def describe(record: Record, folder: str) -> RunRow:
     """What the index keeps of a record."""
     principal = record.scope.principal if record.scope else ""
     people = [principal, record.requester, *record.executor.values(), *(a.who for a in record.approvals)]
     deployments = {**(record.deployments_before or {}), **(record.deployments_after or {})}
-    models = sorted({short_id(str(d.get("model", ""))) for d in deployments.values()} - {""})
-    return Row(
+    models = sorted({asset_name(d.get("model")) for d in deployments.values()} - {""})
+    return RunRow(
         run=record.run_id,
         folder=folder,
         runbook=record.runbook,
@@ -109,12 +110,6 @@ def describe(record: Record, folder: str) -> Row:
         parameters=json.dumps(dict(record.parameters)),
         results=json.dumps(dict(record.results)),
     )
-
-
-def short_id(arm_id: str) -> str:
-    """Shorten an asset's ARM id to ``name:version``."""
-    parts = arm_id.split("/")
-    return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else arm_id
 
 
 @contextmanager
@@ -182,15 +177,15 @@ def _read_on(archive: Path, read_bytes: int, head: str) -> tuple[tuple[int, str]
     return (read_bytes, ledger.digest(last)), count, told
 
 
-def _read(archive: Path, run: str, folder: str) -> Row:
+def _read(archive: Path, run: str, folder: str) -> RunRow:
     """Read a run's sidecar; one that is damaged or gone is listed all the same."""
     try:
         return describe(read_record(archive / folder), folder)
     except RecordError as error:
-        return Row(run, folder, reason=str(error))
+        return RunRow(run, folder, reason=str(error))
 
 
-def _conditions(query: Query) -> tuple[str, list[Any]]:
+def _conditions(query: RunQuery) -> tuple[str, list[Any]]:
     asked: list[tuple[str, Any]] = [
         ("endpoint = ? COLLATE NOCASE", query.endpoint),
         ("runbook = ?", query.runbook),
@@ -205,9 +200,9 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
     return where, [value for _, value in wanted]
 
 
-def _row(values: tuple[Any, ...]) -> Row:
-    row = Row(*values)
-    return Row(**{**vars(row), "quarantined": bool(row.quarantined)})
+def _row(values: tuple[Any, ...]) -> RunRow:
+    row = RunRow(*values)
+    return RunRow(**{**vars(row), "quarantined": bool(row.quarantined)})
 
 
 def _utc(when: datetime) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from opslib.errors import RecordError
-from opslib.evidence.present.summary import facts
+from opslib.evidence.present.summary import summary_rows
 from opslib.evidence.run.files import NOTEBOOK, REPORT
 from opslib.evidence.run.record import Record, write_atomically
 from opslib.import_shims import skip_iri_checks
@@ -55,7 +55,10 @@ def write_report(folder: Path, record: Record) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _is_shown(output)]
-    notebook.metadata["opslib"] = {"title": f"{record.runbook} of {record.endpoint}", "summary": summary(record)}
+    notebook.metadata["opslib"] = {
+        "title": f"{record.runbook} of {record.endpoint}",
+        "summary": summary_html(record),
+    }
     try:
         page = render(notebook)
     except Exception as error:  # a notebook may hold anything; what it holds must not keep the run from its seal
@@ -88,11 +91,11 @@ def clean(html: str) -> str:
     )
 
 
-def summary(record: Record) -> str:
+def summary_html(record: Record) -> str:
     """The story of a run as a heading and a table."""
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
-        for name, value in facts(record)
+        for name, value in summary_rows(record)
         if value
     )
     gates = "".join(

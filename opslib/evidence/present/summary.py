@@ -12,13 +12,14 @@ from opslib.evidence.run.files import JOURNAL, REPORT, SEAL
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Approval, Record, read_record
 from opslib.evidence.run.run_lock import is_held
+from opslib.model import asset_name
 from opslib.model.traffic import describe_traffic
 
 
-def tell(folder: Path) -> str:
+def summarize(folder: Path) -> str:
     """Tell a run: who, what, why, what held, what was decided, how it ended, how to take it back."""
     record = read_record(folder)
-    rows = [(name, value) for name, value in facts(record) if value]
+    rows = [(name, value) for name, value in summary_rows(record) if value]
     width = max(len(name) for name, _ in rows)
     lines = [f"{record.run_id}", "", *(f"{name:<{width}}  {value}" for name, value in rows)]
     lines += ["", "gates", *(_gate(gate) for gate in record.gates)] if record.gates else []
@@ -28,7 +29,7 @@ def tell(folder: Path) -> str:
     return "\n".join([*lines, "", _custody(folder)])
 
 
-def facts(record: Record) -> Iterator[tuple[str, str]]:
+def summary_rows(record: Record) -> Iterator[tuple[str, str]]:
     """What is known of a run, in the order in which a person asks."""
     ended = record.finished_at
     yield "outcome", f"{record.outcome or 'none: it did not reach its end'}"
@@ -78,7 +79,7 @@ def _gate(gate: object) -> str:
 
 def _timeline(folder: Path) -> Iterator[str]:
     step: dict[str, Any] = {}
-    for event in decisions.readable(folder / JOURNAL):
+    for event in decisions.readable_events(folder / JOURNAL):
         data, at = event["data"], event["at"][11:19]
         match event["event"]:
             case JournalEvent.PROGRESS:
@@ -119,8 +120,7 @@ def _models(record: Record) -> Iterator[str]:
     """The model of each deployment, as the workspace names it: of a removed one too."""
     known = {**(record.deployments_before or {}), **(record.deployments_after or {})}
     for name, deployment in sorted(known.items()):
-        model = str(deployment.get("model") or "none")
-        yield f"{name} {model.rpartition('/models/')[2].replace('/versions/', ':')}"
+        yield f"{name} {asset_name(deployment.get('model')) or 'none'}"
 
 
 def _dirt(dirty: bool | None) -> str:

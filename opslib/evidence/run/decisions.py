@@ -12,7 +12,7 @@ from opslib.evidence.run.record import write_atomically
 Event = Mapping[str, Any]
 
 
-def derive(folder: Path) -> dict[str, Any]:
+def write_decisions(folder: Path) -> dict[str, Any]:
     """Write ``decisions.jsonl`` from the journal; return the fields of the record that follow from it.
 
     Parameters
@@ -20,7 +20,7 @@ def derive(folder: Path) -> dict[str, Any]:
     folder
         The run's folder; without a journal (the run was refused before it opened one) nothing is derived.
     """
-    events = list(readable(folder / JOURNAL))
+    events = list(readable_events(folder / JOURNAL))
     decided = [line for event in events for line in decisions(event)]
     write_atomically(folder / DECISIONS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in decided))
     return {
@@ -29,7 +29,7 @@ def derive(folder: Path) -> dict[str, Any]:
     }
 
 
-def readable(path: Path) -> Iterator[dict[str, Any]]:
+def readable_events(path: Path) -> Iterator[dict[str, Any]]:
     """The events up to where the journal is damaged, if it is."""
     try:
         yield from read_journal(path)

@@ -99,7 +99,7 @@ class Heartbeat:
         self._seen = 0
         self._at_s = monotonic()
 
-    def silent_s(self) -> float:
+    def idle_s(self) -> float:
         """Since when nobody has shown that they are at work; 0 before anybody has [seconds]."""
         try:
             touched = self._path.stat().st_mtime_ns

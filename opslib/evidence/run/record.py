@@ -41,7 +41,7 @@ class Approval:
 
 
 @dataclass(frozen=True)
-class Request:
+class ChangeRequest:
     """The change as the organisation knows it: its id, who asked, whether it is an emergency, who agreed.
 
     `approvals` are claims that nobody signed, `signed` are envelopes (see `opslib.evidence.signing.approval`).

@@ -78,10 +78,10 @@ def take_over(folder: Path) -> None:
     """Hold a run whose runner died, so that nobody else ends it meanwhile; one that is held is left as it is."""
     with contextlib.suppress(RecordError):
         hold(archive_of(folder), folder.name)
-        make_room(folder)
+        free_reserve(folder)
 
 
-def make_room(folder: Path) -> None:
+def free_reserve(folder: Path) -> None:
     """Free what a run that this process holds had set aside: it is about to write its end."""
     if folder.name in _DESCRIPTORS:
         os.ftruncate(_DESCRIPTORS[folder.name], 0)

@@ -21,7 +21,7 @@ from opslib.errors import ParameterError, RecordError
 from opslib.evidence.run.files import APPROVALS
 from opslib.evidence.run.record import Approval, Record
 from opslib.evidence.signing import dsse
-from opslib.evidence.signing.findings import Finding, tampered, unknown_key
+from opslib.evidence.signing.findings import VerifyFinding, tampered, unknown_key
 from opslib.evidence.signing.keys import SigningKey, config_folder, read_public_keys
 
 PAYLOAD_TYPE = "application/vnd.opslib.approval+json"
@@ -141,7 +141,9 @@ def check(
     return tuple(checked)
 
 
-def verify(folder: Path, record: Record, sealed_at: datetime, approvers: dsse.PublicKeys) -> Iterator[Finding]:
+def verify(
+    folder: Path, record: Record, sealed_at: datetime, approvers: dsse.PublicKeys
+) -> Iterator[VerifyFinding]:
     """Compare a run's approvals with its record; where approvers' keys were kept, prove who signed them.
 
     The files themselves are under the seal. A run that was refused may hold an approval of another plan.

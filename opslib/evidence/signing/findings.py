@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class State(StrEnum):
+class VerifyState(StrEnum):
     """The state of an archive; the worst finding decides."""
 
     SOUND = "sound"
@@ -19,16 +19,16 @@ class State(StrEnum):
         return _EXIT_CODES[self]
 
 
-_EXIT_CODES = {State.SOUND: 0, State.TAMPERED: 1, State.INCOMPLETE: 2, State.UNKNOWN_KEY: 3}
+_EXIT_CODES = {VerifyState.SOUND: 0, VerifyState.TAMPERED: 1, VerifyState.INCOMPLETE: 2, VerifyState.UNKNOWN_KEY: 3}
 
-_WORST_LAST = (State.SOUND, State.INCOMPLETE, State.UNKNOWN_KEY, State.TAMPERED)
+_WORST_LAST = (VerifyState.SOUND, VerifyState.INCOMPLETE, VerifyState.UNKNOWN_KEY, VerifyState.TAMPERED)
 
 
 @dataclass(frozen=True)
-class Finding:
+class VerifyFinding:
     """One thing that is not as it was left; `run` and `file` say where, empty where it is the archive itself."""
 
-    state: State
+    state: VerifyState
     message: str
     run: str = ""
     file: str = ""
@@ -38,27 +38,27 @@ class Finding:
         return f"{self.state}: {f'{where}: ' if where else ''}{self.message}"
 
 
-def worst(findings: Iterable[Finding]) -> State:
+def worst(findings: Iterable[VerifyFinding]) -> VerifyState:
     """Fold findings into one state.
 
     Examples
     --------
-    >>> worst([Finding(State.INCOMPLETE, "open"), Finding(State.TAMPERED, "changed")]).value
+    >>> worst([VerifyFinding(VerifyState.INCOMPLETE, "open"), VerifyFinding(VerifyState.TAMPERED, "changed")]).value
     'tampered'
     """
-    return max((finding.state for finding in findings), key=_WORST_LAST.index, default=State.SOUND)
+    return max((finding.state for finding in findings), key=_WORST_LAST.index, default=VerifyState.SOUND)
 
 
-def tampered(message: str, run: str = "", file: str = "") -> Finding:
+def tampered(message: str, run: str = "", file: str = "") -> VerifyFinding:
     """Something was altered, dropped, added, moved or forged."""
-    return Finding(State.TAMPERED, message, run, file)
+    return VerifyFinding(VerifyState.TAMPERED, message, run, file)
 
 
-def incomplete(message: str, run: str = "", file: str = "") -> Finding:
+def incomplete(message: str, run: str = "", file: str = "") -> VerifyFinding:
     """Something never reached its end, or is not here."""
-    return Finding(State.INCOMPLETE, message, run, file)
+    return VerifyFinding(VerifyState.INCOMPLETE, message, run, file)
 
 
-def unknown_key(message: str, run: str = "", file: str = "") -> Finding:
+def unknown_key(message: str, run: str = "", file: str = "") -> VerifyFinding:
     """Something is signed by nobody who is trusted."""
-    return Finding(State.UNKNOWN_KEY, message, run, file)
+    return VerifyFinding(VerifyState.UNKNOWN_KEY, message, run, file)

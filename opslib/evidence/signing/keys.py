@@ -109,7 +109,7 @@ def config_folder() -> Path:
     return (Path(base) if base else Path.home() / ".config") / "opslib"
 
 
-def list_key(archive: Path, key: SigningKey) -> str:
+def store_public_key(archive: Path, key: SigningKey) -> str:
     """Write the public part of a key beside the archive; return what a person must know, the first time only."""
     path = archive / KEYS / f"{key.id}.pem"
     if path.exists():

@@ -64,7 +64,7 @@ def seal(folder: Path, record: Record, key: SigningKey) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def protect(folder: Path) -> None:
+def make_read_only(folder: Path) -> None:
     """Take away the permission to write: a viewer that saves what it opened finds out at once."""
     for path in folder.rglob("*"):
         if not path.is_symlink():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from opslib.errors import OpsError
 from opslib.evidence.run.files import CHECKPOINT_SUFFIX, TOKEN_SUFFIX
 from opslib.evidence.run.record import write_atomically
-from opslib.evidence.signing.findings import Finding, tampered
+from opslib.evidence.signing.findings import VerifyFinding, tampered
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 URL_VARIABLE = "OPSLIB_TIMESTAMP_URL"
 
 
-def token_of(checkpoint: Path) -> Path:
+def token_path(checkpoint: Path) -> Path:
     """Where the token of a checkpoint stands."""
     return checkpoint.with_name(checkpoint.name.removesuffix(CHECKPOINT_SUFFIX) + TOKEN_SUFFIX)
 
 
-def stamp(checkpoint: Path) -> None:
+def add_token(checkpoint: Path) -> None:
     """Fetch a token for a checkpoint; do nothing where no authority is configured or it has one."""
-    url, path = os.environ.get(URL_VARIABLE), token_of(checkpoint)
+    url, path = os.environ.get(URL_VARIABLE), token_path(checkpoint)
     if not url or path.exists():
         return
     with suppress(OpsError, ImportError):
@@ -47,7 +47,7 @@ def stamp(checkpoint: Path) -> None:
         path.chmod(0o444)
 
 
-def verify(checkpoint: Path, content: bytes, authority: Path | None) -> Iterator[Finding]:
+def verify_token(checkpoint: Path, content: bytes, authority: Path | None) -> Iterator[VerifyFinding]:
     """Check a checkpoint's token, where it has one and the client is installed.
 
     Parameters
@@ -56,7 +56,7 @@ def verify(checkpoint: Path, content: bytes, authority: Path | None) -> Iterator
         Certificates of the authority, its root among them (PEM). Without them only what the token is about is
         compared, not who made it.
     """
-    path = token_of(checkpoint)
+    path = token_path(checkpoint)
     if not path.exists():
         return
     try:
@@ -80,7 +80,7 @@ def verify(checkpoint: Path, content: bytes, authority: Path | None) -> Iterator
 
 def proven_time(checkpoint: Path, authority: Path | None) -> datetime | None:
     """When the authority saw a checkpoint, whose token `verify` found sound; None where nothing proves it."""
-    path = token_of(checkpoint)
+    path = token_path(checkpoint)
     if authority is None or not path.exists():
         return None
     try:

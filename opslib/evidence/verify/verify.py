@@ -11,7 +11,7 @@ from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, MONTH_PATTERN, README, RECORD, SEAL
 from opslib.evidence.signing import approval, dsse
 from opslib.evidence.signing import keys as keyring
-from opslib.evidence.signing.findings import Finding, State, incomplete, tampered, unknown_key, worst
+from opslib.evidence.signing.findings import VerifyFinding, VerifyState, incomplete, tampered, unknown_key, worst
 from opslib.evidence.verify.verify_ledger import Chain, read_chain, verify_checkpoints
 from opslib.evidence.verify.verify_run import verify_open, verify_run, walk
 
@@ -40,8 +40,8 @@ class Verified:
         Digest of the ledger's last line: what to compare with a copy kept elsewhere.
     """
 
-    state: State
-    findings: tuple[Finding, ...]
+    state: VerifyState
+    findings: tuple[VerifyFinding, ...]
     runs: int
     sealed: int
     pinned: bool
@@ -105,10 +105,10 @@ def _verify_lone_folder(folder: Path, keys: Path | None) -> Verified:
     return Verified(worst(findings), findings, 1, 1, pinned=True, head_sha256="")
 
 
-def _keys(archive: Path, given: Path | None) -> tuple[dsse.PublicKeys, bool, list[Finding]]:
+def _keys(archive: Path, given: Path | None) -> tuple[dsse.PublicKeys, bool, list[VerifyFinding]]:
     """The keys to believe, whether they were kept apart, and what is wrong with those of the archive."""
     listed: dict[str, keyring.PublicKey] = {}
-    findings: list[Finding] = []
+    findings: list[VerifyFinding] = []
     for path in sorted((archive / KEYS).glob("*")):
         name = f"{KEYS}/{path.name}"
         try:
@@ -129,7 +129,7 @@ def _keys(archive: Path, given: Path | None) -> tuple[dsse.PublicKeys, bool, lis
     return trusted, bool(apart) or trusted.keys() <= own, findings
 
 
-def _unlisted(archive: Path, paths: Iterable[Path], trusted: dsse.PublicKeys) -> Iterator[Finding]:
+def _unlisted(archive: Path, paths: Iterable[Path], trusted: dsse.PublicKeys) -> Iterator[VerifyFinding]:
     """Keys that signed here and are listed no more."""
     used = {keyid for path in paths if path.is_file() for keyid in dsse.signers(path.read_bytes())}
     for keyid in sorted(used & trusted.keys()):
@@ -148,7 +148,7 @@ def _verify_one(
     keys: dsse.PublicKeys,
     approvers: dsse.PublicKeys,
     missing_is_tampered: bool,
-) -> Iterable[Finding]:
+) -> Iterable[VerifyFinding]:
     lines = chain.runs.get(run, {})
     if "started" not in lines:
         return [tampered("the ledger does not know it", run)] if not lines else []
@@ -169,7 +169,7 @@ def _verify_one(
     return verify_run(folder, keys, lines, chain.seen_at, approvers)
 
 
-def _strays(archive: Path, chain: Chain) -> Iterator[Finding]:
+def _strays(archive: Path, chain: Chain) -> Iterator[VerifyFinding]:
     """Whatever stands in the archive and is not in the ledger."""
     known = {lines["started"].folder for lines in chain.runs.values() if "started" in lines}
     for path in sorted(archive.iterdir()):

@@ -12,7 +12,7 @@ from opslib.evidence.archive import ledger
 from opslib.evidence.run.files import CHECKPOINT_SUFFIX, CHECKPOINTS, LEDGER, MONTH_PATTERN, TOKEN_SUFFIX
 from opslib.evidence.run.run_lock import is_held
 from opslib.evidence.signing import dsse, timestamping
-from opslib.evidence.signing.findings import Finding, incomplete, tampered, unknown_key
+from opslib.evidence.signing.findings import VerifyFinding, incomplete, tampered, unknown_key
 
 _CHECKPOINT = re.compile(rf"\d{{6,}}(?:{re.escape(CHECKPOINT_SUFFIX)}|{re.escape(TOKEN_SUFFIX)})")
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -35,7 +35,7 @@ class Chain:
     digests: list[str] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     runs: dict[str, dict[str, ledger.Entry]] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[VerifyFinding] = field(default_factory=list)
     witnesses: list[Witness] = field(default_factory=list)
 
     def seen_at(self, line: int, keyid: str) -> datetime | None:
@@ -64,7 +64,7 @@ def read_chain(archive: Path) -> Chain:
     return chain
 
 
-def _add(chain: Chain, number: int, line: bytes) -> Iterator[Finding]:
+def _add(chain: Chain, number: int, line: bytes) -> Iterator[VerifyFinding]:
     """Judge one line and take it into the chain."""
     where = f"{LEDGER}, line {number}"
     before = chain.head
@@ -99,7 +99,7 @@ def _is_place(entry: ledger.Entry) -> bool:
 
 def verify_checkpoints(
     archive: Path, paths: Sequence[Path], chain: Chain, keys: dsse.PublicKeys, tsa: Path | None
-) -> Iterator[Finding]:
+) -> Iterator[VerifyFinding]:
     """Compare checkpoints with the ledger, and each with the one before.
 
     `paths` were listed before the ledger was read: what a runner adds meanwhile is no finding.
@@ -125,22 +125,24 @@ def verify_checkpoints(
             yield from (tampered(why, file=name) for why in _misfits(checkpoint, path, chain, previous))
             keyid = next(one for one in dsse.signers(content) if one in keys)
             signed[name] = Witness(covered, checkpoint.time, keyid)
-        yield from _verify_stamp(path, content, tsa, chain, covered)
+        yield from _verify_token(path, content, tsa, chain, covered)
         previous = hashlib.sha256(content).hexdigest()
     yield from _verify_times(signed, chain, keys)
     yield from _uncovered(archive, chain, covered)
 
 
-def _verify_stamp(path: Path, content: bytes, tsa: Path | None, chain: Chain, lines: int) -> Iterator[Finding]:
+def _verify_token(
+    path: Path, content: bytes, tsa: Path | None, chain: Chain, lines: int
+) -> Iterator[VerifyFinding]:
     """Judge a checkpoint's time token, and let the authority be a witness where it is proved."""
-    wrong = list(timestamping.verify(path, content, tsa))
+    wrong = list(timestamping.verify_token(path, content, tsa))
     yield from wrong
-    stamped_at = None if wrong else timestamping.proven_time(path, tsa)
-    if stamped_at is not None:
-        chain.witnesses.append(Witness(lines, stamped_at))
+    token_at = None if wrong else timestamping.proven_time(path, tsa)
+    if token_at is not None:
+        chain.witnesses.append(Witness(lines, token_at))
 
 
-def _verify_times(signed: Mapping[str, Witness], chain: Chain, keys: dsse.PublicKeys) -> Iterator[Finding]:
+def _verify_times(signed: Mapping[str, Witness], chain: Chain, keys: dsse.PublicKeys) -> Iterator[VerifyFinding]:
     """Judge when checkpoints were signed; a key that was not revoked is a witness to what others signed before."""
     chain.witnesses += [witness for witness in signed.values() if keys[witness.keyid].revoked is None]
     for name, witness in signed.items():
@@ -149,7 +151,7 @@ def _verify_times(signed: Mapping[str, Witness], chain: Chain, keys: dsse.Public
             yield unknown_key(objection, file=name)
 
 
-def _uncovered(archive: Path, chain: Chain, covered: int) -> Iterator[Finding]:
+def _uncovered(archive: Path, chain: Chain, covered: int) -> Iterator[VerifyFinding]:
     """Ends of runs that no checkpoint covers."""
     late = [
         e for lines in chain.runs.values() for e in lines.values() if e.event == ledger.FINISHED and e.seq > covered

@@ -12,7 +12,7 @@ from opslib.evidence.archive.ledger import Entry
 from opslib.evidence.run.files import APPROVALS, SEAL
 from opslib.evidence.run.record import read_record
 from opslib.evidence.signing import approval, dsse, seal
-from opslib.evidence.signing.findings import Finding, incomplete, tampered, unknown_key
+from opslib.evidence.signing.findings import VerifyFinding, incomplete, tampered, unknown_key
 
 _VIEWERS_COPY = re.compile(r"\.ipynb_checkpoints/(?P<stem>[^/]+)-checkpoint(?P<suffix>\.[^./]+)")
 """Where Jupyter's server copies a notebook that is opened by somebody whom permissions do not hold (root)."""
@@ -26,7 +26,7 @@ def verify_run(
     lines: dict[str, Entry] | None = None,
     seen_at: Callable[[int, str], datetime | None] = lambda _line, _keyid: None,
     approvers: dsse.PublicKeys | None = None,
-) -> Iterator[Finding]:
+) -> Iterator[VerifyFinding]:
     """Compare a run with its seal, and its seal with the ledger.
 
     Parameters
@@ -69,7 +69,9 @@ def verify_run(
         yield from approval.verify(folder, read_record(folder), attestation.sealed_at, approvers or {})
 
 
-def _compare_lines(attestation: seal.Attestation, run: str, lines: dict[str, Entry] | None) -> Iterator[Finding]:
+def _compare_lines(
+    attestation: seal.Attestation, run: str, lines: dict[str, Entry] | None
+) -> Iterator[VerifyFinding]:
     if attestation.run != run:
         yield tampered(f"it is the seal of {attestation.run}: the folder was renamed, or the seal moved", run, SEAL)
     if lines is None:
@@ -82,7 +84,7 @@ def _compare_lines(attestation: seal.Attestation, run: str, lines: dict[str, Ent
         yield tampered(f"it says {said[0]}, the ledger {finished.outcome}", run, SEAL)
 
 
-def _compare_files(attestation: seal.Attestation, folder: Path) -> Iterator[Finding]:
+def _compare_files(attestation: seal.Attestation, folder: Path) -> Iterator[VerifyFinding]:
     run, found = folder.name, set[str]()
     for name, regular in walk(folder):
         if name == SEAL or (regular and _is_viewers_copy(attestation, folder, name)):
@@ -119,7 +121,7 @@ def walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, bool]]:
                 yield name, entry.is_file(follow_symlinks=False)
 
 
-def verify_open(folder: Path, keys: dsse.PublicKeys, started: Entry, *, alive: bool) -> Iterator[Finding]:
+def verify_open(folder: Path, keys: dsse.PublicKeys, started: Entry, *, alive: bool) -> Iterator[VerifyFinding]:
     """Say of a run that was begun and not finished how far it got."""
     run = started.run
     if alive:

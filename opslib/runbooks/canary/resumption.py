@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from opslib.errors import JudgeError, RecordError
-from opslib.evidence.archive.archive import find_archive, read_archive
+from opslib.evidence.archive.run_folders import find_archive, read_archive
 from opslib.evidence.run.files import JUDGE_STATE
 from opslib.judge import Criteria, State, from_json, require_release
 from opslib.model import Outcome

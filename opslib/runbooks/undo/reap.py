@@ -9,8 +9,8 @@ from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import list_endpoints, read_endpoint
 from opslib.errors import Drift, OpsError
-from opslib.evidence.archive.archive import new_folder
-from opslib.evidence.finish import begin_run, end_left_open, end_run, left_open
+from opslib.evidence.archive.run_folders import new_folder
+from opslib.evidence.finish import begin_run, end_run, end_unfinished, unfinished_runs
 from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.evidence.run.provenance import find_executor, find_versions
 from opslib.evidence.run.record import Record
@@ -104,5 +104,5 @@ def _reap_one(
 
 def close_left_open(archive: Path) -> tuple[str, ...]:
     """Seal the runs whose process died and name them: they are aborted, and the ledger says so."""
-    folders = [archive / entry.folder for entry, alive in left_open(archive) if not alive]
-    return tuple(end_left_open(folder).record.run_id for folder in folders if folder.is_dir())
+    folders = [archive / entry.folder for entry, alive in unfinished_runs(archive) if not alive]
+    return tuple(end_unfinished(folder).record.run_id for folder in folders if folder.is_dir())

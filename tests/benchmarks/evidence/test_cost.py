@@ -18,12 +18,12 @@ import scrapbook
 from evidence_fixture import MODEL, SCOPE, make_run, notebook
 
 from opslib.evidence.archive import index, ledger
-from opslib.evidence.archive.index import Query, find
+from opslib.evidence.archive.index import RunQuery, find_runs
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import INDEX, LEDGER, SEAL
 from opslib.evidence.run.record import Record, read_record, write_record
 from opslib.evidence.signing import seal
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.signing.keys import find_signing_key
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
@@ -65,7 +65,7 @@ def test_verifying_costs_little_more_than_hashing(sealed):
     files = [p for p in sealed.rglob("*") if p.is_file() and ".locks" not in p.parts]
     plain, _ = timed(lambda: [hashlib.sha256(path.read_bytes()).digest() for path in files])
     ours, found = timed(lambda: verify(sealed))
-    assert found.state is State.SOUND
+    assert found.state is VerifyState.SOUND
     tell("verify", runs=SEALED, files=len(files), MB=sum(p.stat().st_size for p in files) / 1e6)
     tell("verify", plain_ms_per_run=1e3 * plain / SEALED, ours_ms_per_run=1e3 * ours / SEALED, ratio=ours / plain)
     assert ours / SEALED < 0.05
@@ -142,11 +142,11 @@ def last_failed(rows):
 def test_finding_runs_among_many(many, tmp_path):
     """The last failed runs of an endpoint: index, sidecars, scrapbook; the same answer from each."""
     index.rebuild(many)
-    build, _ = timed(lambda: find(many, Query(limit=1)), times=1)
-    query = Query(endpoint="endpoint0", outcome="failed", limit=20)
-    ours, (rows, _) = timed(lambda: find(many, query))
-    every, (_, total) = timed(lambda: find(many, Query(since=datetime(2026, 1, 2, tzinfo=UTC), limit=50)))
-    text, _ = timed(lambda: find(many, Query(model="fraud-model:2", limit=50)))
+    build, _ = timed(lambda: find_runs(many, RunQuery(limit=1)), times=1)
+    query = RunQuery(endpoint="endpoint0", outcome="failed", limit=20)
+    ours, (rows, _) = timed(lambda: find_runs(many, query))
+    every, (_, total) = timed(lambda: find_runs(many, RunQuery(since=datetime(2026, 1, 2, tzinfo=UTC), limit=50)))
+    text, _ = timed(lambda: find_runs(many, RunQuery(model="fraud-model:2", limit=50)))
     sidecars, expected = timed(
         lambda: last_failed([json.loads(path.read_text()) for path in many.glob("2*/*/run.json")]), times=1
     )
@@ -190,12 +190,12 @@ def glued():
 
 def test_one_more_run_is_taken_in_at_once(many, tmp_path):
     """The index follows the ledger: a new run costs milliseconds, however many there are."""
-    find(many)
+    find_runs(many)
     folder = many / "2026-01" / "29990101T000000Z-canary-new-000000"
     folder.mkdir()
     write_record(folder, Record(folder.name, "canary", "new", {}, datetime.now(UTC)).ended(Outcome.HELD, "x"))
     ledger.append(many, ledger.STARTED, folder.name, folder=f"2026-01/{folder.name}")
-    took, (_, total) = timed(lambda: find(many, Query(endpoint="new")), times=1)
+    took, (_, total) = timed(lambda: find_runs(many, RunQuery(endpoint="new")), times=1)
     assert total == 1
     tell("one more run", ms=1e3 * took)
     assert not run_lock.is_held(folder)

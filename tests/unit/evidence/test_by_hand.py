@@ -9,7 +9,7 @@ from notebook_fixture import RECORD
 from opslib.evidence import finish
 from opslib.evidence.archive import ledger
 from opslib.evidence.run.record import read_record
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
@@ -18,7 +18,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 from opslib.runbooks.run import _begun
-from opslib.evidence.archive.archive import new_folder
+from opslib.evidence.archive.run_folders import new_folder
 from opslib.evidence.run.run_lock import release
 from opslib.parameters import RollbackParameters
 folder = new_folder(Path("runs"), "rollback", "fraud")
@@ -33,9 +33,9 @@ def test_a_run_by_hand_is_begun_in_the_ledger_and_sealed_afterwards(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", BY_HAND], cwd=tmp_path, check=True, env=environment)
     runs = tmp_path / "runs"
-    ((entry, alive),) = finish.left_open(runs)
+    ((entry, alive),) = finish.unfinished_runs(runs)
     assert not alive
-    assert verify(runs).state is State.INCOMPLETE
+    assert verify(runs).state is VerifyState.INCOMPLETE
     assert not (runs / "KEYS").exists()
     done = subprocess.run(
         [sys.executable, "-m", "opslib", "seal", entry.run],
@@ -47,4 +47,4 @@ def test_a_run_by_hand_is_begun_in_the_ledger_and_sealed_afterwards(tmp_path):
     assert "sealed as succeeded" in done.stdout
     assert read_record(runs / entry.folder).outcome is Outcome.SUCCEEDED
     assert [e.event for e in ledger.read_ledger(runs)] == ["started", "finished"]
-    assert verify(runs).state is State.SOUND
+    assert verify(runs).state is VerifyState.SOUND

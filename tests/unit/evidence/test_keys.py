@@ -10,7 +10,7 @@ from evidence_fixture import make_run
 from opslib.cli.main import main
 from opslib.errors import RecordError
 from opslib.evidence.run.files import KEYS
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.signing.keys import PublicKey, read_public_keys
 from opslib.evidence.verify.verify import verify
 
@@ -60,7 +60,7 @@ def test_a_run_that_was_sealed_outside_of_its_keys_time_is_told(archive, kept, l
     folder = next(archive.glob("2*/*"))
     found = verify(archive, path).findings
     assert [f.file for f in found] == (["CHECKPOINTS/000002.dsse.json", "attestation.dsse.json"] if said else [])
-    assert all(said in f.message and f.state is State.UNKNOWN_KEY for f in found)
+    assert all(said in f.message and f.state is VerifyState.UNKNOWN_KEY for f in found)
     assert main(["verify", str(archive), "--keys", str(path)]) == (3 if said else 0)
     alone = shutil.copytree(folder, archive.parent / "alone" / folder.name)
     assert {f.message for f in verify(alone, path).findings} == {f.message for f in found}
@@ -74,8 +74,8 @@ def test_a_key_is_replaced_without_a_gap(archive, kept, monkeypatch, tmp_path):
     make_run(archive)
     new = next(text for text in (pem(archive, 0), pem(archive, 1)) if text != old)
     assert states(archive, kept(f"not-after: {between}\n", old, f"# since\nnot-before: {between}\n", new)) == set()
-    assert verify(archive, kept(f"not-after: {between}\n", new, old)).state is State.UNKNOWN_KEY
-    assert verify(archive, kept(old)).state is State.UNKNOWN_KEY
+    assert verify(archive, kept(f"not-after: {between}\n", new, old)).state is VerifyState.UNKNOWN_KEY
+    assert verify(archive, kept(old)).state is VerifyState.UNKNOWN_KEY
 
 
 def test_what_a_second_key_signed_before_the_first_was_revoked_stays_believed(archive, kept, monkeypatch, tmp_path):
@@ -87,7 +87,7 @@ def test_what_a_second_key_signed_before_the_first_was_revoked_stays_believed(ar
     stolen = datetime.now(UTC)
     assert states(archive, kept(f"revoked: {stolen}\n", old, new)) == set()
     both = kept(f"revoked: {stolen}\n", old, f"revoked: {stolen}\n", new)
-    assert states(archive, both) == {State.UNKNOWN_KEY}
+    assert states(archive, both) == {VerifyState.UNKNOWN_KEY}
 
 
 def test_a_limit_that_cannot_be_read_is_an_error(archive, kept):

@@ -14,7 +14,7 @@ from opslib.evidence import finish
 from opslib.evidence.archive import ledger
 from opslib.evidence.run import record, run_lock
 from opslib.evidence.run.files import LEDGER
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
@@ -34,7 +34,7 @@ def test_runners_at_once_leave_one_chain(tmp_path):
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0] * 4
     found = verify(tmp_path)
-    assert (found.state, found.runs, found.sealed) == (State.SOUND, 20, 20)
+    assert (found.state, found.runs, found.sealed) == (VerifyState.SOUND, 20, 20)
 
 
 class Crash(BaseException):
@@ -75,12 +75,12 @@ def test_a_crash_between_any_two_writes_is_never_taken_for_tampering(tmp_path, m
                 break
         for folder in list(run_lock._DESCRIPTORS):
             os.close(run_lock._DESCRIPTORS.pop(folder))
-        assert verify(archive).state in {State.INCOMPLETE, State.SOUND}, verify(archive).findings
-        for entry, alive in finish.left_open(archive):
+        assert verify(archive).state in {VerifyState.INCOMPLETE, VerifyState.SOUND}, verify(archive).findings
+        for entry, alive in finish.unfinished_runs(archive):
             assert not alive
-            finish.end_left_open(archive / entry.folder)
+            finish.end_unfinished(archive / entry.folder)
         make_run(archive)
-        assert verify(archive).state is State.SOUND, verify(archive).findings
+        assert verify(archive).state is VerifyState.SOUND, verify(archive).findings
         number += 1
     assert number >= 2
 
@@ -93,9 +93,9 @@ def test_a_line_that_a_crash_cut_off_is_incomplete_and_then_healed(tmp_path, kep
     whole = path.read_bytes()
     torn = ledger.Entry(3, "now", "started", "x", "y").line()[:kept]
     path.write_bytes(whole + torn)
-    assert verify(tmp_path).state is State.INCOMPLETE
+    assert verify(tmp_path).state is VerifyState.INCOMPLETE
     make_run(tmp_path)
-    assert verify(tmp_path).state is State.SOUND
+    assert verify(tmp_path).state is VerifyState.SOUND
     assert [e.healed_bytes for e in ledger.read_ledger(tmp_path)] == [0, 0, len(torn), 0]
 
 
@@ -126,7 +126,7 @@ def test_a_clock_that_jumps_back_breaks_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(ledger, "datetime", Yesterday)
     make_run(tmp_path)
     monkeypatch.undo()
-    assert verify(tmp_path).state is State.SOUND
+    assert verify(tmp_path).state is VerifyState.SOUND
 
 
 def test_a_run_that_vanished_is_reported_as_incomplete(tmp_path):
@@ -138,7 +138,7 @@ def test_a_run_that_vanished_is_reported_as_incomplete(tmp_path):
     os.close(run_lock._DESCRIPTORS.pop(folder.name))
     assert not run_lock.is_held(folder)
     found = verify(tmp_path)
-    assert found.state is State.INCOMPLETE
+    assert found.state is VerifyState.INCOMPLETE
     assert [f.run for f in found.findings] == [folder.name]
 
 
@@ -146,16 +146,16 @@ def test_a_run_left_open_can_be_ended_by_somebody_else(tmp_path):
     """Ended as aborted where it recorded no outcome; not while its process lives."""
     folder, _ = open_run(tmp_path)
     with pytest.raises(RecordError, match="under way"):
-        finish.end_left_open(folder)
+        finish.end_unfinished(folder)
     os.close(run_lock._DESCRIPTORS.pop(folder.name))
-    sealed = finish.end_left_open(folder)
+    sealed = finish.end_unfinished(folder)
     assert sealed.record.outcome is Outcome.ABORTED
-    assert verify(tmp_path).state is State.SOUND
+    assert verify(tmp_path).state is VerifyState.SOUND
 
 
 def end_it(folder, failures):
     try:
-        finish.end_left_open(folder)
+        finish.end_unfinished(folder)
     except RecordError as error:
         failures.put(str(error))
 
@@ -174,7 +174,7 @@ def test_several_that_end_one_run_at_once_end_it_once(tmp_path):
     while not failures.empty():
         assert "is under way" in failures.get()
     assert [e.event for e in ledger.read_ledger(tmp_path)] == [ledger.STARTED, ledger.FINISHED]
-    assert verify(tmp_path).state is State.SOUND
+    assert verify(tmp_path).state is VerifyState.SOUND
 
 
 def test_ending_twice_changes_nothing(tmp_path):

@@ -28,8 +28,8 @@ from opslib.evidence.run import notebook as notebooks
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import LOCKS
 from opslib.evidence.run.journal import Heartbeat
-from opslib.evidence.run.record import Approval, Request, read_record
-from opslib.evidence.signing.findings import State
+from opslib.evidence.run.record import Approval, ChangeRequest, read_record
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 from opslib.runner.execute import execute
@@ -76,7 +76,7 @@ def test_the_runner_says_truly_how_it_ended(case, tmp_path):
     assert cell in record.failing_cell
     assert read_record(folder) == record
     assert [e.outcome for e in ledger.read_ledger(tmp_path / "runs")] == ["", outcome]
-    assert verify(tmp_path / "runs").state is State.SOUND
+    assert verify(tmp_path / "runs").state is VerifyState.SOUND
     assert nbformat.read(folder / "notebook.ipynb", as_version=4).cells
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
 
@@ -126,7 +126,7 @@ def test_a_stopped_runner_ends_its_run_in_order(tmp_path, signum):
     record = read_record(folder)
     assert record.outcome is Outcome.ABORTED
     assert signum.name in record.reason
-    assert verify(tmp_path / "runs").state is State.SOUND
+    assert verify(tmp_path / "runs").state is VerifyState.SOUND
 
 
 def test_a_killed_runner_leaves_an_open_run_that_everybody_sees(tmp_path, capsys):
@@ -161,7 +161,7 @@ def test_a_full_disk_keeps_the_last_good_notebook(tmp_path, monkeypatch):
     assert record.outcome is Outcome.FAILED
     assert "No space left" in record.reason
     assert "done" in outputs(folder)
-    assert verify(tmp_path / "runs").state is State.SOUND
+    assert verify(tmp_path / "runs").state is VerifyState.SOUND
 
 
 JOURNAL = """
@@ -200,7 +200,7 @@ def test_a_disk_that_is_really_full_destroys_nothing(tmp_path, monkeypatch, caps
         assert "cannot be written: " in capsys.readouterr().err
         assert "done" in outputs(folder)
         assert read_record(folder).runbook == "rollback"
-        assert verify(disk.path).state is State.INCOMPLETE
+        assert verify(disk.path).state is VerifyState.INCOMPLETE
         disk.free()
         assert main(["seal", folder.name, "--runs", str(disk.path)]) == 0
         assert verify(disk.path).findings == ()
@@ -272,7 +272,7 @@ def test_the_record_holds_what_a_change_record_needs(tmp_path):
     ):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     path.write_text(path.read_text() + "\n")
-    request = Request(
+    request = ChangeRequest(
         "CHG-1", "oncall", emergency=True, approvals=(Approval("owner", "2026-01-01", "I agree", "0" * 64),)
     )
     archive = tmp_path / "runs"
@@ -327,10 +327,10 @@ def test_silence_is_measured_by_a_clock_that_nobody_sets(tmp_path, monkeypatch):
     now_s = iter(range(0, 100, 10))
     monkeypatch.setattr("opslib.evidence.run.journal.monotonic", lambda: next(now_s))
     heartbeat = Heartbeat(tmp_path)
-    assert heartbeat.silent_s() == 0
+    assert heartbeat.idle_s() == 0
     (tmp_path / "journal.jsonl").touch()
     os.utime(tmp_path / "journal.jsonl", (2e9, 2e9))
-    assert heartbeat.silent_s() == 10
-    assert heartbeat.silent_s() == 20
+    assert heartbeat.idle_s() == 10
+    assert heartbeat.idle_s() == 20
     os.utime(tmp_path / "journal.jsonl", (1e9, 1e9))
-    assert heartbeat.silent_s() == 10
+    assert heartbeat.idle_s() == 10

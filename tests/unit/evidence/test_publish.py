@@ -14,7 +14,7 @@ from opslib.evidence import finish
 from opslib.evidence.publish import mirror, publish
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import LEDGER, SEAL
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
@@ -54,7 +54,7 @@ def test_what_was_published_is_the_archive(url, archive):
         assert (first.present, first.left_out) == (0, [])
         with mirror(container) as copy:
             assert evidence(copy) == evidence(archive)
-            assert verify(copy).state is State.SOUND
+            assert verify(copy).state is VerifyState.SOUND
         again = publish(archive, [], container)
     assert (again.uploaded, again.present) == (0, first.uploaded - 1)  # no new line, no segment
 
@@ -70,7 +70,7 @@ def test_a_growing_archive_is_published_piece_by_piece(url, archive):
         assert len(segments) == 3
         with mirror(container) as copy:
             assert (copy / LEDGER).read_bytes() == (archive / LEDGER).read_bytes()
-            assert verify(copy).state is State.SOUND
+            assert verify(copy).state is VerifyState.SOUND
 
 
 class Breaks(Container):
@@ -98,12 +98,12 @@ def test_a_broken_publication_is_incomplete_and_goes_on(url, archive):
                 with mirror(container) as copy:
                     state = verify(copy, missing_is_tampered=False).state
                     left = len(evidence(archive)) - len(evidence(copy))
-                    assert state is State.SOUND if not left else state is not State.SOUND
+                    assert state is VerifyState.SOUND if not left else state is not VerifyState.SOUND
             if len(container.sizes()) == whole - 1:
                 break
         publish(archive, [], container)
         with mirror(container) as copy:
-            assert verify(copy).state is State.SOUND
+            assert verify(copy).state is VerifyState.SOUND
 
 
 def test_another_file_under_the_same_name_is_never_overwritten(url, archive):
@@ -168,7 +168,7 @@ def test_a_name_that_leads_elsewhere_is_found(url, archive):
         publish(archive, [], container)
         container.create("2026-11\\..\\..\\evil.txt", b"x")
         with mirror(container) as copy:
-            assert verify(copy).state is State.TAMPERED
+            assert verify(copy).state is VerifyState.TAMPERED
 
 
 @pytest.mark.parametrize(

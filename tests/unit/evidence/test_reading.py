@@ -16,13 +16,13 @@ from opslib.cli.main import main
 from opslib.errors import RecordError
 from opslib.evidence import finish
 from opslib.evidence.archive import index, ledger
-from opslib.evidence.archive.archive import find_run, read_archive
-from opslib.evidence.archive.index import Query, find
+from opslib.evidence.archive.index import RunQuery, find_runs
+from opslib.evidence.archive.run_folders import find_run, read_archive
 from opslib.evidence.present import report
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import INDEX
 from opslib.evidence.run.record import read_record
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 from opslib.runner.execute import execute
@@ -43,50 +43,50 @@ def archive(tmp_path):
 LATER, EARLIER = datetime.now(UTC) + timedelta(days=1), datetime.now(UTC) - timedelta(days=1)
 
 QUERIES = [
-    (Query(), 4),
-    (Query(endpoint="FRAUD"), 3),
-    (Query(runbook="canary"), 2),
-    (Query(outcome="held"), 1),
-    (Query(outcome="unfinished"), 1),
-    (Query(who="oncall"), 4),  # oncall is also who Azure saw, of all
-    (Query(who="owner"), 1),
-    (Query(model="fraud-model:2"), 4),
-    (Query(model="other:9"), 1),
-    (Query(since=LATER), 0),
-    (Query(since=EARLIER, until=LATER), 4),
-    (Query(until=EARLIER), 0),
-    (Query(endpoint="fraud", outcome="succeeded"), 1),
+    (RunQuery(), 4),
+    (RunQuery(endpoint="FRAUD"), 3),
+    (RunQuery(runbook="canary"), 2),
+    (RunQuery(outcome="held"), 1),
+    (RunQuery(outcome="unfinished"), 1),
+    (RunQuery(who="oncall"), 4),  # oncall is also who Azure saw, of all
+    (RunQuery(who="owner"), 1),
+    (RunQuery(model="fraud-model:2"), 4),
+    (RunQuery(model="other:9"), 1),
+    (RunQuery(since=LATER), 0),
+    (RunQuery(since=EARLIER, until=LATER), 4),
+    (RunQuery(until=EARLIER), 0),
+    (RunQuery(endpoint="fraud", outcome="succeeded"), 1),
 ]
 
 
 @pytest.mark.parametrize(("query", "count"), QUERIES, ids=range(len(QUERIES)))
 def test_runs_are_found_by_what_is_asked(archive, query, count):
     """Endpoint, runbook, outcome, time, person, model: each alone and together."""
-    rows, total = find(archive, query)
+    rows, total = find_runs(archive, query)
     assert len(rows) == total == count
     assert [row.started_at for row in rows] == sorted((row.started_at for row in rows), reverse=True)
 
 
 def test_a_limit_says_how_many_there_are(archive):
     """The newest first, and the whole number."""
-    rows, total = find(archive, Query(limit=1))
+    rows, total = find_runs(archive, RunQuery(limit=1))
     assert (len(rows), total) == (1, 4)
 
 
 def test_the_index_follows_the_ledger(archive):
     """Only what is new is read; a run that was under way is read again."""
-    assert find(archive)[1] == 4
+    assert find_runs(archive)[1] == 4
     make_run(archive)
-    (waiting,) = finish.left_open(archive)
+    (waiting,) = finish.unfinished_runs(archive)
     finish.end_run(archive / waiting[0].folder, read_record(archive / waiting[0].folder).ended(Outcome.FAILED, "x"))
-    assert find(archive)[1] == 5
-    assert find(archive, Query(outcome="unfinished"))[1] == 0
+    assert find_runs(archive)[1] == 5
+    assert find_runs(archive, RunQuery(outcome="unfinished"))[1] == 0
 
 
 @pytest.mark.parametrize("damage", ["garbage", "another version", "another ledger", "gone"])
 def test_a_damaged_index_is_made_anew(archive, damage):
     """It is never evidence: whatever happened to it, the answer is the same."""
-    expected = find(archive)
+    expected = find_runs(archive)
     path = archive / INDEX
     match damage:
         case "garbage":
@@ -101,8 +101,8 @@ def test_a_damaged_index_is_made_anew(archive, damage):
             connection.close()
             make_run(archive)
             expected = (None, 5)
-    assert find(archive)[1] == expected[1]
-    assert damage == "another ledger" or expected[0] is None or find(archive) == expected
+    assert find_runs(archive)[1] == expected[1]
+    assert damage == "another ledger" or expected[0] is None or find_runs(archive) == expected
 
 
 def test_a_damaged_sidecar_is_listed_all_the_same(archive):
@@ -111,7 +111,7 @@ def test_a_damaged_sidecar_is_listed_all_the_same(archive):
     folder.chmod(0o755)
     (folder / "run.json").chmod(0o644)
     (folder / "run.json").write_text("{")
-    rows, total = find(archive)
+    rows, total = find_runs(archive)
     assert total == 4
     assert [r.reason for r in rows if r.run == folder.name] != [""]
     assert len(list(read_archive(archive))) == 3
@@ -151,7 +151,7 @@ def test_the_command_lists_what_is_asked(archive, capsys):
 
 def test_a_runs_story_is_told_in_words(archive, capsys):
     """Who asked, what held, what was decided, how it ended, and whether it is sealed."""
-    run = find(archive, Query(who="owner"))[0][0].run
+    run = find_runs(archive, RunQuery(who="owner"))[0][0].run
     assert main(["runs", "show", run[-6:], "--runs", str(archive)]) == 0
     told = capsys.readouterr().out
     for said in (
@@ -199,7 +199,7 @@ def test_scrapbook_reads_the_archive(tmp_path, monkeypatch, capsys):
     book = scrapbook.read_notebooks("notebooks-of-runs")
     assert book[folder.name].scraps["moved"].data == "green"
     assert not book[other.name].scraps
-    assert verify(tmp_path / "runs").state is State.SOUND
+    assert verify(tmp_path / "runs").state is VerifyState.SOUND
 
 
 HOSTILE = (
@@ -218,7 +218,7 @@ def test_a_report_needs_nothing_else_and_runs_nothing(tmp_path):
     cell = new.new_code_cell("1 < 2", outputs=[*shown, new.new_output("stream", text="a < b\x1b[31mred\x1b[0m")])
     notebook = new.new_notebook(cells=[cell, new.new_markdown_cell(f"# Title\n{HOSTILE}")])
     record = read_record(folder)
-    notebook.metadata["opslib"] = {"title": "<t>", "summary": report.summary(record)}
+    notebook.metadata["opslib"] = {"title": "<t>", "summary": report.summary_html(record)}
     page = report.render(notebook)
     for bad in ("evil.example", "<script", "<iframe", "onclick", "\x1b"):
         assert bad not in page
@@ -240,7 +240,7 @@ def test_a_notebook_that_cannot_be_shown_keeps_no_run_from_its_seal(tmp_path):
     (folder / "notebook.ipynb").write_text("{ no notebook")
     finish.end_run(folder, record.ended(Outcome.FAILED, "the notebook is broken"))
     assert "the notebook is broken" in (folder / "report.html").read_text()
-    assert verify(tmp_path).state is State.SOUND
+    assert verify(tmp_path).state is VerifyState.SOUND
 
 
 def test_verify_speaks_json_and_exit_codes(archive, capsys, tmp_path):

@@ -27,8 +27,8 @@ def test_a_key_is_made_at_first_use_for_this_user_alone(tmp_path, monkeypatch):
     key = keys.find_signing_key()
     assert (tmp_path / "settings/opslib/signing-key.pem").stat().st_mode & 0o777 == 0o600
     assert keys.find_signing_key().id == key.id
-    assert "keep a copy" in keys.list_key(tmp_path, key)
-    assert keys.list_key(tmp_path, key) == ""
+    assert "keep a copy" in keys.store_public_key(tmp_path, key)
+    assert keys.store_public_key(tmp_path, key) == ""
 
 
 @pytest.mark.parametrize("where", ["file", "text", "one line"])

@@ -14,7 +14,7 @@ from opslib.cli.main import main
 from opslib.evidence.archive import ledger
 from opslib.evidence.run.files import CHECKPOINTS
 from opslib.evidence.signing import timestamping
-from opslib.evidence.signing.findings import State
+from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 
 CONFIG = """
@@ -96,28 +96,28 @@ def stamped(authority, tmp_path, monkeypatch):
 
 def test_every_checkpoint_carries_a_time_that_holds(stamped, authority):
     """With the authority's certificate the token is proved; without, it is compared."""
-    assert [timestamping.token_of(path).exists() for path in ledger.checkpoints(stamped)] == [True, True]
-    assert verify(stamped).state is State.SOUND
-    assert verify(stamped, tsa=authority[1]).state is State.SOUND
+    assert [timestamping.token_path(path).exists() for path in ledger.checkpoints(stamped)] == [True, True]
+    assert verify(stamped).state is VerifyState.SOUND
+    assert verify(stamped, tsa=authority[1]).state is VerifyState.SOUND
     assert main(["verify", str(stamped), "--tsa", str(authority[1])]) == 0
 
 
 def test_a_token_of_another_checkpoint_or_authority_is_found(stamped, authority):
     """Tokens that were swapped, changed, or made by somebody else."""
-    first, second = (timestamping.token_of(path) for path in ledger.checkpoints(stamped))
+    first, second = (timestamping.token_path(path) for path in ledger.checkpoints(stamped))
     original = first.read_bytes()
     first.chmod(0o644)
     first.write_bytes(second.read_bytes())
-    assert verify(stamped).state is State.TAMPERED
+    assert verify(stamped).state is VerifyState.TAMPERED
     changed = bytearray(original)
     changed[-20] ^= 1
     first.write_bytes(changed)
-    assert verify(stamped, tsa=authority[1]).state is State.TAMPERED
+    assert verify(stamped, tsa=authority[1]).state is VerifyState.TAMPERED
     first.write_bytes(b"no token")
-    assert verify(stamped).state is State.TAMPERED
+    assert verify(stamped).state is VerifyState.TAMPERED
     first.write_bytes(original)
-    assert verify(stamped, tsa=authority[1]).state is State.SOUND
-    assert verify(stamped, tsa=authority[2]).state is State.TAMPERED
+    assert verify(stamped, tsa=authority[1]).state is VerifyState.SOUND
+    assert verify(stamped, tsa=authority[2]).state is VerifyState.TAMPERED
 
 
 def test_what_the_authority_saw_before_a_key_was_revoked_stays_believed(stamped, authority, tmp_path):
@@ -126,9 +126,9 @@ def test_what_the_authority_saw_before_a_key_was_revoked_stays_believed(stamped,
     pem = next((stamped / "KEYS").iterdir()).read_text()
     kept.write_text(f"revoked: {datetime.now(UTC) + timedelta(minutes=1)}\n{pem}")
     assert verify(stamped, kept, authority[1]).findings == ()
-    assert verify(stamped, kept).state is State.UNKNOWN_KEY
+    assert verify(stamped, kept).state is VerifyState.UNKNOWN_KEY
     kept.write_text(f"revoked: {datetime.now(UTC) - timedelta(minutes=1)}\n{pem}")
-    assert verify(stamped, kept, authority[1]).state is State.UNKNOWN_KEY
+    assert verify(stamped, kept, authority[1]).state is VerifyState.UNKNOWN_KEY
 
 
 def test_an_authority_that_does_not_answer_stops_no_run(tmp_path, monkeypatch):
@@ -136,5 +136,5 @@ def test_an_authority_that_does_not_answer_stops_no_run(tmp_path, monkeypatch):
     monkeypatch.setenv(timestamping.URL_VARIABLE, "http://127.0.0.1:9/")
     make_run(tmp_path)
     assert not list((tmp_path / CHECKPOINTS).glob("*.tsr"))
-    assert verify(tmp_path).state is State.SOUND
+    assert verify(tmp_path).state is VerifyState.SOUND
     assert os.environ[timestamping.URL_VARIABLE]
