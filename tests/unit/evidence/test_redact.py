@@ -124,7 +124,7 @@ def test_the_environments_secrets_are_known_from_the_start():
 )
 def test_parameters_hold_no_secrets(given):
     """Refused by name and by look, whether the runbook knows the name or not; the value is not shown."""
-    with pytest.raises(ParameterError, match="holds a secret") as caught:
+    with pytest.raises(ParameterError, match="contains a secret") as caught:
         RollbackParameters.check({"endpoint": "fraud", **given})
     assert next(iter(given.values())) not in str(caught.value) or len(next(iter(given.values()))) < 2
 
@@ -138,7 +138,7 @@ def test_a_reference_is_no_secret():
 def test_a_registered_value_is_refused_as_a_parameter():
     """What is known to be secret must not stand in a notebook."""
     redact.register("correct horse battery")
-    with pytest.raises(ParameterError, match="holds a secret"):
+    with pytest.raises(ParameterError, match="contains a secret"):
         CanaryParameters.check({"endpoint": "fraud", "canary": "green", "reason": "a correct horse battery staple"})
 
 
