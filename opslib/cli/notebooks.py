@@ -1,8 +1,9 @@
-"""``opslib notebooks``: copy the runbooks for editing."""
+"""`opslib notebooks`: copy the runbooks for editing."""
 
 import argparse
 from pathlib import Path
-from typing import Any
+
+from opslib.runner.notebooks import copy_notebooks
 
 EPILOG = """\
 `opslib run` uses the nearest folder named notebooks, in this or a parent folder, before the shipped ones.
@@ -13,24 +14,22 @@ example:
 """
 
 
-def register(commands: Any) -> None:
-    """Add the command to the command line."""
-    command = commands.add_parser(
-        "notebooks",
-        help="copy the runbooks' notebooks into a folder for editing",
-        description="Copy the runbooks' notebooks into a folder for editing.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = "Copy the runbooks' notebooks into a folder for editing."
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path("notebooks"),
+        metavar="DIR",
+        help="folder to write to (default: notebooks)",
     )
-    command.add_argument(
-        "folder", nargs="?", type=Path, default=Path("notebooks"), metavar="DIR", help="default: notebooks"
-    )
-    command.set_defaults(run=_copy)
 
 
-def _copy(arguments: argparse.Namespace) -> int:
-    from opslib.runner.notebooks import copy_notebooks  # noqa: PLC0415 - each command loads what it needs
-
+def run(arguments: argparse.Namespace) -> int:
+    """Copy the notebooks; print their paths."""
     written = copy_notebooks(arguments.folder)
     for path in written:
         print(path)

@@ -17,8 +17,8 @@ from opslib.evidence.run.files import NOTEBOOK
 from opslib.evidence.run.record import Record
 from opslib.model import Outcome
 from opslib.runner.execute import execute
-from opslib.show.progress import print_event
 from opslib.show.table import Table
+from opslib.show.terminal import show_progress
 
 SOURCE = {"min_requests": 50, "late_data_s": 60, "source": "request log"}
 
@@ -98,7 +98,8 @@ def _run_step(step: DemoStep, archive: Path) -> StepResult:
     deployment = step.parameters.get("canary") or step.parameters.get("deployment") or ""
     print(f"\nopslib run {step.runbook} -p endpoint=fraud {deployment and f'... ({deployment})'}", flush=True)
     parameters = {"endpoint": "fraud", **step.parameters}
-    folder, record = execute(step.runbook, parameters, archive, TIMEOUT_S, print_event)
+    with show_progress() as on_event:
+        folder, record = execute(step.runbook, parameters, archive, TIMEOUT_S, on_event)
     print(f"  {record.outcome}: {record.reason}", flush=True)
     return StepResult(step, folder, record)
 

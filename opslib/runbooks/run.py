@@ -26,6 +26,7 @@ from opslib.evidence.run.run_lock import release
 from opslib.import_shims import skip_iri_checks
 from opslib.model import Deployment, Endpoint, Outcome, Plan
 from opslib.parameters import RunbookParameters
+from opslib.runbooks.progress import CellDisplay
 from opslib.runbooks.steps.plan import az_command
 
 P = TypeVar("P", bound=RunbookParameters)
@@ -55,7 +56,7 @@ class Run(Displayed, Generic[P]):
         self.workspace = workspace
         self.folder = folder
         self.record = record
-        self.journal = Journal(folder)
+        self.journal = Journal(folder, CellDisplay().follow)
         self._said = ""
 
     @classmethod
@@ -137,7 +138,6 @@ class Run(Displayed, Generic[P]):
         self.journal.touch()
         if text != self._said:
             self._said = text
-            print(f"{datetime.now(UTC):%H:%M:%S}  {text}", flush=True)
             self.journal.write(JournalEvent.PROGRESS, text)
 
     def finish(self, outcome: Outcome, reason: str, results: Mapping[str, Any] | None = None) -> Record:

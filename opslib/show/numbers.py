@@ -21,6 +21,12 @@ def milliseconds(value: float | None) -> str:
     return f"{value:,.1f} ms" if value < 10 else f"{value:,.0f} ms"
 
 
+def seconds(value: float) -> str:
+    """Write a time: ``45 s``, ``12 min 5 s``."""
+    whole = round(value)
+    return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
+
+
 def e_value(log_e_value: float) -> str:
     """Write an e-value, given as its natural logarithm."""
     if log_e_value > log(1e6):

@@ -1,12 +1,96 @@
-"""A run's progress, as it happens."""
+"""A run's progress as a notebook shows it: stage, time left, evidence and its limit, counts, and messages."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
 
-from opslib.evidence.run.journal import JournalEvent
+from opslib.displayed import view
+from opslib.model.traffic import describe_traffic
+from opslib.runbooks.progress import Message, Progress
+from opslib.show.numbers import e_value, seconds, share
+
+BAR_WIDTH = 24
+"""Length of a bar in text [characters]."""
 
 
-def print_event(event: Mapping[str, Any]) -> None:
-    """Print a run's progress as it happens."""
-    if event["event"] == JournalEvent.PROGRESS:
-        print(f"  {event['at'][11:19]}  {event['data']}", flush=True)
+@dataclass(frozen=True)
+class Row:
+    """One line of a display: a name, a bar where there is one (its filled share), and the numbers."""
+
+    name: str
+    numbers: str
+    filled: float | None = None
+
+
+def rows(progress: Progress, now: datetime) -> Iterator[Row]:
+    """What is known of the stage at a time [UTC]."""
+    if progress.stage:
+        yield Row("stage", f"{progress.stage} of {progress.stages}: {describe_traffic(progress.traffic)}")
+    if progress.began_at:
+        bake_s, watched_s = progress.bake_s, progress.watched_s(now)
+        left = f"{seconds(bake_s - watched_s)} left" if watched_s < bake_s else "planned bake over"
+        yield Row("time", f"{seconds(watched_s)} of {seconds(bake_s)}, {left}", min(watched_s / bake_s, 1.0))
+    if progress.log_e_value is not None and progress.log_limit:
+        filled = min(max(progress.log_e_value / progress.log_limit, 0.0), 1.0)
+        numbers = f"{e_value(progress.log_e_value)}, limit {e_value(progress.log_limit)}"
+        yield Row("evidence of harm", numbers, filled)
+    for name, counts in progress.counts.items():
+        role = "canary" if name == progress.canary else "stable"
+        yield Row(f"failed, {name} ({role})", share(counts.failed, counts.requests))
+
+
+@dataclass(frozen=True)
+class ProgressView:
+    """Text and HTML of a progress, as of its last event."""
+
+    progress: Progress
+
+    @property
+    def text(self) -> str:
+        """The rows with bars of characters, then the messages."""
+        known = list(rows(self.progress, self.progress.at))
+        width = max((len(row.name) for row in known), default=0)
+        lines = [f"{row.name:<{width}}  {_bar(row.filled)}{row.numbers}" for row in known]
+        lines += [f"{one.at:%H:%M:%S}  {one.text}" for one in self._messages()]
+        return "\n".join(lines)
+
+    @property
+    def html(self) -> str:
+        """The rows as a table with bars, then the messages; colours follow JupyterLab's theme."""
+        cell = 'style="text-align:left;vertical-align:top;font-variant-numeric:tabular-nums"'
+        known = [
+            (row.name, f"{_html_bar(row.filled)}{escape(row.numbers)}")
+            for row in rows(self.progress, self.progress.at)
+        ]
+        messages = [(f"{one.at:%H:%M:%S}", escape(one.text)) for one in self._messages()]
+        body = "".join(
+            f"<tr><td {cell}>{escape(name)}</td><td {cell}>{content}</td></tr>"
+            for name, content in (*known, *messages)
+        )
+        return f"<table><tbody>{body}</tbody></table>"
+
+    def _messages(self) -> tuple[Message, ...]:
+        """What the run reported, with the latest look that only continues."""
+        look = (Message(self.progress.at, self.progress.look),) if self.progress.look else ()
+        return (*self.progress.messages, *look)
+
+
+@view.register
+def _progress(progress: Progress) -> ProgressView:
+    return ProgressView(progress)
+
+
+def _bar(filled: float | None) -> str:
+    if filled is None:
+        return ""
+    full = round(BAR_WIDTH * filled)
+    return f"{'█' * full}{'░' * (BAR_WIDTH - full)}  "
+
+
+def _html_bar(filled: float | None) -> str:
+    if filled is None:
+        return ""
+    frame = "display:inline-block;width:12em;height:.6em;margin-right:.8em;border:1px solid currentColor"
+    fill = f"display:block;height:100%;width:{100 * filled:.0f}%;background:var(--jp-brand-color1,currentColor)"
+    return f'<span style="{frame}"><span style="{fill}"></span></span>'

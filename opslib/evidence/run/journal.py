@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -51,10 +51,12 @@ class Journal:
     """Appends events to a run's journal; each line is flushed to the disk before `write` returns.
 
     A line is ``{"seq", "at", "event", "data"}``: a running number, UTC time, what happened, and its value.
+    `on_event` is called with each line once it is on disk, as it reads there.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, on_event: Callable[[Mapping[str, Any]], None] = lambda _: None) -> None:
         self.path = folder / JOURNAL
+        self._on_event = on_event
         self._seq = 0
         if self.path.exists():
             _cut_unfinished_line(self.path)
@@ -89,6 +91,7 @@ class Journal:
         except OSError as error:
             raise RecordError(f"the journal {self.path} cannot be written: {error}") from error
         self._seq += 1
+        self._on_event(json.loads(text))
 
 
 class Heartbeat:

@@ -1,0 +1,33 @@
+"""`opslib judge`: re-judge a recorded canary."""
+
+import argparse
+
+from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.evidence.archive.run_folders import find_run
+from opslib.runbooks.canary.rejudge import judge_again
+
+EPILOG = """\
+exit codes:
+  0  every verdict is the same            1  a verdict differs
+
+example:
+  opslib judge 20260101T120000Z-canary-fraud-1a2b3c
+"""
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = "Re-judge a recorded canary from its journal alone, and compare every verdict."
+    parser.epilog = EPILOG
+    parser.add_argument("name", metavar="RUN", help="a run's id, a part of it, or its folder")
+    add_archive_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Re-judge each look; print whether its verdict is the same."""
+    looks = list(judge_again(find_run(archive_of(arguments), arguments.name)))
+    for look in looks:
+        print(f"{look.at[11:19]}  {'same' if look.same else 'DIFFERS, was ' + look.then}  {look.sentence}")
+    different = sum(not look.same for look in looks)
+    print(f"{different} of {len(looks)} verdicts differ when re-judged from the record alone")
+    return 1 if different else 0

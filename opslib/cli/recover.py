@@ -1,0 +1,42 @@
+"""`opslib recover`: return traffic that unwatched canaries still hold."""
+
+import argparse
+
+from opslib.azure.connect import connect
+from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.runbooks.undo.reap import close_left_open, reap
+
+EPILOG = """\
+exit codes:
+  0  every expired lease was released, or there was none
+  1  traffic could not be restored        4  traffic was changed by others and was left as it is
+
+example, as a scheduled job:
+  opslib recover --target azure
+"""
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Restore the traffic of every canary whose lease has expired, and seal the runs\n"
+        "whose process died. Each recovery is a run of its own in the archive."
+    )
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "--target", default="sandbox", help='"sandbox", "azure", or the path of a config.json (default: sandbox)'
+    )
+    parser.add_argument("--endpoint", default="", metavar="NAME", help="only this endpoint (default: all)")
+    parser.add_argument("--take-over", action="store_true", help="also end leases that have not expired")
+    add_archive_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Release the leases; print what became of each."""
+    workspace, archive = connect(arguments.target), archive_of(arguments)
+    reaped = list(reap(workspace, archive, print, arguments.endpoint, take_over=arguments.take_over))
+    for one in reaped:
+        print(f"{one.endpoint}: {one.outcome or 'held'}: {one.reason}")
+    for run_id in close_left_open(archive):
+        print(f"{run_id}: aborted: its process died; sealed as it was left")
+    return max((one.outcome.exit_code for one in reaped if one.outcome is not None), default=0)

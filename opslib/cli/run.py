@@ -1,0 +1,102 @@
+"""`opslib run`: execute a runbook."""
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.errors import ParameterError
+from opslib.evidence.run.files import NOTEBOOK
+from opslib.evidence.run.record import Approval, ChangeRequest
+from opslib.model import Outcome
+from opslib.runner.execute import execute
+from opslib.show.terminal import show_progress
+
+EPILOG = """\
+exit codes:
+  0  succeeded, or planned (dry run)      3  rolled back
+  1  failed                               4  held: not decided, or not verified
+  2  refused: nothing was changed         5  aborted: killed, timed out or interrupted
+
+example:
+  opslib run canary -p endpoint=fraud -p canary=green -p stages='[10, 50, 100]' -p bake_s=600
+"""
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = "Execute a runbook's notebook and leave one folder of evidence in the archive."
+    parser.epilog = EPILOG
+    parser.add_argument("runbook", metavar="RUNBOOK", help="deploy, canary, scale or rollback")
+    parser.add_argument(
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="parameter of the runbook, named as in the notebook's first cell; repeat it for more",
+    )
+    parser.add_argument(
+        "--timeout-s",
+        type=float,
+        metavar="SECONDS",
+        help="interrupt the run after this time; it undoes its change and ends as aborted (default: no limit)",
+    )
+    add_archive_option(parser)
+    parser.add_argument("--ticket", default="", metavar="ID", help="id of the change request, for the record")
+    parser.add_argument("--requester", default="", metavar="NAME", help="who requested the change, for the record")
+    parser.add_argument("--emergency", action="store_true", help="record that the change bypassed the usual gates")
+    parser.add_argument(
+        "--approval",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="approval of this plan, signed by `opslib approve`, or an unsigned claim "
+        '{"who", "at", "meaning", "plan_sha256"}; repeat it for more',
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Execute the runbook; print the outcome and the notebook's path."""
+    given, request = _parameters(arguments.parameter), _request(arguments)
+    with show_progress() as on_event:
+        folder, record = execute(
+            arguments.runbook, given, archive_of(arguments), arguments.timeout_s, on_event, request
+        )
+    print(f"{record.outcome}: {record.reason}\n{os.path.relpath(folder / NOTEBOOK)}")
+    return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code
+
+
+def _request(arguments: argparse.Namespace) -> ChangeRequest:
+    """Read the ticket, the requester and the approvals of the change."""
+    approvals, signed = [], []
+    for path in arguments.approval:
+        try:
+            content = json.loads(text := path.read_text(encoding="utf-8"))
+            if "signatures" in content:
+                signed.append(text)
+            else:
+                approvals.append(Approval(**content | {"expires": "", "keyid": ""}))
+        except (OSError, ValueError, TypeError) as error:
+            raise ParameterError(
+                f"{path} is not a valid approval file: expected what `opslib approve` writes, or "
+                f'{{"who", "at", "meaning", "plan_sha256"}}, got {error}'
+            ) from error
+    return ChangeRequest(
+        arguments.ticket, arguments.requester, arguments.emergency, tuple(approvals), tuple(signed)
+    )
+
+
+def _parameters(given: Sequence[str]) -> dict[str, str]:
+    """Read NAME=VALUE pairs."""
+    pairs = [pair.partition("=") for pair in given]
+    wrong = [name for name, equals, _ in pairs if not equals or not name.isidentifier()]
+    if wrong:
+        raise ParameterError(f"-p takes NAME=VALUE, got {', '.join(map(repr, wrong))}")
+    twice = {name for name, _, _ in pairs if sum(other == name for other, _, _ in pairs) > 1}
+    if twice:
+        raise ParameterError(f"-p gives {', '.join(sorted(twice))} more than once")
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,179 @@
+"""How far a run is, read from its journal's events alone.
+
+The kernel follows the events that it writes, the runner those that it reads, so that a notebook and a terminal show
+the same. What is left out of a display is in the journal.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from opslib.displayed import Displayed
+from opslib.evidence.run.journal import JournalEvent
+from opslib.model import Traffic
+
+Event = Mapping[str, Any]
+"""One line of a journal."""
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a run reported, and when [UTC]."""
+
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Failed requests and all requests of one deployment that were judged so far [count]."""
+
+    failed: int = 0
+    requests: int = 0
+
+
+@dataclass(frozen=True)
+class Progress(Displayed):
+    """How far a run is.
+
+    Attributes
+    ----------
+    at
+        Time of the last event [UTC].
+    messages
+        What the run reported, oldest first, without the looks that only continue.
+    look
+        Sentence of the latest look that only continues; empty where a message followed it.
+    stable, canary
+        Names of the two deployments; empty where none is on trial.
+    stage, stages
+        Number of the stage, from 1, and how many are planned [count].
+    traffic
+        Live traffic of the stage.
+    began_at, bake_s
+        Start of the stage's watch, None while none is watched, and its planned length [UTC], [seconds].
+    log_e_value, log_limit
+        Evidence of harm and the limit that rolls back, as natural logarithms; None before the first look.
+    counts
+        What was judged so far of each deployment.
+    """
+
+    at: datetime = _NEVER
+    messages: tuple[Message, ...] = ()
+    look: str = ""
+    stable: str = ""
+    canary: str = ""
+    stage: int = 0
+    stages: int = 0
+    traffic: Traffic = field(default_factory=dict)
+    began_at: datetime | None = None
+    bake_s: float = 0.0
+    log_e_value: float | None = None
+    log_limit: float | None = None
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+
+    def watched_s(self, now: datetime) -> float:
+        """Time for which the stage has been watched; 0 where none is [seconds]."""
+        return (now - self.began_at).total_seconds() if self.began_at else 0.0
+
+
+def follow(progress: Progress, event: Event) -> Progress:
+    """Return the progress after one more event."""
+    data = event["data"]
+    now = replace(progress, at=datetime.fromisoformat(event["at"]))
+    match event["event"]:
+        case JournalEvent.PROGRESS if data != progress.look:
+            now = replace(now, messages=(*now.messages, Message(now.at, data)), look="")
+        case JournalEvent.PLAN:
+            now = _plan(now, data)
+        case JournalEvent.APPLYING if data.get("bake_s"):
+            now = replace(now, traffic=data["after"], bake_s=data["bake_s"], began_at=None)
+        case JournalEvent.NEXT_STAGE:
+            now = replace(now, stage=now.stage + 1, began_at=now.at)
+        case JournalEvent.SMALLER_STEP:
+            now = replace(now, stages=now.stage + len(data["steps"]))
+        case JournalEvent.LOOK if "details" in data:
+            now = _look(now, data)
+        case JournalEvent.ROLLOUT | JournalEvent.UNDOING | JournalEvent.RAISED:
+            now = replace(now, began_at=None, look="")
+    return now
+
+
+def _plan(progress: Progress, plan: Mapping[str, Any]) -> Progress:
+    """Read the two deployments and the number of stages from a plan; one without stages has none."""
+    staged = [step for step in plan["steps"] if step.get("bake_s")]
+    if not staged:
+        return progress
+    before: Traffic = plan["before"]["traffic"]
+    stable = max(before, key=lambda name: before[name], default="")
+    canary = next((name for name in staged[-1]["after"] if not before.get(name)), "")
+    return replace(progress, stable=stable, canary=canary, stages=len(staged))
+
+
+def _look(progress: Progress, look: Mapping[str, Any]) -> Progress:
+    verdict, details = look["verdict"], look["details"]
+    return replace(
+        progress,
+        look=verdict["reason"] if verdict["decision"] == "continue" else "",
+        log_e_value=details["log_evidence"],
+        log_limit=details["log_threshold"],
+        counts={
+            progress.stable: _count(progress.counts.get(progress.stable, Counts()), details["lines"], "stable"),
+            progress.canary: _count(progress.counts.get(progress.canary, Counts()), details["lines"], "canary"),
+        },
+    )
+
+
+def _count(before: Counts, lines: Sequence[Mapping[str, Any]], role: str) -> Counts:
+    """Add the users' requests of newly judged intervals; the run's own probes are none of them."""
+    rows = [
+        metric
+        for line in lines
+        if line["source"] != "probes"
+        for metric in line["metrics"]
+        if metric["name"] == "failures"
+    ]
+    failed, requests = (sum(row[f"{role}_{which}"] for row in rows) for which in ("bad", "n"))
+    return Counts(before.failed + failed, before.requests + requests)
+
+
+class CellDisplay:
+    """Shows a run's progress while a cell works: one display, updated in place; outside a notebook, lines."""
+
+    def __init__(self) -> None:
+        self._progress = Progress()
+        self._cell = -1
+        self._handle: Any = None
+
+    def follow(self, event: Event) -> None:
+        """Show what one more event changes."""
+        shell, reported = _kernel_shell(), event["event"] == JournalEvent.PROGRESS
+        if shell is None:
+            if reported:
+                print(f"{datetime.fromisoformat(event['at']):%H:%M:%S}  {event['data']}", flush=True)
+            return
+        here = shell.execution_count == self._cell
+        self._progress = follow(self._progress if here else replace(self._progress, messages=()), event)
+        if here:
+            self._handle.update(self._progress)
+        elif reported:
+            from IPython.display import display  # noqa: PLC0415 - only there in a kernel
+
+            begin: Any = display
+            self._cell = shell.execution_count
+            self._handle = begin(self._progress, display_id=True)
+
+
+def _kernel_shell() -> Any:
+    """Return the shell of the kernel that runs this; None in a script or a terminal."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import get_ipython  # noqa: PLC0415 - only there in a kernel
+
+    shell = get_ipython()
+    return shell if hasattr(shell, "kernel") else None
