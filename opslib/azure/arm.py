@@ -43,7 +43,6 @@ POLL_INTERVAL_S = 5.0
 class _ArmResponse:
     """A response of ARM: its body, and the pipeline response that azure-core polls with."""
 
-    status: int
     body: Json
     correlation_id: str
     pipeline: "PipelineResponse[Any, Any]"
@@ -174,7 +173,7 @@ class ArmClient:
             response.raise_for_status()
         content = response.json() if response.content else {}
         correlation_id = response.headers.get("x-ms-correlation-request-id", "")
-        return _ArmResponse(response.status_code, content, correlation_id, pipeline)
+        return _ArmResponse(content, correlation_id, pipeline)
 
 
 def await_operation(poller: LROPoller[Any], what: str, deadline_s: float, progress: Progress) -> None:

@@ -139,7 +139,7 @@ def _find_config(target: str) -> dict[str, str]:
 
 
 def _cloud(target: str) -> str:
-    """Base URL of the cloud that azure-ai-ml would choose; never a loopback one."""
+    """Return the base URL of the cloud that azure-ai-ml would choose; raise if it is on loopback."""
     url = os.environ.get("ARM_CLOUD_METADATA_URL", "")
     if url:
         parts = urlsplit(url)

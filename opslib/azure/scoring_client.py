@@ -77,7 +77,7 @@ class ScoringClient:
         return self.send_and_read(probe, deployment)[0]
 
     def send_and_read(self, probe: Probe, deployment: str = "") -> tuple[ProbeResult, Any]:
-        """As `send`, but return the answer too; None where there is none or another deployment gave it."""
+        """Send as `send` does, and return the answer too: None if there is none or another deployment gave it."""
         client_request_id = f"{PROBE_PREFIX}{uuid4().hex[:24]}"
         headers = {"Authorization": f"Bearer {self._key}", "x-ms-client-request-id": client_request_id}
         if deployment:
