@@ -284,7 +284,7 @@ def _refuse_secrets(runbook: str, given: Mapping[str, Any]) -> None:
             continue
         if SECRET_NAME.search(name) or find_patterns(value) or redact(value) != value:
             raise ParameterError(
-                f"invalid parameter of {runbook}: {name} holds a secret (not shown here), which the evidence "
+                f"invalid parameter of {runbook}: {name} contains a secret (not shown here), which the evidence "
                 "would show. Pass a reference, env:NAME or keyvault:NAME, and read it with opslib.secret"
             )
 
