@@ -1,7 +1,5 @@
 """Rehearse how often an innocent canary would have been rolled back."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,9 +1,7 @@
-"""The judge: a state, the intervals since, and criteria give a state and a verdict.
+"""The judge: from a state, new intervals and criteria to the next state and a verdict.
 
-Reads from top to bottom: weigh each new interval, fold the evidence, and at the end of a stage ask for the proofs.
+From top to bottom: add the evidence of each new interval, combine it, and at the end of a stage compute the proofs.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -25,6 +23,7 @@ from opslib.judge.values.interval import Interval
 from opslib.judge.values.metrics import Answers, BusinessOutcome, Failures, Latency, Mean, Slo
 from opslib.judge.values.mixture import log_evidence
 from opslib.judge.values.state import State
+from opslib.judge.values.text import e_value, k_of_n, percent
 from opslib.judge.values.verdict import IntervalResult, Proof, Verdict
 
 _EDGE_S = 1e-3  # intervals may overlap by rounding of their timestamps
@@ -51,13 +50,13 @@ def judge(
     criteria
         The criteria that the state was begun with.
     bake_over
-        Whether the planned end of the stage has come: then the proofs are asked for. Asking again without new
-        evidence repeats the answer and costs nothing; asking after more of it uses one of `criteria.looks`.
+        Whether the planned end of the stage has come: then the proofs are computed. A second call without new
+        evidence repeats the verdict and costs nothing; one after more of it uses one of `criteria.looks`.
         A stage in which no canary request was seen holds, without a look, whatever was proven before it.
     stops
-        Hard stops that were seen outside statistics, one sentence each ("provisioning failed"): any rolls back.
+        Reasons to roll back outside statistics, one sentence each ("provisioning failed").
     cohorts
-        Mature outcome cohorts (see `outcomes.mature`); only their `outcomes` and `moments` are read.
+        Settled outcome cohorts (see `outcomes.settled_cohorts`); only their `outcomes` and `moments` are read.
 
     Returns
     -------
@@ -71,7 +70,8 @@ def judge(
     """
     if state.criteria != criteria.digest():
         raise JudgeError(
-            "criteria differ from those the state was begun with: begin a new state, its evidence is void"
+            "criteria differ from those that the state was begun with, so that its evidence does not apply: "
+            "begin a new state"
         )
     lines: list[IntervalResult] = []
     for interval in sorted(intervals, key=lambda each: (each.start_s, each.source)):
@@ -95,17 +95,17 @@ def wanted_thresholds_ms(state: State, criteria: Criteria) -> tuple[float, ...]:
 
 
 def next_stage(state: State) -> State:
-    """Go on to the next stage: evidence and sums stay, looks start anew."""
+    """Return the state at the start of the next stage: evidence and sums stay, looks start at zero."""
     return replace(state, stage_looks=0, looked_at_s=None, stage_requests=0)
 
 
 def log_threshold(criteria: Criteria) -> float:
-    """Give the log evidence at which the canary is rolled back, ln(1 / alpha)."""
+    """Return the log evidence at which the canary is rolled back, ln(1 / alpha)."""
     return -math.log(criteria.alpha)
 
 
 def metric_evidence(state: State, criteria: Criteria) -> dict[str, float]:
-    """Give the log evidence of each metric that it is harmed."""
+    """Return the log evidence of harm of each metric."""
     found: dict[str, float] = {}
     for metric in criteria.metrics:
         bets = state.log_bets[metric.name]
@@ -137,11 +137,11 @@ def _judge_interval(state: State, interval: Interval, criteria: Criteria) -> tup
     state = _count(replace(state, log_bets=bets), interval, criteria)
     state = _raise_peak(state, criteria)
     after = metric_evidence(state, criteria)
-    return state, explain.line(criteria, state, interval, before, after, frozenset(gained))
+    return state, explain.interval_result(criteria, state, interval, before, after, frozenset(gained))
 
 
 def _count(state: State, interval: Interval, criteria: Criteria) -> State:
-    """Add an interval to what the end of the stage looks at."""
+    """Add an interval to what the proofs use."""
     sources = {**state.sources, interval.source: state.sources.get(interval.source, 0) + 1}
     state = replace(state, sources=sources)
     if interval.source == "probes" and not criteria.probes_prove:
@@ -157,7 +157,7 @@ def _judge_cohort(state: State, cohort: Interval, criteria: Criteria) -> State:
     gained = {metric.name: log_e for metric in watched if (log_e := cohort_log_e_value(metric, cohort)) is not None}
     bets = multiply(criteria, state.log_bets, gained, cohort.length_s / 60.0)
     bets = add_means(criteria, bets, cohort)
-    state = replace(state, log_bets=bets, cohort_end_s=cohort.end_s, looked_at_s=None)  # what is new costs a look
+    state = replace(state, log_bets=bets, cohort_end_s=cohort.end_s, looked_at_s=None)  # new evidence costs a look
     state = tally_cohort(criteria, state, cohort)
     return _raise_peak(state, criteria)
 
@@ -223,36 +223,44 @@ def _against(
     found: tuple[Proof, ...],
     alpha: float,
 ) -> list[tuple[str, str]]:
-    """List what stands against promotion as (metric, sentence), what needs a person first."""
+    """List the reasons not to promote as (metric, sentence), those that need a person first."""
     if state.stage_requests == 0:
         return [("traffic", "no canary request was seen in this stage")]
-    limit = log_threshold(criteria)
-    reasons: list[tuple[str, str]] = []
-    ratio = np.asarray(state.log_bets.get(sample_ratio.METRIC, (0.0,)))
-    if float(log_evidence(ratio)) >= limit:
-        reasons.append(
-            (sample_ratio.METRIC, "traffic is not split as configured: the comparison cannot be trusted")
-        )
-    for metric in criteria.metrics:
-        shared = state.log_bets.get(f"shared:{metric.name}")
-        if shared is not None and float(log_evidence(np.asarray(shared))) >= limit:
-            reasons.append((metric.name, f"both versions break {metric.name}: rolling back would not mend it"))
-        if metric.mode == "advise" and evidence[metric.name] >= limit:
-            reasons.append((metric.name, f"{metric.name} looks harmed (advice only): a person decides"))
-    suspect = max(evidence, key=lambda name: evidence[name])
+    reasons = _suspicions(state, criteria, evidence)
     if total >= math.log(criteria.suspicion):
-        reasons.append(
-            (suspect, f"harm is {math.exp(total):.0f} times likelier than none: too suspicious to promote")
-        )
+        highest = max(evidence, key=lambda name: evidence[name])
+        text = f"evidence of harm {e_value(total)}, a promotion needs less than {criteria.suspicion:g}"
+        reasons.append((highest, text))
     reasons += _floors(state, criteria)
     if alpha <= 0:
         reasons.append(("looks", f"all {criteria.looks} planned looks of this stage are used: a person decides"))
     unproven = sorted((proof for proof in found if not proof.proven), key=lambda proof: -proof.p)
-    reasons += [(proof.metric, explain.unproven(proof)) for proof in unproven]
+    return reasons + [(proof.metric, explain.unproven(proof)) for proof in unproven]
+
+
+def _suspicions(state: State, criteria: Criteria, evidence: dict[str, float]) -> list[tuple[str, str]]:
+    """List what evidence at its limit prevents a promotion although it rolls nothing back."""
+    limit = log_threshold(criteria)
+
+    def reached(name: str) -> bool:
+        return float(log_evidence(np.asarray(state.log_bets.get(name, (-math.inf,))))) >= limit
+
+    reasons: list[tuple[str, str]] = []
+    if sample_ratio.METRIC in state.log_bets and reached(sample_ratio.METRIC):
+        text = "sample ratio: traffic is not split as configured, so the comparison is not valid"
+        reasons.append((sample_ratio.METRIC, text))
+    for metric in criteria.metrics:
+        shared = f"shared:{metric.name}"
+        if shared in state.log_bets and reached(shared):
+            reasons.append((metric.name, f"both versions break {metric.name}: rolling back would not fix it"))
+        if metric.mode == "advise" and evidence[metric.name] >= limit:
+            harm = f"evidence of harm {e_value(evidence[metric.name])}, limit {e_value(limit)}"
+            reasons.append((metric.name, f"{explain.label(metric)}: {harm}; in mode advise a person decides"))
     return reasons
 
 
 def _floors(state: State, criteria: Criteria) -> list[tuple[str, str]]:
+    """List the floors below which nothing is promoted, whatever the proofs."""
     reasons: list[tuple[str, str]] = []
     sums = next(
         (state.tallies.get(metric.name) for metric in criteria.metrics if isinstance(metric, Failures)),
@@ -260,16 +268,21 @@ def _floors(state: State, criteria: Criteria) -> list[tuple[str, str]]:
     )
     seen = 0.0 if sums is None else sums.canary_n
     if not criteria.acting():
-        reasons.append(("criteria", "no metric may act: nothing can be promoted on numbers that only are watched"))
-    asking = any(isinstance(metric, Answers) and metric.mode == "act" for metric in criteria.metrics)
-    if asking and not state.sources.get("probes"):
-        reasons.append(("changed answers", "changed answers: no own probe was answered, which is never success"))
+        reasons.append(("criteria", "all metrics are in observe or advise mode, so nothing can be promoted"))
+    probed = any(isinstance(metric, Answers) and metric.mode == "act" for metric in criteria.metrics)
+    if probed and not state.sources.get("probes"):
+        text = "changed answers: no own probe was answered, so nothing is proven"
+        reasons.append(("changed answers", text))
     if state.judged < criteria.least_intervals:
-        reasons.append(("traffic", f"{state.judged} intervals judged, at least {criteria.least_intervals} needed"))
+        reasons.append(("traffic", f"{state.judged} intervals judged, {criteria.least_intervals} needed"))
     if seen < criteria.least_requests:
-        reasons.append(("traffic", f"{seen:.0f} canary requests seen, at least {criteria.least_requests} needed"))
-    if sums is not None and sums.stable_n < criteria.least_stable_share * (sums.stable_n + sums.canary_n):
-        reasons.append(("traffic", "stable had too little of the traffic to compare with"))
+        reasons.append(("traffic", f"{seen:,.0f} canary requests seen, {criteria.least_requests:,} needed"))
+    both = 0.0 if sums is None else sums.stable_n + sums.canary_n
+    if sums is not None and sums.stable_n < criteria.least_stable_share * both:
+        least = percent(criteria.least_stable_share)
+        reasons.append(
+            ("traffic", f"stable served {k_of_n(sums.stable_n, both)} requests, at least {least} needed")
+        )
     return reasons
 
 

@@ -16,7 +16,7 @@ from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.cohorts import read_request_outcome
 from opslib.runbooks.canary.judge_session import JudgeSession
 from opslib.runbooks.canary.judge_settings import criteria_of
-from opslib.runbooks.canary.rejudge import judge_again
+from opslib.runbooks.canary.rejudge import _agrees, judge_again
 from opslib.runbooks.canary.source_intervals import without_probes
 from opslib.runbooks.run import Run, new_record
 
@@ -113,6 +113,17 @@ def test_latency_is_cut_where_stable_is_now(tmp_path: Path):
     looks = list(judge_again(tmp_path))
     assert len(looks) == 7
     assert all(look.same for look in looks)
+
+
+def test_verdict_of_an_earlier_version_is_compared_in_what_it_recorded():
+    """New numbers and other words do not matter; a changed, missing or added entry does."""
+    then = {"outcome": "hold", "sentence": "old words", "proofs": [{"p": 0.2, "place": "x"}]}
+    now = {"outcome": "hold", "sentence": "new", "proofs": [{"p": 0.2, "place": "y", "upper": 0.1}]}
+    assert _agrees(now, then)
+    assert not _agrees({**now, "outcome": "promote"}, then)
+    assert not _agrees({**now, "proofs": [{"p": 0.3}]}, then)
+    assert not _agrees({**now, "proofs": [{}]}, then)
+    assert not _agrees({**now, "proofs": now["proofs"] * 2}, then)
 
 
 def test_own_probes_are_taken_out_of_minutes_that_count_everybody(session: JudgeSession):

@@ -1,7 +1,5 @@
 """What one interval adds: an e-value per metric and effect, and sums for the proofs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

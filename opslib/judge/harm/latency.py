@@ -5,8 +5,6 @@ at thresholds stretched by the tolerated slowdown: a canary that is slower by le
 classes than stable does, and the exact table test of `tables` applies to all bins at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

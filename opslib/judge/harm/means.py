@@ -1,7 +1,5 @@
 """Means of business measures: valid only asymptotically, and labelled so wherever they are shown."""
 
-from __future__ import annotations
-
 import math
 
 from opslib.judge.values.interval import Arm, Interval

@@ -1,7 +1,5 @@
 """Yes/no business outcomes by exposure cohort, paired probes and changed answers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

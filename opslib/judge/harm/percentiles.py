@@ -6,8 +6,6 @@ latencies the interpolated count jumps about far more than counts do; the guard 
 drops the cut.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ It needs more time than counts do - an interval can say no more than "above all 
 and it is what is left where the latencies have a gap.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import lru_cache
 

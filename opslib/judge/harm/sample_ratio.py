@@ -1,7 +1,5 @@
 """Did the router split the traffic as configured? If not, the comparison rests on sand."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

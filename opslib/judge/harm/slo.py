@@ -1,7 +1,5 @@
 """Absolute promises, with blame: a promise that both versions break is not the canary's fault."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -9,8 +9,6 @@ Two classes give Fisher's non-central hypergeometric ratio; more give its groupe
 normaliser of a tilted sampling law, computed here to rounding error at a cost that does not grow with traffic.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

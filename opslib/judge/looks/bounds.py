@@ -1,7 +1,5 @@
 """Bounds on a rate that hold at every moment at once, for the plot."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 

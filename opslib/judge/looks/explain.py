@@ -1,26 +1,21 @@
-"""Sentences for people, and the numbers that a plot needs."""
-
-from __future__ import annotations
+"""Sentences for people: the decision, its counts, the evidence and its limit, and what would have changed it."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
-from opslib.judge.harm import slo
+from opslib.judge.harm import means, slo
 from opslib.judge.harm.evidence import log_weighted_mean, tally_key
 from opslib.judge.harm.latency import count_above, stretched
-from opslib.judge.looks.bounds import rate_bounds
 from opslib.judge.values.criteria import Criteria
 from opslib.judge.values.interval import Interval
-from opslib.judge.values.metrics import Answers, BusinessOutcome, Criterion, Failures, Joint, Latency, Slo
+from opslib.judge.values.metrics import Answers, BusinessOutcome, Criterion, Failures, Joint, Latency, Mean, Slo
 from opslib.judge.values.noninferiority import Tally
 from opslib.judge.values.state import State
+from opslib.judge.values.text import e_value, k_of_n, percent
 from opslib.judge.values.verdict import IntervalResult, MetricResult, Proof, Verdict
 
 
-def line(
+def interval_result(
     criteria: Criteria,
     state: State,
     interval: Interval,
@@ -28,7 +23,17 @@ def line(
     after: Mapping[str, float],
     known: frozenset[str],
 ) -> IntervalResult:
-    """Describe one judged interval: counts, what each metric gained, and one sentence."""
+    """Describe one judged interval: counts, what each metric gained, and one sentence.
+
+    Parameters
+    ----------
+    criteria, state, interval
+        What is judged, the state after the interval, and the interval.
+    before, after
+        Log evidence per metric before the interval and after it.
+    known
+        Metrics about which the interval has data.
+    """
     rows: list[MetricResult] = []
     for metric in criteria.metrics:
         mine, other = counts(metric, state, interval)
@@ -43,15 +48,17 @@ def line(
                 log_gain=after[metric.name] - before[metric.name],
                 log_evidence=after[metric.name],
                 known=metric.name in known,
+                asymptotic=isinstance(metric, Mean),
             )
         )
     weights = criteria.acting()
-    total = log_weighted_mean(weights, after) if weights else 0.0
-    loudest = max(rows, key=lambda row: row.log_evidence)
+    total, limit = log_weighted_mean(weights, after) if weights else 0.0, -math.log(criteria.alpha)
+    highest = max(range(len(rows)), key=lambda index: rows[index].log_evidence)
+    row = rows[highest]
     text = (
-        f"{loudest.name}: canary {_share(loudest.canary_bad, loudest.canary_n)}, "
-        f"stable {_share(loudest.stable_bad, loudest.stable_n)}; "
-        f"harm is now {times(total)} as likely as none, {times(-math.log(criteria.alpha))} rolls back"
+        f"{label(criteria.metrics[highest])}: canary {_counts(row.canary_bad, row.canary_n)}, "
+        f"stable {_counts(row.stable_bad, row.stable_n)}; evidence of harm {e_value(total)} "
+        f"(rolls back at {e_value(limit)})"
     )
     return IntervalResult(
         start_s=interval.start_s,
@@ -59,14 +66,21 @@ def line(
         weight=interval.weight,
         source=interval.source,
         log_evidence=total,
-        log_threshold=-math.log(criteria.alpha),
+        log_threshold=limit,
         metrics=tuple(rows),
         sentence=text,
     )
 
 
+def label(metric: Criterion) -> str:
+    """Name a metric for people; evidence of a mean is marked as asymptotic."""
+    if isinstance(metric, Joint):
+        return "failures and latency together"
+    return f"{metric.name} ({means.LABEL})" if isinstance(metric, Mean) else metric.name
+
+
 def counts(metric: Criterion, state: State, interval: Interval) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Give (bad, all) requests of the canary and of stable that a metric is about in one interval [count]."""
+    """Return (bad, all) requests of the canary and of stable that a metric is about in one interval [count]."""
     mine, other = interval.canary, interval.stable
     if isinstance(metric, Failures | Joint):
         return (mine.failures, mine.requests), (other.failures, other.requests)
@@ -84,83 +98,91 @@ def counts(metric: Criterion, state: State, interval: Interval) -> tuple[tuple[i
 
 
 def unproven(proof: Proof) -> str:
-    """Say what is not shown yet, and what would show it."""
+    """Say what is not proven yet, and what would prove it."""
     if proof.canary_n == 0:
-        return f"{proof.metric}: no data, which is never success"
+        return f"{proof.metric}: no data, so nothing is proven"
     more = (
         "more traffic alone will not show it"
         if proof.more_requests is None
-        else (
-            f"about {proof.more_requests:,} more canary requests would show it if the canary is as good as stable"
-        )
+        else f"about {proof.more_requests:,} more canary requests would show it if the canary is as good as stable"
     )
+    return f"{proof.claim} not shown: {shown(proof)}; p = {proof.p:.2g} > {proof.alpha:.2g}; {more}"
+
+
+def shown(proof: Proof) -> str:
+    """Say what was counted, with the upper confidence bound and the limit, and stable beside it."""
+    share = f"{percent(proof.canary_share)}, " if proof.canary_bad else ""
+    upper = "no upper bound" if proof.upper is None else f"upper bound {percent(proof.upper)}"
+    stable = f", {k_of_n(proof.stable_bad, proof.stable_n)} on stable" if proof.stable_n else ""
     return (
-        f"not shown that {proof.claim}: canary {100 * proof.canary_share:.3g} % of "
-        f"{proof.canary_n:,}, stable {100 * proof.stable_share:.3g} %, must be below {100 * proof.bound:.3g} % "
-        f"(p = {proof.p:.2g}, {proof.alpha:.2g} needed); {more}"
+        f"{proof.canary_bad:,} of {proof.canary_n:,} {proof.counted} "
+        f"({share}{upper}, limit {percent(proof.bound)}){stable}"
     )
 
 
 def waiting(minutes: float) -> str:
-    """How much longer it takes, in whole minutes; of less than one it says so."""
+    """Say how much longer it takes, in whole minutes."""
     if minutes <= 1.0:
         return "less than a minute more decides it"
     return f"about {math.ceil(minutes)} more minutes decide it"
 
 
 def conclusion(verdict: Verdict, state: State, criteria: Criteria, stops: Sequence[str]) -> str:
-    """Say the outcome with the metric, both numbers, the confidence, and what would have changed it."""
+    """Say the decision with its counts, the evidence and its limit, and what would have changed it."""
     if stops:
         return f"Roll back: {stops[0]}."
     if verdict.outcome == "rollback":
         return _rollback(verdict, state, criteria)
+    evidence = f"evidence of harm {e_value(verdict.log_evidence)} (rolls back at {e_value(verdict.log_threshold)})"
     if verdict.outcome == "continue":
-        return (
-            f"Continue: harm is {times(verdict.log_evidence)} as likely as none, "
-            f"{times(verdict.log_threshold)} rolls back; the bake is not over."
-        )
+        return f"Continue: {evidence}, bake not over."
     if verdict.outcome == "hold":
         minutes = verdict.more_minutes
         wait = "" if minutes is None else f" {waiting(minutes).capitalize()} at this traffic."
         return f"Hold: {verdict.reasons[0]}.{wait}"
-    shown = "; ".join(
-        f"{p.claim} ({100 * p.canary_share:.3g} % of the canary's {p.canary_n:,})" for p in verdict.proofs
+    return f"Promote: {_proven(verdict.proofs)}{evidence.capitalize()}."
+
+
+def _proven(proofs: Sequence[Proof]) -> str:
+    if not proofs:
+        return ""
+    closest = max(proofs, key=lambda proof: proof.p)
+    text = "; ".join(f"{proof.claim}: {shown(proof)}" for proof in proofs)
+    confidence = f"{'Each shown' if len(proofs) > 1 else 'Shown'} at {percent(1 - closest.alpha)} confidence"
+    return (
+        f"{text}. {confidence}; closest to its limit: {closest.claim}, p = {closest.p:.2g} <= {closest.alpha:.2g}. "
     )
-    closest = max(verdict.proofs, key=lambda p: p.p, default=None)
-    tight = "" if closest is None else f" Closest to its limit: {closest.metric}, p = {closest.p:.2g}."
-    return f"Promote: shown at {100 * (1 - (closest.alpha if closest else 0)):.4g} % each: {shown}.{tight}"
 
 
 def basis(state: State) -> str:
-    """Say what was judged from, and what that costs in power (measured by the benchmark in `tests/benchmarks`)."""
+    """Name the sources, and what each costs in power (measured by the benchmark in `tests/benchmarks`)."""
     costs = {
         "request log": "every request counted exactly",
-        "metrics": "four percentiles each: slowdowns are found about a minute later, and beside a gap between two "
-        "modes of latency nothing is proven",
-        "probes": "own probes, paired: exact, but only for the questions asked",
+        "metrics": "four percentiles each: slowdowns are found about a minute later, and less is proven where a "
+        "percentile lies in a gap between two modes of latency",
+        "probes": "own probes, paired: exact, but only for the requests that they send",
     }
-    told = [f"{count} intervals of {source} ({costs[source]})" for source, count in sorted(state.sources.items())]
-    return "Judged from " + ("; ".join(told) if told else "nothing yet")
+    rows = [f"{count} intervals of {source} ({costs[source]})" for source, count in sorted(state.sources.items())]
+    return "Judged from " + ("; ".join(rows) if rows else "nothing yet")
 
 
 def _rollback(verdict: Verdict, state: State, criteria: Criteria) -> str:
     metric = next(each for each in criteria.metrics if each.name == state.decided_by)
-    text = (
-        f"Roll back: {metric.name}. Harm is {times(verdict.log_peak)} as likely as none; "
-        f"{times(verdict.log_threshold)} decides, which a canary within every tolerance ever reaches "
-        f"with probability {100 * criteria.alpha:g} % at most."
-    )
+    evidence = f"Evidence of harm {e_value(verdict.log_peak)}, limit {e_value(verdict.log_threshold)}."
     sums = _headline_tally(metric, state)
     if sums is None or sums.canary_n == 0:
-        return text
+        return f"Roll back: {label(metric)}. {evidence}"
     excess = verdict.log_peak - verdict.log_threshold
     mine, other = sums.canary_bad / sums.canary_n, sums.stable_bad / max(sums.stable_n, 1.0)
     lift = max(math.log(max(mine, 1e-9) / max(other, 1e-9)), 0.1)
-    fewer = min(int(sums.canary_bad), math.floor(excess / lift) + 1)
+    fewer = math.floor(excess / lift) + 1
+    bad, noun = _bad(metric, state)
+    share = f" ({percent(mine)})" if sums.canary_bad else ""
+    less = f"About one {noun} fewer" if fewer == 1 else f"About {fewer:,} {noun}s fewer"
+    changed = f" {less} and it would have continued." if fewer <= sums.canary_bad else ""
     return (
-        f"{text} Of the canary's {int(sums.canary_n):,} requests {100 * mine:.3g} % {_bad(metric, state)}, "
-        f"of stable's {int(sums.stable_n):,} {100 * other:.3g} %. "
-        f"About {fewer} fewer of the canary's {int(sums.canary_bad)} and it would have gone on."
+        f"Roll back: {label(metric)}. {sums.canary_bad:,.0f} of {sums.canary_n:,.0f} canary requests {bad}{share}, "
+        f"{k_of_n(sums.stable_bad, sums.stable_n)} on stable. {evidence}{changed}"
     )
 
 
@@ -173,7 +195,7 @@ def _headline_tally(metric: Criterion, state: State) -> Tally | None:
 
 
 def _worst_key(metric: Latency, state: State) -> str:
-    """Name the latency tally in which the canary stands out most, in standard deviations."""
+    """Name the latency tally in which the canary is furthest from stable, in standard deviations."""
 
     def excess(name: str) -> float:
         sums = state.tallies.get(name, Tally())
@@ -183,84 +205,20 @@ def _worst_key(metric: Latency, state: State) -> str:
     return max((tally_key(metric, quantile, slow, "odds") for quantile, slow in metric.proofs), key=excess)
 
 
-def _bad(metric: Criterion, state: State) -> str:
-    """Say what makes a request of a metric bad."""
+def _bad(metric: Criterion, state: State) -> tuple[str, str]:
+    """Return what a bad request of a metric did, and what it is called."""
     if isinstance(metric, Latency):
         worst = _worst_key(metric, state)
         rows = dict(zip(metric.quantiles, state.reference_ms, strict=True))
         cut = next((rows[q] for q, slow in metric.proofs if tally_key(metric, q, slow, "odds") == worst), 0.0)
-        return f"were slower than {cut:,.0f} ms"
+        return f"were slower than {cut:,.0f} ms", "slow request"
     if isinstance(metric, Slo) and metric.threshold_ms is not None:
-        return f"were slower than {metric.threshold_ms:,.0f} ms"
-    return "were bad" if isinstance(metric, BusinessOutcome) else "failed"
+        return f"were slower than {metric.threshold_ms:,.0f} ms", "slow request"
+    return ("had a bad outcome", "bad outcome") if isinstance(metric, BusinessOutcome) else ("failed", "failure")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Series:
-    """Columns for the plot, one entry per judged interval.
-
-    Attributes
-    ----------
-    end_minutes
-        End of each interval since the first one began [minutes].
-    evidence, threshold
-        How many times likelier harm is than none (log axis), and where it decides.
-    metrics
-        Per metric: its evidence, both cumulative shares, and bounds on them that hold at all times at once
-        [fraction].
-    weights
-        Weight of the canary; a step is a stage boundary [percent].
-    """
-
-    end_minutes: tuple[float, ...]
-    evidence: tuple[float, ...]
-    threshold: float
-    metrics: Mapping[str, Mapping[str, tuple[float, ...]]]
-    weights: tuple[float, ...]
-
-
-def series(lines: Sequence[IntervalResult]) -> Series:
-    """Turn journal lines into the plot's columns; evidence is cut at 1e12, shares are nan without requests."""
-    metrics: dict[str, dict[str, tuple[float, ...]]] = {}
-    users = [each.source != "probes" for each in lines]  # own probes weigh, and are no share of users' requests
-    for i, first in enumerate(lines[0].metrics if lines else ()):
-        rows = [each.metrics[i] for each in lines]
-        columns = {"evidence": tuple(_cut(row.log_evidence) for row in rows)}
-        for arm in ("canary", "stable"):
-            bad = np.cumsum([getattr(row, f"{arm}_bad") * user for row, user in zip(rows, users, strict=True)])
-            n = np.cumsum([getattr(row, f"{arm}_n") * user for row, user in zip(rows, users, strict=True)])
-            both = [rate_bounds(int(b), int(size)) for b, size in zip(bad, n, strict=True)]
-            columns[f"{arm}_share"] = tuple(
-                float(b / size) if size else math.nan for b, size in zip(bad, n, strict=True)
-            )
-            columns[f"{arm}_low"], columns[f"{arm}_high"] = (
-                tuple(b[0] for b in both),
-                tuple(b[1] for b in both),
-            )
-        metrics[first.name] = columns
-    return Series(
-        end_minutes=tuple((each.start_s + each.length_s - lines[0].start_s) / 60.0 for each in lines),
-        evidence=tuple(_cut(each.log_evidence) for each in lines),
-        threshold=math.exp(lines[0].log_threshold) if lines else math.nan,
-        metrics=metrics,
-        weights=tuple(each.weight for each in lines),
-    )
-
-
-def times(log_value: float) -> str:
-    """Write a likelihood ratio for people: 0.3 times, 20 times, over a million times."""
-    if log_value > math.log(1e6):
-        return "over a million times"
-    value = math.exp(log_value)
-    return f"{value:.2g} times" if value < 10 else f"{value:,.0f} times"
-
-
-def _cut(log_value: float) -> float:
-    return math.exp(min(log_value, math.log(1e12)))
-
-
-def _share(bad: int, n: int) -> str:
-    return "no requests" if n == 0 else f"{bad:,} of {n:,} ({100 * bad / n:.3g} %)"
+def _counts(bad: int, n: int) -> str:
+    return "no requests" if n == 0 else k_of_n(bad, n)
 
 
 def _headline(metric: Latency) -> int:

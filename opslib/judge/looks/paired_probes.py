@@ -1,7 +1,5 @@
 """Own probes: the same question to both versions through the deployment header, interleaved and paired."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

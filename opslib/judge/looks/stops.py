@@ -4,8 +4,6 @@ Others come from the control plane and are handed over as sentences of their own
 instance, the deadline passed.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Which intervals may be judged: closed, complete, not yet judged; and what changed in those that were."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

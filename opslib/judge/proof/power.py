@@ -1,7 +1,5 @@
 """Before the run: how long each metric takes to find harm and to prove its absence."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,23 +1,30 @@
-"""The look at the end of a stage: which proofs are in, which is missing and what it would take."""
-
-from __future__ import annotations
+"""The proofs at the end of a stage: which hold, which do not, and what they would take."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from opslib.judge.harm.evidence import tally_key
 from opslib.judge.harm.latency import distrusted
 from opslib.judge.harm.ranks import prove_ranks
 from opslib.judge.proof.power import requests_to_prove
+from opslib.judge.proof.upper_bounds import chance_upper, odds_upper, rate_upper
 from opslib.judge.values.criteria import Criteria
 from opslib.judge.values.metrics import BusinessOutcome, Failures, Latency, Ranks
-from opslib.judge.values.noninferiority import Tally, p_odds, prove_failures, prove_latency
+from opslib.judge.values.noninferiority import (
+    Tally,
+    level_shares,
+    p_odds,
+    prove_failures,
+    prove_latency,
+    share_at_odds,
+)
 from opslib.judge.values.state import State
+from opslib.judge.values.text import percent
 from opslib.judge.values.verdict import Proof
 
 
 def look_alpha(criteria: Criteria, look: int) -> float:
-    """Give the level of one look at the end of a stage; the levels of all planned looks sum to `promote_alpha`.
+    """Return the level of one look at the end of a stage; the levels of all planned looks sum to `promote_alpha`.
 
     The first look gets six tenths if more are planned, all of it if not; a look beyond the plan gets nothing.
     (Passing several stages needs no correction: a harmful canary would have to pass every one.)
@@ -30,7 +37,7 @@ def look_alpha(criteria: Criteria, look: int) -> float:
 
 
 def proofs(criteria: Criteria, state: State, alpha: float) -> tuple[Proof, ...]:
-    """Answer every question that promotion asks of the metrics that act; `p` is 1 where there is no data."""
+    """Return the proofs of every metric in mode "act"; `p` is 1 where there is no data."""
     found: list[Proof] = []
     for metric in criteria.metrics:
         if metric.mode != "act":
@@ -38,7 +45,7 @@ def proofs(criteria: Criteria, state: State, alpha: float) -> tuple[Proof, ...]:
         if isinstance(metric, Failures):
             found.append(_failures(metric, state.tallies.get(metric.name, Tally()), alpha))
         elif isinstance(metric, Latency):
-            found.extend(_latency(metric, state, quantile, slow, alpha) for quantile, slow in metric.proofs)
+            found.extend(_latency(metric, state, (quantile, slow), alpha) for quantile, slow in metric.proofs)
         elif isinstance(metric, Ranks):
             found.append(_ranks(metric, state, (metric.quantile, metric.limit_slowdown), alpha))
         elif isinstance(metric, BusinessOutcome):
@@ -46,31 +53,49 @@ def proofs(criteria: Criteria, state: State, alpha: float) -> tuple[Proof, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class _Claim:
+    """What a proof is to show, and what it counts, for people."""
+
+    metric: str
+    text: str
+    counted: str
+
+
 def _failures(metric: Failures, tally: Tally, alpha: float) -> Proof:
     p, by_rate = prove_failures(tally, metric.limit_odds, metric.limit_rate)
-    stable = tally.stable_bad / max(tally.stable_n, 1.0)
-    bound = metric.limit_rate if by_rate else _odds_share(stable, metric.limit_odds)
-    limit = f"{100 * metric.limit_rate:g} %" if by_rate else f"{metric.limit_odds:g} times stable's odds"
-    text = f"{metric.name} are below {limit}"
-    return _proof((metric.name, text), float(p), alpha, tally, stable, bound)
+    level, stable = level_shares(tally, metric.limit_odds, metric.limit_rate), _stable_share(tally)
+    left = alpha - float(level.misled)
+    if by_rate:
+        claim = _Claim(metric.name, f"{metric.name} below {percent(metric.limit_rate)}", "canary requests failed")
+        upper, bound = rate_upper(tally, left * float(level.rate)), metric.limit_rate
+    else:
+        text = f"{metric.name} below {metric.limit_odds:g} x stable's odds"
+        claim = _Claim(metric.name, text, "canary requests failed")
+        upper = _share_upper(tally, metric.limit_odds, left * float(level.odds))
+        bound = float(share_at_odds(stable, metric.limit_odds))
+    return _proof(claim, float(p), alpha, tally, (stable, bound, upper))
 
 
-def _latency(metric: Latency, state: State, quantile: float, slow: float, alpha: float) -> Proof:
-    scale_name = tally_key(metric, quantile, slow, "scale")
-    scale = state.tallies.get(scale_name, Tally())
+def _latency(metric: Latency, state: State, at: tuple[float, float], alpha: float) -> Proof:
+    quantile, slow = at
+    key = tally_key(metric, quantile, slow, "scale")
+    scale = state.tallies.get(key, Tally())
     odds = state.tallies.get(tally_key(metric, quantile, slow, "odds"), Tally())
-    far = state.slow_stable.get(scale_name, 0.0)
     if tally_key(metric, quantile, slow, "ranks odds") in state.tallies and _in_gap(metric, state, quantile):
-        return _ranks(metric, state, (quantile, slow), alpha)
-    label = _slower(metric, quantile, slow)
+        return _ranks(metric, state, at, alpha)
+    claim = _Claim(metric.name, _within(*at), f"canary requests exceed {1 + slow:g} x stable's {_level(quantile)}")
     if scale.canary_n == 0 or scale.stable_n == 0:
-        return _proof((metric.name, label), 1.0, alpha, scale, 0.0, 0.0)
-    p, by_scale = prove_latency(scale, odds, far, metric.limit_odds)
-    near = scale.stable_bad / max(scale.stable_n, 1.0)
+        return _proof(claim, 1.0, alpha, scale, (0.0, 0.0, None))
+    slow_stable, near = state.slow_stable.get(key, 0.0), _stable_share(scale)
+    p, by_scale = prove_latency(scale, odds, slow_stable, metric.limit_odds)
     if by_scale:
-        return _proof((metric.name, label), float(p), alpha, scale, far / max(scale.stable_n, 1.0), near)
-    label = f"requests slower than stable's p{100 * quantile:g} are below {metric.limit_odds:g} times its odds"
-    return _proof((metric.name, label), float(p), alpha, odds, near, _odds_share(near, metric.limit_odds))
+        shares = slow_stable / max(scale.stable_n, 1.0), near, _share_upper(scale, 1.0, alpha)
+        return _proof(claim, float(p), alpha, scale, shares)
+    text = f"requests above stable's {_level(quantile)} below {metric.limit_odds:g} x its odds"
+    claim = _Claim(metric.name, text, f"canary requests exceed stable's {_level(quantile)}")
+    bound = float(share_at_odds(near, metric.limit_odds))
+    return _proof(claim, float(p), alpha, odds, (near, bound, _share_upper(odds, metric.limit_odds, alpha)))
 
 
 def _in_gap(metric: Latency, state: State, quantile: float) -> bool:
@@ -79,47 +104,57 @@ def _in_gap(metric: Latency, state: State, quantile: float) -> bool:
 
 
 def _ranks(metric: Latency | Ranks, state: State, at: tuple[float, float], alpha: float) -> Proof:
-    """Ask the ranks of published percentiles; what it counts are intervals in which the canary's was the higher."""
+    """Prove by the ranks of published percentiles; the counts are intervals in which the canary's was higher."""
     scale, odds = (
         state.tallies.get(tally_key(metric, *at, f"ranks {kind}"), Tally()) for kind in ("scale", "odds")
     )
     p, by_scale = prove_ranks(scale, odds, state.slow_stable.get(tally_key(metric, *at, "ranks scale"), 0.0))
-    shown = (
-        _slower(metric, *at) if by_scale else f"{metric.name} at p{100 * at[0]:g} is above stable's only by chance"
+    level = _level(at[0])
+    higher = f"intervals had the canary's {level} above"
+    claim = (
+        _Claim(metric.name, _within(*at), f"{higher} {1 + at[1]:g} x stable's")
+        if by_scale
+        else _Claim(metric.name, f"{level} above stable's by chance only", f"{higher} stable's")
     )
-    label = f"{shown} (share of intervals in which it was)"
-    asked = scale if by_scale else odds
-    intervals = max(asked.canary_n, 1.0)
-    equal = 0.0 if by_scale else asked.stable_bad / intervals
-    proof = _proof((metric.name, label), float(p), alpha, asked, equal, asked.expected / intervals)
+    tally = scale if by_scale else odds
+    intervals = max(tally.canary_n, 1.0)
+    equal = 0.0 if by_scale else tally.stable_bad / intervals
+    shares = equal, tally.expected / intervals, chance_upper(tally, alpha)
+    proof = replace(_proof(claim, float(p), alpha, tally, shares), stable_n=0)
     if proof.more_requests is None:
         return proof
     requests = max(sums.canary_n for sums in state.tallies.values())
     return replace(proof, more_requests=math.ceil(proof.more_requests / intervals * requests))
 
 
-def _slower(metric: Latency | Ranks, quantile: float, slow: float) -> str:
-    return f"{metric.name} at p{100 * quantile:g} is less than {100 * slow:g} % above stable's"
-
-
 def _outcome(metric: BusinessOutcome, tally: Tally, alpha: float) -> Proof:
-    stable = tally.stable_bad / max(tally.stable_n, 1.0)
-    text = f"{metric.name} is below {metric.limit_odds:g} times stable's odds"
+    stable = _stable_share(tally)
+    text = f"{metric.name} below {metric.limit_odds:g} x stable's odds"
     p = float(p_odds(tally)) if tally.canary_n else 1.0
-    return _proof((metric.name, text), p, alpha, tally, stable, _odds_share(stable, metric.limit_odds))
+    bound = float(share_at_odds(stable, metric.limit_odds))
+    upper = _share_upper(tally, metric.limit_odds, alpha)
+    claim = _Claim(metric.name, text, "canary outcomes were bad")
+    return _proof(claim, p, alpha, tally, (stable, bound, upper))
 
 
-def _proof(question: tuple[str, str], p: float, alpha: float, tally: Tally, stable: float, bound: float) -> Proof:
+def _proof(claim: _Claim, p: float, alpha: float, tally: Tally, shares: tuple[float, float, float | None]) -> Proof:
+    """Make a proof from its sums and from (stable's share, the limit, the canary's upper bound)."""
+    stable, bound, upper = shares
     more = _more_requests(tally, stable, bound, alpha) if p > alpha > 0 and bound > stable else None
     return Proof(
-        metric=question[0],
-        claim=question[1],
+        metric=claim.metric,
+        claim=claim.text,
+        counted=claim.counted,
         p=p,
         alpha=alpha,
         canary_share=tally.canary_bad / max(tally.canary_n, 1.0),
         stable_share=stable,
         bound=bound,
+        upper=upper,
+        canary_bad=int(tally.canary_bad),
         canary_n=int(tally.canary_n),
+        stable_bad=round(stable * tally.stable_n),
+        stable_n=int(tally.stable_n),
         more_requests=more,
     )
 
@@ -139,5 +174,19 @@ def _more_requests(tally: Tally, stable: float, bound: float, alpha: float) -> i
     return math.ceil(more)
 
 
-def _odds_share(share: float, odds: float) -> float:
-    return odds * share / (1.0 + (odds - 1.0) * share)
+def _stable_share(tally: Tally) -> float:
+    return tally.stable_bad / max(tally.stable_n, 1.0)
+
+
+def _share_upper(tally: Tally, limit_odds: float, level: float) -> float | None:
+    """Return the share of the canary's requests at the upper bound of its odds, beside stable's share."""
+    odds = odds_upper(tally, limit_odds, level)
+    return None if odds is None else float(share_at_odds(_stable_share(tally), odds))
+
+
+def _level(quantile: float) -> str:
+    return f"p{100 * quantile:g}"
+
+
+def _within(quantile: float, slow: float) -> str:
+    return f"{_level(quantile)} within +{100 * slow:g} % of stable"

@@ -1,7 +1,5 @@
 """What to judge: a frozen, validated description whose digest keys the evidence."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

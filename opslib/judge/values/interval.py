@@ -1,7 +1,5 @@
 """What one interval of traffic served, per version: the values that come in."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The metrics that can be watched: what is tolerated, what is bet on, what promotion must prove."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

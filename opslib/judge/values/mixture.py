@@ -6,8 +6,6 @@ that is absent or one of a few sizes, may set in at any moment and may move to a
 carries the whole mixture, so that evidence fits into a small JSON and an interval costs one matrix product.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,10 +1,8 @@
-"""The proof that promotion needs: one planned look, at the end of a stage, at everything seen so far.
+"""The tests behind a promotion: one planned look, at the end of a stage, at everything seen so far.
 
-Not having found harm is no proof of its absence. Each metric has a limit; the look asks how likely numbers as
-good as these would be for a canary *at* its limit. Sums of a few moments per interval are enough for it.
+Not having found harm does not prove its absence. Each metric has a limit; a p-value is the probability of numbers
+as good as these for a canary *at* its limit. Sums of a few moments per interval are enough for it.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import cast
@@ -56,7 +54,7 @@ def add(tally: Tally, canary_bad: float, canary_n: float, stable_bad: float, sta
 
 
 def count(tally: Tally, canary: tuple[int, int], stable: tuple[int, int]) -> Tally:
-    """Add (bad, all) requests of both versions to a tally that no proof looks at, for the sentences."""
+    """Add (bad, all) requests of both versions to a tally that is only shown."""
     return replace(
         tally,
         canary_bad=tally.canary_bad + canary[0],
@@ -169,8 +167,8 @@ def _bates(position: Floats, count: Floats) -> Floats:
     return np.asarray(np.where(many <= 12, exact / gamma(few + 1.0), smooth), dtype=np.float64)
 
 
-# Stable's failures say which limit binds. This many standard deviations off, they mislead with a probability below
-# the one beside.
+# Stable's failures decide which limit binds. This many standard deviations off, they mislead with a probability
+# below the one beside.
 _SLACK_SD, _MISLED = 3.3, 0.0005
 
 
@@ -194,18 +192,36 @@ def prove_failures(tally: Tally, limit_odds: float, limit_rate: float) -> tuple[
     and a pair keeps its level if each has the share 1 - (c / (1 + c))^0.3 / 2 of it: fitted to the bivariate normal
     law, where 1/2 (no correlation) and 1 (the same test) are exact. The tests enumerate it all.
     """
+    level = level_shares(tally, limit_odds, limit_rate)
+    rate, odds = p_rate(tally, limit_rate) / level.rate, p_odds(tally) / level.odds
+    p = np.minimum(rate, odds) + level.misled
+    return np.asarray(np.minimum(p, 1.0), dtype=np.float64), np.asarray(rate <= odds)
+
+
+@dataclass(frozen=True)
+class LevelShares:
+    """Shares of the level at which rate and odds are tried, and what stable's misleading costs [fraction]."""
+
+    rate: Floats
+    odds: Floats
+    misled: Floats
+
+
+def level_shares(tally: Tally, limit_odds: float, limit_rate: float) -> LevelShares:
+    """Divide the level of the failure proof between rate and odds, by stable's failures alone."""
     n = np.maximum(np.asarray(tally.stable_n, dtype=np.float64), 1.0)
     share = np.asarray(tally.stable_bad, dtype=np.float64) / n
-    margin = _at_odds(np.asarray(limit_rate), 1.0 / limit_odds) - share
+    margin = share_at_odds(np.asarray(limit_rate), 1.0 / limit_odds) - share
     off = np.clip(margin / (_SLACK_SD * np.sqrt((share * (1 - share) + 2.0 / n) / n)), -1.0, 1.0)
     off = np.where(np.asarray(tally.stable_n) > 0, off, 1.0)
     apart = limit_odds * np.asarray(tally.canary_n, dtype=np.float64) / n
     both = 1.0 - 0.5 * (apart / (1.0 + apart)) ** 0.3
     towards, away = both + (1.0 - both) * off**2, both * (1.0 - off**2)
-    rate = p_rate(tally, limit_rate) / np.maximum(np.where(off > 0, towards, away), 1e-12)
-    odds = p_odds(tally) / np.maximum(np.where(off > 0, away, towards), 1e-12)
-    p = np.minimum(rate, odds) + np.where(off < 1.0, _MISLED, 0.0)
-    return np.asarray(np.minimum(p, 1.0), dtype=np.float64), np.asarray(rate <= odds)
+    return LevelShares(
+        rate=np.maximum(np.where(off > 0, towards, away), 1e-12),
+        odds=np.maximum(np.where(off > 0, away, towards), 1e-12),
+        misled=np.asarray(np.where(off < 1.0, _MISLED, 0.0), dtype=np.float64),
+    )
 
 
 def prove_latency(scale: Tally, odds: Tally, stable_far: float, limit_odds: float) -> tuple[Floats, Floats]:
@@ -225,10 +241,12 @@ def prove_latency(scale: Tally, odds: Tally, stable_far: float, limit_odds: floa
     near, far = (
         np.clip(np.asarray(bad, dtype=np.float64) / n, 1e-9, 1 - 1e-9) for bad in (scale.stable_bad, stable_far)
     )
-    limit = _at_odds(near, limit_odds)
+    limit = share_at_odds(near, limit_odds)
     by_scale = (near - far) / np.sqrt(near * (1 - near)) >= (limit - near) / np.sqrt(limit * (1 - limit))
     return np.asarray(np.where(by_scale, p_odds(scale), p_odds(odds)), dtype=np.float64), np.asarray(by_scale)
 
 
-def _at_odds(share: Floats, odds: float) -> Floats:
+def share_at_odds(share: ArrayLike, odds: float) -> Floats:
+    """Return the share whose odds are `odds` times those of a share [fraction]."""
+    share = np.asarray(share, dtype=np.float64)
     return np.asarray(odds * share / (1.0 + (odds - 1.0) * share), dtype=np.float64)

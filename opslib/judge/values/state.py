@@ -4,8 +4,6 @@ Stages, pauses, restarts and re-runs go on from it; nothing else is kept, so tha
 from an empty state must give the same numbers to the last bit.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any

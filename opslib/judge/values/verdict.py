@@ -1,7 +1,5 @@
 """The values that come out of a look."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,8 +15,9 @@ PRECEDENCE: tuple[Decision, ...] = ("rollback", "hold", "continue", "promote")
 class MetricResult:
     """One metric in one interval (`log_gain`) and up to its end (`log_evidence`).
 
-    Counts are those of the interval: bad and all requests of each version [count]; for latency "bad" is slower than
-    the tolerated stretch of stable's P95, or of its highest quantile where P95 is not one of the cuts.
+    `log_gain` is for readers of the journal; `asymptotic` marks evidence without an exact guarantee. Counts are
+    those of the interval: bad and all requests of each version [count]; for latency "bad" is slower than the
+    tolerated stretch of stable's P95, or of its highest quantile where P95 is not one of the cuts.
     """
 
     name: str
@@ -30,6 +29,7 @@ class MetricResult:
     log_gain: float
     log_evidence: float
     known: bool
+    asymptotic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +48,25 @@ class IntervalResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """One question that promotion asks, and its answer.
+    """One claim that promotion needs, and whether it is proven.
 
     Attributes
     ----------
-    metric, claim
-        What is to be shown, for people: "failures", "failures are below 0.5 %".
+    metric, claim, counted
+        For people: the metric, what is to be shown ("failures below 0.5 %"), and what is counted ("canary requests
+        failed").
     p, alpha
         Probability of numbers as good for a canary at its limit, and the level it must not exceed [fraction].
-    canary_share, stable_share, bound
-        Shares of bad requests seen, and what the canary's must be shown to be below [fraction].
-    canary_n
-        Requests of the canary behind it; intervals where percentiles are compared by rank [count].
+    canary_share, stable_share
+        Shares of bad requests seen [fraction].
+    bound
+        Limit: the share that the canary must be shown to be below [fraction].
+    upper
+        Upper confidence bound of the canary's share, at confidence 1 - alpha: at most `bound` exactly if the claim
+        is proven. None without data, and where stable had no bad request to compare with [fraction].
+    canary_bad, canary_n, stable_bad, stable_n
+        Counts behind the shares: requests, or intervals where percentiles are compared by rank; then `stable_n` is
+        0, since `stable_share` is what equal versions would show on average [count].
     more_requests
         Further canary requests after which it is shown with 80 % probability if the canary is as good as stable has
         been; None if no amount shows it [count].
@@ -67,12 +74,17 @@ class Proof:
 
     metric: str
     claim: str = field(metadata={"stored_as": "place"})
+    counted: str
     p: float
     alpha: float
     canary_share: float
     stable_share: float
     bound: float
+    upper: float | None
+    canary_bad: int
     canary_n: int
+    stable_bad: int
+    stable_n: int
     more_requests: int | None
 
     @property
@@ -90,7 +102,8 @@ class Verdict(Displayed):
     outcome
         `rollback`, `continue` (the bake is not over), `promote` or `hold` (over, and not decided).
     binding
-        Metric that decided, or that stands in the way; empty if none does.
+        Metric that decided, or that prevents the promotion; empty if none does. "traffic" where too little was
+        seen, or none.
     log_evidence, log_peak, log_threshold
         Evidence for a rollback now, its highest value so far, and where it decides, in natural logs.
     log_metrics
@@ -98,15 +111,15 @@ class Verdict(Displayed):
     proofs
         At the end of a stage; empty before.
     reasons
-        One sentence per thing that stands against promotion, worst first.
+        One sentence per reason not to promote, worst first.
     more_requests, more_minutes
-        Estimate of what decides a hold; None when it cannot be said or traffic alone will not.
+        Estimate of what decides a hold; None where more traffic alone does not decide it.
     lines
         One per interval judged in this call.
     basis
         What it was judged from, and what that costs in power.
     sentence
-        The outcome for people, with its numbers.
+        The decision for people, with its numbers.
     """
 
     outcome: Decision

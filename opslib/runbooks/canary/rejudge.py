@@ -13,7 +13,7 @@ from opslib.judge import from_json, from_record, judge, next_stage, read_criteri
 
 Event = Mapping[str, Any]
 
-WORDS = {"sentence", "reasons", "basis", "place"}
+WORDS = {"sentence", "reasons", "basis", "place", "counted"}
 """Fields of a verdict that explain its numbers to a person."""
 
 
@@ -67,14 +67,19 @@ def judge_again(folder: Path) -> Iterator[RejudgedLook]:
             then=seen["verdict"]["decision"],
             now=verdict.outcome,
             sentence=verdict.sentence,
-            same=_without_words(as_json(verdict)) == _without_words(seen["details"]),
+            same=_agrees(as_json(verdict), seen["details"]),
         )
 
 
-def _without_words(details: Any) -> Any:
-    """A verdict's outcome and numbers: a later opslib may say the same in other words."""
-    if isinstance(details, Mapping):
-        return {name: _without_words(value) for name, value in details.items() if name not in WORDS}
-    if isinstance(details, list | tuple):
-        return [_without_words(value) for value in details]
-    return details
+def _agrees(now: Any, then: Any) -> bool:
+    """Compare the decision and numbers of two verdicts, as far as the recorded one holds them.
+
+    A later opslib may explain the same numbers in other words, and record more of them.
+    """
+    if isinstance(then, Mapping):
+        return isinstance(now, Mapping) and all(
+            name in now and _agrees(now[name], value) for name, value in then.items() if name not in WORDS
+        )
+    if isinstance(then, list | tuple):
+        return len(now) == len(then) and all(_agrees(*pair) for pair in zip(now, then, strict=True))
+    return bool(now == then)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom, fisher_exact, hypergeom, nchypergeom_fisher, poisson
+from scipy.stats import beta, binom, fisher_exact, hypergeom, nchypergeom_fisher, poisson
 
 from opslib.judge.harm.ranks import add_rank, chance_higher, prove_ranks
+from opslib.judge.proof.upper_bounds import chance_upper, odds_upper, rate_upper
 from opslib.judge.values.noninferiority import (
     Tally,
     _bates,
@@ -170,3 +171,68 @@ def test_no_data_proves_nothing():
     assert float(p_odds(Tally())) == 1.0
     assert float(p_rate(Tally(), 0.01)) == 1.0
     assert float(prove_failures(Tally(), 2.0, 0.01)[0]) == 1.0
+
+
+@pytest.mark.parametrize(("bad", "n", "level"), [(0, 1917, 0.03), (3, 600, 0.05), (12, 400, 0.01), (40, 40, 0.05)])
+def test_upper_bound_of_a_rate_is_clopper_and_pearsons_less_the_split_jump(bad, n, level):
+    """With failures at the very end it is Clopper and Pearson's bound; earlier ones only lower it."""
+    exact = float(beta(bad + 1, n - bad).ppf(1 - level)) if bad < n else 1.0
+    late, early = (rate_upper(Tally(canary_n=n, canary_bad=bad, lateness=at * bad * n), level) for at in (1, 0.3))
+    assert late == pytest.approx(exact, abs=1e-9)
+    assert early <= late
+    assert early >= bad / n or bad == n
+
+
+@pytest.mark.parametrize(
+    ("canary", "stable"), [((2, 600), (40, 5400)), ((0, 60), (9, 540)), ((30, 900), (500, 9000))]
+)
+def test_upper_bound_of_odds_is_the_conditional_exact_one(canary, stable):
+    """For one interval it is the odds ratio at which Fisher's non-central law gives the level (Cornfield 1956)."""
+    tally = add(Tally(), *canary, *stable, 1.5)
+    upper = odds_upper(tally, 1.5, 0.05)
+    law = nchypergeom_fisher(canary[1] + stable[1], canary[0] + stable[0], canary[1], upper)
+    assert law.cdf(canary[0]) == pytest.approx(0.05, rel=0.06)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.03, 0.006])
+def test_upper_bound_is_below_the_limit_exactly_if_the_proof_succeeds(level):
+    """Over intervals of different rates and volumes the bound and the p-value never disagree."""
+    rng = np.random.Generator(np.random.SFC64(7))
+    agreed = set()
+    for _ in range(40):
+        tally, rates = Tally(), rng.uniform(0.001, 0.05, 4)
+        for rate in rates:
+            n = int(rng.integers(50, 400))
+            tally = add(tally, rng.binomial(n, rate), n, rng.binomial(5 * n, rate), 5 * n, 1.5)
+        tally = Tally(*(float(getattr(tally, name)) for name in Tally.__dataclass_fields__))
+        for p, upper, limit in (
+            (p_odds(tally), odds_upper(tally, 1.5, level), 1.5),
+            (p_rate(tally, 0.03), rate_upper(tally, level), 0.03),
+            (p_odds(tally), chance_upper(tally, level), tally.expected / tally.canary_n),
+        ):
+            assert (upper <= limit) == (float(p) <= level)
+            agreed.add(upper <= limit)
+    assert agreed == {True, False}
+
+
+@pytest.mark.parametrize(("true_odds", "level"), [(1.0, 0.05), (1.5, 0.05), (2.5, 0.1)])
+def test_upper_bound_of_odds_covers(true_odds, level):
+    """In at least its confidence of the runs the bound is above the true odds ratio, over unlike intervals."""
+    rng, covered = np.random.Generator(np.random.SFC64(8)), 0
+    for _ in range(120):
+        tally = Tally()
+        for rate, n in ((0.01, 120), (0.05, 60), (0.02, 200)):
+            share = true_odds * rate / (1 + (true_odds - 1) * rate)
+            tally = add(tally, float(rng.binomial(n, share)), n, float(rng.binomial(9 * n, rate)), 9 * n, 1.5)
+        upper = odds_upper(tally, 1.5, level)
+        covered += upper is None or upper >= true_odds
+    assert covered >= 120 * (1 - level) - 3 * np.sqrt(120 * level * (1 - level))
+
+
+def test_without_data_there_is_no_upper_bound():
+    """Nothing seen, nothing bad on stable to compare with, or a look beyond the plan: none, and not zero."""
+    assert rate_upper(Tally(), 0.05) is None
+    assert odds_upper(Tally(), 1.5, 0.05) is None
+    assert odds_upper(add(Tally(), 3, 60, 0, 540, 1.5), 1.5, 0.05) is None
+    assert chance_upper(Tally(), 0.05) is None
+    assert rate_upper(Tally(canary_n=100.0), 0.0) is None
