@@ -1,12 +1,12 @@
-"""Plots where a person would rather look. Colour-blind safe, opaque, and readable without the colours."""
+"""Plots. Colour-blind safe, readable on light and dark pages, and without the colours."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from itertools import accumulate
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opslib.judge import IntervalResult, series
 from opslib.model import Served, ServedInterval
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+INK = "#767676"
+"""Text, axes and grid: legible on white and on a dark theme, since the picture is transparent."""
+
 COLOURS = ("#0072B2", "#D55E00")
 """Stable and canary. Source: Okabe and Ito (2008), "Color Universal Design"."""
 
@@ -25,13 +28,13 @@ STYLES = (("o", "-"), ("s", "--"))
 
 @dataclass(frozen=True)
 class Picture:
-    """A plot that every notebook shows, and the same in words for whoever cannot see it."""
+    """A plot, and its description as text: what a screen reader, a terminal and the report's `alt` get."""
 
     png: bytes = field(repr=False)
     caption: str
 
-    def _repr_png_(self) -> bytes:
-        return self.png
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"image/png": self.png, "text/plain": self.caption}, {"image/png": {"alt": self.caption}}
 
     def __repr__(self) -> str:
         return self.caption
@@ -42,15 +45,15 @@ def plot(rollout: Rollout) -> Picture:
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
 
     if not rollout.stages:
-        figure = Figure(figsize=(9, 0.5), facecolor="white")
-        figure.text(0.0, 0.4, "Nothing was watched, so that there is nothing to draw.")
-        return _picture(figure, rollout.reason)
-    figure = Figure(figsize=(9, 8), layout="constrained", facecolor="white")
+        figure = Figure(figsize=(9, 0.5))
+        figure.text(0.0, 0.4, "No stage was observed: nothing to draw.", color=INK)
+        return _picture(figure, f"No stage was observed. {rollout.reason}")
+    figure = Figure(figsize=(9, 8), layout="constrained")
     axes = figure.subplots(4, 1, sharex=True)
     stages = [stage.observation.intervals for stage in rollout.stages]
     rows: Sequence[tuple[Axes, str, Callable[[ServedInterval, Served], float | None]]] = (
-        (axes[1], "requests per second", lambda i, s: s.requests / i.length_s if i.length_s else None),
-        (axes[3], "p95 [ms]", lambda _, s: s.p95_ms),
+        (axes[1], "requests [1/s]", lambda i, s: s.requests / i.length_s if i.length_s else None),
+        (axes[3], "p95 latency [ms]", lambda _, s: s.p95_ms),
     )
     _draw_evidence(axes[0], rollout)
     _draw_failures(axes[2], rollout)
@@ -62,21 +65,20 @@ def plot(rollout: Rollout) -> Picture:
     for axis in axes[1:]:
         axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
     for axis in axes:
-        axis.grid(alpha=0.3)
-        _mark_stages(axis, rollout)
+        _mark_stages(axis, rollout, labelled=axis is axes[0])
     lines = {str(line.get_label()): line for line in axes[1].get_lines() if len(line.get_xdata()) > 0}
     named = {label: line for label, line in lines.items() if not label.startswith("_")}
-    axes[1].legend(named.values(), named.keys(), loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    axes[0].set_title(f"Canary {rollout.canary} against {rollout.stable}: {rollout.outcome}")
+    _legend(axes[1], named)
+    axes[0].set_title(f"Canary {rollout.canary} against {rollout.stable}: {rollout.outcome}", color=INK)
     axes[3].set_xlabel("time [UTC]")
     axes[3].tick_params(axis="x", rotation=30)
-    return _picture(figure, f"Evidence of harm, requests, failures and p95 by time. {rollout.reason}")
+    return _picture(figure, f"Evidence of harm, requests, failures and p95 latency over time. {rollout.reason}")
 
 
 def _draw_evidence(axis: "Axes", rollout: Rollout) -> None:
-    """How many times likelier harm is than none, on a log axis, and where it rolls back."""
+    """Draw the e-value of each metric and of all together, on a log axis, and the limit that rolls back."""
     axis.set_yscale("log")
-    axis.set_ylabel("evidence of harm")
+    axis.set_ylabel("evidence of harm\n(e-value)")
     if not rollout.lines:
         return
     columns, times = series(rollout.lines), _times(rollout.lines)
@@ -90,17 +92,19 @@ def _draw_evidence(axis: "Axes", rollout: Rollout) -> None:
             linestyle="-" if number < len(SHADES) else ":",
             linewidth=1.8 if decided else 0.8,
             color=SHADES[number % len(SHADES)],
-            label=f"{name}: decides" if decided else name,
+            label=f"{name} (decides)" if decided else name,
         )
-    axis.plot(times[1:], columns.evidence, color="black", marker=".", linewidth=1.8, label="all, weighted")  # type: ignore[arg-type]
-    axis.axhline(columns.threshold, color=COLOURS[1], linestyle="--", label=f"rolls back: {columns.threshold:.0f}")
+    axis.plot(times[1:], columns.evidence, color=INK, marker=".", linewidth=1.8, label="all, weighted")  # type: ignore[arg-type]
+    axis.axhline(
+        columns.threshold, color=COLOURS[1], linestyle="--", label=f"rollback limit: {columns.threshold:.0f}"
+    )
     axis.set_ylim(top=max(axis.get_ylim()[1], 3 * columns.threshold))
-    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    _legend(axis)
 
 
 def _draw_failures(axis: "Axes", rollout: Rollout) -> None:
-    """Share of failed requests so far, of both versions, each within bounds that hold at all times at once."""
-    axis.set_ylabel("failures so far [%]")
+    """Draw the share of failed requests so far, of both versions, with bands that hold at all times at once."""
+    axis.set_ylabel("failures so far\n[% of requests]")
     lines = [line for line in rollout.lines if line.source != "probes"]
     failures, times = series(lines).metrics.get("failures"), _times(lines)
     if failures is None:
@@ -136,7 +140,7 @@ def plot_scale(scaled: Scaled) -> Picture:
     """Draw latency before and after a scale."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
 
-    figure = Figure(figsize=(6, 3), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(6, 3), layout="constrained")
     axis = figure.subplots()
     quantiles = ("p50_ms", "p95_ms", "p99_ms")
     sides = (
@@ -149,15 +153,30 @@ def plot_scale(scaled: Scaled) -> Picture:
         axis.bar(places, heights, width=0.4, color=COLOURS[number], label=f"{label} instances")
     axis.set_xticks([0.2, 1.2, 2.2], ["p50", "p95", "p99"])
     axis.set_ylabel("latency [ms]")
-    axis.set_title(f"{scaled.deployment}: {scaled.outcome}")
-    axis.legend()
+    axis.set_title(f"Scale of {scaled.deployment}: {scaled.outcome}", color=INK)
+    _legend(axis)
     return _picture(figure, f"Latency of {scaled.deployment} before and after. {scaled.reason}")
 
 
 def _picture(figure: "Figure", caption: str) -> Picture:
+    """Draw what is not data in ink, leave the page's background, and render."""
+    for axis in figure.axes:
+        axis.set_facecolor("none")
+        axis.tick_params(colors=INK, which="both")
+        axis.xaxis.label.set_color(INK)
+        axis.yaxis.label.set_color(INK)
+        axis.grid(color=INK, alpha=0.3)
+        for spine in axis.spines.values():
+            spine.set_color(INK)
     file = BytesIO()
-    figure.savefig(file, format="png", dpi=110)
+    figure.savefig(file, format="png", dpi=110, transparent=True)
     return Picture(file.getvalue(), caption)
+
+
+def _legend(axis: "Axes", lines: Mapping[str, Any] | None = None) -> None:
+    """Put the legend beside the axis, where it hides no data."""
+    shown = (lines.values(), lines.keys()) if lines is not None else ()
+    axis.legend(*shown, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, labelcolor=INK, frameon=False)
 
 
 def _draw(
@@ -185,9 +204,12 @@ def _draw(
     )
 
 
-def _mark_stages(axis: "Axes", rollout: Rollout) -> None:
+def _mark_stages(axis: "Axes", rollout: Rollout, *, labelled: bool) -> None:
+    """Draw a line at the start of each stage, and on one axis the canary's share of traffic."""
     for stage in rollout.stages:
-        axis.axvline(stage.started_at, color="grey", linewidth=0.8)  # type: ignore[arg-type]
+        axis.axvline(stage.started_at, color=INK, linewidth=0.8)  # type: ignore[arg-type]
+        if not labelled:
+            continue
         axis.text(
             stage.started_at,  # type: ignore[arg-type]
             0.98,
@@ -195,5 +217,5 @@ def _mark_stages(axis: "Axes", rollout: Rollout) -> None:
             transform=axis.get_xaxis_transform(),
             verticalalignment="top",
             fontsize=8,
-            color="dimgrey",
+            color=INK,
         )

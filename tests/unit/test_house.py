@@ -43,6 +43,17 @@ def test_notebooks_are_thin(runbook):
             assert len(cell.source.splitlines()) <= 8
 
 
+@pytest.mark.parametrize("runbook", RUNBOOKS)
+def test_a_parameters_comment_is_its_description(runbook):
+    """What the first cell explains is what `opslib run` explains, on one line that fits the cell."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{runbook}.ipynb", as_version=4)
+    cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+    for line in cell.source.splitlines():
+        code, comment = line.split("  # ")
+        assert comment == RUNBOOKS[runbook].model_fields[code.split(":")[0]].description
+        assert len(line) <= 116
+
+
 def test_importing_opslib_is_cheap():
     """`import opslib` loads no SDK: names are loaded on first use."""
     code = "import opslib, sys; print(sorted({'azure', 'pydantic', 'httpx', 'matplotlib'} & sys.modules.keys()))"
