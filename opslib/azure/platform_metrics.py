@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from opslib.azure.connect import Workspace
 from opslib.azure.monitor_time import read_time, whole_minute, write_time
+from opslib.azure.request_log import Exposure
 from opslib.errors import AzureError, ObserveError
 from opslib.model import Observation, Served, ServedInterval, is_failure
 
@@ -29,6 +30,7 @@ class PlatformMetrics:
     workspace: Workspace
     endpoint_id: str
     name: str = "metrics"
+    per_request: bool = False
     grain_s: float = 60.0
     shortest_bake_s: float = 120.0
     least_lag_s: float = 240.0
@@ -63,6 +65,11 @@ class PlatformMetrics:
         """Return nothing: the judge uses the published percentiles of stable's first minutes."""
         del deployment, since, until, quantiles
         return ()
+
+    def answered_by(self, client_request_ids: Iterable[str], since: datetime) -> dict[str, Exposure]:
+        """Return nothing: metrics have no single requests."""
+        del client_request_ids, since
+        return {}
 
     def _read(
         self, metric: str, dimensions: tuple[str, ...], since: datetime, until: datetime

@@ -45,6 +45,7 @@ class RequestLog:
     endpoint_id: str
     grain_s: float = 5.0
     name: str = "request log"
+    per_request: bool = True
     shortest_bake_s: float = 1.0
     least_lag_s: float = 0.0
 

@@ -1,12 +1,12 @@
 """Where request counts and latencies come from: the request log if it is kept, else Azure Monitor's metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from opslib.azure.connect import Workspace
 from opslib.azure.platform_metrics import PlatformMetrics
-from opslib.azure.request_log import TRAFFIC_LOG, RequestLog
+from opslib.azure.request_log import TRAFFIC_LOG, Exposure, RequestLog
 from opslib.errors import AzureError, ObserveError
 from opslib.model import Endpoint, Observation
 
@@ -32,6 +32,13 @@ class Source(Protocol):
     def least_lag_s(self) -> float:
         """Age below which its numbers may still change; a lower bound of `settle_s` [seconds]."""
 
+    @property
+    def per_request(self) -> bool:
+        """Whether it has a row for each request, without the run's own probes.
+
+        Otherwise it has a point a minute, own probes included, with percentiles as published.
+        """
+
     def observe(self, since: datetime, until: datetime, thresholds_ms: Sequence[float] = ()) -> Observation:
         """Read what every deployment served between two times, and how many requests exceeded each threshold."""
 
@@ -39,6 +46,9 @@ class Source(Protocol):
         self, deployment: str, since: datetime, until: datetime, quantiles: Sequence[float]
     ) -> tuple[float, ...]:
         """Return quantiles of a deployment's latency between two times; empty where they are unknown [ms]."""
+
+    def answered_by(self, client_request_ids: Iterable[str], since: datetime) -> dict[str, Exposure]:
+        """Return which deployment answered each of these requests, where it is known; always empty per minute."""
 
 
 def find_source(workspace: Workspace, endpoint: Endpoint, wanted: str = "auto", grain_s: float = 5.0) -> Source:

@@ -1,8 +1,9 @@
-"""The deploy runbook: a new deployment at zero traffic, asked directly before anybody calls it ready."""
+"""The deploy runbook: a new deployment at zero traffic, tested by probes that are sent to it directly."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from opslib.azure.connect import Workspace
 from opslib.azure.definition import Definition, read_definition
 from opslib.azure.endpoints import read_logs
 from opslib.azure.permissions import missing_actions
@@ -16,11 +17,12 @@ from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps import preflight
 from opslib.runbooks.steps.apply import apply
+from opslib.runbooks.undo.undo_plan import undo_plan
 
 
 @dataclass(frozen=True)
 class Deployed(Displayed):
-    """How a deployment went."""
+    """How a deployment ended."""
 
     outcome: Outcome
     reason: str
@@ -29,16 +31,15 @@ class Deployed(Displayed):
 
 
 def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
-    """Look for what stands against the deployment."""
-    definition = read_definition(run.parameters.definition)
-    if run.parameters.probes:
-        read_probes(run.parameters.probes)
+    """Check whether the deployment can be created."""
+    p, scope = run.parameters, run.workspace.scope
+    definition = read_definition(p.definition)
+    if p.probes:
+        read_probes(p.probes)  # a damaged file is refused before anything is created
     findings = (
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
-        preflight.check_permissions(
-            missing_actions(run.workspace, before, "deploy"), run.workspace.scope.principal
-        ),
+        preflight.check_permissions(missing_actions(run.workspace, before, "deploy"), scope.principal),
         preflight.check_owner(before, definition.endpoint),
         preflight.check_absent(before, definition.name),
     )
@@ -46,73 +47,68 @@ def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
 
 
 def plan_deploy(run: Run[DeployParameters], before: Endpoint) -> Plan:
-    """Plan the creation and the requests that prove it."""
-    definition = read_definition(run.parameters.definition)
-    requests = run.parameters.probe_requests if run.parameters.probes else 0
-    return run.note(JournalEvent.PLAN, planning.plan_create(before, _step(definition), requests))
+    """Plan the creation and the probes that test it."""
+    p = run.parameters
+    requests = p.probe_requests if p.probes else 0
+    return run.note(JournalEvent.PLAN, planning.plan_create(before, _step(read_definition(p.definition)), requests))
 
 
 def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
-    """Create the deployment and ask it; on any failure, fetch its logs and remove it again.
+    """Create the deployment and send the probes to it; on any failure, fetch its logs and delete it.
 
     Raises
     ------
     ApplyError
         If it does not become ready or does not answer as expected; the message ends with the container's logs.
     """
-    create, ask = plan.steps
+    p = run.parameters
+    create, test = plan.steps
     assert isinstance(create, CreateDeployment)
-    assert isinstance(ask, SendProbes)
-    if run.parameters.dry_run:
+    assert isinstance(test, SendProbes)
+    if p.dry_run:
         return Deployed(Outcome.PLANNED, "dry run: nothing was created", create.deployment)
     run.journal.write(JournalEvent.APPLYING, create)
     try:
-        run.note(JournalEvent.APPLIED, apply(create, run.workspace, run.parameters.operation_timeout_s, run.say))
-        probes = _ask(run, ask)
+        run.note(JournalEvent.APPLIED, apply(create, run.workspace, p.operation_timeout_s, run.say))
+        probes = _send_probes(run, test)
     except Drift:
-        raise  # it is somebody else's: nothing of this run is there to remove
+        raise  # another change created it: this run must not delete it
     except BaseException as error:
-        logs = _logs(run, create.deployment)
-        _remove(run, plan)
+        logs = _read_logs(run.workspace, plan.endpoint, create.deployment)
+        undo_plan(plan, run.workspace, run.journal, run.say, p.operation_timeout_s)
         if isinstance(error, ApplyError | AzureError):
-            said = f"Its last log lines:\n{logs}" if logs.strip() else "It had written no log."
-            raise ApplyError(f"{error}\n\n{create.deployment} was removed again. {said}") from error
+            shown = f"Its last log lines:\n{logs}" if logs.strip() else "It has no log."
+            raise ApplyError(f"{error}\n\n{create.deployment} was deleted again. {shown}") from error
         raise
-    reason = f"{create.deployment} is ready at zero traffic; {len(probes)} requests answered as expected"
+    tested = f"{len(probes)} of {len(probes)} probes answered as expected" if probes else "not tested"
+    reason = f"{create.deployment} is ready at zero traffic; {tested}"
     return Deployed(Outcome.SUCCEEDED, reason, create.deployment, probes)
 
 
-def _ask(run: Run[DeployParameters], ask: SendProbes) -> tuple[ProbeResult, ...]:
+def _send_probes(run: Run[DeployParameters], test: SendProbes) -> tuple[ProbeResult, ...]:
     """Send the probes to the new deployment alone."""
-    if not ask.requests:
-        run.say("no probes were given: the deployment is ready, and nobody asked it anything")
+    if not test.requests:
+        run.say("the deployment is ready; no probes were given, so it was not tested")
         return ()
     endpoint = run.read_endpoint()
     with scoring_client(run.workspace, endpoint) as client:
-        probes = tuple(client.send_all(read_probes(run.parameters.probes), ask.requests, ask.deployment))
+        probes = tuple(client.send_all(read_probes(run.parameters.probes), test.requests, test.deployment))
     run.journal.write(JournalEvent.PROBES, probes)
     bad = failures(probes)
     if bad:
         raise ProbeFailed(
-            f"{ask.deployment} answered {len(bad)} of {len(probes)} requests wrongly, the first: {bad[0].problem}"
+            f"{len(bad)} of {len(probes)} probes of {test.deployment} failed; first: {bad[0].problem}"
         )
-    run.say(f"{ask.deployment} answered {len(probes)} of {len(probes)} requests as expected")
+    run.say(f"{len(probes)} of {len(probes)} probes of {test.deployment} answered as expected")
     return probes
 
 
-def _logs(run: Run[DeployParameters], deployment: str) -> str:
-    """The container's last lines, where there are any: they are the reason that a person can act on."""
+def _read_logs(workspace: Workspace, endpoint: str, deployment: str) -> str:
+    """Read the container's last lines, if there are any: they usually hold the cause."""
     try:
-        return read_logs(run.workspace, run.parameters.endpoint, deployment)
+        return read_logs(workspace, endpoint, deployment)
     except OpsError as error:
         return f"(no logs: {error})"
-
-
-def _remove(run: Run[DeployParameters], plan: Plan) -> None:
-    """Undo: a failed deployment keeps billing until it is deleted."""
-    for step in plan.undo:
-        run.journal.write(JournalEvent.UNDOING, step)
-        run.note(JournalEvent.UNDONE, apply(step, run.workspace, run.parameters.operation_timeout_s, run.say))
 
 
 def _step(definition: Definition) -> CreateDeployment:

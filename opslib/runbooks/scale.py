@@ -1,14 +1,15 @@
-"""The scale runbook: another number of instances, judged by what the deployment served before and after."""
+"""The scale runbook: another number of instances, assessed by what the deployment served before and after."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import sleep
 
+from opslib.azure.arm import Progress
 from opslib.azure.autoscale import autoscale_settings
 from opslib.azure.permissions import missing_actions
 from opslib.azure.source import Source, find_source
 from opslib.displayed import Displayed
-from opslib.evidence.run.journal import JournalEvent
+from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.judge.before_after import Assessment, ServedLimits, judge
 from opslib.model import Endpoint, Findings, Observation, Outcome, Plan, Served, SetInstanceCount
 from opslib.parameters import ScaleParameters
@@ -17,11 +18,12 @@ from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps import preflight
 from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.steps.observe import pause_s, read_source
+from opslib.runbooks.undo.undo_plan import undo_plan
 
 
 @dataclass(frozen=True)
 class Scaled(Displayed):
-    """How a scale went: what the deployment served before and after, and what the judge says of it."""
+    """How a scale ended: what the deployment served before and after, and the assessment of the difference."""
 
     outcome: Outcome
     reason: str
@@ -35,16 +37,15 @@ class Scaled(Displayed):
 
 
 def check_scale(run: Run[ScaleParameters], before: Endpoint) -> Findings:
-    """Look for what stands against the scale."""
-    name = run.parameters.deployment
-    ready = preflight.check_ready(before, name, "deployment")
+    """Check whether the deployment can be scaled."""
+    name, scope = run.parameters.deployment, run.workspace.scope
     found = before.find(name)
     settings = autoscale_settings(run.workspace, found.id) if found else ()
     findings = (
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
-        preflight.check_permissions(missing_actions(run.workspace, before, "scale"), run.workspace.scope.principal),
-        ready,
+        preflight.check_permissions(missing_actions(run.workspace, before, "scale"), scope.principal),
+        preflight.check_ready(before, name, "deployment"),
         preflight.check_autoscale(settings, name),
     )
     return run.note(JournalEvent.PREFLIGHT, Findings(findings))
@@ -52,13 +53,12 @@ def check_scale(run: Run[ScaleParameters], before: Endpoint) -> Findings:
 
 def plan_scale(run: Run[ScaleParameters], before: Endpoint) -> Plan:
     """Plan the scale and its undo."""
-    return run.note(
-        JournalEvent.PLAN, planning.plan_instances(before, run.parameters.deployment, run.parameters.instances)
-    )
+    p = run.parameters
+    return run.note(JournalEvent.PLAN, planning.plan_instances(before, p.deployment, p.instances))
 
 
 def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
-    """Scale, watch, and scale back if the deployment fails or slows down by more than its limits."""
+    """Scale, observe, and scale back if the deployment fails or slows down by more than its limits."""
     (step,) = plan.steps
     assert isinstance(step, SetInstanceCount)
     p = run.parameters
@@ -70,87 +70,77 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
     run.journal.write(JournalEvent.APPLYING, step)
     try:
         receipt = run.note(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.say))
-        run.say(f"{step.deployment} has {step.after} instances; watching {p.observe_s:g} s")
-        later = _watch(run, source)
-        serves = bool(plan.before.traffic.get(step.deployment))
-        outcome, verdict = _judge(run, step, earlier, later, serves=serves)
+        run.say(f"{step.deployment} has {step.after} instances; observing for {p.observe_s:g} s")
+        later = _observe(source, p.observe_s, p.late_data_s, run.say)
+        assessment = None
+        if plan.before.traffic.get(step.deployment):
+            limits = ServedLimits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio)
+            assessment = _assess(step.deployment, earlier, later, limits, run.journal)
+        outcome = _outcome_of(assessment)
     except BaseException:
-        _scale_back(run, plan)
+        undo_plan(plan, run.workspace, run.journal, run.say, p.operation_timeout_s)
         raise
     if outcome is Outcome.ROLLED_BACK:
-        _scale_back(run, plan)
-    return run.note(
-        JournalEvent.SCALED,
-        Scaled(
-            outcome,
-            _reason(step, outcome, verdict),
-            step.deployment,
-            step.before,
-            step.before if outcome is Outcome.ROLLED_BACK else step.after,
-            earlier.total.get(step.deployment),
-            later.total.get(step.deployment),
-            verdict,
-            receipt.duration_s,
-        ),
+        undo_plan(plan, run.workspace, run.journal, run.say, p.operation_timeout_s)
+    scaled = Scaled(
+        outcome,
+        _reason(step, outcome, assessment),
+        step.deployment,
+        step.before,
+        step.before if outcome is Outcome.ROLLED_BACK else step.after,
+        earlier.total.get(step.deployment),
+        later.total.get(step.deployment),
+        assessment,
+        receipt.duration_s,
     )
+    return run.note(JournalEvent.SCALED, scaled)
 
 
-def _watch(run: Run[ScaleParameters], source: Source) -> Observation:
+def _observe(source: Source, observe_s: float, late_data_s: float, progress: Progress) -> Observation:
     """Observe for `observe_s`, and wait for late data."""
-    p = run.parameters
     since = datetime.now(UTC)
     while True:
-        seen = read_source(source, since, since + timedelta(seconds=p.observe_s), p.late_data_s)
+        seen = read_source(source, since, since + timedelta(seconds=observe_s), late_data_s)
         if seen.problem:
-            run.say(f"the {source.name} is silent: {seen.problem}")
+            progress(f"could not read the {source.name}: {seen.problem}")
         if seen.over:
             return seen.observation
-        sleep(pause_s(source, p.observe_s))
+        sleep(pause_s(source, observe_s))
 
 
 _BEFORE, _AFTER = "before the scale it", "after it, it"
-"""The deployment's own past stands in for a stable deployment."""
+"""The deployment's own past serves as the stable deployment."""
 
 
-def _judge(
-    run: Run[ScaleParameters], step: SetInstanceCount, earlier: Observation, later: Observation, *, serves: bool
-) -> tuple[Outcome, Assessment | None]:
+def _assess(
+    deployment: str, earlier: Observation, later: Observation, limits: ServedLimits, journal: Journal
+) -> Assessment:
     """Compare the time after with the time before, as a canary is compared with stable."""
-    if not serves:
-        return Outcome.SUCCEEDED, None
-    p = run.parameters
     nothing = Served(0, 0)
     compared = Observation(
         later.source,
         later.since,
         later.until,
         later.watermark,
-        {
-            _BEFORE: earlier.total.get(step.deployment, nothing),
-            _AFTER: later.total.get(step.deployment, nothing),
-        },
+        {_BEFORE: earlier.total.get(deployment, nothing), _AFTER: later.total.get(deployment, nothing)},
     )
-    limits = ServedLimits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio)
-    verdict = judge(compared, canary=_AFTER, stable=_BEFORE, limits=limits, bake_over=True)
-    run.journal.write(JournalEvent.LOOK, {"observation": compared, "verdict": verdict})
+    assessment = judge(compared, canary=_AFTER, stable=_BEFORE, limits=limits, bake_over=True)
+    journal.write(JournalEvent.LOOK, {"observation": compared, "verdict": assessment})
+    return assessment
+
+
+def _outcome_of(assessment: Assessment | None) -> Outcome:
+    """Return how the run ends; without live traffic there is nothing to compare, and it succeeds."""
+    if assessment is None:
+        return Outcome.SUCCEEDED
     outcomes = {"promote": Outcome.SUCCEEDED, "rollback": Outcome.ROLLED_BACK}
-    return outcomes.get(verdict.decision, Outcome.HELD), verdict
+    return outcomes.get(assessment.decision, Outcome.HELD)
 
 
-def _scale_back(run: Run[ScaleParameters], plan: Plan) -> None:
-    for step in plan.undo:
-        run.journal.try_write(JournalEvent.UNDOING, step)
-        receipt = apply(
-            step, run.workspace, run.parameters.operation_timeout_s, lambda text: print(text, flush=True)
-        )
-        run.journal.write(JournalEvent.UNDONE, receipt)
-        run.say(f"scaled back: {planning.describe_step(step)}")
-
-
-def _reason(step: SetInstanceCount, outcome: Outcome, verdict: Assessment | None) -> str:
-    did = f"{step.deployment} went from {step.before} to {step.after} instances"
-    if verdict is None:
-        return f"{did}; it takes no live traffic, so there was nothing to compare"
+def _reason(step: SetInstanceCount, outcome: Outcome, assessment: Assessment | None) -> str:
+    done = f"{step.deployment} was scaled from {step.before} to {step.after} instances"
+    if assessment is None:
+        return f"{done}; it takes no live traffic, so there was nothing to compare"
     if outcome is Outcome.ROLLED_BACK:
-        return f"{did} and back: {verdict.reason}"
-    return f"{did}; {verdict.reason}"
+        return f"{done} and back: {assessment.reason}"
+    return f"{done}; {assessment.reason}"

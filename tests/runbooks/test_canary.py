@@ -54,7 +54,7 @@ def test_a_recorded_canary_is_judged_again_from_its_record_alone(make_world):
         looks = list(judge_again(run))
         assert looks
         assert all(look.same for look in looks), looks
-    assert any("going on with the evidence of" in text for text in journal(again, "progress"))
+    assert any("intervals of evidence from" in text for text in journal(again, "progress"))
 
 
 def test_a_rehearsal_judges_stable_against_itself(make_world):
@@ -126,7 +126,7 @@ def test_refuses_a_canary_that_answers_wrongly(make_world):
     world = make_world(green={})
     _, record = world.run("canary", canary="green", probes=world.probes("red"), **QUICK)
     assert record.outcome is Outcome.REFUSED
-    assert "1 of 1 requests to green went wrong" in record.reason
+    assert "1 of 1 probes of green failed" in record.reason
     assert world.read().traffic == {"blue": 100}
 
 

@@ -103,7 +103,7 @@ def test_outcomes_are_counted_by_the_version_that_answered(make_world):
     cohorts = [cohort for look in journal(folder, "look") for cohort in look["cohorts"]]
     assert {bad for each in cohorts for _, _, bad in each["stable"].get("outcomes", [])} == {0}
     assert any(row[0] == "order_value" for each in cohorts for row in each["canary"].get("moments", []))
-    assert "1 lines are no outcomes" in " ".join(journal(folder, "progress"))
+    assert "1 invalid lines in the outcomes file" in " ".join(journal(folder, "progress"))
     assert all(look.same for look in judge_again(folder))
 
 
@@ -113,7 +113,7 @@ def test_outcomes_without_a_request_log_block_the_run(make_world):
     given = {"outcomes": str(world.folder / "nothing.jsonl"), "bad_outcomes": ["chargeback"]}
     _, record = world.run("canary", canary="green", **(QUICK | given))
     assert record.outcome is Outcome.REFUSED
-    assert "nothing.jsonl is no file" in record.reason
+    assert "nothing.jsonl is not a file" in record.reason
 
 
 def probed(look: dict) -> bool:

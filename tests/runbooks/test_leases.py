@@ -56,7 +56,7 @@ def test_the_request_that_moves_the_traffic_takes_the_lease(make_world):
     thread.join(60)
     folder, record = results[0]
     assert record.outcome is Outcome.FAILED
-    assert "somebody else took over" in record.reason
+    assert "another change took over" in record.reason
     assert world.read().traffic == {"blue": 100}
     assert not journal(folder, "rollout")
 

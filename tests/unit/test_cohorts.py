@@ -79,7 +79,7 @@ def test_a_file_that_was_begun_anew_is_followed(path: Path):
 
 def test_the_log_is_asked_for_so_many_at_once_and_for_the_others_next(path: Path, monkeypatch):
     """Requests that the log never shows delay no look, and hide no others."""
-    monkeypatch.setattr(cohorts, "MOST_ASKED", 10)
+    monkeypatch.setattr(cohorts, "MAX_LOOKUPS", 10)
     followed, log = follow(path, ["wanted"])
     with path.open("a") as file:
         file.write("".join(told(f"lost-{n}", bad=False) for n in range(12)) + told("wanted", bad=True))
@@ -94,7 +94,7 @@ def test_a_request_that_the_log_never_shows_is_forgotten(path: Path, monkeypatch
     with path.open("a") as file:
         file.write(told("lost", bad=True))
     followed.take([], {}, 0.0)
-    monkeypatch.setattr(cohorts, "FORGET_S", 0.0)
+    monkeypatch.setattr(cohorts, "LOOKUP_S", 0.0)
     followed.take([], {}, 0.0)
     assert log.asked == [["lost"]]
 
@@ -112,6 +112,6 @@ def test_a_refused_line_is_named_and_not_shown(path: Path):
     with path.open("a") as file:
         file.write("\n" + '{"request_id": "1", "card": "4111"}\n')
     followed.take([], {}, 0.0)
-    (problem,) = followed.refused
+    (problem,) = followed.invalid
     assert problem.startswith("line 2 since the run began: expected")
     assert "4111" not in problem

@@ -9,16 +9,17 @@ from runbook_world import journal
 
 from opslib.azure.request_log import RequestLog
 from opslib.errors import DefinitionError, ParameterError
+from opslib.evidence.run.journal import Journal
 from opslib.evidence.run.record import write_record
 from opslib.judge import begin
 from opslib.model import Observation, ProbeResult, Served, ServedInterval
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.cohorts import read_request_outcome
 from opslib.runbooks.canary.judge_session import JudgeSession
-from opslib.runbooks.canary.judge_settings import criteria_of
+from opslib.runbooks.canary.judge_settings import judge_settings
 from opslib.runbooks.canary.rejudge import _agrees, judge_again
 from opslib.runbooks.canary.source_intervals import without_probes
-from opslib.runbooks.run import Run, new_record
+from opslib.runbooks.run import new_record
 
 SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
 PARAMETERS = CanaryParameters.check(
@@ -37,12 +38,17 @@ SERVED = Served(3000, 3, 10.0, 12.0, 15.0, 20.0)
 
 @pytest.fixture
 def session(tmp_path: Path) -> JudgeSession:
-    run = Run(PARAMETERS, None, tmp_path, new_record(PARAMETERS, tmp_path))
-    criteria = criteria_of(PARAMETERS, "request log")
-    state = begin(criteria, endpoint="fraud", stable="blue@1", canary="green@2")
-    session = JudgeSession(run, RequestLog(None, "/fraud", 60.0), criteria, state, "blue", "green")
+    session = open_session(tmp_path, PARAMETERS, RequestLog(None, "/fraud", 60.0))
     session.begin_stage()
     return session
+
+
+def open_session(
+    folder: Path, parameters: CanaryParameters, source: RequestLog, **reference: object
+) -> JudgeSession:
+    settings = judge_settings(parameters, source)
+    state = begin(settings.criteria, endpoint="fraud", stable="blue@1", canary="green@2", **reference)
+    return JudgeSession(Journal(folder), print, source, settings, state, "blue", "green")
 
 
 def minutes(count: int, first: int = 0, canary: Served = SERVED) -> Observation:
@@ -62,7 +68,7 @@ def test_a_minute_that_reads_otherwise_later_is_recorded_once_and_not_judged_aga
     for _ in range(2):
         session.judge(grown, weight=50.0, bake_over=False)
     assert session.state == before
-    (changed,) = journal(session.run.folder, "revised")
+    (changed,) = journal(session.journal.path.parent, "revised")
     assert len(changed) == 3
     assert changed[0]["judged"]["canary"]["requests"] == 3000
     assert changed[0]["now"]["canary"]["requests"] == 3100
@@ -73,7 +79,7 @@ def test_thresholds_asked_for_later_are_no_revision(session: JudgeSession):
     session.judge(minutes(3), weight=50.0, bake_over=False)
     counted = replace(SERVED, above=((10.0, 1500), (1000.0, 0)))
     session.judge(minutes(3, canary=counted), weight=50.0, bake_over=False)
-    assert not journal(session.run.folder, "revised")
+    assert not journal(session.journal.path.parent, "revised")
 
 
 def test_a_later_stage_that_saw_nothing_holds_whatever_was_proved_before(session: JudgeSession):
@@ -97,13 +103,10 @@ class Drifting(RequestLog):
 def test_latency_is_cut_where_stable_is_now(tmp_path: Path):
     """The reference is taken again from the warm-up, which is not judged; the record gives the same verdicts."""
     parameters = PARAMETERS.model_copy(update={"warm_up_s": 120.0, "latency_mode": "act"})
-    record = new_record(parameters, tmp_path)
-    run, criteria = Run(parameters, None, tmp_path, record), criteria_of(parameters, "request log")
+    write_record(tmp_path, new_record(parameters, tmp_path))
     stale = tuple(100.0 * (1 + n) for n in range(6))
-    state = begin(criteria, endpoint="fraud", stable="blue@1", canary="green@2", reference_ms=stale)
-    session = JudgeSession(run, Drifting(None, "/fraud", 60.0), criteria, state, "blue", "green")
-    write_record(tmp_path, record)
-    session._write_state()
+    session = open_session(tmp_path, parameters, Drifting(None, "/fraud", 60.0), reference_ms=stale)
+    session.write_state()
     session.begin_stage()
     for count in range(1, 8):
         session.refresh_reference()

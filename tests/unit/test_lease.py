@@ -49,7 +49,7 @@ def test_taking_keeps_the_other_tags():
 def test_a_held_lease_is_not_taken(deadline):
     """Not even an expired one: what it left is swept first."""
     held = lease(deadline=deadline).tags()
-    with pytest.raises(LeaseHeld, match="ann@host holds it for run-a"):
+    with pytest.raises(LeaseHeld, match="ann@host holds the lease for run-a"):
         acquire(lease("run-b"))(held)
 
 

@@ -19,21 +19,30 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         (preflight.check_permissions(["a/write"], "ann"), "ann lacks a/write"),
         (preflight.check_ready(endpoint({}, deployment("blue")), "green", "canary"), "it has: blue"),
         (preflight.check_ready(endpoint({}, deployment("blue", "Failed")), "blue", "canary"), "blue is Failed"),
-        (preflight.check_ready(endpoint({}, deployment("blue", instances=0)), "blue", "x"), "with 0 instances"),
+        (
+            preflight.check_ready(endpoint({}, deployment("blue", instances=0)), "blue", "x"),
+            "with 0 instances, expected",
+        ),
         (preflight.check_absent(endpoint({"blue": 100}, deployment("blue")), "Blue"), "100 % of traffic"),
         (preflight.check_owner(endpoint(), "other"), "is for endpoint 'other'"),
-        (preflight.check_off_traffic(endpoint({"blue": 90, "green": 10}), "green"), "already takes 10 %"),
+        (
+            preflight.check_off_traffic(endpoint({"blue": 90, "green": 10}), "green"),
+            "already takes 10 % of live traffic",
+        ),
         (preflight.check_off_traffic(endpoint({"blue": 100}, mirror={"green": 10}), "green"), "mirrored"),
         (preflight.check_rollback_target(endpoint()), "no deployment takes traffic"),
         (preflight.check_rollback_target(endpoint({"blue": 100}, deployment("blue", "Failed"))), "not ready"),
         (preflight.check_monitoring("metrics", 120, 90, ""), "a bake of 90 s is shorter"),
         (preflight.check_monitoring("", 0, 0, "no diagnostic setting"), "no diagnostic setting"),
-        (preflight.check_probes([ProbeResult(NOW, 424, 1, "", "x", "status 424")], "green"), "1 of 1"),
+        (
+            preflight.check_probes([ProbeResult(NOW, 424, 1, "", "x", "status 424")], "green"),
+            "1 of 1 probes of green failed",
+        ),
         (
             preflight.check_outcomes_in_time(3720, 1800, act=True),
-            "counted 3720 s after a request, a stage takes 1800",
+            "outcomes count 3720 s after their request, a stage takes at most 1800 s",
         ),
-        (preflight.check_autoscale(["cpu"], "blue"), "cpu targets blue"),
+        (preflight.check_autoscale(["cpu"], "blue"), "autoscale setting cpu targets blue"),
     ],
 )
 def test_what_blocks(finding, evidence):
@@ -46,7 +55,7 @@ def test_what_blocks(finding, evidence):
 def test_blockers_are_all_named():
     """Whoever reads the error sees every blocker and that nothing was changed."""
     findings = [preflight.check_state(endpoint(state="Failed")), preflight.check_rollback_target(endpoint())]
-    with pytest.raises(PreflightError, match=r"nothing was changed, 2 finding") as raised:
+    with pytest.raises(PreflightError, match=r"nothing was changed: 2 of 2 checks block") as raised:
         preflight.require_clear(findings)
     assert "rollback target" in str(raised.value)
 

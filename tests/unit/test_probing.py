@@ -16,7 +16,7 @@ from opslib.runbooks.canary.probing import Probing, probing
 VERSIONS = {"stable": "blue", "canary": "green"}
 CRITERIA = criteria_of(
     CanaryParameters.check({"endpoint": "fraud", "canary": "green", "probes": "p.jsonl", "warm_up_s": 0}),
-    "request log",
+    per_request=True,
 )
 
 

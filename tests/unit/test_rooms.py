@@ -29,9 +29,9 @@ LEVELS = {
     # runbooks
     "opslib.runbooks.lease": 13,
     "opslib.runbooks.steps": 14,
-    "opslib.runbooks.undo": 16,
+    "opslib.runbooks.undo": 15,
     "opslib.runbooks.canary": 17,
-    "opslib.runbooks": 15,
+    "opslib.runbooks": 16,
     "opslib.show": 18,
     "opslib.runner": 19,
     "opslib.demo": 20,

@@ -1,4 +1,4 @@
-"""What became of the answers: outcomes that come after the request, counted by the version that answered it."""
+"""Outcomes that follow a request later, counted by the version that answered it."""
 
 import json
 import math
@@ -11,17 +11,18 @@ from itertools import islice
 from pathlib import Path
 from statistics import fmean, pvariance
 
-from opslib.azure.request_log import Exposure, RequestLog
+from opslib.azure.request_log import Exposure
+from opslib.azure.source import Source
 from opslib.errors import DefinitionError, ObserveError
 from opslib.judge import Arm, Interval, settled_cohorts
 
 REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
-"""What an `x-ms-client-request-id` may be here: it stands in a query."""
+"""A request id that is safe inside a query."""
 
 
 @dataclass(frozen=True)
 class RequestOutcome:
-    """One thing that is known of one request: whether an outcome was bad, or how much a measure was."""
+    """One outcome or measure of one request: whether it was bad, or its value."""
 
     request_id: str
     name: str
@@ -53,14 +54,14 @@ def read_request_outcome(text: str) -> RequestOutcome:
 
 
 def _finite(value: float) -> float:
-    """Refuse what no sum of squares can hold: NaN, infinities (which JSON has in Python) and the like."""
+    """Refuse a value whose square cannot be summed: NaN, infinities (which Python reads from JSON) and the like."""
     if not math.isfinite(value) or abs(value) > LARGEST:
         raise ValueError(f'expected a "value" between -{LARGEST:g} and {LARGEST:g}')
     return float(value)
 
 
 LARGEST = 1e100
-"""Largest measure that is taken; its square can still be summed [unit of the measure]."""
+"""Largest measure that is accepted; its square can still be summed [unit of the measure]."""
 
 
 @dataclass
@@ -70,51 +71,51 @@ class Cohorts:
     Attributes
     ----------
     path
-        A ``.jsonl`` that somebody else appends to, one result a line. What stood in it before is about requests
-        from before the canary, and left unread.
+        A ``.jsonl`` that another system appends to, one outcome a line. Its earlier lines are about requests from
+        before the canary, and are not read.
     log
-        Says which deployment answered a request, and when.
+        Source that knows which deployment answered a request, and when.
     since
-        Time before which no request counts.
+        Requests before this time do not count.
     window_s
-        Time within which a result may still follow its request [seconds].
-    refused
-        Why lines are no results, without their text: it is somebody's data.
+        Time within which an outcome may follow its request [seconds].
+    invalid
+        The problem of each invalid line, without the line: it may hold personal data.
     """
 
     path: Path
-    log: RequestLog
+    log: Source
     since: datetime
     window_s: float
-    refused: list[str] = field(default_factory=list)
+    invalid: list[str] = field(default_factory=list)
     _offset: int = 0
     _lines: int = 0
     _unplaced: dict[str, "_Waiting"] = field(default_factory=dict)
     _placed: list[tuple[Exposure, RequestOutcome]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Begin at the end of the file."""
+        """Start at the end of the file."""
         if self.path.is_file():
             self._offset = self.path.stat().st_size
 
     def take(
         self, intervals: Sequence[Interval], versions: Mapping[str, str], lag_s: float
     ) -> tuple[Interval, ...]:
-        """Count the cohorts of these intervals that can no longer change.
+        """Return the cohorts of those intervals whose outcomes can no longer change.
 
         Parameters
         ----------
         intervals
-            Intervals of users' traffic, judged already, whose cohorts were not taken yet.
+            Judged intervals of users' traffic whose cohorts were not returned yet.
         versions
-            Name of the deployment that is "stable", and of the one that is "canary".
+            Names of the "stable" and the "canary" deployment.
         lag_s
             Age that the request log must have to be complete [seconds].
 
         Raises
         ------
         ObserveError
-            If the file or the log cannot be read; nothing is lost, the next call tries again.
+            If the file or the log cannot be read; the next call tries again, and nothing is lost.
         """
         self._follow()
         self._place()
@@ -126,15 +127,15 @@ class Cohorts:
         return cohorts
 
     def _follow(self) -> None:
-        """Read the lines that were appended, the last one only once it is whole."""
+        """Read the lines that were appended; the last one only once it is complete."""
         try:
             with self.path.open("rb") as file:
                 if file.seek(0, os.SEEK_END) < self._offset:
-                    self._offset = 0  # somebody began the file anew
+                    self._offset = 0  # the file was replaced
                 file.seek(self._offset)
                 fresh = file.read()
         except OSError as error:
-            raise ObserveError(f"outcomes {self.path} cannot be read: {error.strerror}") from error
+            raise ObserveError(f"the file {self.path}: {error.strerror}") from error
         whole, now = fresh[: fresh.rfind(b"\n") + 1], datetime.now(UTC)
         self._offset += len(whole)
         for line in whole.decode("utf-8", errors="replace").split("\n")[:-1]:
@@ -144,24 +145,24 @@ class Cohorts:
             try:
                 result = read_request_outcome(line)
             except DefinitionError as error:
-                self.refused.append(f"line {self._lines} since the run began: {error}")
+                self.invalid.append(f"line {self._lines} since the run began: {error}")
             else:
                 self._unplaced.setdefault(result.request_id, _Waiting(now)).results.append(result)
 
     def _place(self) -> None:
-        """Ask the log who answered, those first that were not asked for; what it never shows is forgotten.
+        """Look up which deployment answered, new requests first; those that the log never shows are dropped.
 
-        The watch waits meanwhile, and the lease runs: so many are asked for at once and no more.
+        The watch waits meanwhile and the lease runs down: therefore a look does a limited number of lookups.
         """
         now = datetime.now(UTC)
-        waited = now - timedelta(seconds=FORGET_S)
+        waited = now - timedelta(seconds=LOOKUP_S)
         self._unplaced = {i: waiting for i, waiting in self._unplaced.items() if waiting.since > waited}
-        asked = list(islice(self._unplaced, MOST_ASKED))
-        if not asked:
+        wanted = list(islice(self._unplaced, MAX_LOOKUPS))
+        if not wanted:
             return
-        since = max(self.since, now - timedelta(seconds=self.window_s + FORGET_S))
-        found = self.log.answered_by(asked, since)
-        for request_id in asked:
+        since = max(self.since, now - timedelta(seconds=self.window_s + LOOKUP_S))
+        found = self.log.answered_by(wanted, since)
+        for request_id in wanted:
             waiting = self._unplaced.pop(request_id)
             if request_id in found:
                 self._placed += [(found[request_id], result) for result in waiting.results]
@@ -171,23 +172,23 @@ class Cohorts:
 
 @dataclass
 class _Waiting:
-    """Results of one request that the log does not show yet, and since when they are known."""
+    """Outcomes of a request that the log does not show yet, and since when they are known."""
 
     since: datetime
     results: list[RequestOutcome] = field(default_factory=list)
 
 
-FORGET_S = 900.0
-"""How long after its first result a request is looked for in the log [seconds]."""
+LOOKUP_S = 900.0
+"""How long a request is looked up after its first outcome became known [seconds]."""
 
-MOST_ASKED = 5_000
-"""Requests looked up in the log at one look, most: five queries [count]."""
+MAX_LOOKUPS = 5_000
+"""Most requests looked up in the log at one look: five queries [count]."""
 
 
 def _cohort(
     interval: Interval, placed: Iterable[tuple[Exposure, RequestOutcome]], versions: Mapping[str, str]
 ) -> Interval:
-    """Count one cohort; what was told twice of a request counts once, as it was told last."""
+    """Count one cohort; of duplicate outcomes of a request the last one counts."""
     within = {
         (result.request_id, result.name): (exposure.deployment.lower(), result)
         for exposure, result in placed

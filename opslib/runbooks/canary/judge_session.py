@@ -1,24 +1,21 @@
-"""The judge at work in a run: what it is shown, and where its evidence is kept."""
+"""The judge at work in a run: what it reads, and where its evidence is kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from opslib.azure.request_log import RequestLog
+from opslib.azure.arm import Progress
 from opslib.azure.source import Source
 from opslib.errors import ObserveError
 from opslib.evidence.run.files import JUDGE_STATE
-from opslib.evidence.run.journal import JournalEvent
+from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.evidence.run.record import write_atomically
 from opslib.judge import (
-    Criteria,
     Interval,
     IntervalResult,
     Revision,
     State,
     Verdict,
-    begin,
     describe,
     judge,
     next_stage,
@@ -31,27 +28,25 @@ from opslib.judge import (
     traffic_stop,
     wanted_thresholds_ms,
 )
-from opslib.model import Endpoint, Observation, ProbeResult, ServedInterval
-from opslib.parameters import CanaryParameters
+from opslib.model import Observation, ProbeResult, ServedInterval
 from opslib.runbooks.canary.cohorts import Cohorts
-from opslib.runbooks.canary.forecast import quantiles_of, reference_ms
-from opslib.runbooks.canary.judge_settings import criteria_of, digest
+from opslib.runbooks.canary.forecast import quantiles_of
+from opslib.runbooks.canary.judge_settings import JudgeSettings
 from opslib.runbooks.canary.probing import ProbeRound
-from opslib.runbooks.canary.resumption import resume
 from opslib.runbooks.canary.source_intervals import counts_alone, to_interval, without_probes
-from opslib.runbooks.run import Run
 
 PROBE_ROUNDS_KEPT = 10
-"""Rounds of own probes that a hard stop looks back on, and more [count]."""
+"""Latest rounds of own probes that a hard stop considers [count]."""
 
 
 @dataclass
 class JudgeSession:
-    """Where one canary is judged: criteria, the evidence so far, and every line that led to it."""
+    """Where one canary is judged: its settings, the evidence so far, and every interval's result."""
 
-    run: Run[CanaryParameters]
+    journal: Journal
+    progress: Progress
     source: Source
-    criteria: Criteria
+    settings: JudgeSettings
     state: State
     stable: str
     canary: str
@@ -60,71 +55,60 @@ class JudgeSession:
     lines: tuple[IntervalResult, ...] = ()
     judged: tuple[Interval, ...] = ()
     revised: tuple[Revision, ...] = ()
-    unripe: tuple[Interval, ...] = ()
+    unsettled: tuple[Interval, ...] = ()
     rounds: tuple[Interval, ...] = ()
     probed: tuple[ProbeResult, ...] = ()
 
-    @classmethod
-    def open(cls, run: Run[CanaryParameters], before: Endpoint, source: Source, canary: str) -> "JudgeSession":
-        """Begin without evidence, or go on where an earlier run of the same release stopped."""
-        stable = before.stable or ""
-        criteria = criteria_of(run.parameters, source.name)
-        names = {
-            "endpoint": before.id.lower(),
-            "stable": digest(before.find(stable)),
-            "canary": digest(before.find(canary)),
-        }
-        state = None if run.parameters.rehearse else resume(run, criteria, names)
-        if state is None:
-            state = begin(criteria, **names, reference_ms=reference_ms(run, source, criteria, stable))
-        session = cls(run, source, criteria, state, stable, canary, _open_cohorts(run, source))
-        session._write_state()
-        return session
-
     @property
     def versions(self) -> dict[str, str]:
-        """Name of the deployment that plays each role."""
+        """Name of the deployment in each role."""
         return {"stable": self.stable, "canary": self.canary}
 
     def thresholds_ms(self) -> tuple[float, ...]:
-        """Latencies at which the next look must count."""
-        return wanted_thresholds_ms(self.state, self.criteria)
+        """Return the latencies at which the next look must count requests."""
+        return wanted_thresholds_ms(self.state, self.settings.criteria)
 
     def refresh_reference(self) -> None:
-        """Cut latency at quantiles of stable from the warm-up, which is not judged: older ones may be stale.
+        """Measure stable's latency again in the warm-up, which is not judged: an older measurement may be stale.
 
-        What was slow an hour ago may be rare now, and nothing is shown at a latency that nobody reaches. Where
-        nothing was known before, they are taken as soon as they are.
+        A latency that no request reaches any more proves nothing. Where stable's latency is unknown, it is measured
+        as soon as there is traffic.
         """
-        first_s, until_s = self.state.first_canary_s, datetime.now(UTC).timestamp() - self.lag_s
+        criteria, first_s = self.settings.criteria, self.state.first_canary_s
+        until_s = datetime.now(UTC).timestamp() - self.settings.lag_s
         known = bool(self.state.reference_ms)
-        if self.refreshed or self.source.name == "metrics" or first_s is None or (known and self.state.judged):
+        if self.refreshed or not self.source.per_request or first_s is None or (known and self.state.judged):
             return
-        warm_s = first_s + self.criteria.warm_up_s
+        warm_s = first_s + criteria.warm_up_s
         if until_s < warm_s:
             return
         since, until = (datetime.fromtimestamp(at, UTC) for at in (first_s, warm_s if known else until_s))
         try:
-            found = quantiles_of(self.source, self.criteria, self.stable, since, until) if since < until else ()
+            found = quantiles_of(self.source, criteria, self.stable, since, until) if since < until else ()
         except ObserveError:
-            return  # the look tells why; the next one tries again
+            return  # the look reports the problem; the next one tries again
         if found:
-            self.state = set_reference(self.state, self.criteria, found)
-            self._write_state()
+            self.state = set_reference(self.state, criteria, found)
+            self.write_state()
         self.refreshed = known or bool(found)
 
-    def _write_state(self) -> None:
-        said = {"source": self.source.name, "criteria": describe(self.criteria), "state": to_json(self.state)}
-        self.run.journal.write(JournalEvent.JUDGING, said)
+    def write_state(self) -> None:
+        """Write to the journal what the evidence starts from, so that the run can be judged again."""
+        start = {
+            "source": self.source.name,
+            "criteria": describe(self.settings.criteria),
+            "state": to_json(self.state),
+        }
+        self.journal.write(JournalEvent.JUDGING, start)
 
     def begin_stage(self) -> None:
-        """Go on to the next stage: the evidence stays, looks start anew.
+        """Begin the next stage: the evidence stays, and the count of looks starts at zero.
 
-        So they do where a run goes on with an undecided one: the chance of a false promotion holds for each run,
-        since it was a person who chose to ask again. The chance of a false rollback holds for all of them together.
+        It also starts at zero in a run that resumes an undecided one: the chance of a false promotion holds for
+        each run, since a person chose to run again. The chance of a false rollback holds for all of them together.
         """
         self.judged, self.revised = (), ()
-        self.run.journal.write(JournalEvent.NEXT_STAGE)
+        self.journal.write(JournalEvent.NEXT_STAGE)
         self.state = next_stage(self.state)
 
     def judge(
@@ -137,69 +121,64 @@ class JudgeSession:
         observation
             What was served since the stage began.
         weight
-            Share of the two versions' traffic that the canary is to get [percent].
+            Canary's configured share of the two versions' traffic [percent].
         bake_over
-            Whether the planned end of the stage has come.
+            Whether the stage's planned time is over.
         rounds
-            Own probes finished since the last look.
+            Rounds of own probes since the last look.
         """
-        asked = self._keep(rounds)
-        now_s, lag_s = datetime.now(UTC).timestamp(), self.lag_s
-        known = [self.show(grain, weight) for grain in self._closed(observation, bake_over=bake_over)]
+        probed = self._keep(rounds)
+        now_s, lag_s = datetime.now(UTC).timestamp(), self.settings.lag_s
+        known = [self.to_interval(served, weight) for served in self._closed(observation, bake_over=bake_over)]
         fresh = settled_intervals(known, self.state, now_s=now_s, lag_s=lag_s, zero_lag_s=lag_s)
         self._note_revisions(known)
         self.judged = (*self.judged, *fresh)
-        cohorts = self._ripe(fresh)
+        cohorts = self._settled_cohorts(fresh)
         stops = [stop for interval in fresh if (stop := traffic_stop(interval))]
-        stops += [stop for stop in [probe_stop(self.rounds)] if asked and stop]
+        stops += [stop for stop in [probe_stop(self.rounds)] if probed and stop]
         self.state, verdict = judge(
             self.state,
-            (*fresh, *asked),
-            self.criteria,
+            (*fresh, *probed),
+            self.settings.criteria,
             bake_over=bake_over,
             stops=stops,
             cohorts=cohorts,
         )
         self.lines += verdict.lines
-        write_atomically(self.run.folder / JUDGE_STATE, to_json(self.state) + "\n")
+        write_atomically(self.journal.path.parent / JUDGE_STATE, to_json(self.state) + "\n")
         look = {
             "verdict": {"decision": verdict.outcome, "reason": verdict.sentence},
             "bake_over": bake_over,
-            "intervals": [to_record(interval) for interval in (*fresh, *asked)],
+            "intervals": [to_record(interval) for interval in (*fresh, *probed)],
             "cohorts": [to_record(cohort) for cohort in cohorts],
             "stops": stops,
             "details": verdict,
         }
-        self.run.journal.write(JournalEvent.LOOK, look)
+        self.journal.write(JournalEvent.LOOK, look)
         return verdict
 
-    def show(self, grain: ServedInterval, weight: float) -> Interval:
-        """Show one interval as the judge sees it, with `weight` percent for the canary and without own probes."""
-        return to_interval(
-            without_probes(grain, self.probed), self.source.name, self.stable, self.canary, weight=weight
-        )
-
-    @property
-    def lag_s(self) -> float:
-        """Age that an interval must have before it is judged [seconds]."""
-        return max(self.run.parameters.settle_s, self.source.least_lag_s)
+    def to_interval(self, served: ServedInterval, weight: float) -> Interval:
+        """Return one interval as the judge reads it, without own probes; `weight` is the canary's [percent]."""
+        cleaned = without_probes(served, self.probed)
+        return to_interval(cleaned, self.stable, self.canary, weight=weight, per_request=self.source.per_request)
 
     def _keep(self, rounds: Sequence[ProbeRound]) -> tuple[Interval, ...]:
-        """Keep rounds of own probes as evidence; give those that the judge can weigh."""
+        """Keep rounds of own probes as evidence; return those that can be judged."""
         for each in rounds:
-            self.run.journal.write(JournalEvent.PROBES, each.results)
+            self.journal.write(JournalEvent.PROBES, each.results)
             if each.problem:
-                self.run.say(f"the probes could not be sent: {each.problem}")
-        asked = tuple(each.interval for each in rounds if each.interval and each.interval.canary.requests)
-        self.rounds = (*self.rounds, *asked)[-PROBE_ROUNDS_KEPT:]
-        if self.source.name == "metrics":
+                self.progress(f"probes could not be sent: {each.problem}")
+        probed = tuple(each.interval for each in rounds if each.interval and each.interval.canary.requests)
+        self.rounds = (*self.rounds, *probed)[-PROBE_ROUNDS_KEPT:]
+        if not self.source.per_request:
             self.probed += tuple(result for each in rounds for result in each.results)
-        return asked
+        return probed
 
     def _note_revisions(self, known: Sequence[Interval]) -> None:
-        """Record judged intervals that read otherwise now; they are not judged again."""
-        shown = [counts_alone(interval) for interval in known]
-        found = revisions([counts_alone(interval) for interval in self.judged], shown)
+        """Record judged intervals that the source has revised since; they are not judged again."""
+        found = revisions(
+            [counts_alone(interval) for interval in self.judged], [counts_alone(interval) for interval in known]
+        )
         changed = [
             one
             for one in found
@@ -207,39 +186,35 @@ class JudgeSession:
         ]
         if changed:
             self.revised += tuple(changed)
-            self.run.journal.write(JournalEvent.REVISED, changed)
-            self.run.say(f"{len(self.revised)} judged intervals read otherwise now: recorded, not judged again")
+            self.journal.write(JournalEvent.REVISED, changed)
+            self.progress(
+                f"the source revised {len(self.revised)} intervals already judged; recorded, not re-judged"
+            )
 
-    def _ripe(self, fresh: Sequence[Interval]) -> tuple[Interval, ...]:
-        """Take the outcome cohorts that can no longer change; a silent file or log is told, and asked again."""
+    def _settled_cohorts(self, fresh: Sequence[Interval]) -> tuple[Interval, ...]:
+        """Return the outcome cohorts that can no longer change; what cannot be read is tried at the next look."""
         if self.cohorts is None:
             return ()
-        self.unripe = (*self.unripe, *fresh)
+        self.unsettled = (*self.unsettled, *fresh)
         try:
-            cohorts = self.cohorts.take(self.unripe, self.versions, self.lag_s)
+            cohorts = self.cohorts.take(self.unsettled, self.versions, self.settings.lag_s)
         except ObserveError as error:
-            self.run.say(f"outcomes are silent: {error}")
+            self.progress(f"outcomes could not be read: {error}")
             return ()
-        self.unripe = self.unripe[len(cohorts) :]
-        if self.cohorts.refused:
-            self.run.say(f"{len(self.cohorts.refused)} lines are no outcomes, the first: {self.cohorts.refused[0]}")
+        self.unsettled = self.unsettled[len(cohorts) :]
+        if self.cohorts.invalid:
+            count, first = len(self.cohorts.invalid), self.cohorts.invalid[0]
+            self.progress(f"{count} invalid lines in the outcomes file; first: {first}")
         return cohorts
 
     def _closed(self, observation: Observation, *, bake_over: bool) -> list[ServedInterval]:
-        """The intervals that the source has shown whole; at the end of a bake the last one is cut there."""
-        shown = observation.watermark
+        """Return the intervals for which the source is complete; at the end of a bake the last one is cut there."""
+        complete_until = observation.watermark
         return [
             interval
             for interval in observation.intervals
-            if shown is not None
+            if complete_until is not None
             and interval.length_s > 0
-            and interval.end <= shown
+            and interval.end <= complete_until
             and (bake_over or interval.end < observation.until or interval.length_s >= self.source.grain_s)
         ]
-
-
-def _open_cohorts(run: Run[CanaryParameters], source: Source) -> Cohorts | None:
-    p = run.parameters
-    if not p.outcomes or not isinstance(source, RequestLog):
-        return None
-    return Cohorts(Path(p.outcomes), source, run.record.started_at, p.outcome_window_s)

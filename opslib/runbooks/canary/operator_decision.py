@@ -1,7 +1,7 @@
-"""A person's answer to a canary that asks: given from another terminal, kept as a file of the run.
+"""A person's decision about an undecided canary: given from another terminal, kept as a file of the run.
 
-The kernel alone writes the journal; it asks there, and takes the answer from ``answer.json``. Both sides hold a
-lock on the run's folder meanwhile, so that an answer that was accepted is heard, and a question has one answer.
+Only the kernel writes the journal: it writes the request there and reads the answer from ``answer.json``. Both
+sides lock the run's folder while they do, so that an accepted answer is taken and a request has one answer.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ from opslib.evidence.run.run_lock import is_held
 Choice = Literal["promote", "rollback", "extend"]
 CHOICES: tuple[Choice, ...] = ("promote", "rollback", "extend")
 
-_AFTER_A_QUESTION = frozenset(
+_CLOSES_REQUEST = frozenset(
     {
         JournalEvent.ANSWERED,
         JournalEvent.UNANSWERED,
@@ -36,15 +36,14 @@ _AFTER_A_QUESTION = frozenset(
         JournalEvent.FINISHED,
     }
 )
-"""Events by which a question is over."""
 
-PATIENCE_S = 2.0
-"""Longest wait for somebody else's lock: a run that waited for a process that was stopped would watch nothing."""
+LOCK_TIMEOUT_S = 2.0
+"""Longest wait for another process's lock: a run that waits for a stopped process watches nothing [seconds]."""
 
 
 @dataclass(frozen=True)
 class DecisionRequest:
-    """What a run asks: since when (that names the question), why, and until when an answer is waited for [UTC]."""
+    """A run's request for a decision: when it was made (its identity), why, and its deadline [UTC]."""
 
     asked_at: str
     why: str
@@ -53,7 +52,7 @@ class DecisionRequest:
 
 @dataclass(frozen=True)
 class OperatorDecision:
-    """What a person answered, and to which question: `who` by their own word, `user` by the machine's [UTC]."""
+    """A person's decision and the request that it answers; `who` as given, `user` of the machine [UTC]."""
 
     question: str
     choice: Choice
@@ -64,67 +63,69 @@ class OperatorDecision:
 
 
 def command(folder: Path, choice: Choice) -> str:
-    """What a person types to answer, in any folder of this machine."""
+    """Return the command that answers, from any folder of this machine."""
     return f'opslib answer {shlex.quote(str(folder))} {choice} --reason "..."'
 
 
 def give_answer(folder: Path, choice: Choice, reason: str, who: str = "") -> OperatorDecision:
-    """OperatorDecision a run that asks.
+    """Answer a run that waits for a decision.
 
     Parameters
     ----------
     folder
         The run's folder.
     choice
-        ``promote`` goes on to the next planned stage (from the last one: ends well), ``rollback`` gives the traffic
-        back, ``extend`` watches the same stage for another bake.
+        ``promote`` continues with the next planned stage (after the last one, the run succeeds), ``rollback``
+        restores the traffic, ``extend`` watches the same stage for another bake.
     reason
-        Why; it stands in the evidence.
+        Why; it becomes part of the evidence.
     who
-        Who answers; by default the user of the machine.
+        The person who decides; by default the user of the machine.
 
     Raises
     ------
     AnswerError
-        If no reason is given, or the run is over, does not ask, was answered already or is just being answered.
+        If no reason is given, or the run has ended, waits for no answer, or has or is getting another one.
     RecordError
         If the folder holds no run, or cannot be written.
     """
     if not reason.strip():
-        raise AnswerError('an answer needs a reason, since it stands in the evidence: --reason "..."')
+        raise AnswerError('an answer needs a reason, which becomes part of the evidence: --reason "..."')
     user = find_executor()["user"]
-    with _alone(folder) as alone:
-        if not alone:
+    with _exclusive(folder) as exclusive:
+        if not exclusive:
             raise AnswerError(f"{folder.name} is being answered by another process; try again when that has ended")
-        question = _find_question(folder)
+        request = _open_request(folder)
         given = read_answer(folder)
-        if given is not None and given.question == question:
+        if given is not None and given.question == request:
             raise AnswerError(
                 f"{folder.name} was answered already: {given.choice}, by {given.who} at {given.at} ({given.reason})"
             )
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        answer = OperatorDecision(question, choice, reason.strip(), who.strip() or user, user, now)
+        answer = OperatorDecision(request, choice, reason.strip(), who.strip() or user, user, now)
         write_atomically(folder / ANSWER, json.dumps(asdict(answer), indent=2, ensure_ascii=False) + "\n")
     return answer
 
 
-def take_answer(folder: Path, journal: Journal, question: DecisionRequest, over: str) -> OperatorDecision | None:
-    """Take the answer to a question, if there is one; else end it where `over` says why. Journals either.
+def take_answer(journal: Journal, request: DecisionRequest, over: str) -> OperatorDecision | None:
+    """Take the answer to a request, if there is one; else close the request if `over` gives a reason.
 
-    An answer that is being written and does not come to its end is not waited for: nobody would watch meanwhile.
+    Either is written to the journal. An answer that is still being written is left for the next look: the watch
+    does not stop for it.
     """
-    with _alone(folder) as alone:
-        answer = read_answer(folder) if alone else None
-        if answer is not None and answer.question == question.asked_at:
+    folder = journal.path.parent
+    with _exclusive(folder) as exclusive:
+        answer = read_answer(folder) if exclusive else None
+        if answer is not None and answer.question == request.asked_at:
             journal.write(JournalEvent.ANSWERED, answer)
             return answer
         if over:
-            journal.write(JournalEvent.UNANSWERED, {"question": question.asked_at, "why": over})
+            journal.write(JournalEvent.UNANSWERED, {"question": request.asked_at, "why": over})
     return None
 
 
 def read_answer(folder: Path) -> OperatorDecision | None:
-    """The last answer that a run was given; None where there is none.
+    """Read the last answer that a run was given; None where there is none.
 
     Raises
     ------
@@ -137,33 +138,37 @@ def read_answer(folder: Path) -> OperatorDecision | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
-        raise RecordError(f"{path} is no answer: {error}") from error
+        raise RecordError(f"{path} is not a valid answer file: {error}") from error
     if answer.choice not in CHOICES:
-        raise RecordError(f"{path} is no answer: expected one of {', '.join(CHOICES)}, got {answer.choice!r}")
+        raise RecordError(
+            f"{path} is not a valid answer file: expected one of {', '.join(CHOICES)}, got {answer.choice!r}"
+        )
     return answer
 
 
-def _find_question(folder: Path) -> str:
-    """The question that a run asks now."""
+def _open_request(folder: Path) -> str:
+    """Return the identity of the request that is open now."""
     record, name = read_record(folder), folder.name
     if record.outcome is not None:
-        raise AnswerError(f"{name} is over ({record.outcome}: {record.reason}): nothing is asked any more")
+        raise AnswerError(f"{name} has ended ({record.outcome}: {record.reason}): it takes no answer")
     if not is_held(folder):
-        raise AnswerError(f"{name} is over: its process died. opslib recover gives back what it left")
+        raise AnswerError(f"{name} has ended: its process died. `opslib recover` restores the traffic that it left")
     path = folder / JOURNAL
     events = list(read_journal(path)) if path.exists() else []
-    told = [event for event in events if event["event"] in {JournalEvent.ASKED, *_AFTER_A_QUESTION}]
-    if not told or told[-1]["event"] != JournalEvent.ASKED:
-        raise AnswerError(f"{name} does not ask anything now: only a canary with on_hold=ask does, once it holds")
-    return str(told[-1]["data"]["asked_at"])
+    relevant = [event for event in events if event["event"] in {JournalEvent.ASKED, *_CLOSES_REQUEST}]
+    if not relevant or relevant[-1]["event"] != JournalEvent.ASKED:
+        raise AnswerError(
+            f"{name} waits for no answer now: only a canary with on_hold=ask does, while a stage is undecided"
+        )
+    return str(relevant[-1]["data"]["asked_at"])
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
-    """Keep others from asking and answering in a run meanwhile; False where somebody else does, for too long."""
+def _exclusive(folder: Path) -> Iterator[bool]:
+    """Hold the lock for requests and answers of a run; False where another process keeps it for too long."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield _lock(descriptor, monotonic() + PATIENCE_S)
+        yield _lock(descriptor, monotonic() + LOCK_TIMEOUT_S)
     finally:
         os.close(descriptor)
 

@@ -1,4 +1,4 @@
-"""Own probes while a canary is watched: every question to both versions, interleaved and so paired."""
+"""Own probes while a canary is watched: each is sent to both versions, interleaved, and compared in pairs."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,21 +16,21 @@ from opslib.judge import Interval, PairedProbe, pair_probes, probe_order
 from opslib.model import Endpoint, ProbeResult
 
 GOLDEN = "golden"
-"""Stands for the answer that a probe expects, whatever it is."""
+"""Stands for a probe's expected answer."""
 
 
 @dataclass(frozen=True)
 class ProbeRound:
-    """Every question put to both versions once.
+    """Each probe sent once to both versions.
 
     Attributes
     ----------
     interval
-        What the judge sees of it; None where the round could not be asked.
+        The round as the judge reads it; None where it could not be sent.
     results
-        Every request that was sent, in order.
+        Every request, in order.
     problem
-        Why the round could not be asked; empty where it was.
+        Why the round could not be sent; empty where it was.
     """
 
     interval: Interval | None
@@ -39,7 +39,7 @@ class ProbeRound:
 
 
 class Probing:
-    """Asks round after round in a thread of its own: a version that hangs holds up neither watch nor lease."""
+    """Sends rounds of probes in its own thread, so that a hanging version does not block the watch or the lease."""
 
     def __init__(
         self,
@@ -60,13 +60,13 @@ class Probing:
         self._alike: set[int] = set()
 
     def begin(self) -> None:
-        """Begin to ask, if that was not done before and there is something to ask."""
+        """Start the rounds; does nothing if they were started before or there are no probes."""
         if self._probes and self._every_s > 0 and not self._begun:
             self._begun = True
             Thread(target=self._run, name="probing", daemon=True).start()
 
     def take(self) -> tuple[ProbeRound, ...]:
-        """Take the rounds that were finished since the last call."""
+        """Return the rounds that ended since the last call."""
         taken: list[ProbeRound] = []
         while True:
             try:
@@ -75,28 +75,28 @@ class Probing:
                 return tuple(taken)
 
     def _run(self) -> None:
-        """Ask until ended, a round `every_s` after the last one began."""
+        """Send rounds until ended, each `every_s` after the last one began."""
         number = 0
         while not self._ended.is_set():
             begun = datetime.now(UTC)
             try:
                 with scoring_client(self._workspace, self._endpoint) as client:
-                    self._rounds.put(self._ask_all(client, number, begun))
-            except Exception as error:  # noqa: BLE001 - a thread that dies is missed by nobody; the next round tries again
+                    self._rounds.put(self._send_round(client, number, begun))
+            except Exception as error:  # noqa: BLE001 - a dead thread would go unnoticed; the next round tries again
                 self._rounds.put(ProbeRound(None, (), f"{type(error).__name__}: {error}"))
             number += 1
             self._ended.wait(max(0.0, self._every_s - (datetime.now(UTC) - begun).total_seconds()))
 
     def end(self) -> None:
-        """Send nothing more, once the request under way is answered."""
+        """Stop after the request under way."""
         self._ended.set()
 
-    def _ask_all(self, client: ScoringClient, number: int, begun: datetime) -> ProbeRound:
+    def _send_round(self, client: ScoringClient, number: int, begun: datetime) -> ProbeRound:
         results: list[ProbeResult] = []
         answers: dict[tuple[int, str], tuple[ProbeResult, Any]] = {}
         for question, arm in probe_order(len(self._probes), seed=number):
             if self._ended.is_set():
-                break  # a pair that is not whole does not count
+                break  # an incomplete pair does not count
             result, answer = client.send_and_read(self._probes[question], self._versions[arm])
             result = result if result.deployment else replace(result, deployment=self._versions[arm])
             answers[question, arm] = result, answer
@@ -108,12 +108,12 @@ class Probing:
     def _compare(
         self, question: int, answers: Mapping[tuple[int, str], tuple[ProbeResult, Any]]
     ) -> Iterator[PairedProbe]:
-        """Describe both answers to one question; numbers that differ in their last digits are the same answer.
+        """Compare both answers to one probe; numbers that differ in their last digits are equal.
 
-        The expected answer may be the new version's alone, so that it is wanted of both or of none: of both once
-        stable has given it in an earlier round. Another one is wrong then, unless both versions gave that. Equal
-        versions that err now and then must fail equally often, or chance would roll one of them back. Until then
-        the canary's other answers count as changed ones, of which a share is allowed.
+        The expected answer may be the new version's only. It is therefore required of both versions or of neither:
+        of both once stable has given it in an earlier round. From then on a different answer is wrong, unless both
+        versions gave the same one: equal versions with occasional errors must fail equally often, or chance would
+        roll one of them back. Until then the canary's other answers count as changed; a share of them is allowed.
         """
         if (question, "stable") not in answers or (question, "canary") not in answers:
             return
@@ -140,18 +140,18 @@ class Probing:
 def probing(
     workspace: Workspace, endpoint: Endpoint, versions: Mapping[str, str], probes: Sequence[Probe], every_s: float
 ) -> Iterator[Probing]:
-    """Ask both versions in rounds, once begun, as long as the context is open; without probes or with 0 s, never.
+    """Send rounds of probes to both versions while the context is open; none without probes or with 0 s.
 
     Parameters
     ----------
     workspace, endpoint
-        Where.
+        Where they are sent.
     versions
-        Name of the deployment that is "stable", and of the one that is "canary".
+        Names of the "stable" and the "canary" deployment.
     probes
-        The questions.
+        The requests, and the answers where they are known.
     every_s
-        From the beginning of one round to that of the next [seconds].
+        Time from the start of one round to the start of the next [seconds].
     """
     rounds = Probing(workspace, endpoint, versions, probes, every_s)
     try:

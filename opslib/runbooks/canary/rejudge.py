@@ -1,4 +1,4 @@
-"""Judge a recorded canary again from its journal alone: the same minutes must give the same verdicts."""
+"""Judge a recorded canary again from its journal: the same intervals must give the same verdicts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from opslib.judge import from_json, from_record, judge, next_stage, read_criteri
 
 Event = Mapping[str, Any]
 
-WORDS = {"sentence", "reasons", "basis", "place", "counted"}
-"""Fields of a verdict that explain its numbers to a person."""
+EXPLANATIONS = {"sentence", "reasons", "basis", "place", "counted"}
+"""Stored fields of a verdict that explain its numbers to people."""
 
 
 @dataclass(frozen=True)
 class RejudgedLook:
-    """One look as it was judged then, and as it is judged now."""
+    """One look: its decision in the journal, and its decision now."""
 
     at: str
     then: str
@@ -29,7 +29,7 @@ class RejudgedLook:
 
 
 def judge_again(folder: Path) -> Iterator[RejudgedLook]:
-    """Judge every recorded look of a run again.
+    """Judge every look in a run's journal again.
 
     Parameters
     ----------
@@ -39,13 +39,15 @@ def judge_again(folder: Path) -> Iterator[RejudgedLook]:
     Raises
     ------
     RecordError
-        If it is no canary, or nothing was judged in it.
+        If it is not a canary, or has no looks.
     JudgeError
-        If its criteria are those of another version of the judge.
+        If its criteria were written by another version of the judge.
     """
     record = read_record(folder)
     if record.runbook != "canary":
-        raise RecordError(f"{record.run_id} is a {record.runbook}: only a canary is judged")
+        raise RecordError(
+            f"{record.run_id} is a run of {record.runbook}, expected canary: other runs have no looks"
+        )
     events = list(read_journal(folder / JOURNAL))
     if not any(event["event"] == JournalEvent.LOOK for event in events):
         raise RecordError(f"nothing was judged in {record.run_id} ({record.outcome}: {record.reason})")
@@ -78,7 +80,7 @@ def _agrees(now: Any, then: Any) -> bool:
     """
     if isinstance(then, Mapping):
         return isinstance(now, Mapping) and all(
-            name in now and _agrees(now[name], value) for name, value in then.items() if name not in WORDS
+            name in now and _agrees(now[name], value) for name, value in then.items() if name not in EXPLANATIONS
         )
     if isinstance(then, list | tuple):
         return len(now) == len(then) and all(_agrees(*pair) for pair in zip(now, then, strict=True))

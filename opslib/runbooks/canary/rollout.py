@@ -1,5 +1,6 @@
-"""How a canary went, stage by stage: values."""
+"""How a canary ended, stage by stage, and the reason in words."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -12,10 +13,17 @@ from opslib.runbooks.canary.operator_decision import OperatorDecision
 NextStep = Literal["promote", "rollback", "hold", "smaller step"]
 """What follows a stage."""
 
+OUTCOMES: Mapping[NextStep, Outcome] = {
+    "promote": Outcome.SUCCEEDED,
+    "hold": Outcome.HELD,
+    "rollback": Outcome.ROLLED_BACK,
+}
+"""How a run ends whose last stage ended so."""
+
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a rollout: the traffic it held, what was served meanwhile, the verdict, and what followed.
+    """One stage of a rollout: its traffic, what was served meanwhile, the verdict, and what followed.
 
     `next_step` is the verdict's outcome, except where the hold policy or a person decided instead: then `why` is
     the explanation, and `answer` the person's decision.
@@ -33,7 +41,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Rollout(Displayed):
-    """How a canary went: its stages in order, every judged interval, and how it ended."""
+    """A canary's stages in order, the result of every judged interval, and how it ended."""
 
     outcome: Outcome
     reason: str
@@ -41,3 +49,22 @@ class Rollout(Displayed):
     canary: str
     stages: tuple[Stage, ...]
     lines: tuple[IntervalResult, ...] = ()
+
+
+def outcome_of(stages: Sequence[Stage], canary: str) -> tuple[Outcome, str]:
+    """Return how the rollout ended and the reason, with every decision that a person made instead of the judge."""
+    *earlier, last = stages
+    parts = [_describe(stage, canary) for stage in earlier if stage.answer is not None]
+    if last.next_step != "promote":
+        parts = [_describe(last, canary), *parts]
+    elif last.answer is not None:
+        parts = [f"{canary} takes all traffic.", *parts, _describe(last, canary)]
+    else:
+        parts = [f"{canary} takes all traffic.", *parts, last.verdict.sentence]
+    reason = " ".join([parts[0], *(part[0].upper() + part[1:] for part in parts[1:])])
+    return OUTCOMES[last.next_step], reason
+
+
+def _describe(stage: Stage, canary: str) -> str:
+    why = f"{stage.why.rstrip('.')}. {stage.verdict.sentence}" if stage.why else stage.verdict.sentence
+    return f"at {stage.traffic[canary]} % of traffic: {why}"

@@ -1,4 +1,4 @@
-"""From what a source showed to what the judge weighs."""
+"""From a source's intervals to the judge's."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -8,34 +8,34 @@ from opslib.judge import PUBLISHED, Arm, Interval
 from opslib.model import ProbeResult, Served, ServedInterval, is_failure
 
 
-def to_interval(grain: ServedInterval, source: str, stable: str, canary: str, *, weight: float) -> Interval:
-    """Show the judge one interval; a deployment that is not named served nothing.
+def to_interval(served: ServedInterval, stable: str, canary: str, *, weight: float, per_request: bool) -> Interval:
+    """Return one interval as the judge reads it; a deployment without an entry served nothing.
 
     Parameters
     ----------
-    grain
+    served
         What every deployment served.
-    source
-        Name of the source that says so.
     stable, canary
         Names of the two deployments.
     weight
-        Share of the two versions' traffic that the canary is to get [percent].
+        Canary's configured share of the two deployments' traffic [percent].
+    per_request
+        Whether the source has a row for each request.
     """
-    served = {name.lower(): one for name, one in grain.served.items()}
+    by_name = {name.lower(): one for name, one in served.served.items()}
     nothing = Served(0, 0)
     return Interval(
-        start_s=grain.start.timestamp(),
-        length_s=grain.length_s,
+        start_s=served.start.timestamp(),
+        length_s=served.length_s,
         weight=weight,
-        source="metrics" if source == "metrics" else "request log",
-        stable=_arm(served.get(stable.lower(), nothing)),
-        canary=_arm(served.get(canary.lower(), nothing)),
+        source="request log" if per_request else "metrics",
+        stable=_arm(by_name.get(stable.lower(), nothing)),
+        canary=_arm(by_name.get(canary.lower(), nothing)),
     )
 
 
 def without_probes(interval: ServedInterval, sent: Iterable[ProbeResult]) -> ServedInterval:
-    """Take own requests out of one minute of metrics, which count everybody's.
+    """Subtract the run's own probes from one minute of metrics, which count all requests.
 
     Percentiles stay as they are: a probe among many users' requests moves them little.
     """
@@ -54,7 +54,7 @@ def _less(seen: Served, failed: bool) -> Served:
 
 
 def counts_alone(interval: Interval) -> Interval:
-    """An interval of a request log without its latencies: each look counts them at thresholds of its own."""
+    """Return an interval without latencies where each look counts them at thresholds of its own."""
     if interval.source == "metrics":
         return interval
     arms = {

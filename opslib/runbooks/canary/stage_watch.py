@@ -1,16 +1,36 @@
-"""One stage of a canary under watch: how long it goes on, and how it ends where the judge does not decide."""
+"""One stage of a canary under watch: how long it continues, and how it ends."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from opslib.evidence.run.journal import JournalEvent
+from opslib.azure.arm import Progress
+from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.judge import Bake, Verdict, after_hold, while_asked
+from opslib.judge.looks.precedence import Policy
 from opslib.model import SetTraffic
-from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.judge_session import JudgeSession
 from opslib.runbooks.canary.operator_decision import DecisionRequest, OperatorDecision, command, take_answer
 from opslib.runbooks.canary.rollout import NextStep, Stage
-from opslib.runbooks.run import Run
 from opslib.runbooks.steps.observe import SourceReading
+
+
+@dataclass(frozen=True)
+class HoldPolicy:
+    """What the endpoint's owner wants for an undecided stage.
+
+    Attributes
+    ----------
+    on_hold
+        What follows at `max_bake_s`.
+    max_bake_s
+        Longest bake before the policy applies [seconds].
+    answer_s
+        Longest wait for a person's decision, where the policy is "ask" [seconds].
+    """
+
+    on_hold: Policy
+    max_bake_s: float
+    answer_s: float
 
 
 class StageWatch:
@@ -21,93 +41,103 @@ class StageWatch:
     started_at
         When it began [UTC].
     bake_s
-        How long it will have been watched at the next look at its end [seconds].
+        Length of its bake at the next look that may end it [seconds].
     """
 
-    def __init__(self, run: Run[CanaryParameters], session: JudgeSession, step: SetTraffic, *, room: bool) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        progress: Progress,
+        session: JudgeSession,
+        policy: HoldPolicy,
+        step: SetTraffic,
+        *,
+        room: bool,
+    ) -> None:
         self.started_at = datetime.now(UTC)
         self.bake_s = step.bake_s
-        self._run = run
+        self._journal = journal
+        self._progress = progress
         self._session = session
+        self._policy = policy
         self._step = step
         self._room = room
-        self._question: DecisionRequest | None = None
+        self._request: DecisionRequest | None = None
         self._held: Verdict | None = None
 
     @property
     def end(self) -> datetime:
-        """When the next look at its end is due [UTC]."""
+        """When the next look that may end the stage is due [UTC]."""
         return self.started_at + timedelta(seconds=self.bake_s)
 
     def decide(self, verdict: Verdict, seen: SourceReading) -> Stage | None:
-        """Say how the stage ends; None where it is watched on."""
+        """Return the stage as it ended; None where the watch continues."""
         if verdict.outcome == "hold":
             self._held = verdict
-        if self._question is not None:
-            return self._listen(self._question, verdict, seen)
+        if self._request is not None:
+            return self._await_decision(self._request, verdict, seen)
         if verdict.outcome == "hold":
-            return self._follow_policy(verdict, seen)
+            return self._apply_policy(verdict, seen)
         return None if verdict.outcome == "continue" else self._ended(seen, verdict, verdict.outcome)
 
-    def _follow_policy(self, verdict: Verdict, seen: SourceReading) -> Stage | None:
-        p = self._run.parameters
+    def _apply_policy(self, verdict: Verdict, seen: SourceReading) -> Stage | None:
         bake = Bake(
             baked_s=self.bake_s,
             planned_s=self._step.bake_s,
-            max_bake_s=max(p.max_bake_s, self._step.bake_s),
+            max_bake_s=max(self._policy.max_bake_s, self._step.bake_s),
             late=seen.waited_out,
             room=self._room,
         )
-        follows = after_hold(verdict, p.on_hold, bake)
+        follows = after_hold(verdict, self._policy.on_hold, bake)
         match follows.action:
             case "watch on":
                 self.bake_s = follows.bake_s
-                self._run.say(f"watching on, for {follows.bake_s:g} s in all: {follows.reason}")
+                self._progress(f"bake extended to {follows.bake_s:g} s in all: {follows.reason}")
             case "ask":
-                self._ask(follows.reason)
+                self._request_decision(follows.reason)
             case "smaller step":
                 return self._ended(seen, verdict, "smaller step", why=follows.reason)
             case "give back":
                 return self._ended(seen, verdict, "hold")
         return None
 
-    def _ask(self, why: str) -> None:
-        """Ask a person, and watch on meanwhile: for `answer_s`, and as long as the stage may take anyway."""
-        run, p, now = self._run, self._run.parameters, datetime.now(UTC)
-        until = max(now + timedelta(seconds=p.answer_s), self.started_at + timedelta(seconds=p.max_bake_s))
-        self._question = DecisionRequest(now.isoformat(timespec="milliseconds"), why, until)
-        run.journal.write(JournalEvent.ASKED, self._question)
-        run.say(
-            f"undecided: {why}. The traffic stays until {until:%H:%M:%S} UTC for somebody to answer: "
-            f"{command(run.folder, 'promote')}  (or rollback, or extend)"
+    def _request_decision(self, why: str) -> None:
+        """Request a person's decision; the watch continues meanwhile, for `answer_s` and at least `max_bake_s`."""
+        now = datetime.now(UTC)
+        longest = self.started_at + timedelta(seconds=self._policy.max_bake_s)
+        until = max(now + timedelta(seconds=self._policy.answer_s), longest)
+        self._request = DecisionRequest(now.isoformat(timespec="milliseconds"), why, until)
+        self._journal.write(JournalEvent.ASKED, self._request)
+        self._progress(
+            f"undecided: {why}. Waiting for an answer until {until:%H:%M:%S} UTC; traffic stays as it is. "
+            f"To answer: {command(self._journal.path.parent, 'promote')}  (or rollback, or extend)"
         )
-        self._look_later(self._question)
+        self._plan_next_look(self._request)
 
-    def _listen(self, question: DecisionRequest, verdict: Verdict, seen: SourceReading) -> Stage | None:
-        """Go on watching until a person or the judge decides, or nobody has answered in time: harm comes first."""
-        run, over = self._run, ""
+    def _await_decision(self, request: DecisionRequest, verdict: Verdict, seen: SourceReading) -> Stage | None:
+        """End the stage by what comes first, as `while_asked` orders it; else continue the watch."""
+        over = ""
         if verdict.outcome in {"rollback", "promote"}:
             over = f"decided meanwhile: {verdict.outcome}"
-        elif datetime.now(UTC) >= question.until:
-            over = f"nobody answered by {question.until:%H:%M:%S} UTC"
-        answer = take_answer(run.folder, run.journal, question, over)
+        elif datetime.now(UTC) >= request.until:
+            over = f"no answer by {request.until:%H:%M:%S} UTC"
+        answer = take_answer(self._journal, request, over)
         if answer is not None:
-            run.say(f"{answer.who} answers {answer.choice}: {answer.reason}")
+            self._progress(f"{answer.who} answered {answer.choice}: {answer.reason}")
         follows = while_asked(verdict.outcome, answer.choice if answer else None, expired=bool(over))
         if follows == verdict.outcome and follows in {"rollback", "promote"}:
-            why = f"{answer.who} had answered {answer.choice}; the judge decided meanwhile" if answer else ""
+            why = f"{answer.who} answered {answer.choice}, but the judge had decided" if answer else ""
             return self._ended(seen, verdict, follows, why=why)
         if answer is not None:
-            return self._follow(answer, seen)
+            return self._apply_answer(answer, seen)
         if follows == "hold":
             return self._ended(seen, self._held or verdict, "hold", why=over)
         if verdict.outcome == "hold":
-            self._look_later(question)
+            self._plan_next_look(request)
         return None
 
-    def _follow(self, answer: OperatorDecision, seen: SourceReading) -> Stage | None:
-        """Do what a person says."""
-        self._question = None
+    def _apply_answer(self, answer: OperatorDecision, seen: SourceReading) -> Stage | None:
+        self._request = None
         if answer.choice == "extend":
             self.bake_s = self._elapsed_s() + self._step.bake_s
             return None
@@ -116,12 +146,12 @@ class StageWatch:
         assert self._held is not None
         return self._ended(seen, self._held, answer.choice, why=why, answer=answer)
 
-    def _look_later(self, question: DecisionRequest) -> None:
-        """Plan the next look while a person is asked; the last is kept for the extension that they may grant."""
-        if self._session.criteria.looks - self._session.state.stage_looks > 1:
+    def _plan_next_look(self, request: DecisionRequest) -> None:
+        """Plan the next look while an answer is awaited; the last look is kept for an extension by that answer."""
+        if self._session.settings.criteria.looks - self._session.state.stage_looks > 1:
             self.bake_s = self._elapsed_s() + self._step.bake_s
         else:
-            self.bake_s = (question.until - self.started_at).total_seconds()
+            self.bake_s = (request.until - self.started_at).total_seconds()
 
     def _elapsed_s(self) -> float:
         return (datetime.now(UTC) - self.started_at).total_seconds()
@@ -135,6 +165,5 @@ class StageWatch:
         answer: OperatorDecision | None = None,
     ) -> Stage:
         bake_s = min(self.bake_s, self._elapsed_s())
-        return Stage(
-            self._step.after, self.started_at, bake_s, seen.observation, verdict, next_step, why=why, answer=answer
-        )
+        traffic, observed = self._step.after, seen.observation
+        return Stage(traffic, self.started_at, bake_s, observed, verdict, next_step, why=why, answer=answer)

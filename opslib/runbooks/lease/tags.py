@@ -1,7 +1,7 @@
 """The lease that a canary holds on its endpoint: who moves the traffic, where it returns to, and until when.
 
-It stands in the endpoint's tags and is written by the very request that moves the traffic, so that from the first
-changed byte anybody can give the traffic back, whoever died. Pure: tags in, tags out.
+It is kept in the endpoint's tags and written by the same request that moves the traffic, so that from the first
+change on any process can restore the traffic, whichever process died. Pure: tags in, tags out.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,8 +24,8 @@ your Azure resources"."""
 class Lease:
     """A change under way.
 
-    `change` is the run's id, `owner` who runs it and where; `returns_to` is the traffic before, `holds` the traffic
-    that the change has set, `deadline` the time from which anybody may give it back [UTC].
+    `change` is the run's id, `owner` its principal and host; `returns_to` is the traffic before, `holds` the
+    traffic that the change has set, `deadline` the time from which any process may restore it [UTC].
     """
 
     change: str
@@ -35,7 +35,7 @@ class Lease:
     deadline: datetime
 
     def expired(self, now: datetime) -> bool:
-        """Whether nobody watches any more."""
+        """Return whether the deadline has passed: no process watches the canary any more."""
         return now >= self.deadline
 
     def tags(self) -> dict[str, str]:
@@ -52,7 +52,7 @@ class Lease:
 def read_lease(tags: Tags) -> Lease | None:
     """Read the lease from an endpoint's tags; None where there is none.
 
-    A lease that somebody damaged by hand is none: nothing can be given back by it.
+    Damaged tags count as none: no traffic can be restored from them.
     """
     try:
         return Lease(
@@ -67,9 +67,9 @@ def read_lease(tags: Tags) -> Lease | None:
 
 
 def acquire(lease: Lease) -> EditTags:
-    """Write a lease, or renew one's own.
+    """Return an edit that writes a lease, or renews one that this change holds.
 
-    The edit raises `LeaseHeld` if another change holds one, expired or not: an expired one is swept first.
+    The edit raises `LeaseHeld` if another change holds one, expired or not: an expired one is reaped first.
     """
 
     def edit(tags: Tags) -> Tags:
@@ -82,20 +82,20 @@ def acquire(lease: Lease) -> EditTags:
 
 
 def renew(lease: Lease) -> EditTags:
-    """Put off the deadline of a lease that is still one's own; raises `LeaseHeld` if it is gone."""
+    """Return an edit that extends a lease this change still holds; raises `LeaseHeld` if it was lost."""
 
     def edit(tags: Tags) -> Tags:
         held = read_lease(tags)
         if held is None or held.change != lease.change:
-            seen = "there is none" if held is None else describe(held)
-            raise LeaseHeld(f"the lease of {lease.change} was lost: {seen}. Its traffic is no longer its own")
+            seen = "the endpoint has no lease" if held is None else describe(held)
+            raise LeaseHeld(f"the lease of {lease.change} was lost: {seen}. The run may no longer move the traffic")
         return {**tags, **lease.tags()}
 
     return edit
 
 
 def release(change: str) -> EditTags:
-    """Remove a change's lease; another's is left alone."""
+    """Return an edit that removes a change's lease; another change's lease is left alone."""
 
     def edit(tags: Tags) -> Tags:
         held = read_lease(tags)
@@ -107,8 +107,9 @@ def release(change: str) -> EditTags:
 
 
 def describe(lease: Lease) -> str:
-    """Say a lease in words."""
+    """Describe a lease for people."""
+    until = lease.deadline.astimezone(UTC)
     return (
-        f"{lease.owner} holds it for {lease.change} until {lease.deadline.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC; "
-        f"traffic returns to {describe_traffic(lease.returns_to)}"
+        f"{lease.owner} holds the lease for {lease.change} until {until:%Y-%m-%d %H:%M:%S} UTC; "
+        f"the traffic before was {describe_traffic(lease.returns_to)}"
     )

@@ -19,12 +19,12 @@ def apply(
     progress: Progress,
     tags: endpoints.EditTags = dict,
 ) -> Receipt:
-    """Carry out one step and return its receipt; a traffic step edits the endpoint's tags in the same request.
+    """Apply one step and return its receipt; a traffic step edits the endpoint's tags in the same request.
 
     Raises
     ------
     Drift
-        If somebody else changed what the step starts from.
+        If another change altered what the step starts from.
     ApplyError, AzureError
         If Azure refuses the step, or it fails or does not end in time.
     """
@@ -47,7 +47,8 @@ def _create(step: CreateDeployment, workspace: Workspace, deadline_s: float, pro
     endpoints.settle(workspace, step.endpoint, deadline_s, progress)
     if endpoints.read_endpoint(workspace, step.endpoint).find(step.deployment):
         raise Drift(
-            f"somebody else made {step.deployment} meanwhile: it was left alone. Give the new version a name"
+            f"another change created {step.deployment} meanwhile: it was left alone. Choose another name for the "
+            "new version"
         )
     create_deployment(workspace, definition, deadline_s, progress)
     return Receipt("PUT", f"{step.endpoint}/{step.deployment}", "", started_at, round(monotonic() - begun_s, 3))

@@ -1,4 +1,4 @@
-"""Watch what is served, without trusting a source that is silent or late."""
+"""Read what is served, from a source that may be late or unavailable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from opslib.model import Observation
 
 @dataclass(frozen=True)
 class SourceReading:
-    """One look at a source.
+    """One reading of a source.
 
-    `over` says that the time to be watched has passed and the source has shown all of it, or was waited for in vain
-    (`waited_out`). `problem` says why the source could not be read; empty where it could.
+    `over` is set once the watched time has passed and the source is complete, or the wait for late data is over
+    (`waited_out`). `problem` is why the source could not be read; empty where it could.
     """
 
     observation: Observation
@@ -33,21 +33,21 @@ def read_source(
 ) -> SourceReading:
     """Read a source once.
 
-    One failed read must neither end a canary nor count as a look at a quiet endpoint: the watermark stays unknown,
-    so that the stage goes on, and ends in a hold if the source stays silent.
+    A failed read neither ends a canary nor counts as an endpoint without traffic: the watermark stays unknown, so
+    that the stage continues, and ends in a hold if the source stays unavailable.
 
     Parameters
     ----------
     source
-        Who says what was served.
+        Where requests are counted.
     since, end
-        The time to be watched; it may not have passed yet [UTC].
+        The watched time; it may not have passed yet [UTC].
     late_data_s
         Longest wait for data after `end` [seconds].
     settle_s
         Age that numbers must have before they count [seconds].
     thresholds_ms
-        Latencies at which to count, where the source counts requests [ms].
+        Latencies above which to count, where the source counts requests [ms].
     """
     now = datetime.now(UTC)
     problem = ""
@@ -62,5 +62,5 @@ def read_source(
 
 
 def pause_s(source: Source, length_s: float) -> float:
-    """Time between two looks: the source's grain, or a tenth of what is watched; 1 to 15 [seconds]."""
+    """Return the time between two looks: the source's grain or a tenth of the watched time; 1 to 15 [seconds]."""
     return min(source.grain_s, 15.0, max(1.0, length_s / 10))

@@ -21,14 +21,14 @@ from opslib.model.traffic import describe_traffic
 
 
 def share_traffic(before: Traffic, canary: str, weight: int) -> dict[str, int]:
-    """Give the canary its weight and leave the others the rest, in their old proportion.
+    """Give the canary its weight, and share the rest among the others in their old proportion.
 
     Parameters
     ----------
     before
         Traffic without the canary; sums to 100 [percent].
     canary
-        Deployment on trial.
+        Name of the deployment on trial.
     weight
         Its share of live traffic; 0 to 100 [percent].
 
@@ -63,7 +63,7 @@ def share_traffic(before: Traffic, canary: str, weight: int) -> dict[str, int]:
 
 
 def plan_stages(before: Endpoint, canary: str, stages: Sequence[int], bake_s: float) -> Plan:
-    """Plan a canary: one traffic step a stage; the undo gives back the traffic before."""
+    """Plan a canary: one traffic step for each stage; the undo restores the traffic from before."""
     steps: list[SetTraffic] = []
     current: Traffic = dict(before.traffic)
     for weight in stages:
@@ -77,7 +77,7 @@ def plan_stages(before: Endpoint, canary: str, stages: Sequence[int], bake_s: fl
 def insert_half_step(
     before: Traffic, canary: str, here: SetTraffic, rest: Sequence[SetTraffic]
 ) -> tuple[SetTraffic, ...]:
-    """Go from one stage to the next by way of another, half-way between them.
+    """Insert a stage half-way between one stage and the next.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def insert_half_step(
     canary
         Deployment on trial.
     here, rest
-        The stage that was reached, and those that are still planned.
+        The stage that was reached, and the stages still planned.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def insert_half_step(
 
 
 def plan_return(before: Endpoint, to: str, requests: int) -> Plan:
-    """Plan a rollback: all traffic to one deployment in one step, then real requests."""
+    """Plan a rollback: all traffic to one deployment in one step, then live requests."""
     found = before.find(to)
     if found is None:
         raise PlanError(f"deployment {to!r} does not exist; {before.name} has: {before.deployment_names()}")
@@ -128,7 +128,7 @@ def plan_return(before: Endpoint, to: str, requests: int) -> Plan:
 
 
 def plan_create(before: Endpoint, step: CreateDeployment, requests: int) -> Plan:
-    """Plan a deployment at zero traffic, asked directly before it is called ready."""
+    """Plan a deployment at zero traffic, and the probes that are sent to it directly."""
     steps: tuple[Step, ...] = (step, SendProbes(before.name, step.deployment, requests))
     made = f"{step.model} on {step.instance_count} x {step.instance_type}, 0 % of traffic"
     return Plan(
@@ -152,17 +152,17 @@ def plan_instances(before: Endpoint, deployment: str, instances: int) -> Plan:
 
 
 def canary_of(plan: Plan) -> str:
-    """The deployment that the plan's traffic steps bring in."""
+    """Return the deployment that the plan's traffic steps add."""
     last = plan.steps[-1]
     assert isinstance(last, SetTraffic)
     return next(name for name in last.after if not plan.before.traffic.get(name))
 
 
 def describe_step(step: Step) -> str:
-    """Say a step in words."""
+    """Describe a step for people."""
     match step:
         case SetTraffic():
-            bake = f", watched for {step.bake_s:g} s" if step.bake_s else ""
+            bake = f", baked for {step.bake_s:g} s" if step.bake_s else ""
             return f"traffic {describe_traffic(step.before)} -> {describe_traffic(step.after)}{bake}"
         case CreateDeployment():
             return f"create deployment {step.deployment} at zero traffic"
@@ -171,12 +171,12 @@ def describe_step(step: Step) -> str:
         case SetInstanceCount():
             return f"instances of {step.deployment} {step.before} -> {step.after}"
         case SendProbes():
-            asked = f"{step.deployment} directly" if step.deployment else "the endpoint"
-            return f"ask {asked} {step.requests} times and check the answers"
+            target = f"{step.deployment} directly" if step.deployment else "the endpoint"
+            return f"send {step.requests} requests to {target} and check the answers"
 
 
 def az_command(step: Step, scope: Scope) -> str:
-    """Say what a person could type for the same step. Source: reference of the `az ml` extension, version 2."""
+    """Return the command for the same step by hand. Source: reference of the `az ml` extension, version 2."""
     where = f"--resource-group {scope.resource_group} --workspace-name {scope.workspace_name}"
     match step:
         case SetTraffic():

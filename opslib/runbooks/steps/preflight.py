@@ -1,4 +1,4 @@
-"""Findings before a change, each with its evidence and a way to mend it. Pure: what was read comes in."""
+"""Findings before a change, each with its evidence and how to fix it. Pure: everything is read before."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -10,80 +10,84 @@ from opslib.runbooks.lease.tags import describe, read_lease
 
 
 def require_clear(findings: Iterable[Finding]) -> None:
-    """Go on only if nothing blocks.
+    """Require that no finding blocks the run.
 
     Raises
     ------
     PreflightError
-        Names every blocker, its evidence and how to mend it.
+        With every blocker, its evidence and how to fix it.
     """
-    blockers = [finding for finding in findings if finding.level is Level.BLOCKER]
+    checked = list(findings)
+    blockers = [finding for finding in checked if finding.level is Level.BLOCKER]
     if blockers:
         lines = "\n".join(f"  {b.check}: {b.evidence}. {b.fix}".rstrip() for b in blockers)
-        raise PreflightError(f"nothing was changed, {len(blockers)} finding(s) block it:\n{lines}")
+        raise PreflightError(
+            f"nothing was changed: {len(blockers)} of {len(checked)} checks block the run:\n{lines}"
+        )
 
 
 def check_state(endpoint: Endpoint) -> Finding:
-    """The endpoint is in a state that a change can start from."""
+    """Check that no other operation is under way, and that the last one succeeded."""
     if endpoint.provisioning_state == "Succeeded":
         return _ok("endpoint state", "Succeeded")
     return _blocker(
         "endpoint state",
         f"{endpoint.name} is {endpoint.provisioning_state}, expected Succeeded",
-        "Wait for the operation under way, or look at the activity log for why it failed.",
+        "Wait until the operation has ended; if it failed, find the cause in the activity log.",
     )
 
 
 def check_lease(endpoint: Endpoint, now: datetime) -> Finding:
-    """No other change is under way on the endpoint."""
+    """Check that no other change holds the endpoint."""
     lease = read_lease(endpoint.tags)
     if lease is None:
-        return _ok("lease", "no other change is under way")
+        return _ok("lease", "no other change holds the endpoint")
     if lease.expired(now):
         return _blocker(
             "lease",
-            f"a change that nobody watches any more left its traffic: {describe(lease)}",
-            f"Give it back first: opslib recover --endpoint {endpoint.name}",
+            f"a canary that is no longer watched left its traffic: {describe(lease)}",
+            f"Restore the traffic first: opslib recover --endpoint {endpoint.name}",
         )
     return _blocker(
         "lease",
         f"another change is under way: {describe(lease)}",
-        f"Wait for it, stop it, or end it deliberately: opslib recover --endpoint {endpoint.name} --take-over",
+        f"Wait until it ends, stop it, or end its lease: opslib recover --endpoint {endpoint.name} --take-over",
     )
 
 
 def check_permissions(missing: Sequence[str], principal: str) -> Finding:
-    """The caller may do everything that the runbook does, its undo included."""
+    """Check that the principal has every permission that the runbook and its undo need."""
     if not missing:
-        return _ok("permissions", f"{principal} may do all that is needed")
+        return _ok("permissions", f"{principal} has every permission that this runbook needs")
     return _blocker(
         "permissions",
         f"{principal} lacks {', '.join(missing)}",
-        "Ask for the role AzureML Data Scientist on the workspace; an assignment takes up to an hour to act.",
+        "Request the role AzureML Data Scientist on the workspace; an assignment takes effect within an hour.",
     )
 
 
 def check_ready(endpoint: Endpoint, deployment: str, role: str) -> Finding:
-    """A deployment exists and can take traffic."""
+    """Check that a deployment exists and can take traffic."""
     found = endpoint.find(deployment)
     if found is None:
         known = endpoint.deployment_names()
         return _blocker(
             role,
             f"deployment {deployment!r} does not exist behind {endpoint.name}; it has: {known}",
-            "Check the name, or deploy it first.",
+            "Correct the name, or deploy it first.",
         )
     if not found.ready:
         return _blocker(
             role,
-            f"{found.name} is {found.provisioning_state} with {found.instance_count} instances",
-            "Only a deployment in Succeeded takes traffic: look at its logs.",
+            f"{found.name} is {found.provisioning_state} with {found.instance_count} instances, expected Succeeded "
+            "with at least 1",
+            "Find the cause in its logs, and deploy it again.",
         )
     return _ok(role, f"{found.name} is Succeeded, {found.instance_count} x {found.instance_type}, {found.model}")
 
 
 def check_absent(endpoint: Endpoint, deployment: str) -> Finding:
-    """The deployment to create does not exist yet: replacing one in place has no undo."""
+    """Check that the deployment does not exist yet: replacing one in place has no undo."""
     found = endpoint.find(deployment)
     if found is None:
         return _ok("name", f"{deployment} is free")
@@ -91,88 +95,109 @@ def check_absent(endpoint: Endpoint, deployment: str) -> Finding:
     return _blocker(
         "name",
         f"{found.name} exists already ({found.provisioning_state}, {weight} % of traffic)",
-        "Give the new version a name of its own, or retire the old deployment first.",
+        "Choose another name for the new version, or delete the old deployment first.",
     )
 
 
 def check_owner(endpoint: Endpoint, named: str) -> Finding:
-    """The definition is meant for this endpoint."""
+    """Check that the definition is for this endpoint."""
     if named.lower() == endpoint.name.lower():
         return _ok("definition", f"is for {endpoint.name}")
     return _blocker(
-        "definition", f"is for endpoint {named!r}, this run is for {endpoint.name!r}", "Use the right one."
+        "definition",
+        f"is for endpoint {named!r}, expected {endpoint.name!r}",
+        "Pass the definition of this endpoint, or name its endpoint.",
     )
 
 
 def check_off_traffic(endpoint: Endpoint, canary: str) -> Finding:
-    """The canary takes no traffic yet, so that the undo is known."""
+    """Check that the canary takes no traffic yet, so that the undo is known."""
     live = next((w for name, w in endpoint.traffic.items() if name.lower() == canary.lower()), 0)
     mirrored = any(name.lower() == canary.lower() for name in endpoint.mirror_traffic)
     if live:
         return _blocker(
-            "traffic", f"{canary} already takes {live} % of live traffic", "Roll back first, then start again."
+            "traffic",
+            f"{canary} already takes {live} % of live traffic, expected 0 %",
+            "Roll back first, then start again.",
         )
     if mirrored:
-        return _blocker("traffic", f"{canary} takes mirrored traffic", "Clear the mirror: it cannot be live too.")
-    return _ok("traffic", f"{canary} takes none yet")
+        return _blocker(
+            "traffic",
+            f"{canary} takes mirrored traffic",
+            "Remove the mirror: a deployment cannot take mirrored and live traffic.",
+        )
+    return _ok("traffic", f"{canary} takes no traffic yet")
 
 
 def check_rollback_target(endpoint: Endpoint) -> Finding:
-    """Something serves that traffic can be given back to."""
+    """Check that there is a ready deployment to return the traffic to."""
     serving = [name for name, weight in endpoint.traffic.items() if weight]
     if not serving:
         return _blocker(
             "rollback target",
-            "no deployment takes traffic, so there is nothing to compare with and nothing to return to",
+            "no deployment takes traffic: there is no stable deployment to compare with or to return to",
             "Give the first deployment its traffic with the rollback runbook (-p to=NAME).",
         )
     unready = [name for name in serving if not (d := endpoint.find(name)) or not d.ready]
     if unready:
-        return _blocker("rollback target", f"{', '.join(unready)} takes traffic and is not ready", "Mend it first.")
+        return _blocker(
+            "rollback target",
+            f"takes traffic but is not ready: {', '.join(unready)}",
+            "Fix it first: it must be able to take all traffic back.",
+        )
     return _ok("rollback target", f"{', '.join(serving)} can take all traffic back")
 
 
 def check_monitoring(source: str, shortest_bake_s: float, bake_s: float, problem: str) -> Finding:
-    """Something will show what is served, in a grain that fits the bake."""
+    """Check that there is a source of request counts, and that the bake is long enough for it."""
     if problem:
-        return _blocker("monitoring", problem, "A change that nobody can watch is not started.")
+        return _blocker(
+            "monitoring",
+            problem,
+            "A canary needs a source of request counts: keep the request log by a diagnostic setting.",
+        )
     if bake_s < shortest_bake_s:
         return _blocker(
             "monitoring",
-            f"a bake of {bake_s:g} s is shorter than the {source} can be sure to show anything of",
-            f"Bake for at least {shortest_bake_s:g} s, or keep the request log by a diagnostic setting.",
+            f"a bake of {bake_s:g} s is shorter than the {shortest_bake_s:g} s that {source} need to have data",
+            f"Set bake_s to at least {shortest_bake_s:g}, or keep the request log by a diagnostic setting.",
         )
-    return _ok("monitoring", f"the {source} shows what is served")
+    return _ok("monitoring", f"requests are counted by the {source}")
 
 
-def check_outlook(outlook: BakeForecast | None, silence: str) -> Finding:
-    """The first stage can decide within its longest bake."""
-    if outlook is None:
+def check_bake(forecast: BakeForecast | None, unknown: str) -> Finding:
+    """Check that the first stage can be decided within its longest bake."""
+    if forecast is None:
         return Finding(
-            "bake", Level.WARNING, f"nothing can be forecast: {silence}", "Without traffic it will hold."
+            "bake",
+            Level.WARNING,
+            f"no forecast: {unknown}",
+            "A stage without traffic ends in a hold: send traffic to the endpoint, or wait for it.",
         )
-    if not outlook.decides:
-        return _blocker("bake", outlook.advice, "Plan a longer max_bake_s, a larger first stage, or wider limits.")
-    return _ok("bake", outlook.advice)
+    if not forecast.decides:
+        return _blocker("bake", forecast.advice, "Set a longer max_bake_s, a larger first stage, or wider limits.")
+    return _ok("bake", forecast.advice)
 
 
-def check_outcomes(path: str, names: Sequence[str], *, readable: bool, source: str) -> Finding:
-    """What becomes of the answers can be told by version, where it is to be judged."""
+def check_outcomes(path: str, names: Sequence[str], *, readable: bool, per_request: bool) -> Finding:
+    """Check that outcomes, if they are judged, can be read and assigned to the version that answered."""
     if not path:
         return _ok("outcomes", "none given: only failures and latency are judged")
     if not readable:
-        return _blocker("outcomes", f"{path} is no file", "Whoever appends to it must have made it.")
-    if source != "request log":
+        return _blocker(
+            "outcomes", f"{path} is not a file", "Create the file before the run; outcomes are appended to it."
+        )
+    if not per_request:
         return _blocker(
             "outcomes",
-            f"who answered a request is known from the request log alone, this run watches {source}",
+            "only the request log has the deployment that answered each request, and this run does not read it",
             "Keep the request log by a diagnostic setting, or judge without outcomes.",
         )
     return _ok("outcomes", f"{', '.join(names)} from {path}")
 
 
 def check_outcomes_in_time(known_s: float, bake_s: float, *, act: bool) -> Finding:
-    """What becomes of the answers is known within a stage.
+    """Check that outcomes are known within a stage.
 
     Parameters
     ----------
@@ -183,40 +208,40 @@ def check_outcomes_in_time(known_s: float, bake_s: float, *, act: bool) -> Findi
     act
         Whether outcomes may act: then no stage is promoted without proof from them.
     """
-    evidence = f"counted {known_s:g} s after a request, a stage takes {bake_s:g} s at most"
+    evidence = f"outcomes count {known_s:g} s after their request, a stage takes at most {bake_s:g} s"
     if known_s < bake_s:
         return _ok("outcomes in time", evidence)
     if act:
-        mend = "No stage could be promoted: plan a longer max_bake_s, or do not let outcomes act."
-        return _blocker("outcomes in time", evidence, mend)
-    mend = "A stage is decided without its outcomes: plan a longer max_bake_s to see them."
-    return Finding("outcomes in time", Level.WARNING, evidence, mend)
+        fix = 'No stage could be promoted: set a longer max_bake_s, or outcomes_mode="advise".'
+        return _blocker("outcomes in time", evidence, fix)
+    fix = "Stages will be decided without their outcomes: set a longer max_bake_s to use them."
+    return Finding("outcomes in time", Level.WARNING, evidence, fix)
 
 
 def check_probes(results: Sequence[ProbeResult], deployment: str) -> Finding:
-    """The deployment answers when it is asked directly."""
+    """Check that the deployment answers the probes that were sent to it directly."""
     bad = [result for result in results if not result.ok]
     if not results:
         return Finding(
-            "probes", Level.WARNING, "none given: the deployment was not asked", "Pass probes=FILE.jsonl."
+            "probes", Level.WARNING, "none given: the deployment was not tested", "Pass probes=FILE.jsonl."
         )
     if bad:
         return _blocker(
             "probes",
-            f"{len(bad)} of {len(results)} requests to {deployment} went wrong, the first: {bad[0].problem}",
-            "Look at its logs before it sees users.",
+            f"{len(bad)} of {len(results)} probes of {deployment} failed; first: {bad[0].problem}",
+            "Find the cause in its logs before it takes live traffic.",
         )
-    return _ok("probes", f"{len(results)} requests to {deployment}, all answered as expected")
+    return _ok("probes", f"{len(results)} of {len(results)} probes of {deployment} answered as expected")
 
 
 def check_autoscale(settings: Sequence[str], deployment: str) -> Finding:
-    """Nothing will undo a manual scale."""
+    """Check that no autoscale setting would override the scale."""
     if not settings:
-        return _ok("autoscale", f"no setting targets {deployment}")
+        return _ok("autoscale", f"no autoscale setting targets {deployment}")
     return _blocker(
         "autoscale",
-        f"{', '.join(settings)} targets {deployment} and would override a manual scale",
-        "Change the setting's minimum and maximum, or disable it.",
+        f"autoscale setting {', '.join(settings)} targets {deployment} and would override this scale",
+        "Change the setting's minimum and maximum instead, or disable it.",
     )
 
 

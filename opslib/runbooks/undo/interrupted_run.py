@@ -1,4 +1,4 @@
-"""Undo for a run that can no longer do it itself: what its journal says was begun is taken back."""
+"""The undo of a run whose process died: its journal holds what was applied."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -30,30 +30,30 @@ Event = Mapping[str, Any]
 
 
 def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, deadline_s: float = DEADLINE_S) -> str:
-    """Take back what a run began and neither ended nor undid.
+    """Undo what a run applied and neither finished nor undid.
 
-    Idempotent: what is as it was before is left alone, and a state that the run did not make is never overwritten.
+    Idempotent: what is as it was before is left alone, and a state that another change made is never overwritten.
 
     Parameters
     ----------
     folder
         The run's folder.
     progress
-        Told of what is waited for.
+        Is called with what the undo waits for.
     deadline_s
         How long it is tried through throttling and outages [seconds].
 
     Returns
     -------
     str
-        What was done, for the record; empty where there was nothing to do.
+        What was done, for the record; empty where there was nothing to undo.
 
     Raises
     ------
     Drift
-        If somebody else changed the endpoint meanwhile.
+        If another change was made to the endpoint meanwhile.
     ApplyError
-        If Azure refuses, or does not answer in time.
+        If Azure refuses, or does not respond in time.
     """
     record = read_record(folder)
     journal = Journal(folder)
@@ -63,26 +63,26 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
     if not begun or ended or record.runbook not in {"canary", "deploy", "scale"}:
         return ""
     target = str(record.parameters["target"])
-    workspace = retry(lambda _: connect(target), "Azure does not answer", progress, deadline_s)
+    workspace = retry(lambda _: connect(target), "Azure does not respond", progress, deadline_s)
     if record.runbook == "canary" and _promoted(events):
-        return _let_go(record, workspace, progress, deadline_s)
+        return _release_lease(record, workspace, progress, deadline_s)
     if record.runbook == "canary":
-        said = _return_traffic(record, journal, workspace, begun, progress, deadline_s)
+        done = _restore_traffic(record, journal, workspace, begun, progress, deadline_s)
     else:
-        said = _take_back(record, journal, workspace, begun[-1], progress, deadline_s)
+        done = _undo_step(record, journal, workspace, begun[-1], progress, deadline_s)
     with contextlib.suppress(OpsError):
         after = read_endpoint(workspace, record.endpoint)
         write_record(folder, replace(record, traffic_after=dict(after.traffic)))
-    return said
+    return done
 
 
 def _promoted(events: Sequence[Event]) -> bool:
-    """Whether the canary was promoted before its run ended: then it is what was wanted."""
+    """Return whether the canary was promoted before its process died: then its traffic stays."""
     return any(e["event"] == JournalEvent.ROLLOUT and e["data"]["outcome"] == Outcome.SUCCEEDED for e in events)
 
 
-def _let_go(record: Record, workspace: Workspace, progress: Progress, deadline_s: float) -> str:
-    """Remove the lease of a canary that was promoted, so that no sweep takes its traffic away."""
+def _release_lease(record: Record, workspace: Workspace, progress: Progress, deadline_s: float) -> str:
+    """Remove the lease of a promoted canary, so that it is not reaped."""
     retry(
         lambda left_s: edit_tags(workspace, record.endpoint, release(record.run_id), max(30.0, left_s), progress),
         f"the lease on {record.endpoint} could not be removed",
@@ -92,7 +92,7 @@ def _let_go(record: Record, workspace: Workspace, progress: Progress, deadline_s
     return "the canary had been promoted: its traffic stays"
 
 
-def _return_traffic(
+def _restore_traffic(
     record: Record,
     journal: Journal,
     workspace: Workspace,
@@ -108,24 +108,24 @@ def _return_traffic(
     probes = read_available_probes(str(record.parameters.get("probes") or ""))
     arrived = verify_arrival(workspace, read_endpoint(workspace, record.endpoint), probes) if probes else ()
     journal.try_write(JournalEvent.ARRIVED, arrived)
-    done = "was restored" if receipt.changed else "is as it was before"
-    said = f"traffic {done}: {describe_traffic(returns_to)}"
-    return "; ".join(part for part in (said, describe_arrival(arrived, returns_to)) if part)
+    state = "was restored" if receipt.changed else "is as it was before"
+    done = f"traffic {state}: {describe_traffic(returns_to)}"
+    return "; ".join(part for part in (done, describe_arrival(arrived, returns_to)) if part)
 
 
-def _take_back(
+def _undo_step(
     record: Record, journal: Journal, workspace: Workspace, begun: Event, progress: Progress, deadline_s: float
 ) -> str:
-    """Remove a deployment that was begun (a failed one keeps billing), or scale back."""
+    """Delete a deployment that was begun (a failed one keeps costing), or scale back."""
     settle(workspace, record.endpoint, deadline_s, progress)
     made = read_endpoint(workspace, record.endpoint).find(begun["deployment"])
     if made is None:
         return ""
     step: Step = DeleteDeployment(record.endpoint, made.name)
-    said = f"the unfinished deployment {made.name} was removed"
+    done = f"the unfinished deployment {made.name} was deleted"
     if record.runbook == "scale":
         step = SetInstanceCount(record.endpoint, made.name, begun["after"], begun["before"])
-        said = f"{made.name} was scaled back to {begun['before']} instances"
+        done = f"{made.name} was scaled back to {begun['before']} instances"
     journal.try_write(JournalEvent.UNDOING, step)
     journal.try_write(JournalEvent.UNDONE, apply(step, workspace, deadline_s, progress))
-    return said
+    return done

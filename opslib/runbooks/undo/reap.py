@@ -1,4 +1,4 @@
-"""Give back what nobody watches any more: every expired lease of a workspace, each as a run of its own."""
+"""Reap expired leases: restore the traffic of every unwatched canary of a workspace, each as a run of its own."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +19,13 @@ from opslib.model.traffic import describe_traffic
 from opslib.runbooks.lease.tags import Lease, describe, read_lease
 from opslib.runbooks.undo.restore_traffic import Undo, restore_traffic
 
+RUNBOOK = "sweep"
+"""Name of a recovery in archives, since the first of them."""
+
 
 @dataclass(frozen=True)
 class ReapedLease:
-    """One lease that was found, and what became of it."""
+    """One lease that was found; `outcome` is None where it was left to its holder."""
 
     endpoint: str
     lease: Lease
@@ -33,32 +36,32 @@ class ReapedLease:
 def reap(
     workspace: Workspace, archive: Path, progress: Progress, endpoint: str = "", *, take_over: bool = False
 ) -> Iterator[ReapedLease]:
-    """Give back the traffic of every expired lease.
+    """Restore the traffic of every expired lease.
 
     Parameters
     ----------
     workspace
-        Where to look.
+        Whose endpoints are read.
     archive
-        Folder of all runs; each recovery is recorded there as a run of its own.
+        Archive folder; each recovery is recorded there as a run of its own.
     progress
-        Told of what is waited for.
+        Is called with what the undo waits for.
     endpoint
         Only this one; empty for all.
     take_over
-        End leases too that have not expired: deliberately, in somebody else's place.
+        Also end leases that have not expired.
 
     Yields
     ------
     ReapedLease
-        Each lease found; `outcome` is None where it was left to its holder.
+        Each lease that was found.
     """
     names = [endpoint] if endpoint else sorted(str(e["name"]) for e in list_endpoints(workspace))
     for name in names:
         try:
             found = read_endpoint(workspace, name)
         except OpsError as error:
-            progress(f"{name} cannot be read: {error}")
+            progress(f"could not read {name}: {error}")
             continue
         lease = read_lease(found.tags)
         if lease is None:
@@ -66,17 +69,17 @@ def reap(
         if take_over or lease.expired(datetime.now(UTC)):
             yield _reap_one(workspace, archive, found, lease, progress)
         else:
-            yield ReapedLease(found.name, lease, None, f"left to its holder: {describe(lease)}")
+            yield ReapedLease(found.name, lease, None, f"not expired, left to its holder: {describe(lease)}")
 
 
 def _reap_one(
     workspace: Workspace, archive: Path, endpoint: Endpoint, lease: Lease, progress: Progress
 ) -> ReapedLease:
     """Give one endpoint's traffic back, as a run of its own."""
-    folder = new_folder(archive, "sweep", endpoint.name)
+    folder = new_folder(archive, RUNBOOK, endpoint.name)
     record = Record(
         run_id=folder.name,
-        runbook="sweep",
+        runbook=RUNBOOK,
         endpoint=endpoint.name,
         parameters={"lease": lease.tags()},
         started_at=datetime.now(UTC),
@@ -103,6 +106,6 @@ def _reap_one(
 
 
 def close_left_open(archive: Path) -> tuple[str, ...]:
-    """Seal the runs whose process died and name them: they are aborted, and the ledger says so."""
+    """Seal the runs whose process died, as aborted; return their ids."""
     folders = [archive / entry.folder for entry, alive in unfinished_runs(archive) if not alive]
     return tuple(end_unfinished(folder).record.run_id for folder in folders if folder.is_dir())

@@ -1,4 +1,4 @@
-"""Give traffic back: idempotent, re-read before each write, never over somebody else's change, through outages."""
+"""Restore traffic: idempotent, read again before each write, never over another change, through outages."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -21,17 +21,22 @@ DEADLINE_S = 1800.0
 """How long an undo is tried through throttling and outages [seconds]."""
 
 PERMANENT = frozenset({400, 403, 404})
-"""Refusals that trying again does not mend."""
+"""HTTP statuses that a retry does not change."""
 
 
 @dataclass(frozen=True)
 class Undo:
-    """What to give back: the change that moved the traffic, where to, and from which states that it made itself."""
+    """The change that moved the traffic, the traffic from before, and the traffic maps that the change set."""
 
     endpoint: str
     change: str
     returns_to: Traffic
     made: tuple[Traffic, ...]
+
+
+def print_progress(text: str) -> None:
+    """Print the progress of an undo; unlike the run's own progress it needs no room on the disk."""
+    print(text, flush=True)
 
 
 def restore_traffic(
@@ -41,14 +46,14 @@ def restore_traffic(
     deadline_s: float = DEADLINE_S,
     pause: Callable[[float], None] = sleep,
 ) -> Receipt:
-    """Return the traffic and remove the lease in one request, however often it takes.
+    """Restore the traffic and remove the lease in one request, which is retried.
 
     Parameters
     ----------
     workspace, undo
         Where, and what.
     progress
-        Told of every attempt that failed.
+        Is called for every attempt that failed.
     deadline_s
         When to stop trying [seconds].
     pause
@@ -57,7 +62,7 @@ def restore_traffic(
     Raises
     ------
     Drift
-        If the traffic is a state that the change did not make: somebody else moved it, and it is left alone.
+        If the change did not set the present traffic: another change did, and it is left alone.
     ApplyError
         If Azure refuses for good, or `deadline_s` has passed.
     """
@@ -65,7 +70,7 @@ def restore_traffic(
     def once(left_s: float) -> Receipt:
         return _restore_once(workspace, undo, progress, max(30.0, left_s))
 
-    return retry(once, f"traffic of {undo.endpoint} could not be given back", progress, deadline_s, pause)
+    return retry(once, f"traffic of {undo.endpoint} could not be restored", progress, deadline_s, pause)
 
 
 def retry(
@@ -75,16 +80,16 @@ def retry(
     deadline_s: float,
     pause: Callable[[float], None] = sleep,
 ) -> T:
-    """Do something at Azure, again and again through throttling and outages.
+    """Retry a request to Azure through throttling and outages.
 
     Parameters
     ----------
     once
-        One attempt; is told how long is left [seconds].
+        One attempt; is called with the time that is left [seconds].
     failure
-        What to say of it if it never succeeds.
+        Begins the error if no attempt succeeds.
     progress
-        Told of every attempt that failed.
+        Is called for every attempt that failed.
     deadline_s
         When to stop trying [seconds].
     pause
@@ -93,7 +98,7 @@ def retry(
     Raises
     ------
     Drift
-        At once: somebody else's change is not overcome by trying again.
+        At once: a retry does not resolve another change.
     ApplyError
         If Azure refuses for good, or `deadline_s` has passed.
     """
@@ -107,7 +112,7 @@ def retry(
         except (AzureError, ApplyError, ConnectError) as error:
             if getattr(error, "status", None) in PERMANENT or left_s <= 0:
                 raise ApplyError(f"{failure}: {error}") from error
-            progress(f"trying again for {max(0.0, left_s):.0f} s: {error}")
+            progress(f"retrying for {max(0.0, left_s):.0f} s: {error}")
             pause(min(2.0**attempt, 15.0, max(0.1, left_s)))
             attempt += 1
 
@@ -131,7 +136,7 @@ def _restore_once(workspace: Workspace, undo: Undo, progress: Progress, deadline
 
 
 def read_available_probes(path: str) -> tuple[Probe, ...]:
-    """The probes of a run that is undone; none where the file is gone or was changed since."""
+    """Read the probes of a run that is undone; none where the file is missing or was damaged since."""
     try:
         return read_probes(path) if path else ()
     except DefinitionError:
@@ -141,22 +146,22 @@ def read_available_probes(path: str) -> tuple[Probe, ...]:
 def verify_arrival(
     workspace: Workspace, endpoint: Endpoint, probes: Collection[Probe], requests: int = 10
 ) -> tuple[ProbeResult, ...]:
-    """Send live requests and say who answered: the proof that the traffic arrives where it was given back to.
+    """Send live requests, as proof that the restored traffic arrives; none without probes.
 
-    Their answers are not compared: the probes may be another version's.
+    The answers are not compared: the probes may be for another version.
     """
-    asked = [Probe(probe.request) for probe in probes]
-    if not asked:
+    requests_alone = [Probe(probe.request) for probe in probes]
+    if not requests_alone:
         return ()
     try:
         with scoring_client(workspace, endpoint) as client:
-            return tuple(client.send_all(asked, requests))
+            return tuple(client.send_all(requests_alone, requests))
     except OpsError as error:
-        return (ProbeResult(datetime.now(UTC), None, 0.0, "", "", f"not asked: {error}"),)
+        return (ProbeResult(datetime.now(UTC), None, 0.0, "", "", f"not sent: {error}"),)
 
 
 def describe_arrival(results: Collection[ProbeResult], returns_to: Traffic) -> str:
-    """Say in words whether live requests arrived; empty where none were sent."""
+    """Return how many live requests arrived; empty where none were sent."""
     if not results:
         return ""
     expected = {name.lower() for name in returns_to}

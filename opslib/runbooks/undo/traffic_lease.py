@@ -1,20 +1,22 @@
-"""A canary's hold on its endpoint: taken with the first traffic, renewed while watched, given up at the end."""
+"""A canary's lease on its endpoint: acquired with the first traffic, renewed while watched, released at the end."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
+from opslib.azure.arm import Progress
+from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import edit_tags, read_endpoint
 from opslib.errors import ApplyError, AzureError, Drift, OperationTimeout
-from opslib.evidence.run.journal import JournalEvent
+from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.model import Endpoint, Plan, SetTraffic, Traffic
 from opslib.model.traffic import describe_traffic, same_traffic
-from opslib.parameters import CanaryParameters
 from opslib.runbooks.lease.tags import Lease, acquire, read_lease, release, renew
-from opslib.runbooks.run import Run
 from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.undo.restore_traffic import (
     Undo,
     describe_arrival,
+    print_progress,
     read_available_probes,
     restore_traffic,
     retry,
@@ -22,110 +24,129 @@ from opslib.runbooks.undo.restore_traffic import (
 )
 
 
-class TrafficLease:
-    """What one canary run may do with its endpoint's traffic while it holds the lease."""
+@dataclass(frozen=True)
+class LeaseTerms:
+    """The change that holds the lease and its owner; length of a lease, and limit of one operation [seconds]."""
 
-    def __init__(self, run: Run[CanaryParameters], plan: Plan) -> None:
-        self._run = run
+    change: str
+    owner: str
+    lease_s: float
+    operation_timeout_s: float
+
+    @property
+    def edit_timeout_s(self) -> float:
+        """Longest wait for an edit of the lease [seconds]."""
+        return min(self.lease_s, self.operation_timeout_s)
+
+
+class TrafficLease:
+    """Moves one canary's traffic while its lease is held."""
+
+    def __init__(
+        self, workspace: Workspace, journal: Journal, progress: Progress, plan: Plan, terms: LeaseTerms
+    ) -> None:
+        self._workspace = workspace
+        self._journal = journal
+        self._progress = progress
         self._plan = plan
+        self._terms = terms
         self._deadline = datetime.now(UTC)
         self._deadline_s = monotonic()
         self._made: list[Traffic] = []
 
     def move(self, step: SetTraffic) -> None:
-        """Move traffic, and take or renew the lease in the same request.
+        """Move traffic, and acquire or renew the lease in the same request.
 
         Raises
         ------
         LeaseHeld
             If another change holds the endpoint.
         """
-        run = self._run
-        run.journal.write(JournalEvent.APPLYING, step)
+        self._journal.write(JournalEvent.APPLYING, step)
         self._made.append(step.after)
         lease, since_s = self._lease(step), monotonic()
-        run.note(
-            JournalEvent.APPLIED,
-            apply(step, run.workspace, run.parameters.operation_timeout_s, run.say, acquire(lease)),
-        )
+        timeout_s = self._terms.operation_timeout_s
+        receipt = apply(step, self._workspace, timeout_s, self._progress, acquire(lease))
+        self._journal.write(JournalEvent.APPLIED, receipt)
         self._extend(lease, since_s)
 
     def renew_if_due(self, step: SetTraffic) -> None:
-        """Stop if somebody else moved the traffic; renew the lease when a third of it has passed.
+        """Require that this run still holds traffic and lease; renew the lease when a third of it has passed.
 
-        A service that does not answer ends nothing until the lease has run out.
+        While Azure does not respond, the watch continues until the lease has run out.
 
         Raises
         ------
         Drift
             If the traffic or the lease is no longer this run's.
         ApplyError
-            If the lease ran out while Azure did not answer.
+            If the lease ran out while Azure did not respond.
         """
-        run = self._run
-        run.journal.touch()
+        self._journal.touch()
         try:
-            endpoint = read_endpoint(run.workspace, run.parameters.endpoint)
+            endpoint = read_endpoint(self._workspace, self._plan.endpoint)
             self._require_held(endpoint, step)
-            if self._left_s() < run.parameters.lease_s * 2 / 3:
+            if self._left_s() < self._terms.lease_s * 2 / 3:
                 lease, since_s = self._lease(step), monotonic()
-                edit_tags(run.workspace, endpoint.name, renew(lease), self._edit_timeout_s(), run.say)
+                timeout_s = self._terms.edit_timeout_s
+                edit_tags(self._workspace, endpoint.name, renew(lease), timeout_s, self._progress)
                 self._extend(lease, since_s)
         except (AzureError, OperationTimeout) as error:
-            run.say(f"the endpoint cannot be read: {error}")
+            self._progress(f"could not read the endpoint: {error}")
             if self._left_s() <= 0:
-                raise ApplyError("the lease ran out while Azure did not answer: the canary is ended") from error
+                raise ApplyError("the lease ran out while Azure did not respond: the canary was ended") from error
 
     def release(self) -> None:
-        """Remove the lease at the good end; the traffic stays."""
-        run, name = self._run, self._plan.endpoint
+        """Remove the lease after the last promotion; the traffic stays."""
+        name, edit = self._plan.endpoint, release(self._terms.change)
         retry(
-            lambda left_s: edit_tags(run.workspace, name, release(run.record.run_id), left_s, run.say),
+            lambda left_s: edit_tags(self._workspace, name, edit, left_s, self._progress),
             f"the lease on {name} could not be removed",
-            run.say,
-            self._edit_timeout_s(),
+            self._progress,
+            self._terms.edit_timeout_s,
         )
 
-    def restore_traffic(self) -> None:
-        """Undo: return the traffic that was there before, from wherever the walk has got to, and see it arrive."""
-        run, plan = self._run, self._plan
-        undo = Undo(plan.endpoint, run.record.run_id, plan.before.traffic, tuple(self._made))
-        run.journal.try_write(JournalEvent.UNDOING, undo)
-        receipt = restore_traffic(run.workspace, undo, lambda text: print(text, flush=True))
-        run.journal.write(JournalEvent.UNDONE, receipt)
-        run.say(f"traffic was given back: {describe_traffic(undo.returns_to)}")
-        arrived = verify_arrival(run.workspace, plan.before, read_available_probes(run.parameters.probes))
-        run.journal.write(JournalEvent.ARRIVED, arrived)
+    def restore(self, probes: str) -> None:
+        """Undo: restore the traffic from before, whichever stage was reached, and verify that it arrives.
+
+        Parameters
+        ----------
+        probes
+            Path of the probes that verify it; empty for none.
+        """
+        plan = self._plan
+        undo = Undo(plan.endpoint, self._terms.change, plan.before.traffic, tuple(self._made))
+        self._journal.try_write(JournalEvent.UNDOING, undo)
+        receipt = restore_traffic(self._workspace, undo, print_progress)
+        self._journal.write(JournalEvent.UNDONE, receipt)
+        self._progress(f"traffic restored: {describe_traffic(undo.returns_to)}")
+        arrived = verify_arrival(self._workspace, plan.before, read_available_probes(probes))
+        self._journal.write(JournalEvent.ARRIVED, arrived)
         if arrived:
-            run.say(describe_arrival(arrived, undo.returns_to))
+            self._progress(describe_arrival(arrived, undo.returns_to))
 
     def _require_held(self, endpoint: Endpoint, step: SetTraffic) -> None:
         held = read_lease(endpoint.tags)
-        holder = held.change if held else "nobody"
-        if holder != self._run.record.run_id or not same_traffic(endpoint.traffic, step.after):
+        if held is None or held.change != self._terms.change or not same_traffic(endpoint.traffic, step.after):
             raise Drift(
-                f"traffic of {endpoint.name} is {describe_traffic(endpoint.traffic)}, held by {holder}; expected "
-                f"{describe_traffic(step.after)}, held by this run: somebody else took over"
+                f"another change took over {endpoint.name}: its traffic is {describe_traffic(endpoint.traffic)}, "
+                f"expected {describe_traffic(step.after)}; its lease is held by "
+                f"{held.change if held else 'no run'}, expected {self._terms.change}"
             )
 
     def _lease(self, step: SetTraffic) -> Lease:
-        run = self._run
         return Lease(
-            change=run.record.run_id,
-            owner=f"{run.workspace.scope.principal}@{run.record.host}",
+            change=self._terms.change,
+            owner=self._terms.owner,
             returns_to=self._plan.before.traffic,
             holds=step.after,
-            deadline=datetime.now(UTC) + timedelta(seconds=run.parameters.lease_s),
+            deadline=datetime.now(UTC) + timedelta(seconds=self._terms.lease_s),
         )
 
     def _extend(self, lease: Lease, since_s: float) -> None:
         self._deadline = lease.deadline
-        self._deadline_s = since_s + self._run.parameters.lease_s
+        self._deadline_s = since_s + self._terms.lease_s
 
     def _left_s(self) -> float:
-        """Until the lease runs out, by the clock that says so first: one sleeps, the other may be set [seconds]."""
+        """Return the time left by the clock that is ahead: one stops in sleep, the other can be set [seconds]."""
         return min(self._deadline_s - monotonic(), (self._deadline - datetime.now(UTC)).total_seconds())
-
-    def _edit_timeout_s(self) -> float:
-        """Longest wait for an edit of the lease [seconds]."""
-        return min(self._run.parameters.lease_s, self._run.parameters.operation_timeout_s)

@@ -77,7 +77,7 @@ def test_only_a_hold_and_a_known_policy_are_taken():
 def test_the_promise_of_the_promotion_counts_every_look_that_policy_may_take(policy, looks):
     """The levels of all looks that a stage may take sum to what is promised; a look beyond them gets nothing."""
     given = {"endpoint": "fraud", "canary": "green", "bake_s": 600, "max_bake_s": 1800, "on_hold": policy}
-    criteria = criteria_of(CanaryParameters.check(given), "request log")
+    criteria = criteria_of(CanaryParameters.check(given), per_request=True)
     assert criteria.looks == looks
     levels = [look_alpha(criteria, look) for look in range(1, looks + 4)]
     assert sum(levels) == pytest.approx(criteria.promote_alpha)

@@ -1,0 +1,126 @@
+"""Proof by live requests that all traffic arrives at one deployment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
+
+from opslib.azure.arm import Progress
+from opslib.azure.connect import Workspace
+from opslib.azure.scoring_client import Probe, ScoringClient, scoring_client
+from opslib.azure.source import find_source
+from opslib.errors import ObserveError
+from opslib.model import Endpoint, ProbeResult
+from opslib.runbooks.steps.observe import read_source
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Whether the requests arrived as expected, and the reason in words.
+
+    `first_at` is when the first of them was answered; None where none was [UTC].
+    """
+
+    verified: bool
+    reason: str
+    first_at: datetime | None = None
+    requests: int = 0
+    probes: tuple[ProbeResult, ...] = ()
+
+
+@dataclass(frozen=True)
+class ArrivalCheck:
+    """What is verified.
+
+    Attributes
+    ----------
+    workspace, endpoint
+        Where requests are sent or counted.
+    to
+        Deployment that must answer them.
+    requests
+        Requests that must arrive [count].
+    timeout_s
+        Longest wait until they do [seconds].
+    progress
+        Is called with the number that arrived so far.
+    """
+
+    workspace: Workspace
+    endpoint: Endpoint
+    to: str
+    requests: int
+    timeout_s: float
+    progress: Progress
+
+    def by_probes(self, probes: Sequence[Probe]) -> Arrival:
+        """Send live requests until enough in a row got the expected answer, from the right deployment."""
+        begun_s, to = monotonic(), self.to
+        sent: list[ProbeResult] = []
+        good: list[ProbeResult] = []
+        with scoring_client(self.workspace, self.endpoint) as client:
+            while len(good) < self.requests and monotonic() - begun_s < self.timeout_s:
+                batch = self._send(client, probes, len(sent), self.requests - len(good))
+                sent += batch
+                arrived = [result for result in batch if result.ok and result.deployment.lower() == to.lower()]
+                good = [*good, *arrived] if len(arrived) == len(batch) else []
+                self.progress(f"{len(good)} of {self.requests} live requests in a row answered by {to}")
+        if len(good) < self.requests:
+            bad = next((result for result in reversed(sent) if not result.ok), None)
+            why = bad.problem if bad else f"answered by {sent[-1].deployment or 'an unknown deployment'}"
+            reason = (
+                f"traffic is set to {to}, but {len(good)} of {self.requests} live requests arrived there; "
+                f"the last: {why}"
+            )
+            return Arrival(False, reason, None, len(good), tuple(sent))
+        first = good[0].sent_at + timedelta(milliseconds=good[0].latency_ms)
+        reason = f"{to} takes all traffic: {self.requests} of {self.requests} live requests verified"
+        return Arrival(True, reason, first, self.requests, tuple(sent))
+
+    def by_users(self) -> Arrival:
+        """Wait until users' requests are answered by the deployment, and by it alone."""
+        since, begun_s, to, seen = datetime.now(UTC), monotonic(), self.to, 0
+        try:
+            source = find_source(self.workspace, self.endpoint)
+        except ObserveError as error:
+            return Arrival(False, f"traffic is set to {to}, but could not be verified: {error}")
+        while monotonic() - begun_s < self.timeout_s:
+            now = datetime.now(UTC)
+            observation = read_source(source, since, now, late_data_s=0.0).observation
+            served = observation.total
+            seen = served[to].requests if to in served else 0
+            if served.keys() - {to}:
+                since = now  # requests that were under way when the traffic moved
+            elif seen >= self.requests:
+                first = min(interval.start for interval in observation.intervals if to in interval.served)
+                reason = f"{to} takes all traffic: {seen} users' requests seen"
+                return Arrival(True, reason, max(first, since), seen)
+            self.progress(f"{seen} of {self.requests} users' requests seen at {to}")
+            sleep(min(source.grain_s, 10.0))
+        reason = (
+            f"traffic is set to {to}, but {seen} of {self.requests} users' requests were seen there; "
+            "pass probes=FILE.jsonl to verify it by requests of this run"
+        )
+        return Arrival(False, reason, None, seen)
+
+    def _send(
+        self, client: ScoringClient, probes: Sequence[Probe], offset: int, requests: int
+    ) -> list[ProbeResult]:
+        """Send a batch; the deployment is read from the answers, else from the source."""
+        results = [client.send(probes[(offset + n) % len(probes)]) for n in range(requests)]
+        unnamed = [result for result in results if result.ok and not result.deployment]
+        if unnamed:
+            named = self._look_up(unnamed)
+            results = [replace(r, deployment=named.get(r.client_request_id, r.deployment)) for r in results]
+        return results
+
+    def _look_up(self, results: Sequence[ProbeResult]) -> dict[str, str]:
+        try:
+            source = find_source(self.workspace, self.endpoint)
+            if not source.per_request:
+                return {}
+            sleep(source.grain_s)
+            found = source.answered_by([r.client_request_id for r in results], results[0].sent_at)
+            return {request: exposure.deployment for request, exposure in found.items()}
+        except ObserveError:
+            return {}
