@@ -43,14 +43,14 @@ def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
         preflight.check_owner(before, definition.endpoint),
         preflight.check_absent(before, definition.name),
     )
-    return run.note(JournalEvent.PREFLIGHT, Findings(findings))
+    return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
 
 def plan_deploy(run: Run[DeployParameters], before: Endpoint) -> Plan:
     """Plan the creation and the probes that test it."""
     p = run.parameters
     requests = p.probe_requests if p.probes else 0
-    return run.note(JournalEvent.PLAN, planning.plan_create(before, _step(read_definition(p.definition)), requests))
+    return run.log(JournalEvent.PLAN, planning.plan_create(before, _step(read_definition(p.definition)), requests))
 
 
 def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
@@ -69,13 +69,13 @@ def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
         return Deployed(Outcome.PLANNED, "dry run: nothing was created", create.deployment)
     run.journal.write(JournalEvent.APPLYING, create)
     try:
-        run.note(JournalEvent.APPLIED, apply(create, run.workspace, p.operation_timeout_s, run.say))
+        run.log(JournalEvent.APPLIED, apply(create, run.workspace, p.operation_timeout_s, run.progress))
         probes = _send_probes(run, test)
     except Drift:
         raise  # another change created it: this run must not delete it
     except BaseException as error:
         logs = _read_logs(run.workspace, plan.endpoint, create.deployment)
-        undo_plan(plan, run.workspace, run.journal, run.say, p.operation_timeout_s)
+        undo_plan(plan, run.workspace, run.journal, run.progress, p.operation_timeout_s)
         if isinstance(error, ApplyError | AzureError):
             shown = f"Its last log lines:\n{logs}" if logs.strip() else "It has no log."
             raise ApplyError(f"{error}\n\n{create.deployment} was deleted again. {shown}") from error
@@ -88,7 +88,7 @@ def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
 def _send_probes(run: Run[DeployParameters], test: SendProbes) -> tuple[ProbeResult, ...]:
     """Send the probes to the new deployment alone."""
     if not test.requests:
-        run.say("the deployment is ready; no probes were given, so it was not tested")
+        run.progress("the deployment is ready; no probes were given, so it was not tested")
         return ()
     endpoint = run.read_endpoint()
     with scoring_client(run.workspace, endpoint) as client:
@@ -99,7 +99,7 @@ def _send_probes(run: Run[DeployParameters], test: SendProbes) -> tuple[ProbeRes
         raise ProbeFailed(
             f"{len(bad)} of {len(probes)} probes of {test.deployment} failed; first: {bad[0].problem}"
         )
-    run.say(f"{len(probes)} of {len(probes)} probes of {test.deployment} answered as expected")
+    run.progress(f"{len(probes)} of {len(probes)} probes of {test.deployment} answered as expected")
     return probes
 
 

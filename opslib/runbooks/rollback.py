@@ -101,7 +101,7 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> F
         _check_permissions(run.workspace, before),
         preflight.check_ready(before, to, "rollback target"),
     )
-    return run.note(JournalEvent.PREFLIGHT, Findings(findings))
+    return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
 
 def _check_state(before: Endpoint) -> Finding:
@@ -127,7 +127,7 @@ def _check_permissions(workspace: Workspace, before: Endpoint) -> Finding:
 
 def plan_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> Plan:
     """Plan the one traffic step and the requests that verify it."""
-    return run.note(JournalEvent.PLAN, planning.plan_return(before, to, run.parameters.verify_requests))
+    return run.log(JournalEvent.PLAN, planning.plan_return(before, to, run.parameters.verify_requests))
 
 
 def roll_back(run: Run[RollbackParameters], plan: Plan) -> RolledBack:
@@ -138,8 +138,8 @@ def roll_back(run: Run[RollbackParameters], plan: Plan) -> RolledBack:
     if p.dry_run:
         return RolledBack(Outcome.PLANNED, "dry run: no traffic was moved", to)
     run.journal.write(JournalEvent.APPLYING, step)
-    run.note(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.say))
-    check = ArrivalCheck(run.workspace, plan.before, to, p.verify_requests, p.verify_s, run.say)
+    run.log(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.progress))
+    check = ArrivalCheck(run.workspace, plan.before, to, p.verify_requests, p.verify_s, run.progress)
     arrival = check.by_probes(read_probes(p.probes)) if p.probes else check.by_users()
     if arrival.probes:
         run.journal.write(JournalEvent.PROBES, arrival.probes)
@@ -148,6 +148,6 @@ def roll_back(run: Run[RollbackParameters], plan: Plan) -> RolledBack:
         outcome = Outcome.SUCCEEDED
         recovery_s = round((arrival.first_at - run.record.started_at).total_seconds(), 3)
         reason = f"{arrival.reason}, the first {recovery_s:.1f} s after the start of the run"
-    run.say(reason)
+    run.progress(reason)
     rolled_back = RolledBack(outcome, reason, to, recovery_s, arrival.requests, arrival.probes)
-    return run.note(JournalEvent.ROLLED_BACK, rolled_back)
+    return run.log(JournalEvent.ROLLED_BACK, rolled_back)

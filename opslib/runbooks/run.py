@@ -1,4 +1,4 @@
-"""A run as its notebook sees it: the parameters, the workspace, and the evidence that it leaves."""
+"""One run of a runbook, for its notebook: parameters, workspace and evidence."""
 
 import hashlib
 import json
@@ -42,13 +42,13 @@ class Run(Displayed, Generic[P]):
     Attributes
     ----------
     parameters
-        What was asked for, validated.
+        The validated parameters.
     workspace
-        Where it happens.
+        The workspace that is changed.
     folder
-        Where the evidence goes.
+        Folder of the evidence.
     record
-        What is known so far.
+        The record so far.
     """
 
     def __init__(self, parameters: P, workspace: Workspace, folder: Path, record: Record) -> None:
@@ -57,15 +57,15 @@ class Run(Displayed, Generic[P]):
         self.folder = folder
         self.record = record
         self.journal = Journal(folder, CellDisplay().follow)
-        self._said = ""
+        self._shown = ""
 
     @classmethod
     def open(cls, parameters: P) -> "Run[P]":
-        """Connect, make the run's folder (or take the runner's), and begin its journal."""
+        """Connect, create the run's folder (or use the runner's), and begin its journal."""
         workspace = connect(parameters.target)
         given = os.environ.get(FOLDER_VARIABLE)
         folder = Path(given) if given else new_folder(find_archive(), parameters.runbook, parameters.endpoint)
-        record = _begun(parameters, folder)
+        record = _first_record(parameters, folder)
         run = cls(parameters, workspace, folder, replace(record, scope=workspace.scope))
         write_record(folder, run.record)
         run.journal.write(JournalEvent.OPENED, run.record)
@@ -87,16 +87,16 @@ class Run(Displayed, Generic[P]):
         self.journal.write(JournalEvent.STATE, endpoint)
         return endpoint
 
-    def note(self, event: JournalEvent, value: T) -> T:
-        """Write a value to the journal and hand it on; a plan is kept as plan.json too."""
+    def log(self, event: JournalEvent, value: T) -> T:
+        """Write a value to the journal and return it; a plan is also written to plan.json."""
         self.journal.write(event, value)
         if isinstance(value, Plan):
             self._keep_plan(value)
         return value
 
     def _keep_plan(self, plan: Plan) -> None:
-        """Keep the plan as the file that people approve by its digest, and how to take it back in the record."""
-        content = json.dumps(self._agreed_on(plan), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        """Write the plan to the file that people approve by its digest, and its undo to the record."""
+        content = json.dumps(self._approved_content(plan), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         write_atomically(self.folder / PLAN, content)
         digest = hashlib.sha256((self.folder / PLAN).read_bytes()).hexdigest()
         commands = [az_command(step, self.workspace.scope) for step in plan.undo]
@@ -106,42 +106,43 @@ class Run(Displayed, Generic[P]):
         for approval in self.record.approvals:
             if approval.plan_sha256 != digest:
                 raise PlanError(
-                    f"{approval.who} agreed to the plan {approval.plan_sha256[:16]}, and this is {digest[:16]}: "
+                    f"{approval.who} approved the plan {approval.plan_sha256[:16]}, but this is {digest[:16]}: "
                     "the endpoint or a parameter changed since. Make a dry run, and have its plan approved"
                 )
             if approval.keyid and approval.who.casefold() == self.workspace.scope.principal.casefold():
-                raise PlanError(f"{approval.who} runs this change, and cannot agree to it")
+                raise PlanError(f"{approval.who} runs this change, and therefore cannot approve it")
 
-    def _agreed_on(self, plan: Plan) -> dict[str, Any]:
-        """The plan, where and with which parameters: all that is the same when the same change is planned again.
+    def _approved_content(self, plan: Plan) -> dict[str, Any]:
+        """Return what people approve: the plan, its workspace and its parameters.
 
-        Left out of the state before is what moves by itself; before.json has it.
+        The same change, planned again, has the same content. It leaves out what changes without a change of the
+        release, such as instance counts; before.json has the whole state.
         """
         before, scope = plan.before, self.workspace.scope
         serve = [
             {"name": d.name, "model": d.model, "environment": d.environment, "code": d.code, "sku": d.instance_type}
             for d in before.deployments
         ]
-        said = self.parameters.model_dump(mode="json", exclude={"dry_run", "reason"})
-        files = [Path(said[name]) for name in ("definition", "probes") if said.get(name)]
-        agreed: dict[str, Any] = as_json(plan)
-        return agreed | {
+        given = self.parameters.model_dump(mode="json", exclude={"dry_run", "reason"})
+        files = [Path(given[name]) for name in ("definition", "probes") if given.get(name)]
+        content: dict[str, Any] = as_json(plan)
+        return content | {
             "runbook": self.parameters.runbook,
             "workspace": [scope.subscription_id, scope.resource_group, scope.workspace_name],
-            "parameters": said,
+            "parameters": given,
             "files": {str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()},
             "before": {"name": before.name, "traffic": dict(before.traffic), "deployments": serve},
         }
 
-    def say(self, text: str) -> None:
-        """Show progress, once per change of it."""
+    def progress(self, text: str) -> None:
+        """Show and journal a message, unless it repeats the last one."""
         self.journal.touch()
-        if text != self._said:
-            self._said = text
+        if text != self._shown:
+            self._shown = text
             self.journal.write(JournalEvent.PROGRESS, text)
 
     def finish(self, outcome: Outcome, reason: str, results: Mapping[str, Any] | None = None) -> Record:
-        """Read the state after, write the record, and glue its numbers for scrapbook."""
+        """Read the endpoint, write the record, and glue its results for scrapbook."""
         self.read_endpoint()
         self.record = replace(self.record, results=dict(results or {})).ended(outcome, reason)
         write_record(self.folder, self.record)
@@ -153,8 +154,8 @@ class Run(Displayed, Generic[P]):
             release(self.folder)
         return self.record
 
-    def fail(self, error: BaseException) -> None:
-        """Record that a cell raised; a later `finish` (somebody mended it by hand) overwrites this."""
+    def record_error(self, error: BaseException) -> None:
+        """Record that a cell raised; a later `finish`, after a repair by hand, replaces this."""
         if isinstance(error, OutcomeError):
             return
         outcome = outcome_of(error)
@@ -166,26 +167,26 @@ class Run(Displayed, Generic[P]):
 
 
 def conclude(record: Record) -> None:
-    """End the notebook: quietly where the outcome is good.
+    """End the notebook, without output if the run was a success.
 
     Raises
     ------
     OutcomeError
-        If it is not, so that papermill alone fails too.
+        If it was not, so that papermill alone fails too.
     """
     if record.outcome is None or not record.outcome.good:
         raise OutcomeError(f"{record.runbook} of {record.endpoint} ended as {record.outcome}: {record.reason}")
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """Say how a run ended that raised."""
+    """Return how a run ended that raised this error."""
     if isinstance(error, KeyboardInterrupt):
         return Outcome.ABORTED
     return Outcome.REFUSED if isinstance(error, OpsError) and error.refused else Outcome.FAILED
 
 
-def _begun(parameters: RunbookParameters, folder: Path) -> Record:
-    """The runner's record where it began one; else (somebody runs the notebook by hand) this run begins itself."""
+def _first_record(parameters: RunbookParameters, folder: Path) -> Record:
+    """Read the runner's record if there is one; else, as in a notebook run by hand, begin the run here."""
     if (folder / RECORD).exists():
         return read_record(folder)
     return begin_run(folder, new_record(parameters, folder))
@@ -206,7 +207,7 @@ def new_record(parameters: RunbookParameters, folder: Path) -> Record:
 
 
 def _described(deployment: Deployment) -> dict[str, Any]:
-    """What a deployment serves and on what, with the ids under which Azure keeps it."""
+    """Return what a deployment serves and on which instances, with Azure's ids."""
     properties = deployment.arm["properties"]
     return {
         "model": properties.get("model") or "",
@@ -219,7 +220,7 @@ def _described(deployment: Deployment) -> dict[str, Any]:
 
 
 def _watch_cells(run: Run[Any]) -> None:
-    """In a kernel, record what a cell raises: papermill alone would leave the record open."""
+    """In a kernel, record what a cell raises: papermill alone would leave the record without an outcome."""
     if "IPython" not in sys.modules:
         return
     from IPython import get_ipython  # noqa: PLC0415 - only there in a kernel
@@ -232,11 +233,11 @@ def _watch_cells(run: Run[Any]) -> None:
 def _after_cell(run: Run[Any], result: Any) -> None:
     error = result.error_in_exec or result.error_before_exec
     if error is not None:
-        run.fail(error)
+        run.record_error(error)
 
 
 def _glue(record: Record) -> None:
-    """Leave the outcome in the notebook, where `scrapbook.read_notebooks` finds it."""
+    """Glue the outcome into the notebook, where `scrapbook.read_notebooks` finds it."""
     if "IPython" not in sys.modules:
         return
     skip_iri_checks()

@@ -48,13 +48,13 @@ def check_scale(run: Run[ScaleParameters], before: Endpoint) -> Findings:
         preflight.check_ready(before, name, "deployment"),
         preflight.check_autoscale(settings, name),
     )
-    return run.note(JournalEvent.PREFLIGHT, Findings(findings))
+    return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
 
 def plan_scale(run: Run[ScaleParameters], before: Endpoint) -> Plan:
     """Plan the scale and its undo."""
     p = run.parameters
-    return run.note(JournalEvent.PLAN, planning.plan_instances(before, p.deployment, p.instances))
+    return run.log(JournalEvent.PLAN, planning.plan_instances(before, p.deployment, p.instances))
 
 
 def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
@@ -69,19 +69,19 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
     earlier = read_source(source, began - timedelta(seconds=p.observe_s), began, p.late_data_s).observation
     run.journal.write(JournalEvent.APPLYING, step)
     try:
-        receipt = run.note(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.say))
-        run.say(f"{step.deployment} has {step.after} instances; observing for {p.observe_s:g} s")
-        later = _observe(source, p.observe_s, p.late_data_s, run.say)
+        receipt = run.log(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.progress))
+        run.progress(f"{step.deployment} has {step.after} instances; observing for {p.observe_s:g} s")
+        later = _observe(source, p.observe_s, p.late_data_s, run.progress)
         assessment = None
         if plan.before.traffic.get(step.deployment):
             limits = ServedLimits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio)
             assessment = _assess(step.deployment, earlier, later, limits, run.journal)
         outcome = _outcome_of(assessment)
     except BaseException:
-        undo_plan(plan, run.workspace, run.journal, run.say, p.operation_timeout_s)
+        undo_plan(plan, run.workspace, run.journal, run.progress, p.operation_timeout_s)
         raise
     if outcome is Outcome.ROLLED_BACK:
-        undo_plan(plan, run.workspace, run.journal, run.say, p.operation_timeout_s)
+        undo_plan(plan, run.workspace, run.journal, run.progress, p.operation_timeout_s)
     scaled = Scaled(
         outcome,
         _reason(step, outcome, assessment),
@@ -93,7 +93,7 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
         assessment,
         receipt.duration_s,
     )
-    return run.note(JournalEvent.SCALED, scaled)
+    return run.log(JournalEvent.SCALED, scaled)
 
 
 def _observe(source: Source, observe_s: float, late_data_s: float, progress: Progress) -> Observation:

@@ -56,7 +56,7 @@ def test_an_approved_plan_is_carried_out_and_another_is_refused(make_world, appr
     assert "traffic: blue=50 green=50 -> blue=100" in capsys.readouterr().out
     code, folder, record = run(world, "--approval", str(agreed), **given, verify_requests="7")
     assert (code, record.outcome) == (2, Outcome.REFUSED)
-    assert f"{OWNER} agreed to the plan {planned.plan_sha256[:16]}, and this is" in record.reason
+    assert f"{OWNER} approved the plan {planned.plan_sha256[:16]}, but this is" in record.reason
     assert world.read().traffic == {"blue": 50, "green": 50}
     code, folder, record = run(world, "--approval", str(agreed), **given)
     assert (code, record.outcome) == (0, Outcome.SUCCEEDED), record.reason

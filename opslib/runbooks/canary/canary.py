@@ -48,14 +48,14 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> Findings:
         *_check_source(run, before),
         preflight.check_probes(_send_probes(run, before) if ready.level is Level.OK else (), p.canary),
     )
-    return run.note(JournalEvent.PREFLIGHT, Findings(findings))
+    return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
 
 def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:
     """Plan the stages and the undo."""
     p, canary = run.parameters, before.find(run.parameters.canary)
     plan = planning.plan_stages(before, canary.name if canary else p.canary, p.stages, p.bake_s)
-    return run.note(JournalEvent.PLAN, plan)
+    return run.log(JournalEvent.PLAN, plan)
 
 
 def forecast_canary(run: Run[CanaryParameters], before: Endpoint) -> BakeForecast | None:
@@ -86,12 +86,12 @@ def run_stages(run: Run[CanaryParameters], plan: Plan) -> Rollout:
         lease_s=p.lease_s,
         operation_timeout_s=p.operation_timeout_s,
     )
-    lease = TrafficLease(run.workspace, run.journal, run.say, plan, terms)
+    lease = TrafficLease(run.workspace, run.journal, run.progress, plan, terms)
     policy = HoldPolicy(p.on_hold, p.max_bake_s, p.answer_s)
     try:
         with probing(run.workspace, plan.before, session.versions, _probes(p), p.probe_every_s) as probes:
             stages = Stages(
-                plan, session, probes, lease, policy, p.late_data_s, run.journal, run.say, run.read_endpoint
+                plan, session, probes, lease, policy, p.late_data_s, run.journal, run.progress, run.read_endpoint
             )
             ended = tuple(stages.run())
     except BaseException:
@@ -125,14 +125,14 @@ def _open_session(run: Run[CanaryParameters], before: Endpoint, canary: str) -> 
         "stable": version_digest(before.find(stable)),
         "canary": version_digest(before.find(canary)),
     }
-    state = None if p.rehearse else resume(run.folder, p.endpoint, criteria, names, run.say)
+    state = None if p.rehearse else resume(run.folder, p.endpoint, criteria, names, run.progress)
     if state is None:
-        latency_ms = reference_ms(source, criteria, stable, p.bake_s, run.say)
+        latency_ms = reference_ms(source, criteria, stable, p.bake_s, run.progress)
         state = begin(criteria, **names, reference_ms=latency_ms)
     cohorts = None
     if p.outcomes and source.per_request:
         cohorts = Cohorts(Path(p.outcomes), source, run.record.started_at, p.outcome_window_s)
-    session = JudgeSession(run.journal, run.say, source, settings, state, stable, canary, cohorts)
+    session = JudgeSession(run.journal, run.progress, source, settings, state, stable, canary, cohorts)
     session.write_state()
     return session
 
@@ -146,7 +146,7 @@ def _rehearse(run: Run[CanaryParameters], session: JudgeSession) -> Rollout:
     intervals = [session.to_interval(served, 0.0) for served in observation.intervals if served.length_s > 0]
     found = rehearse(session.state, intervals, session.settings.criteria, weight=p.stages[0], seed=REHEARSAL_SEED)
     run.journal.write(JournalEvent.REHEARSAL, found)
-    run.say(found.sentence)
+    run.progress(found.sentence)
     reason = f"rehearsal, no traffic was moved. {found.sentence}"
     return Rollout(Outcome.PLANNED, reason, session.stable, session.canary, ())
 
@@ -190,7 +190,7 @@ def _forecast(run: Run[CanaryParameters], source: Source, before: Endpoint) -> B
     p = run.parameters
     weight, bake_s = float(p.stages[0]), max(p.bake_s, p.max_bake_s)
     found = forecast(source, before.stable or "", judge_settings(p, source), weight=weight, bake_s=bake_s)
-    return run.note(JournalEvent.FORECAST, found)
+    return run.log(JournalEvent.FORECAST, found)
 
 
 def _probes(p: CanaryParameters) -> tuple[Probe, ...]:
@@ -203,4 +203,4 @@ def _send_probes(run: Run[CanaryParameters], before: Endpoint) -> tuple[ProbeRes
     if not probes:
         return ()
     with scoring_client(run.workspace, before) as client:
-        return run.note(JournalEvent.PROBES, tuple(client.send_all(probes, len(probes), run.parameters.canary)))
+        return run.log(JournalEvent.PROBES, tuple(client.send_all(probes, len(probes), run.parameters.canary)))

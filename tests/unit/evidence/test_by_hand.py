@@ -17,12 +17,12 @@ BY_HAND = f"""
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from opslib.runbooks.run import _begun
+from opslib.runbooks.run import _first_record
 from opslib.evidence.archive.run_folders import new_folder
 from opslib.evidence.run.run_lock import release
 from opslib.parameters import RollbackParameters
 folder = new_folder(Path("runs"), "rollback", "fraud")
-_begun(RollbackParameters.check({{"endpoint": "fraud"}}), folder)
+_first_record(RollbackParameters.check({{"endpoint": "fraud"}}), folder)
 os.environ["OPSLIB_RUN_FOLDER"] = str(folder)
 {RECORD}
 """
