@@ -6,9 +6,10 @@ from datetime import datetime
 from html import escape
 
 from opslib.displayed import view
+from opslib.judge.values.text import e_value, k_of_n
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.progress import Message, Progress
-from opslib.show.numbers import e_value, seconds, share
+from opslib.show.numbers import seconds
 
 BAR_WIDTH = 24
 """Length of a bar in text [characters]."""
@@ -37,7 +38,7 @@ def rows(progress: Progress, now: datetime) -> Iterator[Row]:
         yield Row("evidence of harm", numbers, filled)
     for name, counts in progress.counts.items():
         role = "canary" if name == progress.canary else "stable"
-        yield Row(f"failed, {name} ({role})", share(counts.failed, counts.requests))
+        yield Row(f"failed, {name} ({role})", k_of_n(counts.failed, counts.requests))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """What a person sees of each value that flows through a runbook. Importing this module registers the views."""
 
+import re
 from collections.abc import Sequence
 from statistics import median
 
 from opslib.displayed import view
 from opslib.evidence.run.record import Record
 from opslib.judge import BakeForecast, Verdict
+from opslib.judge.values.text import e_value, k_of_n, percent
 from opslib.model import (
     Deployment,
     Endpoint,
@@ -25,7 +27,7 @@ from opslib.runbooks.rollback import RolledBack
 from opslib.runbooks.run import Run
 from opslib.runbooks.scale import Scaled
 from opslib.runbooks.steps.plan import az_command, describe_step
-from opslib.show.numbers import e_value, milliseconds, minutes, percent, share
+from opslib.show.numbers import milliseconds, minutes
 from opslib.show.table import Cell, Table, Tone
 
 _MARKS: dict[Level, Cell] = {
@@ -34,20 +36,23 @@ _MARKS: dict[Level, Cell] = {
     Level.BLOCKER: Cell("✗ blocker", "bad"),
 }
 
+_HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
+
 _SERVED = ("requests", "failures", "p50", "p95", "p99")
 
 
 @view.register(Run)
 def _run(run: Run) -> Table:  # type: ignore[type-arg]
     scope = run.workspace.scope
-    parameters = run.parameters.model_dump(exclude={"endpoint", "target"})
+    given = run.parameters.model_dump(exclude={"endpoint", "target"}, exclude_defaults=True)
+    defaults = len(type(run.parameters).model_fields) - 2 - len(given)
     rows = [
         ("runbook", run.parameters.runbook),
         ("endpoint", run.parameters.endpoint),
         ("workspace", f"{scope.workspace_name} in {scope.resource_group}, subscription {scope.subscription_id}"),
         ("Azure Resource Manager", scope.resource_manager),
         ("principal", scope.principal),
-        ("parameters", "\n".join(f"{name} = {value!r}" for name, value in parameters.items())),
+        ("parameters", "\n".join([*(f"{k} = {v!r}" for k, v in given.items()), f"{defaults} others: default"])),
         ("evidence", run.folder.name),
     ]
     return Table("Scope", ("what", "value"), rows)
@@ -72,8 +77,8 @@ def _endpoint(endpoint: Endpoint) -> Table:
 
 
 def _asset(deployment: Deployment, name: str, field: str) -> Cell:
-    """An asset by its short name, with the id under which Azure keeps it as the tooltip."""
-    return Cell(name, tooltip=str(deployment.arm["properties"].get(field) or ""))
+    """An asset by its name, hashes cut to 12 digits; the tooltip is the id under which Azure keeps it."""
+    return Cell(_HASH.sub(r"\1", name), tooltip=str(deployment.arm["properties"].get(field) or ""))
 
 
 def _weight(endpoint: Endpoint, deployment: Deployment) -> str:
@@ -127,19 +132,19 @@ def _observation(observation: Observation) -> Table:
 def _verdict(verdict: Verdict) -> Table:
     rows = [
         (
-            proof.metric,
-            Cell("✓ shown", "good") if proof.proven else Cell("not shown", "warning"),
             proof.claim,
-            f"{percent(proof.canary_share)} of {proof.canary_n:,}",
-            percent(proof.stable_share),
+            Cell("✓ shown", "good") if proof.proven else Cell("not shown", "warning"),
+            f"{k_of_n(proof.canary_bad, proof.canary_n)} {proof.counted}",
+            k_of_n(proof.stable_bad, proof.stable_n) if proof.stable_n else "",
+            "none" if proof.upper is None else percent(proof.upper),
             percent(proof.bound),
         )
         for proof in verdict.proofs
     ]
-    columns = ("metric", "proof", "claim", "canary", "stable", "limit")
+    columns = ("claim", "proof", "canary", "stable", "upper bound", "limit")
     evidence = f"evidence of harm {e_value(verdict.log_evidence)}, limit {e_value(verdict.log_threshold)}"
     title = f"Verdict: {verdict.outcome}; {evidence}"
-    return Table(title, columns, rows, note=f"{verdict.sentence} {verdict.basis}.", right=columns[3:])
+    return Table(title, columns, rows, note=f"{verdict.sentence} {verdict.basis}.", right=columns[2:])
 
 
 @view.register
@@ -227,6 +232,6 @@ def _served(served: Served) -> tuple[str, ...]:
     latencies = (served.p50_ms, served.p95_ms, served.p99_ms)
     return (
         f"{served.requests:,}",
-        share(served.failures, served.requests) if served.requests else "-",
+        k_of_n(served.failures, served.requests) if served.requests else "-",
         *(milliseconds(value) for value in latencies),
     )
