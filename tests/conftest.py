@@ -1,13 +1,16 @@
 from collections.abc import Iterator
 
 import pytest
-from runbook_fixtures import make_world, sandbox_home, workspace, world
+from runbook_fixtures import make_world, sandbox_home, workspace, world, worlds
 from sandbox_fixture import RunningSandbox, pointed_at, running_sandbox
 
+from opslib.import_shims import skip_iri_checks
 from opslib.redaction import redact
 from opslib.sandbox.core.settings import Settings
 
-__all__ = ["make_world", "sandbox", "sandbox_home", "workspace", "world"]
+skip_iri_checks()  # azure-ai-ml and papermill would each import them
+
+__all__ = ["make_world", "sandbox", "sandbox_home", "workspace", "world", "worlds"]
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from awaiting import wait_until
-from runbook_world import SCORE, World, put
+from runbook_world import World
+from runbook_worlds import Worlds
 from sandbox_fixture import RunningSandbox
 
 from opslib.azure.connect import Workspace, connect
@@ -23,35 +23,22 @@ def workspace(sandbox_home: None) -> Workspace:
     return connect("sandbox")
 
 
+@pytest.fixture(scope="session")
+def worlds(sandbox: RunningSandbox, workspace: Workspace) -> Worlds:
+    return Worlds(sandbox, workspace)
+
+
 @pytest.fixture
-def make_world(
-    sandbox: RunningSandbox, workspace: Workspace, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., World]]:
+def make_world(worlds: Worlds, tmp_path: Path) -> Iterator[Callable[..., World]]:
     made = []
 
     def make(**deployments: dict[str, str]) -> World:
-        name = f"e{abs(hash(request.node.nodeid)) % 10**10:010d}-{len(made)}"
-        for folder in ("code", "model", "runs"):
-            (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / "code" / "score.py").write_text(SCORE)
-        (tmp_path / "model" / "model.txt").write_text("weights")
-        (tmp_path / "conda.yml").write_text("dependencies: [python=3.11]\n")
-        body = {"location": "eastus", "identity": {"type": "SystemAssigned"}, "properties": {"authMode": "Key"}}
-        with sandbox.arm() as arm:
-            put(arm, sandbox.endpoint_id(name), body)
-        sandbox.keep_logs(name)
-        world = World(name, tmp_path, tmp_path / "runs", workspace)
-        made.append(world)
-        for deployment, variables in ({"blue": {}} | deployments).items():
-            world.create(deployment, **variables)
-        world.route(blue=100)
-        return world
+        made.append(worlds.take(tmp_path, deployments))
+        return made[-1]
 
     yield make
-    with sandbox.arm() as arm:
-        for world in made:
-            arm.delete(sandbox.endpoint_id(world.name)).raise_for_status()
-            wait_until(lambda name=world.name: arm.get(sandbox.endpoint_id(name)).status_code == 404)
+    for world in made:
+        worlds.give_back(world)
 
 
 @pytest.fixture

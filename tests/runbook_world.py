@@ -1,19 +1,20 @@
 """An endpoint of its own for each runbook test: real deployments, real clients, real runs."""
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import httpx
 import yaml
 from awaiting import wait_until
-from azure.ai.ml import MLClient, load_online_deployment
 
 from opslib.azure import endpoints
 from opslib.azure.connect import Workspace
@@ -80,7 +81,7 @@ class World:
             "environment_variables": {"VERSION": name, **variables},
             "instance_type": "Standard_F2s_v2",
             "instance_count": 1,
-            "request_settings": {"max_concurrent_requests_per_instance": 20},
+            "request_settings": {"max_concurrent_requests_per_instance": 200},  # a busy machine is no 429
         }
         path.write_text(yaml.safe_dump(content))
         return str(path)
@@ -92,12 +93,14 @@ class World:
 
     def create(self, name: str, **variables: str) -> None:
         """Deploy by the SDK, without a runbook."""
-        scope = self.workspace.scope
-        client = MLClient(
-            self.workspace.credential, scope.subscription_id, scope.resource_group, scope.workspace_name
-        )
+        self.begin_create(name, **variables).result(timeout=60)
+
+    def begin_create(self, name: str, **variables: str) -> Any:
+        """Begin to deploy by the SDK; return its poller, so that several can be waited for at once."""
+        from azure.ai.ml import load_online_deployment  # noqa: PLC0415 - takes seconds, most tests need none
+
         deployment = load_online_deployment(self.definition(name, **variables))
-        client.online_deployments.begin_create_or_update(deployment).result(timeout=60)
+        return sdk_client(self.workspace).online_deployments.begin_create_or_update(deployment)
 
     def route(self, **traffic: int) -> None:
         """Set traffic as somebody else would: by a PUT of their own."""
@@ -112,15 +115,27 @@ class World:
         return [answer for report in self.folder.glob("report-*.jsonl") for answer in answers(report)]
 
     @contextmanager
-    def clients(self, rps: int = 40, rare: int = 8, seconds: int = 300) -> Iterator[Path]:
-        """Keep clients asking, one rare request among `rare`; yields the file of what they got."""
+    def clients(
+        self, rps: int = 40, rare: int = 8, seconds: int = 300, *, after: Callable[[], object] = lambda: None
+    ) -> Iterator[Path]:
+        """Keep clients sending requests, one rare request among `rare`; yield the file of their answers.
+
+        `after` waits for the moment of the first request. The process is started before, and reads what to send
+        from a named pipe: the time of its start is not part of a bake.
+        """
         bodies, report = self.folder / "bodies.jsonl", self.folder / f"report-{time.monotonic_ns()}.jsonl"
         lines = [{"data": [1, 2, n], **({"rare": True} if n % rare == 0 else {})} for n in range(64)]
-        bodies.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        bodies.unlink(missing_ok=True)
+        os.mkfifo(bodies)
         command = [sys.executable, "-m", "opslib", "sandbox", "traffic", self.name, "--rps", str(rps)]
         command += ["--seconds", str(seconds), "--body-file", str(bodies), "--report", str(report)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
+            after()
+            pipe = wait_until(lambda: open_pipe(bodies) or process.poll() is not None)
+            if not isinstance(pipe, bool):
+                with pipe:
+                    pipe.writelines(json.dumps(line) + "\n" for line in lines)
             wait_until(lambda: (report.exists() and report.stat().st_size) or process.poll() is not None)
             assert process.poll() is None, process.communicate()[1]
             yield report
@@ -129,12 +144,29 @@ class World:
             process.communicate(timeout=30)
 
 
+def open_pipe(path: Path) -> TextIO | None:
+    """Open a named pipe to write to, or return None as long as no process reads it."""
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_NONBLOCK), "w")
+    except OSError:
+        return None
+
+
+@cache
+def sdk_client(workspace: Workspace) -> Any:
+    """Return azure-ai-ml's client of a workspace."""
+    from azure.ai.ml import MLClient  # noqa: PLC0415 - takes seconds
+
+    scope = workspace.scope
+    return MLClient(workspace.credential, scope.subscription_id, scope.resource_group, scope.workspace_name)
+
+
 def put(arm: httpx.Client, path: str, body: dict[str, object]) -> None:
     arm.put(path, json=body).raise_for_status()
     wait_until(lambda: arm.get(path).json()["properties"]["provisioningState"] == "Succeeded")
 
 
-def journal(folder: Path, event: str) -> list[dict[str, Any]]:
+def journal(folder: Path, event: str) -> list[Any]:
     """The values of one kind of event, in order."""
     return [line["data"] for line in read_journal(folder / "journal.jsonl") if line["event"] == event]
 

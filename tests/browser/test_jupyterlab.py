@@ -28,15 +28,19 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromiu
 
 
 @pytest.fixture
-def lab(tmp_path, world):
+def canary_world(make_world):
+    return make_world(green={})
+
+
+@pytest.fixture
+def lab(tmp_path, canary_world):
     """JupyterLab on a folder with the canary runbook, its parameters filled in as a person would."""
     notebook = nbformat.read(find_notebook("canary"), as_version=4)
     cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
-    world.create("green")
-    for name, value in {"endpoint": repr(world.name), "canary": "'green'", "dry_run": "True"}.items():
+    for name, value in {"endpoint": repr(canary_world.name), "canary": "'green'", "dry_run": "True"}.items():
         cell.source += f"\n{name} = {value}"
     nbformat.write(notebook, tmp_path / "canary.ipynb")
-    with jupyterlab(tmp_path, {"OPSLIB_RUNS": str(world.runs)}) as opened:
+    with jupyterlab(tmp_path, {"OPSLIB_RUNS": str(canary_world.runs)}) as opened:
         yield opened("canary.ipynb")
 
 
@@ -85,7 +89,7 @@ def chromium():
             browser.close()
 
 
-def test_run_all_shows_the_plan_and_leaves_a_record(lab, world, tmp_path):
+def test_run_all_shows_the_plan_and_leaves_a_record(lab, canary_world, tmp_path):
     """Every cell runs in the browser; the tables are there to read, and the run is in the archive."""
     with chromium() as browser:
         page = browser.new_page()
@@ -102,12 +106,12 @@ def test_run_all_shows_the_plan_and_leaves_a_record(lab, world, tmp_path):
     assert "traffic blue=100 -> blue=90 green=10" in text
     assert "az ml online-endpoint update" in text
     assert "Traceback" not in text
-    wait_until(lambda: [r for _, r in read_archive(world.runs) if r.outcome is Outcome.PLANNED])
+    wait_until(lambda: [r for _, r in read_archive(canary_world.runs) if r.outcome is Outcome.PLANNED])
 
 
-def test_looking_at_an_archived_notebook_alters_nothing(world, tmp_path):
+def test_looking_at_an_archived_notebook_alters_nothing(make_world, tmp_path):
     """Opened and rendered, for longer than Lab takes to save a notebook that it did change: not a byte differs."""
-    world.create("green")
+    world = make_world(green={})
     folder, _ = world.run("canary", canary="green", dry_run=True)
     before = contents(folder)
     other = nbformat.read(folder / "notebook.ipynb", as_version=4)

@@ -35,7 +35,7 @@ def test_passes_a_deployment_that_answers(world):
 
 def test_fails_with_the_scripts_own_traceback_and_removes_what_it_left(world):
     """A script whose init raises: the reason carries the traceback, the deployment is gone, blue serves on."""
-    with world.clients() as report:
+    with world.clients(rps=10) as report:
         folder, record = world.run("deploy", definition=world.definition("green", BROKEN="1"))
     assert record.outcome is Outcome.FAILED
     assert "no such feature: haste" in record.reason

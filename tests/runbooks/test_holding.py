@@ -8,6 +8,7 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from awaiting import wait_until
@@ -34,7 +35,7 @@ UNSEEN = SHORT | {"bake_s": 1, "max_bake_s": 1, "late_data_s": 1, "on_hold": "as
 class Background:
     """A canary that runs in a thread."""
 
-    def __init__(self, world: World, **given: object) -> None:
+    def __init__(self, world: World, **given: Any) -> None:
         self.world = world
         self._results: list[object] = []
         self._thread = threading.Thread(
@@ -76,8 +77,7 @@ def test_extend_goes_on_for_as_long_again_once(make_world):
     """Then it is held, and the traffic is back."""
     world = make_world(green={})
     run = Background(world, **UNPROVABLE, on_hold="extend")
-    run.await_traffic()
-    with world.clients():
+    with world.clients(after=run.await_traffic):
         folder, record = run.result()
     assert record.outcome is Outcome.HELD, record.reason
     said = [text for text in journal(folder, "progress") if "for as long again, once" in text]
@@ -93,8 +93,7 @@ def test_a_smaller_step_brings_the_traffic_that_decides(make_world):
     """What 20 % cannot prove in time 60 % does: then it goes on as planned, with the evidence of before."""
     world = make_world(green={})
     run = Background(world, **(SHORT | {"max_failure_rate": 0.03, "on_hold": "smaller step"}))
-    run.await_traffic()
-    with world.clients():
+    with world.clients(after=run.await_traffic):
         folder, record = run.result()
     assert record.outcome is Outcome.SUCCEEDED, record.reason
     assert weights(folder) == [20, 60, 100]
@@ -107,8 +106,7 @@ def test_a_smaller_step_that_holds_again_gives_the_traffic_back(make_world):
     """There is one for each planned stage; the undo knows the state that was not planned."""
     world = make_world(green={})
     run = Background(world, **(UNPROVABLE | {"bake_s": 6, "max_bake_s": 6}), on_hold="smaller step")
-    run.await_traffic()
-    with world.clients():
+    with world.clients(after=run.await_traffic):
         folder, record = run.result()
     assert record.outcome is Outcome.HELD, record.reason
     assert record.reason.startswith("at 60 % of traffic: Hold")
@@ -122,8 +120,7 @@ def test_a_person_promotes_what_the_judge_left_undecided(make_world, capsys):
     """From another terminal, with a reason; the record says who, and the decision log what the judge said."""
     world = make_world(green={})
     run = Background(world, **(UNPROVABLE | {"on_hold": "ask", "stages": [50, 100]}))
-    run.await_traffic()
-    with world.clients():
+    with world.clients(after=run.await_traffic):
         for number in (1, 2):
             run.await_question(number)
             words = ["answer", run.folder.name, "promote", "--reason", "checked by hand", "--who", "oncall"]
@@ -183,8 +180,7 @@ def test_harm_that_is_found_while_a_person_is_asked_rolls_back_at_once(make_worl
     """Nobody needs to answer for that."""
     world = make_world(green={"FRAGILE": "1"})
     run = Background(world, **(UNSEEN | {"stages": [50, 100], "max_failure_rate": 0.03}))
-    run.await_question()
-    with world.clients():
+    with world.clients(after=run.await_question):
         folder, record = run.result()
     assert record.outcome is Outcome.ROLLED_BACK, record.reason
     assert "fail" in record.reason
@@ -197,8 +193,7 @@ def test_a_proof_that_comes_in_while_a_person_is_asked_promotes(make_world):
     """The looks that are planned for it are taken; nobody needs to answer."""
     world = make_world(green={})
     run = Background(world, **(UNSEEN | {"stages": [50, 100], "bake_s": 6, "max_bake_s": 6}))
-    run.await_question()
-    with world.clients():
+    with world.clients(after=run.await_question):
         folder, record = run.result()
     assert record.outcome is Outcome.SUCCEEDED, record.reason
     assert [one["why"] for one in journal(folder, "unanswered")] == ["decided meanwhile: promote"]

@@ -1,0 +1,80 @@
+"""Endpoints that tests take and give back: what no client has used serves the next test as it is."""
+
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+
+from runbook_world import SCORE, World, put
+from sandbox_fixture import RunningSandbox
+
+from opslib.azure.connect import Workspace
+from opslib.model import Endpoint
+
+STABLE = {"blue": 100}
+
+Deployments = dict[str, dict[str, str]]
+"""The environment variables of each deployment, by its name."""
+
+
+@dataclass
+class Worlds:
+    """All endpoints of one sandbox, and those among them that no test uses now.
+
+    An instance takes a second of processor time to start, so that an endpoint is used again. Only one that is as
+    it was made can be: the same deployments, and no request of a client, which would be part of the next test's
+    fifteen minutes of reference.
+    """
+
+    sandbox: RunningSandbox
+    workspace: Workspace
+    _made: dict[str, tuple[Deployments, Endpoint]] = field(default_factory=dict)
+    _idle: list[World] = field(default_factory=list)
+    _numbers: "count[int]" = field(default_factory=count)
+
+    def take(self, folder: Path, deployments: Deployments) -> World:
+        """Return an endpoint whose deployment `blue` takes all traffic, with its files in the folder."""
+        wanted: Deployments = {"blue": {}} | deployments
+        for name in ("code", "model", "runs"):
+            (folder / name).mkdir(exist_ok=True)
+        (folder / "code" / "score.py").write_text(SCORE)
+        (folder / "model" / "model.txt").write_text("weights")
+        (folder / "conda.yml").write_text("dependencies: [python=3.11]\n")
+        idle = next((world for world in self._idle if self._made[world.name][0] == wanted), None)
+        if idle is None:
+            return self._make(folder, wanted)
+        self._idle.remove(idle)
+        return replace(idle, folder=folder, runs=folder / "runs")
+
+    def give_back(self, world: World) -> None:
+        """Keep an endpoint for the next test if it can be restored; delete it otherwise."""
+        if self._restore(world):
+            self._idle.append(world)
+            return
+        with self.sandbox.arm() as arm:
+            arm.delete(self.sandbox.endpoint_id(world.name)).raise_for_status()
+
+    def _make(self, folder: Path, wanted: Deployments) -> World:
+        world = World(f"e{next(self._numbers):04d}", folder, folder / "runs", self.workspace)
+        body: dict[str, object] = {
+            "location": "eastus",
+            "identity": {"type": "SystemAssigned"},
+            "properties": {"authMode": "Key"},
+        }
+        with self.sandbox.arm() as arm:
+            put(arm, self.sandbox.endpoint_id(world.name), body)
+        self.sandbox.keep_logs(world.name)
+        for poller in [world.begin_create(name, **variables) for name, variables in wanted.items()]:
+            poller.result(timeout=60)
+        world.route(**STABLE)
+        self._made[world.name] = wanted, world.read()
+        return world
+
+    def _restore(self, world: World) -> bool:
+        """Return whether an endpoint is as it was made, after its traffic was set back."""
+        if list(world.folder.glob("*.jsonl")):
+            return False  # it was probed, or clients used it
+        made, now = self._made[world.name][1], world.read()
+        if (now.deployments, now.tags, now.provisioning_state) != (made.deployments, made.tags, "Succeeded"):
+            return False  # changed, or left in the middle of a change
+        world.route(**STABLE)
+        return True
