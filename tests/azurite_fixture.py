@@ -84,7 +84,7 @@ def running_azurite(folder: Path) -> Iterator[Azurite]:
         "--blobHost",
         "127.0.0.1",
     ]
-    files = ["--blobPort", str(port), "--location", folder, "--cert", certificate, "--key", key]
+    files = ["--blobPort", str(port), "--location", str(folder), "--cert", str(certificate), "--key", str(key)]
     process = subprocess.Popen([program, *options, *files], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         wait_until(lambda: process.poll() is not None or answers(port, certificate))

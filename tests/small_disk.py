@@ -38,7 +38,7 @@ class SmallDisk:
 def small_disk(path: Path, size: str = "8m") -> Iterator[SmallDisk]:
     """Mount one; the test is skipped where that is not allowed."""
     path.mkdir(exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small disk needs root")
     try:

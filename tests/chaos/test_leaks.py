@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 import urllib.parse
+from typing import Any
 
 import pytest
 from notebook_fixture import RECORD, write_runbook
@@ -133,7 +134,7 @@ def planted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARBORSHIELD_API_TOKEN", IN_ENVIRONMENT)
     monkeypatch.setenv("BY_REFERENCE", BY_REFERENCE)
-    on_the_way = []
+    on_the_way: list[Any] = []
     real = pathlib.Path.replace
 
     def looked_at(path, target):

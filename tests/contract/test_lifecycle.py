@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def test_scaling_loses_no_request(blue_only: Served, ml: MLClient, sandbox: Runn
             blue = ml.online_deployments.get("blue", blue_only.name)
             blue.instance_count = count
             assert ml.online_deployments.begin_create_or_update(blue).result(60).instance_count == count
-            wait_until(lambda wanted=count: len(_instances(sandbox, "fraud", "blue")) == wanted)
+            wait_until(partial(_runs, sandbox, count))
     assert set(statuses) == {200}
     assert sum(statuses.values()) > 20
 
@@ -190,6 +191,11 @@ def _model(sandbox: RunningSandbox, weight: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "weights.json").write_text(f'{{"weight": {weight}}}')
     return folder
+
+
+def _runs(sandbox: RunningSandbox, count: int) -> bool:
+    """Whether so many instances of fraud's blue are running."""
+    return len(_instances(sandbox, "fraud", "blue")) == count
 
 
 def _instances(sandbox: RunningSandbox, endpoint: str, name: str = "") -> list[int]:

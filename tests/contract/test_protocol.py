@@ -6,6 +6,7 @@ and OnlineDeployment.
 
 import re
 import time
+from functools import partial
 
 import httpx
 import jwt
@@ -16,6 +17,15 @@ from served import Served, wait_until
 from opslib.sandbox.server.routes import ROUTES, Route
 
 OPERATION = re.compile(r".*/mfeOperationsStatus/o[ed]idp:[0-9a-f-]{36}:[0-9a-f-]{36}\?api-version=.*")
+
+
+def succeeded(arm: httpx.Client, operation: str) -> bool:
+    return bool(arm.get(operation).json()["status"] == "Succeeded")
+
+
+def ended(arm: httpx.Client, location: str) -> httpx.Response | None:
+    answer = arm.get(location)
+    return answer if answer.status_code == 200 else None
 
 
 def test_put_answers_with_an_async_operation(arm: httpx.Client, sandbox: RunningSandbox):
@@ -35,7 +45,7 @@ def test_put_answers_with_an_async_operation(arm: httpx.Client, sandbox: Running
         where = answer.headers["Azure-AsyncOperation"]
         assert OPERATION.fullmatch(where)
         assert answer.json()["properties"]["properties"]["AzureAsyncOperationUri"] == where
-        wait_until(lambda where=where: arm.get(where).json()["status"] == "Succeeded")
+        wait_until(partial(succeeded, arm, where))
     read = arm.get(path).json()
     assert read["location"] == "eastus"
     assert read["tags"] == {"team": "risk"}
@@ -67,9 +77,7 @@ def test_patch_scales_a_deployment(fraud: Served, arm: httpx.Client):
         answer = arm.patch(path, json={"sku": {"capacity": count}})
         assert answer.status_code == 202
         assert arm.get(path).json()["properties"]["provisioningState"] == "Scaling"
-        done = wait_until(
-            lambda where=answer.headers["Location"]: (got := arm.get(where)).status_code == 200 and got
-        )
+        done = wait_until(partial(ended, arm, answer.headers["Location"]))
         assert done.json()["sku"]["capacity"] == count
 
 

@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
         else:
             shutil.copy(ROOT / name, source / name)
-    build = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", target, source]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(target), str(source)]
     _run([sys.executable, "-m", "pip", "--quiet", *build], cwd=source)
     (built,) = target.glob("opslib-*.whl")
     return built
@@ -40,7 +40,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (packages,) = folder.glob("lib/python*/site-packages")
     (folder / "share").symlink_to(Path(sys.prefix) / "share")  # nbconvert's own templates
     (packages / "present.pth").write_text("\n".join(p for p in sys.path if p.endswith("-packages")))
-    install = ["install", "--quiet", "--no-compile", "--no-deps", "--no-index", "--ignore-installed", wheel]
+    install = ["install", "--quiet", "--no-compile", "--no-deps", "--no-index", "--ignore-installed", str(wheel)]
     _run([sys.executable, "-m", "pip", "--python", python, *install], cwd=folder)
     return python
 

@@ -94,7 +94,8 @@ def test_outcomes_are_counted_by_the_version_that_answered(make_world):
                     value = {"request_id": row["request_id"], "measure": "order_value", "value": 5.0 + n % 2}
                     file.write(json.dumps(value) + "\n")
 
-    given = {"outcomes": str(outcomes), "bad_outcomes": ["chargeback"], "measures": {"order_value": 0.5}}
+    given: dict[str, object] = {"outcomes": str(outcomes), "bad_outcomes": ["chargeback"]}
+    given |= {"measures": {"order_value": 0.5}}
     given |= {"stages": [50, 100], "outcomes_mode": "act", "outcome_window_s": 2}
     with world.clients(), alongside(tell):
         folder, record = world.run("canary", canary="green", **(LONG | given))

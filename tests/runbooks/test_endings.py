@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -13,13 +14,13 @@ from awaiting import wait_until
 from runbook_world import World, journal
 
 from opslib.errors import PreflightError
-from opslib.evidence.run.record import read_record
+from opslib.evidence.run.record import Record, read_record
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 from opslib.runbooks.lease.tags import read_lease
-from opslib.runner.execute import find_notebook
+from opslib.runner.notebooks import find_notebook
 
-LONG = {"bake_s": 60, "max_bake_s": 60, "min_requests": 20, "stages": [50, 100]}
+LONG: dict[str, Any] = {"bake_s": 60, "max_bake_s": 60, "min_requests": 20, "stages": [50, 100]}
 
 
 def kernel_of(folder):
@@ -37,13 +38,13 @@ def kernel_of(folder):
 class Background:
     """A canary that runs in a thread until something ends it."""
 
-    def __init__(self, world: World, **given: object) -> None:
+    def __init__(self, world: World, **given: Any) -> None:
         self.world = world
-        self._result = None
+        self._result: tuple[Path, Record] | None = None
         self._thread = threading.Thread(target=self._run, kwargs=given)
         self._thread.start()
 
-    def _run(self, **given: object) -> None:
+    def _run(self, **given: Any) -> None:
         self._result = self.world.run("canary", canary="green", **(LONG | given))
 
     def await_canary(self) -> None:
@@ -181,7 +182,8 @@ def test_a_kernel_that_ends_while_its_runner_is_stopped_does_not_leave_its_canar
 def test_two_canaries_of_one_process_end_independently(make_world):
     """The kernel of one dies; the other's continues, and keeps its guardian and its lease."""
     one, other = Background(make_world(green={})), Background(make_world(green={}))
-    one.await_canary(), other.await_canary()
+    one.await_canary()
+    other.await_canary()
     os.kill(kernel_of(one.folder), signal.SIGKILL)
     _, record = one.result()
     assert (record.outcome, one.world.read().traffic) == (Outcome.ABORTED, {"blue": 100})

@@ -67,6 +67,6 @@ def test_importing_opslib_is_cheap():
     ids=" ".join,
 )
 def test_tools_are_clean(command):
-    """ruff (notebooks too) and mypy --strict find nothing."""
+    """ruff (notebooks too) and mypy, --strict for opslib, find nothing."""
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runbook_world import journal
@@ -33,19 +34,20 @@ PARAMETERS = CanaryParameters.check(
         "latency_mode": "observe",
     }
 )
+NO_WORKSPACE: Any = None
+"""Nothing here reads an endpoint."""
+
 SERVED = Served(3000, 3, 10.0, 12.0, 15.0, 20.0)
 
 
 @pytest.fixture
 def session(tmp_path: Path) -> JudgeSession:
-    session = open_session(tmp_path, PARAMETERS, RequestLog(None, "/fraud", 60.0))
+    session = open_session(tmp_path, PARAMETERS, RequestLog(NO_WORKSPACE, "/fraud", 60.0))
     session.begin_stage()
     return session
 
 
-def open_session(
-    folder: Path, parameters: CanaryParameters, source: RequestLog, **reference: object
-) -> JudgeSession:
+def open_session(folder: Path, parameters: CanaryParameters, source: RequestLog, **reference: Any) -> JudgeSession:
     settings = judge_settings(parameters, source)
     state = begin(settings.criteria, endpoint="fraud", stable="blue@1", canary="green@2", **reference)
     return JudgeSession(Journal(folder), print, source, settings, state, "blue", "green")
@@ -105,7 +107,7 @@ def test_latency_is_cut_where_stable_is_now(tmp_path: Path):
     parameters = PARAMETERS.model_copy(update={"warm_up_s": 120.0, "latency_mode": "act"})
     write_record(tmp_path, new_record(parameters, tmp_path))
     stale = tuple(100.0 * (1 + n) for n in range(6))
-    session = open_session(tmp_path, parameters, Drifting(None, "/fraud", 60.0), reference_ms=stale)
+    session = open_session(tmp_path, parameters, Drifting(NO_WORKSPACE, "/fraud", 60.0), reference_ms=stale)
     session.write_state()
     session.begin_stage()
     for count in range(1, 8):
@@ -121,7 +123,7 @@ def test_latency_is_cut_where_stable_is_now(tmp_path: Path):
 def test_verdict_of_an_earlier_version_is_compared_in_what_it_recorded():
     """New numbers and other words do not matter; a changed, missing or added entry does."""
     then = {"outcome": "hold", "sentence": "old words", "proofs": [{"p": 0.2, "place": "x"}]}
-    now = {"outcome": "hold", "sentence": "new", "proofs": [{"p": 0.2, "place": "y", "upper": 0.1}]}
+    now: dict[str, Any] = {"outcome": "hold", "sentence": "new", "proofs": [{"p": 0.2, "place": "y", "upper": 0.1}]}
     assert _agrees(now, then)
     assert not _agrees({**now, "outcome": "promote"}, then)
     assert not _agrees({**now, "proofs": [{"p": 0.3}]}, then)

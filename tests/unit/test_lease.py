@@ -58,7 +58,8 @@ def test_only_its_owner_renews_and_removes_it():
     held = lease().tags()
     later = lease(deadline=NOW + timedelta(hours=1))
     assert read_lease(renew(later)(held)) == later
-    for tags in ({}, lease("run-b").tags()):
+    others: tuple[dict[str, str], ...] = ({}, dict(lease("run-b").tags()))
+    for tags in others:
         with pytest.raises(LeaseHeld, match="was lost"):
             renew(later)(tags)
     assert release("run-b")(held) == held

@@ -1,6 +1,7 @@
 """Plans: shares of traffic, stages, undo, and the same by hand."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -104,6 +105,8 @@ def test_scale_knows_its_way_back():
 def test_a_half_step_goes_to_the_next_stage_by_way_of_another(before, here, there, after):
     """Each step starts where the one before it ends; without a whole percent between there is no half step."""
     weights = [here] if there is None else [here, there]
+    first: Any
+    rest: Any
     first, *rest = plan_stages(
         endpoint(before, deployment("blue"), deployment("green")), "green", weights, 60.0
     ).steps

@@ -1,6 +1,7 @@
 """What a plot of a canary shows, as far as it can be tested without looking at it."""
 
 from itertools import pairwise
+from typing import Any
 
 from opslib.judge import Arm, Criteria, Failures, Interval, begin, judge
 from opslib.model import Outcome
@@ -15,7 +16,8 @@ def interval(start_s: float, source: str) -> Interval:
 
 def test_time_runs_one_way_though_probes_are_judged_before_users_traffic_of_the_same_minute():
     """Otherwise the lines run back and forth over one another."""
-    criteria, lines = Criteria(metrics=(Failures(),)), []
+    criteria = Criteria(metrics=(Failures(),))
+    lines: list[Any] = []
     state = begin(criteria, endpoint="fraud", stable="blue@1", canary="green@2")
     for look in range(5):
         shown = [interval(200.0 + 10 * look, "probes"), interval(100.0 + 10 * look, "request log")]

@@ -76,5 +76,10 @@ def test_a_round_that_breaks_is_told_and_the_next_one_asked(monkeypatch):
     with probing(None, None, VERSIONS, [Probe(1)], 0.01) as rounds:  # type: ignore[arg-type]
         assert rounds.take() == ()
         rounds.begin()
-        wait_until(lambda: len(problems) > 1 or problems.extend(r.problem for r in rounds.take()), within_s=10)
+
+        def taken() -> bool:
+            problems.extend(r.problem for r in rounds.take())
+            return len(problems) > 1
+
+        wait_until(taken, within_s=10)
     assert set(problems) == {"OverflowError: int too large to convert to float"}

@@ -4,6 +4,7 @@ import io
 import json
 import math
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -85,7 +86,10 @@ def test_a_smaller_step_is_a_stage_more():
 
 def test_other_runbooks_have_messages_alone():
     """A plan without stages, a step without a bake and a scale's look give no stage."""
-    plan = {"before": {"traffic": {"blue": 100}}, "steps": [{"deployment": "blue", "before": 1, "after": 2}]}
+    plan: dict[str, Any] = {
+        "before": {"traffic": {"blue": 100}},
+        "steps": [{"deployment": "blue", "before": 1, "after": 2}],
+    }
     events = [
         event(JournalEvent.PLAN, plan),
         event(JournalEvent.APPLYING, plan["steps"][0]),
@@ -124,7 +128,8 @@ def test_a_log_gets_one_line_per_decision(capsys):
 
 def test_a_terminal_redraws_the_stage_below_the_decisions():
     """Decisions scroll; the stage, its bars and the latest look are drawn in place and gone at the end."""
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=100)
     with LiveDisplay(console) as display:
         for one in STAGE:
             display.follow(one)
@@ -134,7 +139,7 @@ def test_a_terminal_redraws_the_stage_below_the_decisions():
     assert "1 of 3: blue=90 green=10" in drawn
     assert "2.7, limit 20" in drawn
     assert "Continue: evidence of harm 2.7" in drawn
-    assert "baking blue=90 green=10 for 20 s" in console.file.getvalue()
+    assert "baking blue=90 green=10 for 20 s" in written.getvalue()
 
 
 def test_a_pipe_gets_lines(capsys):
@@ -167,9 +172,15 @@ class Shell:
 
 def test_a_cell_has_one_display_and_the_next_cell_another(monkeypatch):
     """Updates replace what is shown; a new cell starts with its own messages."""
-    shell, handles = Shell(), []
+    shell = Shell()
+    handles: list[Handle] = []
+
+    def display_value(value, **_):
+        handles.append(Handle(value))
+        return handles[-1]
+
     monkeypatch.setattr("opslib.runbooks.progress._kernel_shell", lambda: shell)
-    monkeypatch.setattr("IPython.display.display", lambda value, **_: handles.append(Handle(value)) or handles[-1])
+    monkeypatch.setattr("IPython.display.display", display_value)
     display = CellDisplay()
     for one in STAGE:
         display.follow(one)

@@ -80,7 +80,8 @@ def test_a_shared_incident_is_not_the_canarys_fault_against_stable():
 )
 def test_wilson_interval_is_the_published_one(failures, requests, low, high):
     """Source: Newcombe (1998), Stat. Med. 17:857-872, table I, method 3 (score, 95 %)."""
-    assert wilson_interval(failures, requests, 0.95) == (
+    interval: object = wilson_interval(failures, requests, 0.95)
+    assert interval == (
         pytest.approx(low, abs=5e-5),
         pytest.approx(high, abs=5e-5),
     )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from opslib.displayed import Displayed
+from opslib.displayed import Displayed, view
 from opslib.evidence.run.record import Record
 from opslib.judge import BakeForecast, Verdict
 from opslib.model import (
@@ -27,7 +27,7 @@ from opslib.runbooks.rollback import RolledBack
 from opslib.runbooks.run import Run
 from opslib.runbooks.scale import Scaled
 from opslib.runbooks.steps.plan import plan_instances
-from opslib.show import views
+from opslib.show import views  # noqa: F401 - registers every view
 
 DIGEST = "f7a43f95d8fc" + 52 * "0"
 SCOPE = "/subscriptions/s-1/resourceGroups/rg-1/providers/Microsoft.MachineLearningServices/workspaces/ws-1"
@@ -76,7 +76,7 @@ ENDPOINT = Endpoint(
 def test_every_value_that_a_cell_ends_in_has_a_view(kind):
     """A class that displays itself is registered, so that no cell falls back to the bare value."""
     assert issubclass(kind, Displayed)
-    assert views.view.dispatch(kind) is not views.view.dispatch(object)
+    assert view.dispatch(kind) is not view.dispatch(object)
 
 
 def test_a_value_displays_itself_as_html_and_as_text():

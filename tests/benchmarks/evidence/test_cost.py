@@ -12,6 +12,7 @@ import sqlite3
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import scrapbook
@@ -108,7 +109,8 @@ def many(tmp_path_factory):
     """An archive of many runs: sidecars and a ledger, without seals."""
     archive = tmp_path_factory.mktemp("many") / "runs"
     begun = datetime(2026, 1, 1, tzinfo=UTC)
-    lines, previous = [], ledger.GENESIS
+    lines: list[bytes] = []
+    previous = ledger.GENESIS
     for n in range(RUNS):
         at = begun + timedelta(minutes=5 * n)
         endpoint, runbook = f"endpoint{n % 20}", ("canary", "deploy", "scale", "rollback")[n % 4]
@@ -120,7 +122,11 @@ def many(tmp_path_factory):
         record = replace(record, deployments_before={"green": {"model": MODEL}}, results={"stages": n % 5})
         record = replace(record.ended(outcome, f"reason {n}"), finished_at=at + timedelta(seconds=60))
         (folder / "run.json").write_text(json.dumps(as_told(record)))
-        for event, more in (("started", {"folder": f"{at:%Y-%m}/{run}"}), ("finished", {"outcome": str(outcome)})):
+        events: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("started", {"folder": f"{at:%Y-%m}/{run}"}),
+            ("finished", {"outcome": str(outcome)}),
+        )
+        for event, more in events:
             entry = ledger.Entry(len(lines) + 1, at.isoformat(), event, run, previous, **more)
             previous = entry.sha256
             lines.append(entry.line())

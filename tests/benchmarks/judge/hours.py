@@ -7,6 +7,8 @@ stay as they are.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.special import ndtr, ndtri
 
@@ -29,7 +31,8 @@ def hourly(scenario: Scenario, rate: float, runs: int, seed: int) -> tuple[Resul
     failures = scenario.failures(time) if scenario.failures else scenario.base * one
     factor = scenario.factor(time) if scenario.factor else one
     burst = rng.random((runs, minutes)) < (0.1 if scenario.bursts else 0.0)
-    points, bad = {}, 0.0
+    points: dict[str, Any] = {}
+    bad: Any = 0.0
     for arm in ("canary", "control"):
         canary = arm == "canary"
         share = scenario.canary_failures(time) if canary and scenario.canary_failures else failures

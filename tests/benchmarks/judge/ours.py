@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.stats import hypergeom
@@ -67,7 +68,7 @@ def decide(traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS,
     count = {arm: _merge(traffic.n[arm], slots_per_step) for arm in ("canary", "stable")}
     failed = {arm: _merge(traffic.failures[arm], slots_per_step) for arm in ("canary", "stable")}
     above = {arm: _merge(traffic.above[arm], slots_per_step) for arm in ("canary", "stable")}
-    cuts = QUANTILES
+    cuts: tuple[float, ...] = QUANTILES
     if source != "request log":
         cuts = METRIC_CUTS
         above, dropped, at_end = _from_percentiles(traffic, count, failed)
@@ -78,6 +79,7 @@ def decide(traffic: Traffic, criteria: Criteria, *, slots_per_step: int = SLOTS,
     runs, steps = count["canary"].shape
     total = np.zeros((runs, steps))
     evidence = {}
+    metric: Any  # a mean has no prior, and none is among these criteria
     for metric in criteria.metrics:
         mixture = bets(metric, criteria)
         matrix = transition(mixture, step_minutes)
@@ -148,8 +150,8 @@ def _ranks(metric, count, failed, traffic):
     rank = np.maximum(np.ceil(metric.quantile * mine - 1e-9), 1)
     ranks = np.maximum(np.ceil(REPORTED * other - 1e-9), 1)
     same = hypergeom(mine + other, mine, rank + ranks - 1).cdf(rank - 1)
-    arrays = np.broadcast_arrays(mine, other, rank, ranks)
-    tables = [rank_log_e_values(same, chance(*arrays, odds)) for odds in metric.odds]
+    mine, other, rank, ranks = np.broadcast_arrays(mine, other, rank, ranks)
+    tables = [rank_log_e_values(same, chance(mine, other, rank, ranks, odds)) for odds in metric.odds]
     columns = [table[place.ravel(), below.ravel()].reshape(n.shape) for table in tables]
     return np.where(((n > 0) & (m > 0))[..., None], np.stack(columns, axis=-1), 0.0)
 

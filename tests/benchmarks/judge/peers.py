@@ -6,6 +6,8 @@ delay, limits that know the base rate, an extra canary-sized control for free.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .kayenta import kayenta_classify
@@ -176,7 +178,7 @@ def guardrails(traffic: Traffic):
 
 def growthbook(traffic: Traffic) -> Result:
     """Three guardrails every minute; inconclusive ships."""
-    failing = False
+    failing: Any = False
     for arms in guardrails(traffic):
         (n_c, mean_c, var_c), (n_s, mean_s, var_s) = arms["canary"], arms["stable"]
         spread = np.sqrt(var_c / n_c + var_s / n_s)
@@ -187,7 +189,7 @@ def growthbook(traffic: Traffic) -> Result:
 
 def naive(traffic: Traffic) -> Result:
     """One-sided z test at 5 % on the same three, repeated every minute."""
-    failing = False
+    failing: Any = False
     for arms in guardrails(traffic):
         (n_c, mean_c, var_c), (n_s, mean_s, var_s) = arms["canary"], arms["stable"]
         spread = np.sqrt(var_c / n_c + var_s / n_s)

@@ -10,6 +10,7 @@ prints `CHOSEN`. No tool can be set this well; it bounds what thresholds are abl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from .traffic import MINUTES, REPORTED, SCENARIOS, Scenario, Traffic, simulate
 RULE = "best static thresholds, knowing base rates and regressions"
 SEED, RUNS = 12, 800  # a seed for tuning
 ALLOWED = 0.0125  # false rollbacks per metric
-FOUND_BY = {  # metric: regressions that it is chosen for, by whether failures are at 1 % or 0.1 %
+# each metric's regressions that it is chosen for, by whether failures are at 1 % or 0.1 %
+FOUND_BY: dict[str, dict[bool, tuple[str, ...]]] = {
     "failures": {True: ("1 -> 3 %",), False: ("0.1 -> 0.5 %", "slow leak")},
     **dict.fromkeys(("P50", "P95", "P99"), dict.fromkeys((True, False), ("latency x1.2", "p99 x2", "slow leak"))),
 }
@@ -107,7 +109,7 @@ CHOSEN = {
 def best_static(traffic: Traffic) -> Result:
     """All four, any of which rolls back."""
     high = traffic.scenario.slo > 0.01  # an endpoint that usually fails 1 % of its requests
-    failing = False
+    failing: Any = False
     for metric in FOUND_BY:
         failing = failing | CHOSEN[int(traffic.rate)][metric, high].failing(measured(metric, traffic))
     return stopped(failing, len(failing))

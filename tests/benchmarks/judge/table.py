@@ -48,7 +48,7 @@ def at_alpha(alpha: float) -> Callable[[Traffic], Result]:
 
 
 PEERS = {**RULES, BEST_STATIC: best_static}
-ALL = {
+ALL: dict[str, Callable[[Traffic], Result]] = {
     JUDGE_FAST: ours("request log", 1),
     JUDGE: by_minute,
     JUDGE_METRICS: ours("metrics", SLOTS),

@@ -1,5 +1,7 @@
 """The benchmark at a small size: the judge's guards, and that its arrays are the package."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,11 +17,11 @@ BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 def intervals(traffic, run_, slots, source):
     out = []
     for first in range(0, MINUTES * SLOTS, slots):
-        arms = {}
+        arms: dict[str, Any] = {}
         for arm in ("canary", "stable"):
             n = int(traffic.n[arm][run_, first : first + slots].sum())
             bad = int(traffic.failures[arm][run_, first : first + slots].sum())
-            given = {"requests": n, "failures": bad, "timed": n - bad}
+            given: dict[str, Any] = {"requests": n, "failures": bad, "timed": n - bad}
             if source != "request log":
                 given["percentiles_ms"] = tuple(
                     zip(REPORTED, traffic.percentiles[arm][run_, first // SLOTS], strict=True)

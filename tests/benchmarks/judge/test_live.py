@@ -15,7 +15,7 @@ import pytest
 from awaiting import wait_until
 from runbook_world import QUICK_CANARY, answers, journal
 
-from opslib.model import BusinessOutcome
+from opslib.model import Outcome
 from opslib.runbooks.canary.rejudge import judge_again
 
 SCORE = """
@@ -61,16 +61,16 @@ class Release:
     name: str
     variables: tuple[tuple[str, str], ...] = ()
     suffers: bool = False
-    ends: tuple[BusinessOutcome, ...] = (BusinessOutcome.ROLLED_BACK,)
+    ends: tuple[Outcome, ...] = (Outcome.ROLLED_BACK,)
 
 
-GOOD = (BusinessOutcome.SUCCEEDED,)
+GOOD = (Outcome.SUCCEEDED,)
 RELEASES = (
     Release("3 % errors that only real traffic shows", (("FRAGILE", "1"),)),
     Release("p95 + 20 %", (("SLOWNESS", "1.2"),)),
     Release("slow leak, 8 % a minute", (("LEAK_PER_MINUTE", "0.08"),)),
     Release("fine", ends=GOOD),
-    Release("both versions suffer alike", suffers=True, ends=(BusinessOutcome.HELD, BusinessOutcome.SUCCEEDED)),
+    Release("both versions suffer alike", suffers=True, ends=(Outcome.HELD, Outcome.SUCCEEDED)),
 )
 
 
@@ -95,11 +95,11 @@ def test_a_release_ends_as_it_must(make_world, release: Release):
     assert record.outcome in release.ends, record.reason
     assert all(look.same for look in judge_again(folder))
     assert journal(folder, "judging")
-    serving = "green" if record.outcome is BusinessOutcome.SUCCEEDED else "amber"
+    serving = "green" if record.outcome is Outcome.SUCCEEDED else "amber"
     assert world.read().traffic == {serving: 100}
 
 
-def tell(release: Release, duration_s: float, outcome: BusinessOutcome, reason: str, report: Path) -> None:
+def tell(release: Release, duration_s: float, outcome: Outcome, reason: str, report: Path) -> None:
     """Append what the release cost: a line of the report."""
     got = answers(report)
     exposed = Counter(answer["status"] for answer in got if answer["deployment"] == "green")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +149,7 @@ def simulate(scenario: Scenario, rate: float, runs: int, seed: int) -> Traffic:
         reference = np.round(np.quantile(history, QUANTILES, method="inverted_cdf"), 3)
         thresholds = _thresholds(reference)
         good = {arm: n[arm][run] - bad[arm][run] for arm in n}
-        parts = {}
+        parts: dict[str, Any] = {}
         for arm in ("canary", "control", "rest"):
             shape = scenario.canary_shape if arm == "canary" and scenario.canary_shape else scenario.shape
             stretch = canary_factor if arm == "canary" else factor
@@ -171,7 +172,7 @@ def simulate(scenario: Scenario, rate: float, runs: int, seed: int) -> Traffic:
         failures={arm: value.astype(float) for arm, value in failed.items()},
         reference_ms=out.reference,
         thresholds_ms=out.thresholds,
-        above=out.above,
+        above=dict(out.above),  # type: ignore[arg-type]
         percentiles=out.percentiles,
         mean=out.mean,
         square=out.square,

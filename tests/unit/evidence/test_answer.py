@@ -12,7 +12,7 @@ from evidence_fixture import make_run, open_run
 
 from opslib.errors import AnswerError, RecordError
 from opslib.evidence.run.files import ANSWER
-from opslib.evidence.run.journal import Journal, read_journal
+from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.record import write_record
 from opslib.evidence.run.run_lock import release
 from opslib.model import Outcome
@@ -32,7 +32,7 @@ def ask(folder, seconds=0.0):
     question = DecisionRequest(
         f"2026-01-01T00:00:{seconds:06.3f}+00:00", "not proven", datetime.now(UTC) + timedelta(hours=1)
     )
-    Journal(folder).write("asked", question)
+    Journal(folder).write(JournalEvent.ASKED, question)
     return question
 
 
@@ -122,7 +122,7 @@ def test_a_run_that_does_not_ask_takes_no_answer(run):
     with pytest.raises(AnswerError, match="waits for no answer now"):
         give_answer(folder, "promote", "too late")
     ask(folder, 1.0)
-    Journal(folder).write("undoing", {})
+    Journal(folder).write(JournalEvent.UNDOING, {})
     with pytest.raises(AnswerError, match="waits for no answer now"):
         give_answer(folder, "promote", "too late")
 

@@ -63,7 +63,8 @@ def test_a_run_that_was_sealed_outside_of_its_keys_time_is_told(archive, kept, l
     assert all(said in f.message and f.state is VerifyState.UNKNOWN_KEY for f in found)
     assert main(["verify", str(archive), "--keys", str(path)]) == (3 if said else 0)
     alone = shutil.copytree(folder, archive.parent / "alone" / folder.name)
-    assert {f.message for f in verify(alone, path).findings} == {f.message for f in found}
+    signed = {f.message for f in found if f.file == "attestation.dsse.json"}  # a checkpoint may be a second younger
+    assert {f.message for f in verify(alone, path).findings} == signed
 
 
 def test_a_key_is_replaced_without_a_gap(archive, kept, monkeypatch, tmp_path):

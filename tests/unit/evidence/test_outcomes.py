@@ -28,7 +28,7 @@ from opslib.evidence.run import notebook as notebooks
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import LOCKS
 from opslib.evidence.run.journal import Heartbeat
-from opslib.evidence.run.record import Approval, ChangeRequest, read_record
+from opslib.evidence.run.record import Approval, ChangeRequest, read_record, write_atomically
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
@@ -149,7 +149,7 @@ def test_a_killed_runner_leaves_an_open_run_that_everybody_sees(tmp_path, capsys
 def test_a_full_disk_keeps_the_last_good_notebook(tmp_path, monkeypatch):
     """papermill's own writer would leave half a file of an operation that was already done."""
     write_runbook(tmp_path, "print('done')", "2", RECORD)
-    real, saves = notebooks.write_atomically, iter(range(1000))
+    real, saves = write_atomically, iter(range(1000))
 
     def fills_up(path, content, **kwargs):
         if next(saves) > 6:

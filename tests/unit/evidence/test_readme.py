@@ -13,7 +13,7 @@ README = (Path(__file__).parents[3] / "runs" / "README.md").read_text()
 
 def by_hand(archive, folder):
     """The block of commands, with this run's names."""
-    block = re.search(r"## Verifying by hand.*?```\n(.*?)```", README, re.DOTALL)[1]
+    (block,) = re.findall(r"## Verifying by hand.*?```\n(.*?)```", README, re.DOTALL)
     (key,) = (archive / "KEYS").iterdir()
     block = block.replace("/tmp/", f"{archive.parent}/")  # noqa: S108 - is replaced
     return block.replace("RUN", folder.name).replace("2026-01", folder.parent.name).replace("KEPT.pem", str(key))

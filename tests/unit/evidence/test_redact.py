@@ -5,6 +5,8 @@ import html
 import json
 import time
 import urllib.parse
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -14,7 +16,13 @@ from opslib.redaction import kernel_pipes, redact
 
 SECRETS = ["hunter2hunter2", "p<w>\"&'\\\n/?+ ~é" + "x" * 8, "QUJD+/==" * 6, "0123456789abcdef" * 4]
 
-ENCODINGS = {
+
+def in_base64(encode: Callable[[bytes], bytes], secret: str, before: int, after: int) -> str:
+    """Encode a secret that is part of something longer."""
+    return encode(b"x" * before + secret.encode() + b"y" * after).decode()
+
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
     "plain": lambda s: s,
     "repr": repr,
     "json": json.dumps,
@@ -27,14 +35,8 @@ ENCODINGS = {
     "form": lambda s: urllib.parse.urlencode({"a": s}),
     "hex": lambda s: s.encode().hex(),
     "HEX": lambda s: s.encode().hex().upper(),
-    **{
-        f"base64 at {n}": (lambda s, n=n: base64.b64encode(b"x" * n + s.encode() + b"yz").decode())
-        for n in range(5)
-    },
-    **{
-        f"urlsafe base64 at {n}": (lambda s, n=n: base64.urlsafe_b64encode(b"x" * n + s.encode()).decode())
-        for n in range(3)
-    },
+    **{f"base64 at {n}": partial(in_base64, base64.b64encode, before=n, after=2) for n in range(5)},
+    **{f"urlsafe base64 at {n}": partial(in_base64, base64.urlsafe_b64encode, before=n, after=0) for n in range(3)},
     "basic authorization": lambda s: base64.b64encode(f"user:{s}".encode()).decode(),
     "base64 in a url": lambda s: urllib.parse.quote(base64.b64encode(s.encode()).decode(), safe=""),
 }

@@ -61,6 +61,8 @@ def test_a_key_that_is_none_is_refused_without_being_shown(monkeypatch, tmp_path
 class Vault:
     """Key Vault's client, answering from memory."""
 
+    pem = ""
+
     def __init__(self, url, _credential):
         self.url = url
 

@@ -1,6 +1,7 @@
 """The judge as a whole: outcomes, their order, state, sentences."""
 
 import ast
+import cProfile
 import doctest
 import importlib
 import itertools
@@ -9,9 +10,9 @@ import math
 import re
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def traffic(minutes, *, canary_rate=0.01, slow=1.0, rate=600, seed=1, weight=10.
     rng = np.random.Generator(np.random.SFC64(seed))
     out = []
     for i in range(minutes):
-        arms = {}
+        arms: dict[str, Any] = {}
         for role, share, bad, factor in (
             ("canary", weight / 100, canary_rate, slow),
             ("stable", 1 - weight / 100, stable_rate, 1.0),
@@ -91,6 +92,7 @@ def test_a_canary_that_began_badly_must_make_up_for_it():
     state, verdict = judge(fresh(criteria), [counts(0.0, (100, 8), (900, 9))], criteria, bake_over=True)
     assert verdict.outcome == "hold"
     more = verdict.proofs[0].more_requests
+    assert more is not None
     assert 300 < more < 2000
     good = counts(60.0, (more, round(0.01 * more)), (9 * more, round(0.09 * more)))
     assert judge(state, [good], criteria, bake_over=True)[1].proofs[0].proven
@@ -121,8 +123,8 @@ def test_undecided_bake_continues_then_holds_with_what_is_missing():
     assert verdict.outcome == "continue"
     _, verdict = judge(state, [], ONLY_FAILURES, bake_over=True)
     assert (verdict.outcome, verdict.binding) == ("hold", "failures")
-    assert verdict.more_requests > 0
-    assert verdict.more_minutes > 1
+    assert (verdict.more_requests or 0) > 0
+    assert (verdict.more_minutes or 0) > 1
     assert "more canary requests" in verdict.sentence
 
 
@@ -301,7 +303,7 @@ def test_modes_watch_advise_act():
     """Only metrics that act roll back; one that advises stops promotion; one that is observed does neither."""
     bad = traffic(30, canary_rate=0.06)
     for mode, outcome in (("act", "rollback"), ("advise", "hold"), ("observe", "promote")):
-        criteria = Criteria(metrics=(Failures(mode=mode), Latency()))
+        criteria = Criteria(metrics=(Failures(mode=mode), Latency()))  # type: ignore[arg-type]
         _, verdict = judge(fresh(criteria), bad, criteria, bake_over=True)
         assert verdict.outcome == outcome
         assert dict(verdict.log_metrics)["failures"] > math.log(20)
@@ -475,7 +477,7 @@ def test_every_minute_has_a_line_and_the_plot_its_columns():
         {"metrics": (Failures(odds=(1.05, 3.0)),)},
         {"metrics": (Failures(prior=(0.5, 0.4)),)},
         {"metrics": (Latency(tails=((0.97, 2.0),)),)},
-        {"metrics": (Failures(mode="watch"),)},
+        {"metrics": (Failures(mode="watch"),)},  # type: ignore[arg-type]
     ],
 )
 def test_criteria_that_cannot_be_judged_are_refused(wrong):
@@ -491,13 +493,14 @@ def test_digest_knows_every_field():
     assert Criteria(metrics=(Failures(weight=0.4),)).digest() != Criteria(metrics=(Failures(),)).digest()
 
 
-def test_hour_of_five_metrics_is_judged_well_under_a_second():
-    """One decision over 60 minutes and five metrics takes well under a second, and its state stays small."""
+def test_hour_of_five_metrics_takes_few_calls():
+    """An hour of five metrics costs at most 5,000 calls a minute, and its state stays small."""
     minutes = traffic(60, rate=6000)
-    judge(fresh(), minutes[:1], FIVE)
-    began = time.perf_counter()
-    state, _ = judge(fresh(), minutes, FIVE, bake_over=True)
-    assert time.perf_counter() - began < 1.5
+    judge(fresh(), minutes[:1], FIVE)  # imports and tables that are kept
+    with cProfile.Profile() as profile:
+        state, _ = judge(fresh(), minutes, FIVE, bake_over=True)
+    calls = sum(entry.callcount for entry in profile.getstats())
+    assert calls < 60 * 5000
     assert len(to_json(state)) < 6000
     assert len(to_json(state)) < 1.2 * len(to_json(judge(fresh(), minutes[:5], FIVE)[0])) + 500
 
@@ -528,7 +531,7 @@ def test_package_is_pure_and_cheap_to_import():
     for path in sorted(Path(opslib.judge.__file__).parent.rglob("*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text())))
         names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-        names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+        names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
         assert {name.split(".")[0] for name in names} <= roots, path.name
         used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         assert not used & {"now", "utcnow", "today", "default_rng"}, path.name

@@ -68,7 +68,7 @@ def test_what_follows_a_hold(verdict, bake, policy, action, bake_s):
 def test_only_a_hold_and_a_known_policy_are_taken():
     """A promotion is no policy, and no verdict but a hold is any of its business."""
     with pytest.raises(JudgeError, match="policy"):
-        after_hold(UNPROVEN, "promote", LATE)
+        after_hold(UNPROVEN, "promote", LATE)  # type: ignore[arg-type]
     with pytest.raises(JudgeError, match="verdict of hold"):
         after_hold(replace(UNPROVEN, outcome="promote"), "ask", LATE)
 

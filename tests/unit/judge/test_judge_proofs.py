@@ -1,6 +1,7 @@
 """The proof that promotion needs."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_one_interval_at_odds_one_is_fishers_test(canary_bad, stable_bad):
 
 def test_sum_over_intervals_has_its_level():
     """At the limiting odds, over intervals of very different failure rates, at most 5 % pass at 5 %."""
-    rng = np.random.Generator(np.random.SFC64(3))
+    rng: Any = np.random.Generator(np.random.SFC64(3))
     tally = Tally()
     for rate in (0.001, 0.2, 0.01, 0.001, 0.05):
         share = 2 * rate / (1 + rate)
@@ -61,7 +62,7 @@ def test_sum_over_intervals_has_its_level():
 
 def test_rate_proof_splits_the_jump_of_the_count():
     """The level of the rate proof is the asked one and not that of the next lower count."""
-    rng = np.random.Generator(np.random.SFC64(4))
+    rng: Any = np.random.Generator(np.random.SFC64(4))
     runs = 40000
     tally = Tally()
     for _ in range(30):
@@ -99,6 +100,8 @@ def test_failure_proof_has_its_level_on_the_edge_of_the_null(n, m, odds, limit, 
     )
     grid, chances = np.linspace(0, 1, 1001), (np.arange(20) + 0.5) / 20
     means = np.array([np.interp(chances, _bates(grid, np.full(grid.shape, k)), grid) for k in np.maximum(mine, 1)])
+    x: Any
+    y: Any
     x, y = np.meshgrid(mine, other, indexing="ij")
     tally = add(Tally(), x, n, y, m, odds)
     weight = binom(n, canary_rate).pmf(x) * binom(m, stable_rate).pmf(y) / chances.size
@@ -113,7 +116,7 @@ def test_failure_proof_uses_its_level_up():
     law, last = binom(n, limit), int(binom(n, limit).ppf(level))
     split = (level - law.cdf(last - 1)) / law.pmf(last)
     best = binom(n, 0.001).cdf(last - 1) + split * binom(n, 0.001).pmf(last)
-    rng = np.random.Generator(np.random.SFC64(5))
+    rng: Any = np.random.Generator(np.random.SFC64(5))
     bad, stable_bad = rng.binomial(n, 0.001, 20000), rng.binomial(16200, 0.001, 20000)
     positions = np.array([rng.random(k).mean() if k else 0.0 for k in bad])
     tally = add(Tally(), bad, n, stable_bad, 16200, 2.0)
@@ -143,7 +146,7 @@ def test_equal_versions_rank_by_the_hypergeometric_law(n, m, quantile):
 
 def test_rank_proof_holds_its_level_in_a_gap():
     """Percentiles between two modes, load and share of slow requests rising: at the limit 5 % pass, equals do."""
-    rng = np.random.Generator(np.random.SFC64(6))
+    rng: Any = np.random.Generator(np.random.SFC64(6))
 
     def percentile(n, slow, odds):
         rank = np.ceil(0.95 * n)
@@ -153,7 +156,7 @@ def test_rank_proof_holds_its_level_in_a_gap():
 
     for odds, least, most in ((1.5, 0.0, 0.05), (1.0, 0.8, 1.0)):
         scale = by_odds = Tally()
-        unsteady = np.zeros(4000)
+        unsteady: Any = np.zeros(4000)
         for minute in range(30):
             n, m, slow = 50 + minute, 450 + 9 * minute, 0.04 + 0.001 * minute
             mine, other = percentile(n, slow, odds), percentile(m, slow, 1.0)
@@ -188,7 +191,7 @@ def test_upper_bound_of_a_rate_is_clopper_and_pearsons_less_the_split_jump(bad, 
 )
 def test_upper_bound_of_odds_is_the_conditional_exact_one(canary, stable):
     """For one interval it is the odds ratio at which Fisher's non-central law gives the level (Cornfield 1956)."""
-    tally = add(Tally(), *canary, *stable, 1.5)
+    tally = add(Tally(), canary[0], canary[1], stable[0], stable[1], 1.5)
     upper = odds_upper(tally, 1.5, 0.05)
     law = nchypergeom_fisher(canary[1] + stable[1], canary[0] + stable[0], canary[1], upper)
     assert law.cdf(canary[0]) == pytest.approx(0.05, rel=0.06)

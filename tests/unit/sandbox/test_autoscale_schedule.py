@@ -30,7 +30,7 @@ def _on(name: str, start: str, end: str, **more: Any) -> dict[str, Any]:
 def _present(rows: list[dict[str, Any]], local: str) -> str | None:
     now = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo("Europe/Berlin"))
     profile = present_profile(read_profiles({"profiles": rows}), now)
-    return profile and profile.name
+    return profile.name if profile else None
 
 
 def test_the_documented_weekend():

@@ -18,7 +18,7 @@ from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import skus
 from opslib.sandbox.core.home import Home
 from opslib.sandbox.core.settings import Settings
-from opslib.sandbox.endpoints import deployments, quota
+from opslib.sandbox.endpoints import quota
 from opslib.sandbox.endpoints.lifecycle import SETTLED
 from opslib.sandbox.scoring.responses import Outcome
 from opslib.sandbox.server.daemon import build
@@ -48,7 +48,7 @@ class AnySequence(RuleBasedStateMachine):
         self._patch = pytest.MonkeyPatch()
         self._fails = False
         self._served: list[str] = []
-        self._patch.setattr(deployments.payload, "resolve", lambda *_: None)
+        self._patch.setattr("opslib.sandbox.endpoints.deployments.payload.resolve", lambda *_: None)
         self._runner.run(self._build())
 
     async def _build(self) -> None:
@@ -181,5 +181,5 @@ AnySequence.TestCase.settings = settings(
 )
 
 
-class TestAnySequence(AnySequence.TestCase):
+class TestAnySequence(AnySequence.TestCase):  # type: ignore[valid-type, misc]
     """Traffic sums to 0 or 100, weight 0 serves nobody, states follow the machine, quota is never over."""

@@ -1,4 +1,5 @@
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ def test_reads_lag_behind_writes(monkeypatch):
 
 
 @pytest.mark.parametrize("knob", [{"max_bytes_per_second": 0}, {"autoscale_every_s": 0.0}, {"logs_delay_s": -1.0}])
-def test_a_knob_that_leaves_nothing_is_refused(knob: dict[str, float]):
+def test_a_knob_that_leaves_nothing_is_refused(knob: dict[str, Any]):
     """A limit of none, no pace and a negative time are no settings; any seed is one."""
     with pytest.raises(ValueError, match="must be at least"):
         Settings(**knob)
