@@ -54,5 +54,10 @@ class Displayed:
         shown = view(self)
         return {"text/html": shown.html, "text/plain": shown.text}
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print the text where IPython would print a tuple or a dataclass in a way of its own."""
+        del cycle
+        printer.text(view(self).text)
+
     def __str__(self) -> str:
         return view(self).text

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from opslib.displayed import Displayed, view
 from opslib.evidence.run.record import Record
@@ -87,6 +88,14 @@ def test_a_value_displays_itself_as_html_and_as_text():
     assert "blue          100 %  Succeeded  2 x Standard_F2s_v2" in str(ENDPOINT)
     assert ENDPOINT._repr_html_() == shown["text/html"]
     assert repr(ENDPOINT).startswith("Endpoint(name='fraud'")
+
+
+def test_ipython_shows_both_forms():
+    """IPython prints a tuple in a way of its own; findings are shown as their table all the same."""
+    findings = Findings((Finding("state", Level.OK, "Succeeded"),))
+    shown, _ = DisplayFormatter().format(findings)
+    assert shown["text/plain"] == str(findings)
+    assert shown["text/html"] == findings._repr_html_()
 
 
 def test_long_ids_are_shortened_with_the_whole_in_a_tooltip():
