@@ -1,8 +1,10 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from runbook_fixtures import make_world, sandbox_home, workspace, world, worlds
 from sandbox_fixture import RunningSandbox, pointed_at, running_sandbox
+from schedule import Schedule, order
 
 from opslib.import_shims import skip_iri_checks
 from opslib.redaction import redact
@@ -11,6 +13,16 @@ from opslib.sandbox.core.settings import Settings
 skip_iri_checks()  # azure-ai-ml and papermill would each import them
 
 __all__ = ["make_world", "sandbox", "sandbox_home", "workspace", "world", "worlds"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: order(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
+    config.option.loadscopereorder = False
+    return Schedule(config, log)
 
 
 @pytest.fixture(autouse=True)

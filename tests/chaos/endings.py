@@ -2,7 +2,7 @@
 
 The full run, and its table::
 
-    OPSLIB_CHAOS_KILLS=200 OPSLIB_CHAOS_REPORT=kills.jsonl pytest tests/chaos -k "canary" --dist worksteal
+    OPSLIB_CHAOS_KILLS=200 OPSLIB_CHAOS_REPORT=kills.jsonl pytest tests/chaos -k "canary" -n 4
     python tests/chaos/endings.py kills.jsonl
 """
 

@@ -17,7 +17,6 @@ from opslib.model import Outcome
 from opslib.runbooks.lease.tags import read_lease
 from opslib.runbooks.undo.reap import reap
 from opslib.sandbox.cli.commands import start
-from opslib.sandbox.core.settings import Settings
 
 FULL = int(os.environ.get("OPSLIB_CHAOS_KILLS", "12")) > 12
 UPDATING = "OnlineEndpoints_Updating"
@@ -93,7 +92,7 @@ def test_a_service_that_is_killed_and_restarted_ends_safely(make_world, sandbox)
     wait_until(lambda: shown(world, "look"), within_s=60)
     os.kill(reread(sandbox).note["pid"], signal.SIGKILL)
     wait_until(lambda: sandbox.home.read_note() is None)
-    start(sandbox.home, Settings(seed=7))
+    start(sandbox.home)  # with the settings that it had
     run.join(120)
     _, record = results[0]
     list(reap(world.workspace, world.runs, lambda _: None, world.name, take_over=True))

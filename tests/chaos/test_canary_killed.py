@@ -18,6 +18,7 @@ from awaiting import wait_until
 from endings import Ending, note
 from runbook_world import QUICK_CANARY, answers
 
+from opslib.cli.main import main
 from opslib.evidence.run.record import read_record
 from opslib.model import Outcome
 from opslib.runbooks.lease.tags import read_lease
@@ -51,7 +52,7 @@ def kills(count: int) -> list[Kill]:
 
 
 @pytest.mark.parametrize("kill", kills(KILLS), ids=str)
-def test_traffic_is_safe_and_the_record_true(make_world, kill):
+def test_traffic_is_safe_and_the_record_true(make_world, kill, capsys):
     """After recovery traffic is on stable or the finished target, no lease is left, the record says which."""
     world = make_world(green={})
     with world.clients(rps=20) as answered:
@@ -76,9 +77,7 @@ def test_traffic_is_safe_and_the_record_true(make_world, kill):
     assert record.outcome is not None
     assert record.outcome is not Outcome.SUCCEEDED or finished, record
     assert not failed, failed[:3]
-    verify = [sys.executable, "-m", "opslib", "verify", str(world.runs)]
-    verified = subprocess.run(verify, capture_output=True, text=True, check=False)
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert main(["verify", str(world.runs)]) == 0, capsys.readouterr().out
 
 
 def start_canary(world) -> "subprocess.Popen[bytes]":

@@ -1,0 +1,38 @@
+"""Which tests start first, and which share a worker: the suite mostly waits for real processes."""
+
+from xdist.scheduler import LoadScopeScheduling
+
+TOGETHER = ("tests/contract/", "tests/package/")
+"""Folders whose tests share what takes long to make: endpoints of a session, an installed wheel."""
+
+ALONE = (
+    "tests/runbooks/",
+    "tests/chaos/test_canary",
+    "tests/browser/",
+    "tests/benchmarks/",
+    "tests/unit/test_house.py",
+    "tests/unit/evidence/test_outcomes.py",
+)
+"""Tests that take seconds to a minute each and share nothing within a worker."""
+
+
+def unit_of_work(nodeid: str) -> str:
+    """Return what a worker takes at once: a folder, a test, or otherwise a file."""
+    folder = next((folder for folder in TOGETHER if nodeid.startswith(folder)), None)
+    return folder or (nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0])
+
+
+def order(nodeid: str) -> int:
+    """Return the place of a test: what takes longest starts first, so that no worker waits for it at the end."""
+    if nodeid.startswith(TOGETHER):
+        return 0
+    if "test_tools_are_clean" in nodeid:
+        return 1
+    return 2 if nodeid.startswith(ALONE) else 3
+
+
+class Schedule(LoadScopeScheduling):
+    """Hands out the units of work in the order of collection."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of_work(nodeid)
