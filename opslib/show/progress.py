@@ -30,8 +30,12 @@ def rows(progress: Progress, now: datetime) -> Iterator[Row]:
         yield Row("stage", f"{progress.stage} of {progress.stages}: {describe_traffic(progress.traffic)}")
     if progress.began_at:
         bake_s, watched_s = progress.bake_s, progress.watched_s(now)
-        left = f"{seconds(bake_s - watched_s)} left" if watched_s < bake_s else "planned bake over"
-        yield Row("time", f"{seconds(watched_s)} of {seconds(bake_s)}, {left}", min(watched_s / bake_s, 1.0))
+        numbers = (
+            f"{seconds(watched_s)} of {seconds(bake_s)}, {seconds(bake_s - watched_s)} left"
+            if watched_s < bake_s
+            else f"{seconds(watched_s)}, {seconds(bake_s)} planned: watched until decided"
+        )
+        yield Row("time", numbers, min(watched_s / bake_s, 1.0))
     if progress.log_e_value is not None and progress.log_limit:
         filled = min(max(progress.log_e_value / progress.log_limit, 0.0), 1.0)
         numbers = f"{e_value(progress.log_e_value)}, limit {e_value(progress.log_limit)}"

@@ -112,7 +112,7 @@ def test_a_notebook_shows_bars_and_numbers_and_the_same_as_text():
 def test_after_its_planned_bake_a_stage_says_so():
     """An undecided stage is watched on: the bar is full and no time is left to count down."""
     late = followed([*STAGE, look("Hold", "hold", after_s=30)])
-    assert "30 s of 20 s, planned bake over" in str(late)
+    assert "30 s, 20 s planned: watched until decided" in str(late)
 
 
 def test_a_log_gets_one_line_per_decision(capsys):
