@@ -1,0 +1,95 @@
+"""The command line; `.ci/wheel` runs these tests on an installed wheel, from an empty folder."""
+
+import re
+
+import pytest
+
+from opslib.cli.main import main
+from opslib.parameters import RUNBOOKS
+
+WITH_EXAMPLE = ("run", "notebooks", "recover", "judge", "answer", "demo")
+COMMANDS = (*WITH_EXAMPLE, "runs", "verify", "approve", "seal", "publish", "sandbox")
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    """Each test starts in an empty folder, without a sandbox."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.delenv("OPSLIB_RUNS", raising=False)
+    monkeypatch.setenv("OPSLIB_SANDBOX_HOME", str(tmp_path / "no-sandbox"))
+    return tmp_path / "empty"
+
+
+def help_of(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_lists_every_command_once(capsys):
+    """`opslib --help` names the commands, each with one line."""
+    text = help_of(capsys)
+    listed = re.findall(r"^ {4}([a-z]+)(?:\s|$)", text, re.MULTILINE)
+    assert set(COMMANDS) <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(capsys, command):
+    """`opslib COMMAND --help` shows its usage, and an example where one is written."""
+    text = help_of(capsys, command)
+    assert text.startswith(f"usage: opslib {command}")
+    assert command not in WITH_EXAMPLE or "example" in text
+
+
+def test_notebooks_are_copied_once(capsys, empty_folder):
+    """`opslib notebooks` writes every runbook to notebooks/, and a second time nothing."""
+    assert main(["notebooks"]) == 0
+    assert {path.stem for path in (empty_folder / "notebooks").iterdir()} == set(RUNBOOKS)
+    edited = empty_folder / "notebooks/canary.ipynb"
+    edited.write_text("edited")
+    (empty_folder / "notebooks/scale.ipynb").unlink()
+    assert main(["notebooks"]) == 2
+    assert "notebooks/canary.ipynb" in capsys.readouterr().err
+    assert edited.read_text() == "edited"
+    assert not (empty_folder / "notebooks/scale.ipynb").exists()
+
+
+def test_notebooks_go_to_the_folder_that_is_named(capsys, empty_folder):
+    """`opslib notebooks DIR` makes the folder and prints what it wrote."""
+    assert main(["notebooks", "a/b"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [*(f"a/b/{name}.ipynb" for name in sorted(RUNBOOKS)), "4 notebooks copied to a/b"]
+
+
+def test_notebooks_cannot_be_written_to_a_file(capsys, empty_folder):
+    """A name that is a file already is refused with the reason."""
+    (empty_folder / "taken").write_text("")
+    assert main(["notebooks", "taken"]) == 2
+    assert "taken" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        (["endpoint"], "NAME=VALUE"),
+        (["endpoint=a", "endpoint=b"], "more than once"),
+        (["nonsense=1"], "nonsense"),
+        ([], "endpoint"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_anything_is_written(capsys, empty_folder, parameters, reason):
+    """Exit code 2, the reason on stderr, and no run folder."""
+    options = [option for parameter in parameters for option in ("-p", parameter)]
+    assert main(["run", "rollback", *options]) == 2
+    assert reason in capsys.readouterr().err
+    assert not list(empty_folder.iterdir())
+
+
+def test_an_unknown_runbook_is_refused(capsys):
+    """The message lists the runbooks that exist."""
+    assert main(["run", "nonsense", "-p", "endpoint=fraud"]) == 2
+    error = capsys.readouterr().err
+    assert all(runbook in error for runbook in RUNBOOKS)
