@@ -13,7 +13,7 @@
 'rollback'
 """
 
-from opslib.judge.aa_test import Rehearsal, calibrated_alpha, rehearse
+from opslib.judge.aa_test import Rehearsal, rehearse
 from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
 from opslib.judge.harm.outcomes import settled_cohorts
 from opslib.judge.looks.paired_probes import PairedProbe, pair_probes, probe_order
@@ -69,7 +69,6 @@ __all__ = [
     "Verdict",
     "after_hold",
     "begin",
-    "calibrated_alpha",
     "describe",
     "forecast_bake",
     "from_json",

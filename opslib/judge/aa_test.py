@@ -1,4 +1,4 @@
-"""Rehearse how often an innocent canary would have been rolled back."""
+"""A/A test: how often stable, judged against itself, would have been rolled back."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from opslib.errors import JudgeError
 from opslib.judge.decide import judge
 from opslib.judge.values.criteria import Criteria
 from opslib.judge.values.interval import Arm, Interval
 from opslib.judge.values.state import State
+from opslib.judge.values.text import percent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """How an A/A rehearsal went.
+    """Result of an A/A test.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Rehearsal:
     log_peaks
         Highest log evidence that each run reached.
     sentence
-        The same for people.
+        The result for people.
     """
 
     runs: int
@@ -64,9 +64,9 @@ def rehearse(
     criteria
         As for a release.
     weight
-        Share of the requests that the pretended canary gets; in (0, 100) [percent].
+        Share of the requests that the simulated canary gets; in (0, 100) [percent].
     seed
-        Seeds the splits: the same seed gives the same rehearsal.
+        Seeds the splits: the same seed gives the same result.
     runs
         Number of splits; >= 1 [count].
     """
@@ -86,38 +86,15 @@ def rehearse(
         upper=upper,
         log_peaks=tuple(peaks),
         sentence=(
-            f"Stable judged against itself {runs} times: {ends['rollback']} would have been rolled back "
-            f"({100 * share:.2g} %, with 95 % confidence at most {100 * upper:.2g} %; "
-            f"promised {100 * criteria.alpha:g} %), {ends['promote']} promoted, {ends['hold']} held."
+            f"Stable judged against itself {runs} times: {ends['rollback']} of {runs} rolled back "
+            f"({percent(share)}, upper bound {percent(upper)} at 95 % confidence, "
+            f"limit {percent(criteria.alpha)}), {ends['promote']} promoted, {ends['hold']} held."
         ),
     )
 
 
-def calibrated_alpha(rehearsal: Rehearsal, level: float) -> float:
-    """Give the `alpha` at which the rehearsed horizon would have rolled back at most `level` of innocent canaries.
-
-    The promise of `alpha` itself holds for any traffic and any number of looks, and is therefore rarely used up
-    within one stage. Criteria with this larger `alpha` decide sooner; their false rollbacks are then *simulated*,
-    for traffic like the rehearsed and for its horizon only, and no longer promised.
-
-    Parameters
-    ----------
-    rehearsal
-        Of as long a stage as planned; its resolution is one in its number of runs.
-    level
-        Wanted share of false rollbacks over that horizon; in (0, 0.5) [fraction].
-    """
-    peaks = sorted(rehearsal.log_peaks, reverse=True)
-    allowed = (
-        int(level * (rehearsal.runs + 1)) - 1
-    )  # one run fewer than the level's share: the next one may be ours
-    if allowed < 0:
-        raise JudgeError(f"level {level:g}: expected at least 1 / {rehearsal.runs + 1}, rehearse more runs")
-    return float(min(0.49, np.exp(-peaks[allowed]) * (1 - 1e-9)))
-
-
 def _split(interval: Interval, weight: float, generator: np.random.Generator) -> Interval:
-    """Send each of stable's requests to a pretended canary with probability `weight` percent."""
+    """Send each of stable's requests to a simulated canary with probability `weight` percent."""
     whole = interval.stable
     failures = int(generator.binomial(whole.failures, weight / 100.0))
     good = whole.requests - whole.failures
@@ -163,7 +140,7 @@ def _split_above(
 
 
 def _upper(hits: int, runs: int) -> float:
-    """Give the 95 % Clopper-Pearson upper bound (Biometrika 1934, 26:404-413) [fraction]."""
+    """Return the 95 % Clopper-Pearson upper bound (Biometrika 1934, 26:404-413) [fraction]."""
     from scipy.special import betaincinv  # noqa: PLC0415
 
     return 1.0 if hits >= runs else float(betaincinv(hits + 1, runs - hits, 0.95))

@@ -1,4 +1,4 @@
-"""What one interval adds: an e-value per metric and effect, and sums for the proofs."""
+"""The contribution of one interval: an e-value per metric and effect, and sums for the proofs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,9 +22,9 @@ _HALF_LIFE_MINUTES = 10.0  # of what is remembered of stable's latency shares
 
 
 def gains(criteria: Criteria, state: State, interval: Interval) -> dict[str, Floats]:
-    """Give the log e-values of one interval, by name of the evidence that they multiply.
+    """Return the log e-values of one interval, by name of the evidence that they multiply.
 
-    Metrics about which the interval says nothing are left out: no data is no evidence, in either direction.
+    Metrics without data in the interval are left out: no data is no evidence, in either direction.
     """
     found: dict[str, Floats | None] = {}
     for metric in criteria.metrics:
@@ -34,7 +34,7 @@ def gains(criteria: Criteria, state: State, interval: Interval) -> dict[str, Flo
             case Latency():
                 found[metric.name] = _latency(metric, state, interval)
             case Slo() if metric.threshold_ms is None or interval.source != "probes":
-                # A probe's latency is that of the runbook's way to the endpoint too, which is nobody's promise.
+                # A probe's latency includes the runbook's way to the endpoint, which no limit is about.
                 found[metric.name], found[f"shared:{metric.name}"] = slo.log_e_value(metric, interval)
             case Ranks():
                 found[metric.name] = ranks.log_e_value(metric, interval) if interval.source == "metrics" else None
@@ -74,7 +74,7 @@ def multiply(
 def add_means(
     criteria: Criteria, log_bets: Mapping[str, tuple[float, ...]], interval: Interval
 ) -> dict[str, tuple[float, ...]]:
-    """Add a mature cohort's differences to the sums of the metrics that are means."""
+    """Add a settled cohort's differences to the sums of the metrics that are means."""
     after = dict(log_bets)
     for metric in criteria.metrics:
         if isinstance(metric, Mean) and (value := means.difference(metric, interval)) is not None:
@@ -83,7 +83,7 @@ def add_means(
 
 
 def tally(criteria: Criteria, state: State, interval: Interval) -> State:
-    """Add an interval to the sums that the proofs look at, and to what is remembered of stable's latency."""
+    """Add an interval to the sums that the proofs use, and to what is remembered of stable's latency."""
     tallies, slow_stable = dict(state.tallies), dict(state.slow_stable)
     for metric in criteria.metrics:
         if isinstance(metric, Failures):
@@ -113,7 +113,7 @@ def tally(criteria: Criteria, state: State, interval: Interval) -> State:
 
 
 def tally_cohort(criteria: Criteria, state: State, cohort: Interval) -> State:
-    """Add a mature cohort to the sums of the business outcomes."""
+    """Add a settled cohort to the sums of the business outcomes."""
     tallies = dict(state.tallies)
     for metric in criteria.metrics:
         if isinstance(metric, BusinessOutcome):
@@ -162,7 +162,7 @@ def _latency(metric: Latency, state: State, interval: Interval) -> Floats | None
 def _joint(
     metric: Joint, criteria: Criteria, found: Mapping[str, Floats | None], interval: Interval
 ) -> Floats | None:
-    """Bet on failures and latency at once.
+    """Return the e-values of failures and latency as one.
 
     Where latency is known of successful requests only, its table is drawn after the failures' one and the product
     of the two e-values is an e-value. Where failed requests are timed too the tables share requests: then their
@@ -245,7 +245,7 @@ def _scalars(tally: Tally) -> Tally:
 
 
 def log_weighted_mean(weights: Mapping[str, float], log_evidence: Mapping[str, float]) -> float:
-    """Give the log of the weighted mean of e-processes; a metric without data yet counts 1.
+    """Return the log of the weighted mean of e-processes; a metric without data yet counts 1.
 
     A weighted mean of e-processes is an e-process under any dependence (Vovk & Wang 2021, Ann. Stat.
     49:1736-1754) and is never below what Bonferroni would use.

@@ -49,8 +49,8 @@ def count_above(arm: Arm, threshold_ms: float) -> int | None:
     """Count the requests slower than a threshold.
 
     Exact from samples or from counts at this threshold; from percentiles the count is bracketed exactly by the
-    neighbouring percentiles and interpolated between them (log-latency against normal scores). None if the arm says
-    nothing about this threshold: unknown is not zero.
+    neighbouring percentiles and interpolated between them (log-latency against normal scores). None if the arm
+    has no count at this threshold: unknown is not zero.
     """
     if arm.latency_n == 0:
         return 0
@@ -80,7 +80,7 @@ def bins(n: int, above: Floats) -> Floats:
 def distrusted(
     metric: Latency, reference_ms: Sequence[float], dispersion: Sequence[tuple[float, ...]]
 ) -> NDArray[np.bool_]:
-    """Tell which cuts are not to be interpolated at, from stable's past alone; shape (cuts,)."""
+    """Find the cuts at which interpolation is not trusted, from stable's past alone; shape (cuts,)."""
     gaps = in_gap(metric.quantiles, np.asarray(reference_ms))
     noisy = [bool(untrusted(*row[2:])) for row in dispersion]
     return gaps | np.array(noisy, dtype=bool) if noisy else gaps

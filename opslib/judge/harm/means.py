@@ -1,4 +1,4 @@
-"""Means of business measures: valid only asymptotically, and labelled so wherever they are shown."""
+"""Means of business measures: valid only asymptotically, and labelled so where their evidence is shown."""
 
 import math
 
@@ -9,7 +9,7 @@ LABEL = "asymptotic"
 
 
 def difference(metric: Mean, interval: Interval) -> float | None:
-    """Give how much worse the canary's mean was in one interval, less what is tolerated; None without data."""
+    """Return how much worse the canary's mean was in one interval, less what is tolerated; None without data."""
     mine, other = _row(metric, interval.canary), _row(metric, interval.stable)
     if mine is None or other is None or mine[0] == 0 or other[0] == 0:
         return None
@@ -23,7 +23,7 @@ def add(sums: tuple[float, ...], value: float) -> tuple[float, float, float]:
 
 
 def log_evidence(metric: Mean, sums: tuple[float, ...], burn_in: int = 10) -> float:
-    """Give the log evidence that the canary's mean is worse; 0 for fewer than `burn_in` intervals.
+    """Return the log evidence that the canary's mean is worse; 0 for fewer than `burn_in` intervals.
 
     Notes
     -----
@@ -45,36 +45,13 @@ def log_evidence(metric: Mean, sums: tuple[float, ...], burn_in: int = 10) -> fl
 
 
 def tuned_rho(intervals: float, alpha: float = 0.05) -> float:
-    """Give the mixture's scale that makes a one-sided bound tightest after this many observations.
+    """Return the mixture's scale that makes a one-sided bound tightest after this many observations.
 
     Source: Waudby-Smith et al. (2024), arXiv 2103.06476v7, eq. 161 at twice alpha:
     sqrt((-2 ln(2 alpha) + ln(-2 ln(2 alpha) + 1)) / n).
     """
     doubled = -2.0 * math.log(2.0 * alpha)
     return math.sqrt((doubled + math.log(doubled + 1.0)) / intervals)
-
-
-def half_width(deviation: float, n: float, rho: float, alpha: float = 0.05) -> float:
-    """Give how far below the mean seen so far its one-sided bound lies, at every moment at once.
-
-    Parameters
-    ----------
-    deviation
-        Standard deviation of one observation [unit of measure].
-    n
-        Observations so far; > 0 [count].
-    rho
-        From `tuned_rho`.
-    alpha
-        Probability that a bound is ever wrong; in (0, 0.5) [fraction].
-
-    Notes
-    -----
-    Source: Waudby-Smith et al. (2024), arXiv 2103.06476v7, eq. 134:
-    s sqrt(2 (n rho^2 + 1) / (n rho)^2 ln(1 + sqrt(n rho^2 + 1) / (2 alpha))).
-    """
-    spread = n * rho * rho + 1.0
-    return deviation * math.sqrt(2.0 * spread / (n * rho) ** 2 * math.log1p(math.sqrt(spread) / (2.0 * alpha)))
 
 
 def _row(metric: Mean, arm: Arm) -> tuple[int, float, float] | None:

@@ -15,8 +15,8 @@ Floats = NDArray[np.float64]
 def settled_cohorts(cohorts: Sequence[Interval], *, now_s: float, window_s: float) -> tuple[Interval, ...]:
     """Keep the cohorts whose outcomes can no longer change.
 
-    A cohort is everybody whose request fell into one interval, whenever the outcome came: counting outcomes by
-    the time at which they arrive would compare requests before the canary with requests after it.
+    A cohort is all requests of one interval, whenever their outcomes arrive: counting outcomes by the time at which
+    they arrive would compare requests before the canary with requests after it.
 
     Parameters
     ----------
@@ -31,12 +31,12 @@ def settled_cohorts(cohorts: Sequence[Interval], *, now_s: float, window_s: floa
 
 
 def table(metric: BusinessOutcome, arm: Arm) -> tuple[int, int] | None:
-    """Give (bad, trials) of one outcome in one cohort; None if the cohort says nothing about it [count]."""
+    """Return (bad, trials) of one outcome in one cohort; None without data [count]."""
     return next(((bad, trials) for name, trials, bad in arm.outcomes if name == metric.name), None)
 
 
 def log_e_value(metric: BusinessOutcome, cohort: Interval) -> Floats | None:
-    """Weigh one mature cohort; shape (odds,). None without data."""
+    """Return the log e-values of one settled cohort; shape (odds,). None without data."""
     mine, other = table(metric, cohort.canary), table(metric, cohort.stable)
     if mine is None or other is None:
         return None
@@ -44,10 +44,10 @@ def log_e_value(metric: BusinessOutcome, cohort: Interval) -> Floats | None:
 
 
 def log_e_paired(only_canary: int, only_stable: int, odds: Sequence[float], tolerated: float) -> Floats:
-    """Weigh pairs of the same question asked to both versions in random order, of which one failed.
+    """Return the log e-values of paired probes: one request to both versions in random order, of which one failed.
 
     Each discordant pair is a 2x2 table of its own with one request per arm: the canary is the one that failed with
-    probability w / (1 + w). Concordant pairs say nothing. (Exact conditional form of McNemar's test.)
+    probability w / (1 + w). Concordant pairs are no evidence. (Exact conditional form of McNemar's test.)
     """
     w, w0 = np.asarray(odds, dtype=np.float64), tolerated
     pairs = only_canary + only_stable
@@ -55,9 +55,9 @@ def log_e_paired(only_canary: int, only_stable: int, odds: Sequence[float], tole
 
 
 def log_e_answers(metric: Answers, arm: Arm) -> Floats | None:
-    """Weigh the answers that differ from stable's against the allowed share; None if nothing was asked."""
-    asked, changed = arm.changed_answers
-    if asked == 0:
+    """Return the log e-values of answers that differ from stable's, against the allowed share; None without any."""
+    sent, changed = arm.changed_answers
+    if sent == 0:
         return None
     shares = np.minimum(np.asarray(metric.times) * metric.allowed, 0.95)
-    return log_e_share(changed, asked, shares, metric.allowed)
+    return log_e_share(changed, sent, shares, metric.allowed)

@@ -80,7 +80,7 @@ def interpolated_above(
 
 
 def scatter(first: ArrayLike, second: ArrayLike, third: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
-    """Give the squared second difference of a share over three intervals, and what binomial counts give on average.
+    """Return the squared second difference of a share over three intervals, and its mean for binomial counts.
 
     A share that drifts evenly, as when latencies rise in the morning, has none.
     """
@@ -91,7 +91,7 @@ def scatter(first: ArrayLike, second: ArrayLike, third: ArrayLike, n: ArrayLike)
 
 
 def untrusted(squared: ArrayLike, usual: ArrayLike, steps: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which cuts scattered too much so far, by their mean squared second difference."""
+    """Find the cuts whose shares varied too much so far, by their mean squared second difference."""
     count = np.maximum(np.asarray(steps, dtype=np.float64), 1.0)
     most = 1.0 + DISPERSION_SD * np.sqrt(35.0 / (9.0 * count))
     wild = np.asarray(squared) > most * np.maximum(np.asarray(usual), 1e-300)
@@ -106,7 +106,7 @@ def log_e_rank_share(
     shares: ArrayLike,
     allowed: float,
 ) -> Floats:
-    """Weigh how many of the published percentiles lie above a threshold against an allowed share of slow requests.
+    """Return the log e-values of the published percentiles above a threshold, against an allowed slow share.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def log_e_rank_share(
 
 
 def in_gap(levels: Sequence[float], latencies_ms: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which percentiles lie beside a gap of the latencies, from stable's past.
+    """Find the percentiles that lie beside a gap of the latencies, from stable's past.
 
     Parameters
     ----------

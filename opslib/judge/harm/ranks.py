@@ -1,8 +1,8 @@
 """Latency from percentiles alone, exactly: where the canary's percentile falls among those of stable.
 
 Nothing is interpolated and nothing assumed but that latencies are continuous and requests are routed at random.
-It needs more time than counts do - an interval can say no more than "above all four of stable's percentiles" -
-and it is what is left where the latencies have a gap.
+It needs more time than counts do, as the strongest result of an interval is "above all four of stable's
+percentiles", and it is the only way where the latencies have a gap.
 """
 
 from dataclasses import replace
@@ -19,12 +19,12 @@ Floats = NDArray[np.float64]
 Rank = tuple[bool, float, float]  # higher, its chance at the limit, its chance if equal
 
 _NODES = 64  # of the quadrature over where stable's percentile lies
-# Share of intervals in which a percentile may leave its place before ranks no longer tell of a slowdown.
+# Share of intervals in which a percentile may leave its place before ranks are no evidence of a slowdown.
 _UNSTEADY = 0.1
 
 
 def log_e_value(metric: Ranks, interval: Interval) -> Floats | None:
-    """Weigh one interval by how many of stable's percentiles lie below the canary's.
+    """Return the log e-values of one interval by how many of stable's percentiles lie below the canary's.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def log_e_value(metric: Ranks, interval: Interval) -> Floats | None:
 
 @lru_cache(maxsize=1024)
 def _log_ratios(n: int, m: int, quantile: float, levels: tuple[float, ...], odds: float) -> tuple[float, ...]:
-    """Give the log e-value for each number of stable's percentiles below the canary's."""
+    """Return the log e-value for each number of stable's percentiles below the canary's."""
     rank = max(1, int(np.ceil(quantile * n - 1e-9)))
     ranks = [max(1, int(np.ceil(level * m - 1e-9))) for level in levels]
     same = np.array([_above(n, m, rank, j) for j in ranks])
@@ -84,7 +84,7 @@ def rank_log_e_values(same: Floats, worse: Floats) -> Floats:
 
 
 def _above(n: int, m: int, rank: int, j: int) -> float:
-    """Give P(canary's rank-th smallest of n lies above stable's j-th smallest of m) without a difference."""
+    """Return P(canary's rank-th smallest of n lies above stable's j-th smallest of m) without a difference."""
     from scipy.special import betaln  # noqa: PLC0415
 
     x = np.arange(rank)
@@ -97,7 +97,7 @@ def _above_if_worse(n: int, m: int, rank: int, j: int, odds: float) -> float:
 
 
 def chance(n: Floats, m: Floats, rank: Floats, j: Floats, odds: float) -> Floats:
-    """Give P(canary's rank-th smallest of n lies above stable's j-th smallest of m) under odds of being slow.
+    """Return P(canary's rank-th smallest of n lies above stable's j-th smallest of m) under odds of being slow.
 
     To 1e-5; too small by up to a tenth where it is below 1e-6.
     """
@@ -117,7 +117,7 @@ def _nodes() -> tuple[Floats, Floats]:
 
 
 def chance_higher(n: ArrayLike, m: ArrayLike, quantile: float, odds: float) -> Floats:
-    """Give the chance that the canary's percentile is above stable's in one interval.
+    """Return the chance that the canary's percentile is above stable's in one interval.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def compare(interval: Interval, quantile: float, limits: tuple[float, float]) ->
 
 
 def unsteady(interval: Interval, quantile: float, slowdown: float, past_ms: float) -> bool:
-    """Tell whether either version's percentile is further than a slowdown from what stable's was."""
+    """Return whether either version's percentile is further than a slowdown from stable's first one."""
     reach = np.log1p(slowdown)
     values = (dict(arm.percentiles_ms)[quantile] for arm in (interval.canary, interval.stable))
     return any(abs(np.log(value / past_ms)) > reach for value in values)
@@ -191,9 +191,9 @@ def prove_ranks(scale: Tally, odds: Tally, unsteady: float) -> tuple[Floats, NDA
     """Test "slower by the limiting slowdown and at the limiting odds" by whose percentile is the higher one.
 
     Each interval is a coin whose chance at the limit is known and greater for anything worse, so that their sum has
-    the law that `p_odds` gives. A percentile that hops over a gap says nothing of the slowdown: most of the time
+    the law that `p_odds` gives. A percentile that jumps over a gap is no evidence of a slowdown: most of the time
     both versions' lie on the same side of it. `unsteady` counts the intervals in which either was further than the
-    limiting slowdown from stable's past; if there are more than a few, only the odds are asked - at the limit at
+    limiting slowdown from stable's past; if there are more than a few, only the odds are tested - at the limit at
     every latency on which stable's percentile falls.
 
     Returns

@@ -1,4 +1,4 @@
-"""Did the router split the traffic as configured? If not, the comparison rests on sand."""
+"""Sample-ratio check: whether the observed split of the traffic matches the configured weight."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,14 +18,14 @@ METRIC = "split"
 
 
 def log_e_value(canary_n: ArrayLike, stable_n: ArrayLike, weight: float) -> Floats:
-    """Weigh the request counts of one interval against the configured weight.
+    """Return the log e-values of one interval's request counts against the configured weight.
 
     Parameters
     ----------
     canary_n, stable_n
         Requests of each version; shape (...) [count].
     weight
-        Configured share of the canary; in (0, 100) [percent]. At 0 or 100 nothing can be said.
+        Configured share of the canary; in (0, 100) [percent]. 0 and 100 give no evidence.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Absolute promises, with blame: a promise that both versions break is not the canary's fault."""
+"""Absolute limits (SLOs); a limit that both versions break is not held against the canary."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 
 def bad_requests(metric: Slo, arm: Arm) -> tuple[int, int] | None:
-    """Count an arm's bad and all requests under a promise; None if the latencies were not counted there [count]."""
+    """Count an arm's bad and all requests under a limit; None if the latencies were not counted there [count]."""
     if metric.threshold_ms is None:
         return arm.failures, arm.requests
     above = count_above(arm, metric.threshold_ms)
@@ -21,15 +21,15 @@ def bad_requests(metric: Slo, arm: Arm) -> tuple[int, int] | None:
 
 
 def log_e_value(metric: Slo, interval: Interval) -> tuple[Floats | None, Floats | None]:
-    """Weigh one interval: that the canary breaks the promise, and that stable does.
+    """Return the log e-values of one interval: that the canary breaks the limit, and that stable does.
 
     Returns
     -------
     canary, stable
         Log e-values under each multiple of the allowed share; None without data. The canary's are 0 in an
-        interval in which stable broke the promise too: no bet is placed, since rolling back would not mend it.
+        interval in which stable broke the limit too: no bet is placed, since rolling back would not fix it.
         Whether to bet is decided by stable's requests alone, so the canary's e-value keeps its expectation. (An
-        incident that lifts both just above the promise still places bets in the minutes in which stable keeps it
+        incident that lifts both just above the limit still places bets in the minutes in which stable keeps it
         by chance: the benchmark's shared incident measures that this stays harmless.)
     """
     shares = np.minimum(np.asarray(metric.times) * metric.allowed, 0.95)

@@ -78,7 +78,7 @@ def _matching_shift(counts: Floats, tilt: Floats, target: Floats) -> Floats:
 
 
 def _probability_at(counts: Floats, share: Floats, value: Floats) -> Floats:
-    """Give P(S = value) for S a sum of independent Binomial(counts_j, share_j), by lattice inversion."""
+    """Return P(S = value) for S a sum of independent Binomial(counts_j, share_j), by lattice inversion."""
     spread = share * (1.0 - share)
     deviation = np.sqrt((counts * spread).sum(axis=-1))
     period = np.maximum(2.0 * _NODES, _PERIOD_SD * deviation)
@@ -98,7 +98,7 @@ def _probability_at(counts: Floats, share: Floats, value: Floats) -> Floats:
 
 
 def log_e_values(canary: ArrayLike, stable: ArrayLike, log_tilts: ArrayLike, log_null: ArrayLike = 0.0) -> Floats:
-    """Weigh one interval: how many times likelier under each alternative than under the null.
+    """Return the log e-values of one interval: log likelihood ratios of each alternative against the null.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def log_e_values(canary: ArrayLike, stable: ArrayLike, log_tilts: ArrayLike, log
     -----
     Given the pooled class counts, the expectation of exp(log_e) is exactly 1 at the null. It is at most 1 when the
     canary is better than that: with `log_null` 0 an e-value rises when any canary request moves to a worse class
-    (its normaliser is affine in that request's weight), hence for every canary that is stochastically no worse;
+    (its normaliser is affine in that request's weight), and so for every canary that is stochastically no worse;
     with two classes for every odds ratio up to the null, because the law has a monotone likelihood ratio.
     Source for two classes: Fisher's non-central hypergeometric law; Turner, Ly & Gruenwald (2024), J. Stat. Plan.
     Inference 230, and Lindon & Malek (2022), NeurIPS, use the same conditioning.
@@ -144,7 +144,7 @@ def log_e_two_by_two(
     odds_ratios: ArrayLike,
     tolerated: float,
 ) -> Floats:
-    """Weigh a 2x2 table: canary and stable, bad and good.
+    """Return the log e-values of a 2x2 table: canary and stable, bad and good.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def log_e_two_by_two(
 
 
 def log_e_share(bad: ArrayLike, n: ArrayLike, shares: ArrayLike, allowed: ArrayLike) -> Floats:
-    """Weigh counts of one version against an allowed share of bad requests.
+    """Return the log e-values of one version's counts against an allowed share of bad requests.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def counts(metric: Criterion, state: State, interval: Interval) -> tuple[tuple[i
 
 
 def unproven(proof: Proof) -> str:
-    """Say what is not proven yet, and what would prove it."""
+    """Describe what is not proven yet, and what would prove it."""
     if proof.canary_n == 0:
         return f"{proof.metric}: no data, so nothing is proven"
     more = (
@@ -110,7 +110,7 @@ def unproven(proof: Proof) -> str:
 
 
 def shown(proof: Proof) -> str:
-    """Say what was counted, with the upper confidence bound and the limit, and stable beside it."""
+    """Describe what was counted, with the upper confidence bound and the limit, and stable beside it."""
     share = f"{percent(proof.canary_share)}, " if proof.canary_bad else ""
     upper = "no upper bound" if proof.upper is None else f"upper bound {percent(proof.upper)}"
     stable = f", {k_of_n(proof.stable_bad, proof.stable_n)} on stable" if proof.stable_n else ""
@@ -121,14 +121,14 @@ def shown(proof: Proof) -> str:
 
 
 def waiting(minutes: float) -> str:
-    """Say how much longer it takes, in whole minutes."""
+    """Describe how much longer it takes, in whole minutes."""
     if minutes <= 1.0:
         return "less than a minute more decides it"
     return f"about {math.ceil(minutes)} more minutes decide it"
 
 
 def conclusion(verdict: Verdict, state: State, criteria: Criteria, stops: Sequence[str]) -> str:
-    """Say the decision with its counts, the evidence and its limit, and what would have changed it."""
+    """Describe the decision with its counts, the evidence and its limit, and what would have changed it."""
     if stops:
         return f"Roll back: {stops[0]}."
     if verdict.outcome == "rollback":

@@ -1,7 +1,7 @@
-"""Hard stops: what rolls back without statistics. Each gives a sentence for `judge(..., stops=...)`, or nothing.
+"""Hard stops: reasons to roll back without statistics. Each is a sentence for `judge(..., stops=...)`, or None.
 
-Others come from the control plane and are handed over as sentences of their own: provisioning failed, no healthy
-instance, the deadline passed.
+Other stops come from the control plane and are passed as sentences too: provisioning failed, no healthy instance,
+the deadline passed.
 """
 
 import math
@@ -18,7 +18,7 @@ def traffic_stop(interval: Interval) -> str | None:
     """Stop on a closed interval in which most of the canary's requests fail and not most of stable's.
 
     With at least 20 requests, more than half of them failed. Evidence would decide as well, after one such
-    interval; this says it in fewer words.
+    interval; a stop names the cause directly.
     """
     mine, other = interval.canary, interval.stable
     if mine.requests < _LEAST_REQUESTS or 2 * mine.failures <= mine.requests:
@@ -35,9 +35,9 @@ def probe_stop(rounds: Sequence[Interval]) -> str | None:
     row would stop one of them in a tenth of the canaries that take three hours at a round a minute; five do in less
     than one in five hundred.
     """
-    asked = [each for each in rounds if each.source == "probes" and each.canary.requests > 0]
-    wanted = max(_ROUNDS, math.ceil(_LEAST_PROBES / asked[-1].canary.requests)) if asked else _ROUNDS
-    last = asked[-wanted:]
+    answered = [each for each in rounds if each.source == "probes" and each.canary.requests > 0]
+    wanted = max(_ROUNDS, math.ceil(_LEAST_PROBES / answered[-1].canary.requests)) if answered else _ROUNDS
+    last = answered[-wanted:]
     dead = [each.canary.failures == each.canary.requests for each in last]
     shared = [each.stable.failures == each.stable.requests for each in last]
     if len(last) < wanted or not all(dead) or any(shared):

@@ -9,14 +9,14 @@ from opslib.judge.values.state import State
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
-    """An interval that reads otherwise now than when it was judged: recorded, never judged again.
+    """An interval whose counts differ from those that were judged: recorded, never judged again.
 
     Attributes
     ----------
     start_s
         Start of the interval, seconds since 1970-01-01 UTC [seconds].
     judged, now
-        What it read then and what it reads now; None if it is missing now.
+        The interval as judged and as read now; None if it is missing now.
     """
 
     start_s: float
@@ -39,21 +39,21 @@ def settled_intervals(
     intervals
         What the source returned, in any order.
     state
-        Says up to when was judged.
+        Holds the time up to which intervals were judged.
     now_s
         Present time, seconds since 1970-01-01 UTC [seconds].
     lag_s
         Age that an interval's end must have: later numbers may still be counted into a younger one. Azure Monitor
         needs about 240; a request log its ingestion delay [seconds].
     zero_lag_s
-        Age up to which an arm without requests is taken for "not counted yet" rather than for zero; None is twice
+        Age up to which an arm without requests is taken as "not counted yet" rather than as zero; None is twice
         `lag_s` [seconds].
 
     Returns
     -------
     intervals
-        Rising by start. An interval that must wait holds back every later one, so that nothing is passed over:
-        once a later interval is judged an earlier one is lost.
+        Rising by start. An interval that must wait holds back every later one, so that none is skipped: once a
+        later interval is judged, an earlier one is lost.
     """
     settled = 2.0 * lag_s if zero_lag_s is None else zero_lag_s
     fresh = [each for each in intervals if state.last_end_s is None or each.start_s >= state.last_end_s - 1e-3]
@@ -68,7 +68,7 @@ def settled_intervals(
 
 
 def revisions(judged: Sequence[Interval], now: Sequence[Interval]) -> tuple[Revision, ...]:
-    """List the judged intervals that read otherwise now, or are missing within the range of `now`."""
+    """List the judged intervals whose counts changed, or that are missing within the range of `now`."""
     fresh = {each.start_s: each for each in now}
     if not fresh:
         return ()

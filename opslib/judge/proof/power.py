@@ -1,4 +1,4 @@
-"""Before the run: how long each metric takes to find harm and to prove its absence."""
+"""Power of a planned stage: how long each metric takes to find harm and to prove its absence."""
 
 import math
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ class BakeForecast(Displayed):
 
 
 def requests_to_prove(share: float, bound: float, alpha: float, power: float = 0.8) -> float:
-    """Give the canary requests after which a share is shown to be below a bound.
+    """Return the canary requests after which a share is shown to be below a bound.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def requests_to_prove(share: float, bound: float, alpha: float, power: float = 0
 def minutes_to_detect(
     base: float, odds: float, tolerated: float, requests_per_minute: float, weight: float, log_price: float
 ) -> float:
-    """Give the time after which a change of odds is typically rolled back.
+    """Return the time after which a change of odds is typically rolled back.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def forecast_bake(
     failure_changes: Sequence[float] = (2.0, 3.0, 5.0),
     slowdowns: Sequence[float] = (0.1, 0.2, 0.5),
 ) -> BakeForecast:
-    """Say before a stage what it can show.
+    """Forecast what a stage can show, before it starts.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def _latency_rows(
     for quantile, slow in metric.proofs:
         beyond = float(ndtr(-(ndtri(quantile) + math.log1p(slow) / sd)))
         needed = requests_to_prove(beyond, 1.0 - quantile, criteria.promote_alpha)
-        change = f"p{100 * quantile:g} within {100 * slow:g} %"
+        change = f"p{100 * quantile:g} within +{100 * slow:g} %"
         rows.append(_row(metric.name, change, prove=needed / outlook.canary_per_minute))
     return rows
 

@@ -34,13 +34,13 @@ class Criteria:
     alpha
         Largest probability of ever rolling back a canary that is within every tolerance; in (0, 0.5) [fraction].
     promote_alpha
-        Largest probability, per metric, that a canary at its limit is taken for proven at the end of a stage.
+        Largest probability, per metric, that a canary at its limit counts as proven at the end of a stage.
     looks
         How often the end of one stage may be judged (1 + extensions of a hold); `promote_alpha` is shared by them.
     suspicion
-        Evidence of harm (times more likely) above which nothing is promoted, proven or not; > 1.
+        Evidence of harm, an e-value, from which on nothing is promoted, proven or not; > 1.
     least_intervals, least_requests
-        Floors below which nothing is promoted, whatever the numbers say [count].
+        Floors below which nothing is promoted, whatever was proven [count].
     least_stable_share
         Share of the traffic that stable must have for a comparison [fraction].
     most_gain
@@ -87,7 +87,7 @@ class Criteria:
             require({Failures, Latency} <= kinds, "Joint", "Failures and Latency beside it", names)
 
     def acting(self) -> dict[str, float]:
-        """Give the metrics that may roll back, with weights that sum to 1."""
+        """Return the metrics that may roll back, with weights that sum to 1."""
         weights = {metric.name: metric.weight for metric in self.metrics if metric.mode == "act"}
         return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
@@ -97,7 +97,7 @@ class Criteria:
 
 
 def bets(metric: Criterion, criteria: Criteria) -> Mixture:
-    """Give the mixture over effects of one metric."""
+    """Return the mixture over effects of one metric."""
     prior = getattr(metric, "prior", (1.0,))
     return Mixture(
         prior=prior,
@@ -108,7 +108,7 @@ def bets(metric: Criterion, criteria: Criteria) -> Mixture:
 
 
 def describe(criteria: Criteria) -> dict[str, Any]:
-    """Write criteria as JSON values; each metric says its kind."""
+    """Write criteria as JSON values; each metric with its kind."""
     rows = [{"kind": _KIND_NAMES[type(metric)], **asdict(metric)} for metric in criteria.metrics]
     return {**asdict(criteria), "metrics": rows}
 

@@ -36,7 +36,7 @@ class Arm:
         (name, n, mean, variance) of business measures [their own unit], by the interval in which the request was
         made; the variance within the interval.
     changed_answers
-        (asked, changed) golden or mirrored questions and those answered otherwise than by stable [count].
+        (sent, changed) golden or mirrored requests and those answered differently from stable [count].
     """
 
     requests: int
@@ -50,7 +50,7 @@ class Arm:
     changed_answers: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        """Refuse counts that cannot have been counted."""
+        """Refuse counts that contradict each other."""
         if not 0 <= self.failures <= self.requests:
             raise JudgeError(f"failures must be between 0 and requests ({self.requests}), got {self.failures}")
         for name, trials, bad in self.outcomes:
@@ -84,9 +84,9 @@ class Interval:
     stable, canary
         What each version served.
     source
-        Where the numbers come from; traffic of own probes is never mixed with users' traffic in one interval.
+        Where the numbers come from; own probes are never mixed with users' traffic in one interval.
     paired
-        Discordant pairs of the same question asked to both: (only canary failed, only stable failed) [count].
+        Discordant pairs of the same request sent to both: (only canary failed, only stable failed) [count].
     """
 
     start_s: float
@@ -113,7 +113,7 @@ class Interval:
 
 
 def to_record(interval: Interval) -> dict[str, Any]:
-    """Write an interval as JSON values, without the fields that say nothing."""
+    """Write an interval as JSON values, without empty fields."""
     arms = {
         role: {key: value for key, value in asdict(arm).items() if value not in ((), None, (0, 0))}
         for role, arm in (("stable", interval.stable), ("canary", interval.canary))
@@ -157,5 +157,5 @@ _ROWS = ("above", "percentiles_ms", "outcomes", "moments")
 def _epoch(text: str) -> float:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise JudgeError(f"start_s must say its offset from UTC, got {text!r}: append Z")
+        raise JudgeError(f"start_s must include its offset from UTC, got {text!r}: append Z")
     return moment.timestamp()

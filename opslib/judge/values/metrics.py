@@ -1,4 +1,4 @@
-"""The metrics that can be watched: what is tolerated, what is bet on, what promotion must prove."""
+"""The metrics that can be watched: what is tolerated, which effects are looked for, what promotion must prove."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,8 +23,8 @@ class Failures:
     odds
         Odds ratios that bets are placed on; above `tolerated_odds`.
     limit_odds, limit_rate
-        A canary may be promoted only after it is shown that it does not fail *both* at this many times the odds of
-        stable *and* at this rate [fraction].
+        A promotion needs proof that the canary does not fail *both* at this many times the odds of stable *and* at
+        this rate [fraction].
     """
 
     name: str = "failures"
@@ -75,7 +75,7 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """Latency from published percentiles alone, exact and slow to tell: see `ranks`.
+    """Latency from published percentiles alone, exact and slow to decide: see `ranks`.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Ranks:
 
 @dataclass(frozen=True, kw_only=True)
 class Joint:
-    """Failures and latency bet on as one: finds a canary that gets a little worse in both."""
+    """Failures and latency as one metric: finds a canary that gets a little worse in both."""
 
     name: str = "together"
     weight: float = 0.11
@@ -114,14 +114,14 @@ class Joint:
 
 @dataclass(frozen=True, kw_only=True)
 class Slo:
-    """An absolute promise: at most `allowed` of the requests fail, or are slower than `threshold_ms`.
+    """An absolute limit: at most `allowed` of the requests fail, or are slower than `threshold_ms`.
 
     Attributes
     ----------
     threshold_ms
         A request slower than this is bad; None counts failures instead [ms].
     allowed
-        Share of bad requests that the promise allows; in (0, 1) [fraction].
+        Share of bad requests that is allowed; in (0, 1) [fraction].
     times
         Multiples of `allowed` that bets are placed on; above 1. Shares are kept below 0.95.
     """
@@ -159,7 +159,7 @@ class BusinessOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """Golden or mirrored questions that the canary answers otherwise than stable did: at most `allowed` of them."""
+    """Golden or mirrored requests that the canary answers differently from stable: at most `allowed` of them."""
 
     allowed: float
     name: str = "changed answers"

@@ -1,9 +1,10 @@
 """Evidence over time: a mixture over how large the canary's effect is, when it starts and how it moves.
 
-Nobody knows beforehand whether a regression doubles failures or multiplies them by ten, is there from the first
-request or starts in the twentieth minute, stays or grows. The bet is therefore spread over paths: a hidden effect
-that is absent or one of a few sizes, may set in at any moment and may move to another size. One number per size
-carries the whole mixture, so that evidence fits into a small JSON and an interval costs one matrix product.
+A regression may double failures or multiply them by ten, be there from the first request or start in the
+twentieth minute, stay or grow. The evidence is therefore a mixture over paths of a hidden effect that is absent or
+one of a few sizes, may start at any moment and may change to another size. One number per size carries the whole
+mixture (the "bet" on it: its share of the mixture times its e-value), so that the state fits into a small JSON and
+an interval costs one matrix product.
 """
 
 from dataclasses import dataclass
@@ -37,13 +38,13 @@ class Mixture:
 
 
 def begin(mixture: Mixture) -> Floats:
-    """Give the log bet on (no effect yet, each effect size) before the first interval; shape (1 + sizes,)."""
+    """Return the log bet on (no effect yet, each effect size) before the first interval; shape (1 + sizes,)."""
     placed = (1.0 - mixture.idle) * np.asarray(mixture.prior, dtype=np.float64)
     return np.asarray(np.log(np.concatenate([[max(mixture.idle, 1e-300)], placed])), dtype=np.float64)
 
 
 def transition(mixture: Mixture, minutes: float) -> Floats:
-    """Give the probabilities of going from each state to each within an interval.
+    """Return the probabilities of going from each state to each within an interval.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ def count(tally: Tally, canary: tuple[int, int], stable: tuple[int, int]) -> Tal
 
 
 def limit_moments(canary_n: ArrayLike, stable_n: ArrayLike, bad: ArrayLike, odds: float) -> tuple[Floats, Floats]:
-    """Give mean and variance of the canary's share of the bad requests under Fisher's non-central law.
+    """Return the mean and variance of the canary's share of the bad requests under Fisher's non-central law.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def _exact_moments(n: Floats, m: Floats, k: Floats, odds: float) -> tuple[Floats
 
 
 def p_odds(tally: Tally) -> Floats:
-    """Give the probability of at most this many bad canary requests if its odds were at the limit.
+    """Return the probability of at most this many bad canary requests if its odds were at the limit.
 
     Each interval's count is a sum of independent Bernoullis (the generating function has real roots: Harper 1967,
     Ann. Math. Stat. 38:410-414); so is their sum, which a binomial of the same mean and variance fits closely.
@@ -135,7 +135,7 @@ def p_odds(tally: Tally) -> Floats:
 
 
 def p_rate(tally: Tally, limit_rate: float) -> Floats:
-    """Give the probability of so few bad canary requests, or as many and so late, at the limiting rate.
+    """Return the probability of so few bad canary requests, or as many and so late, at the limiting rate.
 
     Counts jump; splitting the last jump by *when* the bad requests came makes the level exact, and sides against
     a canary that got worse towards the end. At a constant limiting rate, given their number, bad requests are
@@ -154,7 +154,7 @@ def p_rate(tally: Tally, limit_rate: float) -> Floats:
 
 
 def _bates(position: Floats, count: Floats) -> Floats:
-    """Give P(mean of `count` uniforms <= position): exact up to 12, normal beyond (error below 0.002 there)."""
+    """Return P(mean of `count` uniforms <= position): exact up to 12, normal beyond (error below 0.002 there)."""
     from scipy.special import binom, gamma, ndtr  # noqa: PLC0415
 
     many = np.maximum(count, 1.0)
@@ -176,7 +176,7 @@ def prove_failures(tally: Tally, limit_odds: float, limit_rate: float) -> tuple[
     """Test "at least `limit_odds` times stable's odds and at least `limit_rate`" after all intervals.
 
     A canary that is better than either limit is not in that null, so either limit may be disproved. Stable's
-    failures alone say which one is tried: only the rate where stable is far below it, only the odds where stable
+    failures alone decide which one is tried: only the rate where stable is far below it, only the odds where stable
     is far above, both in between, each at a share of the level that grows as the other's shrinks.
 
     Returns

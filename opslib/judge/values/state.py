@@ -1,7 +1,7 @@
-"""What the judge remembers between looks: a small JSON about one endpoint, two versions and one set of criteria.
+"""The judge's memory between looks: a small JSON about one endpoint, two versions and one set of criteria.
 
-Stages, pauses, restarts and re-runs go on from it; nothing else is kept, so that judging recorded intervals again
-from an empty state must give the same numbers to the last bit.
+Stages, pauses, restarts and re-runs continue from it. Nothing else is kept: judging the recorded intervals again
+from an empty state gives the same numbers to the last bit.
 """
 
 import json
@@ -113,7 +113,7 @@ def begin(
 
 
 def set_reference(state: State, criteria: Criteria, reference_ms: tuple[float, ...]) -> State:
-    """Cut latency at other quantiles of stable from now on, for example once they are known better.
+    """Cut latency at other quantiles of stable from now on.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def set_reference(state: State, criteria: Criteria, reference_ms: tuple[float, .
 
 
 def prior_shares(latency: Latency, requests: float = 200.0) -> tuple[float, ...]:
-    """Give the counts above each cut that the reference promises, worth a few hundred requests [count]."""
+    """Return the counts above each cut that the reference implies, as if from a few hundred requests [count]."""
     return (requests, *(requests * (1.0 - q) for q in latency.quantiles))
 
 
@@ -181,17 +181,17 @@ def from_json(text: str) -> State:
 def require_release(state: State, criteria: Criteria, *, endpoint: str, stable: str, canary: str) -> State:
     """Return the state if it is about this release, else refuse it.
 
-    Evidence about one version says nothing of another.
+    Evidence about one version is none about another.
 
     Raises
     ------
     JudgeError
         Naming each of endpoint, stable, canary and criteria that differs.
     """
-    asked = {"endpoint": endpoint, "stable": stable, "canary": canary, "criteria": criteria.digest()}
-    wrong = [f"{name}: state has {getattr(state, name)!r}, asked {value!r}" for name, value in asked.items()]
+    expected = {"endpoint": endpoint, "stable": stable, "canary": canary, "criteria": criteria.digest()}
+    wrong = [f"{name}: state has {getattr(state, name)!r}, expected {value!r}" for name, value in expected.items()]
     wrong = [
-        line for line, (name, value) in zip(wrong, asked.items(), strict=True) if getattr(state, name) != value
+        line for line, (name, value) in zip(wrong, expected.items(), strict=True) if getattr(state, name) != value
     ]
     if wrong:
         raise JudgeError(f"state is about another release ({'; '.join(wrong)}): begin a new one")

@@ -1,4 +1,4 @@
-"""Kayenta at the times its documentation asks for: three hours, judged every hour.
+"""Kayenta at the times of its documentation: three hours, judged every hour.
 
 It looks at one point a minute, so that the points are drawn instead of the requests: failures, and the 95th and
 99th percentile as order statistics of as many latencies. Worlds are those of `traffic`; after their 30 minutes they

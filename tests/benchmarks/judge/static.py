@@ -1,4 +1,4 @@
-"""The best that thresholds could do: chosen by somebody who knows the base rates, the traffic and the regressions.
+"""The best that thresholds could do: chosen with knowledge of the base rates, the traffic and the regressions.
 
     python -m tests.benchmarks.judge.static
 

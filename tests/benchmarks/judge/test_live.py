@@ -30,7 +30,7 @@ def run(body):
     request = json.loads(body)
     suffering = os.path.exists(os.environ["SUFFERS_BY"])
     if request.get("rare") and os.environ.get("FRAGILE"):
-        raise ValueError("nobody tested a rare request")
+        raise ValueError("an untested rare request")
     if suffering and random.random() < 0.1:
         raise ConnectionError("the feature store is away")
     leaked = float(os.environ.get("LEAK_PER_MINUTE", "0")) * (time.time() - BEGUN_S) / 60

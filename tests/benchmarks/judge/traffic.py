@@ -18,7 +18,7 @@ SLO_MS = 250.0
 QUANTILES = (0.25, 0.5, 0.75, 0.9, 0.95, 0.99)  # cuts of the judge
 REPORTED = (0.5, 0.9, 0.95, 0.99)  # percentiles that Azure Monitor publishes
 WEIGHT = (
-    10.0  # percent, for the canary; as much of the old version is the canary-sized control that Kayenta asks for
+    10.0  # percent, for the canary; as much of the old version is the canary-sized control that Kayenta requires
 )
 HISTORY_MINUTES = 10  # of stable alone, before the canary
 

@@ -153,13 +153,13 @@ def test_no_data_is_never_success():
     ],
 )
 def test_precedence_of_outcomes(harmful, bake_over, against, outcome):
-    """Harm comes before the clock, the clock before a hold, and promotion only when nothing stands against it."""
+    """Harm comes before the clock, the clock before a hold, and promotion only without a reason against it."""
     assert decide(harmful=harmful, bake_over=bake_over, against=against) == outcome
     assert set(PRECEDENCE) == {"rollback", "hold", "continue", "promote"}
 
 
 def test_hard_stop_rolls_back_whatever_the_numbers_say():
-    """A stop outside statistics rolls back at once and is what the sentence says."""
+    """A stop outside statistics rolls back at once and is the reason in the sentence."""
     _, verdict = judge(fresh(), traffic(60), FIVE, bake_over=True, stops=("provisioning failed",))
     assert verdict.outcome == "rollback"
     assert verdict.sentence == "Roll back: provisioning failed."
@@ -205,7 +205,7 @@ def test_judged_interval_is_frozen():
 
 
 def test_stages_keep_multiplying_evidence():
-    """Evidence goes on across a change of weight; only the looks start anew."""
+    """Evidence goes on across a change of weight; only the looks start at zero."""
     first = traffic(10, canary_rate=0.02, weight=5.0)
     second = traffic(10, canary_rate=0.02, weight=25.0, start_s=600.0, seed=4)
     state, _ = judge(fresh(), first, FIVE)
@@ -347,12 +347,12 @@ def test_business_outcome_is_judged_by_mature_cohort():
 
 
 def test_outcomes_that_come_between_two_looks_make_the_second_a_new_one():
-    """Proofs that are asked for again with every cohort would be given to a harmful canary in the end."""
+    """Proofs that were tried again with every cohort would pass a harmful canary in the end."""
     criteria = Criteria(metrics=(Failures(), BusinessOutcome(name="chargeback", mode="act")), looks=2)
-    told = Arm(requests=900, outcomes=(("chargeback", 900, 9),))
+    known = Arm(requests=900, outcomes=(("chargeback", 900, 9),))
     state, _ = judge(fresh(criteria), traffic(6, rate=400), criteria, bake_over=True)
     for number in range(2):
-        cohort = Interval(start_s=60.0 * number, length_s=60.0, weight=50.0, canary=told, stable=told)
+        cohort = Interval(start_s=60.0 * number, length_s=60.0, weight=50.0, canary=known, stable=known)
         state, verdict = judge(state, [], criteria, bake_over=True, cohorts=[cohort])
     assert state.stage_looks == 3
     assert any("planned looks" in reason for reason in verdict.reasons)
@@ -438,7 +438,7 @@ def test_percentiles_alone_find_a_slow_canary_and_pass_a_good_one():
 
 
 def test_counts_at_wanted_thresholds_give_the_same_as_samples():
-    """A request log that counts at the thresholds the judge asks for is worth exactly as much as every latency."""
+    """A request log that counts at the wanted thresholds is worth exactly as much as every latency."""
     reference = (55.0, 80.0, 116.0, 162.0, 198.0, 288.0)
     state = fresh(reference_ms=reference)
     wanted = wanted_thresholds_ms(state, FIVE)
@@ -507,7 +507,7 @@ def test_hour_of_five_metrics_takes_few_calls():
 
 @pytest.mark.parametrize("name", ["opslib.judge", "opslib.judge.harm.tables"])
 def test_examples_run(name):
-    """The examples in the docstrings give what they say."""
+    """The examples in the docstrings give the results written there."""
     done = doctest.testmod(importlib.import_module(name))
     assert done.attempted > 0
     assert done.failed == 0

@@ -61,7 +61,7 @@ def test_sum_over_intervals_has_its_level():
 
 
 def test_rate_proof_splits_the_jump_of_the_count():
-    """The level of the rate proof is the asked one and not that of the next lower count."""
+    """The level of the rate proof is the nominal one and not that of the next lower count."""
     rng: Any = np.random.Generator(np.random.SFC64(4))
     runs = 40000
     tally = Tally()
