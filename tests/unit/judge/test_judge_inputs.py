@@ -45,6 +45,7 @@ from opslib.judge.looks.watermark import revisions, settled_intervals
 from opslib.judge.proof.power import minutes_to_detect, requests_to_prove
 from opslib.judge.values.metrics import Slo
 from opslib.judge.values.mixture import log_evidence
+from opslib.judge.values.text import e_value, k_of_n, p_value, percent
 
 ONLY_FAILURES = Criteria(metrics=(Failures(limit_rate=0.02),))
 
@@ -420,3 +421,25 @@ def test_evidence_without_traffic_is_flat():
     after, _ = judge(state, [minute(9, canary=(0, 0))], ONLY_FAILURES)
     before = float(log_evidence(np.array(state.log_bets["failures"])))
     assert float(log_evidence(np.array(after.log_bets["failures"]))) == pytest.approx(before, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (percent(0.3079), "30.8 %"),
+        (percent(0.06849), "6.8 %"),
+        (percent(0.0037), "0.37 %"),
+        (percent(0.0), "0 %"),
+        (k_of_n(5, 73), "5 of 73 (6.8 %)"),
+        (k_of_n(0, 1917), "0 of 1,917"),
+        (k_of_n(0, 0), "0 of 0"),
+        (e_value(math.log(0.812)), "0.81"),
+        (e_value(math.log(42.1)), "42"),
+        (e_value(30.0), "over 1,000,000"),
+        (p_value(0.0187, "<=", 0.03), "p = 0.019 <= 0.03"),
+        (p_value(3e-6, "<=", 0.05), "p < 0.0001 <= 0.05"),
+    ],
+)
+def test_numbers_as_people_read_them(text, expected):
+    """Shares with their counts, evidence and p-values, each in its shortest true form."""
+    assert text == expected

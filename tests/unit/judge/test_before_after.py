@@ -1,4 +1,4 @@
-"""The plain rule: outcomes, precedence, and its interval against published values."""
+"""One look before and after a change: decisions, precedence, and its interval against published values."""
 
 from datetime import UTC, datetime
 
@@ -54,7 +54,7 @@ def test_decisions(canary, stable, over, decision):
 
 
 def test_a_failure_outweighs_what_is_not_known():
-    """Too few requests to promote are still enough to roll back when nearly all of them fail."""
+    """Too few requests to promote are enough to roll back when nearly all of them fail."""
     verdict = decide(served(30, 29, 20, 100, 150), over=False)
     assert {m.result for m in verdict.measurements} == {CriterionResult.FAIL, CriterionResult.INCONCLUSIVE}
     assert verdict.decision == "rollback"
@@ -62,12 +62,12 @@ def test_a_failure_outweighs_what_is_not_known():
 
 
 def test_a_slow_handful_is_no_verdict():
-    """The p95 of a few requests neither convicts nor acquits."""
+    """The p95 of a few requests decides nothing."""
     assert decide(served(20, 0, 20, 5000, 6000), over=False).decision == "continue"
 
 
 def test_a_shared_incident_is_not_the_canarys_fault_against_stable():
-    """Where stable fails as much, the comparison passes; only the absolute limit speaks."""
+    """Where stable fails as much, the comparison passes; only the absolute limit counts."""
     verdict = decide(served(1000, 80, 20, 100, 150), served(9000, 720, 20, 100, 150))
     results = {m.criterion: m.result for m in verdict.measurements}
     assert results["failure rate against stable"] is CriterionResult.PASS
