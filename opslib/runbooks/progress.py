@@ -6,6 +6,7 @@ the same. What is left out of a display is in the journal.
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -151,7 +152,11 @@ class CellDisplay:
         self._handle: Any = None
 
     def follow(self, event: Event) -> None:
-        """Show what one more event changes."""
+        """Show what one more event changes. A display that fails is left out: it must not end a run or its undo."""
+        with suppress(Exception):
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         shell, reported = _kernel_shell(), event["event"] == JournalEvent.PROGRESS
         if shell is None:
             if reported:

@@ -56,7 +56,10 @@ def test_probes_are_put_to_both_versions_and_stop_one_that_answers_none(make_wor
     assert all("failures" not in each["stable"] or not each["stable"]["failures"] for each in rounds)
     assert {result["deployment"] for sent in journal(folder, "probes") for result in sent} == {"blue", "green"}
     assert all(look.same for look in judge_again(folder))
-    assert "own probes, paired: exact, but only for the requests that they send" in (folder / "notebook.ipynb").read_text()
+    assert (
+        "own probes, paired: exact, but only for the requests that they send"
+        in (folder / "notebook.ipynb").read_text()
+    )
 
 
 def test_answers_that_change_more_than_allowed_need_a_person(make_world):

@@ -193,6 +193,13 @@ def test_a_cell_has_one_display_and_the_next_cell_another(monkeypatch):
     assert [message.text for message in handles[1].shown[0].messages] == ["in the next cell"]
 
 
+def test_a_display_that_fails_ends_nothing(tmp_path, monkeypatch):
+    """A canary's undo writes to the journal too: what cannot be displayed must not stop it."""
+    monkeypatch.setattr("builtins.print", lambda *_, **__: 1 / 0)
+    Journal(tmp_path, CellDisplay().follow).write(JournalEvent.PROGRESS, "traffic was given back")
+    assert "given back" in (tmp_path / "journal.jsonl").read_text()
+
+
 @pytest.mark.parametrize("ending", [JournalEvent.ROLLOUT, JournalEvent.UNDOING, JournalEvent.RAISED])
 def test_a_stage_that_is_over_counts_no_time(ending):
     """The last state stays in the executed notebook: what was reached, not a bar that seems to run."""
