@@ -1,8 +1,8 @@
-"""Begin and end a run: into the ledger before anything happens, sealed and entered when it has ended.
+"""Begin and end a run: add its start to the ledger, later seal its folder and add its end.
 
-Used by the runner, and by what ends a run in its place (a guardian, a recovery, a person). The kernel never seals:
-its code is what is attested. Every step of `end_run` can be repeated: after a crash between any two writes, calling
-it again finishes what was left.
+Used by the runner, and by whatever ends a run in its place: guardian, recovery or a person. The kernel never seals,
+because the seal attests the kernel's code. Every step of `end_run` can be repeated: after a crash between any two
+writes, a second call completes the rest.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from opslib.redaction import redact
 
 @dataclass(frozen=True)
 class Sealed:
-    """A run's end: its record as sealed, the seal's digest, and what a person must know (a new key)."""
+    """A sealed run: its record, the digest of its seal, and a notice for the user if the key is new."""
 
     record: Record
     attestation_sha256: str
@@ -32,26 +32,26 @@ class Sealed:
 
 
 def begin_run(folder: Path, record: Record) -> Record:
-    """Enter a run in the ledger as ``started`` and write its first ``run.json``; hold its lock from now on.
+    """Lock a run, add it to the ledger as ``started`` and write its first ``run.json``.
 
-    Room for its end is set aside on the disk.
+    Disk space for its end is reserved.
 
     Parameters
     ----------
     folder
-        The run's folder, as `run_folders.new_folder` made it; its name is the run's id.
+        The run's folder, created by `run_folders.new_folder`; its name is the run's id.
     record
-        What is known so far.
+        The record so far.
 
     Returns
     -------
     Record
-        The record with its place in the ledger.
+        The record with its line in the ledger.
 
     Raises
     ------
     RecordError
-        If it cannot be written: a run that leaves no evidence must not begin.
+        If it cannot be written: a run without evidence must not start.
     """
     archive = archive_of(folder)
     hold(archive, folder.name)
@@ -64,7 +64,7 @@ def begin_run(folder: Path, record: Record) -> Record:
 
 
 def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Sealed:
-    """Complete the evidence, mask and scan it, seal it, and enter the run in the ledger as ``finished``.
+    """Complete the evidence, mask and scan it, seal it, and add the run to the ledger as ``finished``.
 
     Parameters
     ----------
@@ -73,27 +73,27 @@ def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Seal
     record
         The record with its outcome (`Record.ended`).
     key
-        Signs; by default the configured one.
+        The key that signs; by default the configured one.
 
     Returns
     -------
     Sealed
-        The record as it was sealed: with gates, correlation ids and what the last scan found.
+        The record as sealed, with gates, correlation ids and the result of the last scan.
 
     Raises
     ------
     RecordError
-        If the run has no outcome, was never begun, is held by another process, or something cannot be written.
+        If the run has no outcome, is not in the ledger, is locked by another process, or a file cannot be written.
     """
     if record.outcome is None or record.finished_at is None:
-        raise RecordError(f"{record.run_id} has no outcome: end it first (Record.ended)")
+        raise RecordError(f"{record.run_id} has no outcome; set it first (Record.ended)")
     archive = archive_of(folder)
     hold(archive, folder.name)
     free_reserve(folder)
     lines = ledger.find_entries(archive, folder.name)
     if ledger.STARTED not in lines:
         release(folder)
-        raise RecordError(f"{folder.name} is not in the ledger {archive / LEDGER}: it was never begun")
+        raise RecordError(f"{folder.name} is not in the ledger {archive / LEDGER}: it was never started")
     key = key or find_signing_key()
     notice = store_public_key(archive, key)
     record = read_record(folder) if (folder / SEAL).exists() else _complete(folder, record)
@@ -114,12 +114,12 @@ def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Seal
 
 
 def _complete(folder: Path, record: Record) -> Record:
-    """Write what is derived from the journal, mask every file once more, and scan what is left."""
+    """Write what is derived from the journal, mask every file once more, and scan the result for secrets."""
     _drop_drafts(folder)
     record = replace(record, **decisions.write_decisions(folder))
     write_record(folder, record)
     with contextlib.suppress(RecordError):
-        from opslib.evidence.present.report import write_report  # noqa: PLC0415 - takes a second
+        from opslib.evidence.present.report import write_report  # noqa: PLC0415 - importing takes a second
 
         write_report(folder, record)
     _mask_names(folder)
@@ -134,7 +134,7 @@ def _complete(folder: Path, record: Record) -> Record:
 
 
 def _drop_drafts(folder: Path) -> None:
-    """Remove what a killed process left of files that it was writing, and a viewer's checkpoints."""
+    """Remove drafts that a killed process left, and a viewer's checkpoints."""
     for path in sorted(folder.rglob(".*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
             for inner in sorted(path.rglob("*"), reverse=True):
@@ -145,7 +145,7 @@ def _drop_drafts(folder: Path) -> None:
 
 
 def _mask_names(folder: Path) -> None:
-    """Rename what is named by a secret."""
+    """Rename files whose names contain a secret."""
     for number, path in enumerate(sorted(folder.rglob("*"), reverse=True)):
         name = redact.redact(path.name)
         if name != path.name:
@@ -153,7 +153,7 @@ def _mask_names(folder: Path) -> None:
 
 
 def _mask(path: Path, folder: Path) -> tuple[int, list[str]]:
-    """Mask what is known in one file; count the masks, and say where it still looked like a secret."""
+    """Mask secrets in one file; return the number of masks, and where a pattern of a secret was found."""
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     masked = redact.redact(text)
     found = redact.find_patterns(masked)
@@ -164,32 +164,32 @@ def _mask(path: Path, folder: Path) -> tuple[int, list[str]]:
 
 
 def unfinished_runs(archive: Path) -> list[tuple[ledger.Entry, bool]]:
-    """Runs that were begun and never ended, and whether the process of each is alive."""
+    """Return the runs that were started and not finished, and whether the process of each is alive."""
     return [(entry, is_held(archive / entry.folder)) for entry in ledger.open_runs(archive)]
 
 
 def end_unfinished(folder: Path) -> Sealed:
-    """End and seal a run in the place of whoever began it: a notebook run by hand, or a runner that died.
+    """End and seal a run that was left unfinished: a notebook run by hand, or a run whose runner died.
 
-    A run that recorded its outcome keeps it; any other is ``aborted``. Traffic is not touched.
+    A run that recorded its outcome keeps it; any other becomes ``aborted``. Traffic is not changed.
 
     Raises
     ------
     RecordError
-        If the process that runs it is alive, or the ledger does not know it.
+        If its process is alive, or it is not in the ledger.
     """
     if is_held(folder):
-        raise RecordError(f"{folder.name} is under way: its process is alive. Let it end, or stop it")
+        raise RecordError(f"{folder.name} is still running. Wait until it ends, or stop it")
     record = read_record(folder) if (folder / RECORD).exists() else _bare_record(folder)
     if record.outcome is None or record.finished_at is None:
-        record = record.ended(Outcome.ABORTED, "it never recorded an end: its process died, or left it open")
+        record = record.ended(Outcome.ABORTED, "no outcome was recorded: its process died or was closed")
     return end_run(folder, record)
 
 
 def _bare_record(folder: Path) -> Record:
-    """What the ledger knows of a run that died before its first record."""
+    """Return a record from the ledger alone, for a run that died before its first record."""
     entry = ledger.find_entries(archive_of(folder), folder.name).get(ledger.STARTED)
     if entry is None:
-        raise RecordError(f"{folder.name} is not in the ledger {archive_of(folder) / LEDGER}: it was never begun")
+        raise RecordError(f"{folder.name} is not in the ledger {archive_of(folder) / LEDGER}: it was never started")
     record = Record(folder.name, "", "", {}, datetime.fromisoformat(entry.at))
     return replace(record, seq=entry.seq, previous_sha256=entry.prev, started_sha256=entry.sha256)

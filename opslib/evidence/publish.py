@@ -1,8 +1,8 @@
-"""Off the machine: sealed runs go to a container once and for ever, and are read from there like a local archive.
+"""Publication: copy sealed runs to a blob container, and read a published archive like a local one.
 
-Everything is created and nothing overwritten. The ledger, which grows, goes there in segments
-(``LEDGER/000001-000042.jsonl``). The order is: keys and ledger, runs (each with its seal last), checkpoints. So a
-copy that broke off is incomplete, never unsound, and doing it again goes on where it stopped.
+Blobs are created and never overwritten. The ledger, which grows, is copied in segments
+(``LEDGER/000001-000042.jsonl``). The order is: keys and ledger, runs (each with its seal last), checkpoints. An
+interrupted copy is therefore incomplete but not tampered, and the next one continues it.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ THREADS = 8
 
 @dataclass
 class Published:
-    """What a publication did; `left_out` says which runs were not published and why."""
+    """The result of a publication; `left_out` lists the runs that were not published, each with the reason."""
 
     uploaded: int = 0
     present: int = 0
@@ -40,14 +40,14 @@ class Published:
 
 @dataclass(frozen=True)
 class _Store:
-    """A container and what it held when we began."""
+    """A container and the blobs that it contained at the start."""
 
     container: "Container"
     there: Mapping[str, tuple[int, bytes]]
     published: Published
 
     def put(self, name: str, content: bytes) -> None:
-        """Create a blob; one that is there with the same digest is left alone."""
+        """Create a blob, unless it exists with the same content."""
         if self.there.get(name) == (len(content), hashlib.md5(content, usedforsecurity=False).digest()):
             self.published.present += 1
         elif self.container.create(name, content):
@@ -62,16 +62,16 @@ def publish(archive: Path, folders: Sequence[Path], container: "Container") -> P
     Parameters
     ----------
     archive
-        The archive they stand in.
+        The archive of the runs.
     folders
-        Which runs; none means all that are sealed and not quarantined.
+        Folders of the runs; empty means all that are sealed and not quarantined.
     container
-        Where to.
+        The target.
 
     Raises
     ------
     RecordError
-        If the container holds the ledger of another archive, or other bytes under one of our names.
+        If the container contains the ledger of another archive, or another content under the same name.
     """
     store = _Store(container, container.sizes(), Published())
     for path in sorted((archive / KEYS).glob("*.pem")):
@@ -91,12 +91,12 @@ def publish(archive: Path, folders: Sequence[Path], container: "Container") -> P
 
 @contextmanager
 def mirror(container: "Container", wanted: Callable[[str], bool] = lambda _: True) -> Iterator[Path]:
-    """Copy a published archive into a folder for a while; of the runs, only files whose names are wanted."""
+    """Copy a published archive into a temporary folder; of the runs, only the files that `wanted` selects."""
     with tempfile.TemporaryDirectory(prefix="opslib-published-") as scratch:
         archive = Path(scratch)
         names = list(container.sizes())
         if not any(name.startswith(LEDGER_SEGMENTS) for name in names):
-            raise RecordError(f"{container.url} holds no archive: no {LEDGER_SEGMENTS} is there")
+            raise RecordError(f"{container.url} does not contain an archive: {LEDGER_SEGMENTS} is missing")
         runs = [n for n in names if not n.startswith(LEDGER_SEGMENTS) and (n.count("/") != 2 or wanted(n))]
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(lambda name: _fetch(archive, name, container), runs))
@@ -105,7 +105,7 @@ def mirror(container: "Container", wanted: Callable[[str], bool] = lambda _: Tru
 
 
 def _put_ledger(archive: Path, store: _Store) -> int:
-    """Publish the lines that are not there yet; return how many are there then."""
+    """Publish the lines of the ledger that are new; return the number of published lines."""
     local = [e.line() for e in ledger.read_ledger(archive)]
     segments = sorted(name for name in store.there if name.startswith(LEDGER_SEGMENTS))
     there = max((_last(name) for name in segments), default=0)
@@ -113,8 +113,8 @@ def _put_ledger(archive: Path, store: _Store) -> int:
         content = store.container.read(name)
         if b"".join(local[_first(name) - 1 : there]) != content:
             raise RecordError(
-                f"{store.container.url} holds the ledger of another archive: {name} differs from the lines here. "
-                "Publish to a container of its own, or verify both"
+                f"{store.container.url} contains the ledger of another archive: {name} differs from the lines "
+                "here. Publish to an empty container, or verify both archives"
             )
     if len(local) > there:
         store.put(f"{LEDGER_SEGMENTS}{there + 1:06d}-{len(local):06d}.jsonl", b"".join(local[there:]))
@@ -122,20 +122,20 @@ def _put_ledger(archive: Path, store: _Store) -> int:
 
 
 def _wanted(archive: Path, folders: Sequence[Path], keys: dsse.PublicKeys, published: Published) -> Iterator[Path]:
-    """The runs that may be published; the others are told of."""
+    """Yield the folders of the runs that may be published; record why the others may not."""
     lines: dict[str, dict[str, ledger.Entry]] = {}
     for entry in ledger.read_ledger(archive):
         lines.setdefault(entry.run, {})[entry.event] = entry
     chosen = {folder.name for folder in folders} or lines.keys()
     for run in sorted(chosen):
-        told = lines.get(run, {})
-        if ledger.FINISHED not in told:
-            published.left_out.append(f"{run}: it is not sealed")
-        elif told[ledger.FINISHED].quarantined:
-            published.left_out.append(f"{run}: it is quarantined, it looked as if it held a secret")
+        entries = lines.get(run, {})
+        if ledger.FINISHED not in entries:
+            published.left_out.append(f"{run}: not sealed")
+        elif entries[ledger.FINISHED].quarantined:
+            published.left_out.append(f"{run}: quarantined, because it may contain a secret")
         else:
-            folder = archive / told[ledger.STARTED].folder
-            wrong = next(verify_run(folder, keys, told), None) if folder.is_dir() else "it is not here"
+            folder = archive / entries[ledger.STARTED].folder
+            wrong = next(verify_run(folder, keys, entries), None) if folder.is_dir() else "missing"
             if wrong is None:
                 yield folder
             else:
@@ -143,7 +143,7 @@ def _wanted(archive: Path, folders: Sequence[Path], keys: dsse.PublicKeys, publi
 
 
 def _put_run(folder: Path, store: _Store) -> None:
-    """Copy one run, its seal last: with it, all is there."""
+    """Copy one run, its seal last, so that a run with a seal is complete."""
     place = f"{folder.parent.name}/{folder.name}"
     files = sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: (p.name == SEAL, p.name))
     for path in files:
@@ -151,7 +151,7 @@ def _put_run(folder: Path, store: _Store) -> None:
 
 
 def _fetch(archive: Path, name: str, container: "Container") -> None:
-    """Copy a blob to where it belongs; one whose name leads elsewhere leaves a stray, for verification to find."""
+    """Copy a blob; one with an unsafe name becomes an empty file in the archive, which verification reports."""
     safe = all(part not in {"", ".", ".."} and "\\" not in part for part in name.split("/"))
     path = archive / (name if safe else f"stray {quote(name, safe='')}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ def _fetch(archive: Path, name: str, container: "Container") -> None:
 
 
 def _join(container: "Container", names: Iterable[str]) -> bytes:
-    """Put the segments together; of two that overlap, what is new in the later."""
+    """Join the ledger's segments; of overlapping ones, take the lines that are new."""
     lines: list[bytes] = []
     for name in sorted(n for n in names if n.startswith(LEDGER_SEGMENTS)):
         first, content = _first(name), container.read(name).splitlines(keepends=True)

@@ -1,6 +1,6 @@
-"""What a kernel tells its runner: the values that are secret, and the words it says outside the notebook.
+"""Pipes from the kernel to the runner: secrets to redact, and the kernel's stdout and stderr.
 
-Both go through pipes, so that neither reaches a disk before it is masked.
+Neither is written to a disk before it is masked.
 """
 
 import json
@@ -16,20 +16,20 @@ from opslib.redaction.redact import redact, redactor
 
 
 class SecretsPipe:
-    """A named pipe in a folder of this user alone; what is written to it is masked from then on."""
+    """A named pipe in a private folder; values that are written to it are masked from then on."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "secrets"
         os.mkfifo(self.path, 0o600)
-        # opened for both, so that neither side waits for the other
+        # opened for reading and writing, so that neither side waits for the other
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
         self._rest = b""
         self._lock = threading.Lock()
 
     def drain(self) -> None:
-        """Take what has been said so far: a kernel says it before it can show the value.
+        """Register the values that were sent so far; a kernel sends a value before it can show it.
 
-        Whoever returns from here masks all of it: another thread that took a value has registered it by then.
+        The lock makes the caller wait for another thread that has read a value and not registered it yet.
         """
         with self._lock:
             while True:
@@ -44,14 +44,14 @@ class SecretsPipe:
                     redactor().add([str(json.loads(line))])
 
     def close(self) -> None:
-        """Take the last and close."""
+        """Register the remaining values and close the pipe."""
         self.drain()
         os.close(self._descriptor)
 
 
 @contextmanager
 def secrets_pipe() -> Iterator[SecretsPipe]:
-    """Open a pipe for the time of a run."""
+    """Open a pipe for the duration of a run."""
     with tempfile.TemporaryDirectory(prefix="opslib-") as folder:
         pipe = SecretsPipe(Path(folder))
         try:
@@ -61,14 +61,14 @@ def secrets_pipe() -> Iterator[SecretsPipe]:
 
 
 LOG_DRAIN_TIMEOUT_S = 10.0
-"""How long a kernel that has ended may take to say the rest; a child that it left behind is not waited for."""
+"""Longest wait for the rest of the log after the kernel has ended; its child processes may keep the pipe open."""
 
 
 @contextmanager
 def masked_log(path: Path, pipe: SecretsPipe) -> Iterator[IO[bytes]]:
-    """A file for a child process to write to, whose lines are masked on their way to `path`.
+    """Open a file for a child process to write to; its lines are masked and written to `path`.
 
-    Nothing is written any more after the block: the file is about to be sealed.
+    Nothing is written after the block, because the file is about to be sealed.
     """
     reading, writing = os.pipe()
     ended = threading.Event()
@@ -83,7 +83,7 @@ def masked_log(path: Path, pipe: SecretsPipe) -> Iterator[IO[bytes]]:
 
 
 def _copy(reading: int, path: Path, pipe: SecretsPipe, ended: threading.Event) -> None:
-    """Copy until the last writer has gone; a full disk must not stop the child, so what follows is dropped."""
+    """Copy lines until the last writer closes; on a full disk, drop the rest so that the child continues."""
     with os.fdopen(reading, "rb") as source:
         with suppress(OSError), path.open("w", encoding="utf-8") as log:
             for line in source:

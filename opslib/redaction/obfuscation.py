@@ -1,7 +1,7 @@
-"""Values in disguise: written byte by byte (as URLs, pages, dumps and reprs do), or with something in between.
+"""Obfuscated values: encoded byte by byte (as in URLs, HTML, dumps and reprs), or interrupted by other characters.
 
-What a terminal colours, a page highlights, a line wraps or UTF-16 spells is read by anybody, and is found by nobody
-who looks for the value as it is. Pure: text and values in, text out.
+Terminal colours, HTML highlighting, line wraps and UTF-16 hide a value from a plain search. Pure: text and values
+in, text out.
 """
 
 import html
@@ -11,20 +11,20 @@ from collections.abc import Collection
 from urllib.parse import unquote
 
 _BREAK = re.compile(
-    # the first character once, so that it is found fast; what follows decides. JSON in JSON doubles backslashes
+    # one class for the first character, for speed; the rest decides. Nested JSON doubles backslashes
     r"[\x1b\x00\r\n\u200b-\u200d\u00ad\ufeff<&\\](?:"
-    r"(?<=[\x00\u200b-\u200d\u00ad\ufeff\r\n])"  # every other byte of UTF-16, what nobody sees, line ends
-    r"|(?<=\x1b)\[[0-9;:]*m"  # colours of a terminal
+    r"(?<=[\x00\u200b-\u200d\u00ad\ufeff\r\n])"  # zero bytes of UTF-16, invisible characters, line ends
+    r"|(?<=\x1b)\[[0-9;:]*m"  # terminal colours
     r"|(?<=<)/?(?:span|b|i|em|strong|mark|code|wbr|font|a)\b[^<>]*>"  # highlighted code
     r"|(?<=&)lt;/?(?:span|b|i|em|strong|mark|code|wbr|font|a)\b[^<>]{0,200}?&gt;"  # the same, shown as text
     r"|(?<=\\)\\{0,15}(?:(?:u001b|x1b|033)\[[0-9;:]*m|u0000|x00|u(?:200[b-d]|00ad|feff)"  # in JSON
-    r'|r(?=\\)|n(?:",\s*")?))'  # line ends there, and between the lines of a notebook
+    r'|r(?=\\)|n(?:",\s*")?))'  # line ends in JSON, and between the lines of a notebook
 )
 
-_SPELLED = tuple(
+_ENCODED_BYTES = tuple(
     re.compile(pattern)
     for pattern in (
-        # each begins with a character of its own, so that it is found fast: of a dump it misses the first byte
+        # each starts with a separator, for speed; a dump's first byte is therefore not matched
         r"%[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2}){7,}",
         r"&(?:amp;)?#(?:\d{1,3}|[xX][0-9A-Fa-f]{2});(?:&(?:amp;)?#(?:\d{1,3}|[xX][0-9A-Fa-f]{2});){7,}",
         r"\\{1,16}(?:x|u00)[0-9A-Fa-f]{2}(?:\\{1,16}(?:x|u00)[0-9A-Fa-f]{2}){7,}",
@@ -37,28 +37,26 @@ _SPELLED = tuple(
 
 
 def mask_encoded_bytes(text: str, values: Collection[str], mask: str) -> tuple[str, int]:
-    """Mask runs that spell a value; return the text and how many they were."""
+    """Mask runs of encoded bytes that contain a value; return the text and the number of masks."""
     count = 0
 
-    def judge(run: "re.Match[str]") -> str:
+    def masked(run: "re.Match[str]") -> str:
         nonlocal count
-        said = _read(run[0])
-        if not any(value[1:] in said for value in values):
+        decoded = _decode(run[0])
+        if not any(value[1:] in decoded for value in values):
             return run[0]
         count += 1
-        return (
-            ", 0" if run[0].startswith(",") else mask
-        )  # a list of numbers stays one, or the JSON around it breaks
+        return ", 0" if run[0].startswith(",") else mask  # keeps the JSON around a list of numbers valid
 
-    for runs in _SPELLED:
-        text = runs.sub(judge, text)
+    for runs in _ENCODED_BYTES:
+        text = runs.sub(masked, text)
     return text, count
 
 
 def mask_interrupted(text: str, values: "re.Pattern[str]", mask: str) -> tuple[str, int]:
-    """Mask values that something stands in the middle of, with what stands there; numbers are left alone.
+    """Mask values that are interrupted by other characters, together with those; numbers are not masked.
 
-    Two numbers in two lines are two numbers, and not one that was wrapped.
+    Two numbers on two lines are two numbers, not one that was wrapped.
     """
     pieces, whole = _without_breaks(text)
     starts = [start for start, _ in pieces]
@@ -74,7 +72,7 @@ def mask_interrupted(text: str, values: "re.Pattern[str]", mask: str) -> tuple[s
 
 
 def _without_breaks(text: str) -> tuple[list[tuple[int, int]], str]:
-    """A text without its breaks, and where each piece of it begins: in what is left, and in the text."""
+    """Return a text without its breaks, and the offsets of each piece: in the result and in the text."""
     pieces, parts, length, end = [(0, 0)], list[str](), 0, 0
     for match in _BREAK.finditer(text):
         start, after = match.span()
@@ -84,8 +82,8 @@ def _without_breaks(text: str) -> tuple[list[tuple[int, int]], str]:
     return pieces, "".join([*parts, text[end:]])
 
 
-def _read(run: str) -> str:
-    """What a run of bytes spells."""
+def _decode(run: str) -> str:
+    """Return the text that a run of encoded bytes represents."""
     if run.startswith("&"):
         return html.unescape(html.unescape(run))
     if "%" in run:

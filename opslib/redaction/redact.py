@@ -1,7 +1,8 @@
-"""Keep secrets out of the evidence: known values are masked in every encoding, on every write.
+"""Redaction of the evidence: known secrets are masked in every encoding, on every write.
 
-Whoever fetches a secret registers it (`register`) before it can be shown. A kernel also tells its runner, through a
-pipe that is never archived, so that the runner masks the same values in the notebook, the log and the report.
+Code that fetches a secret registers it (`register`) before it can be shown. In a kernel, `register` also sends the
+value to the runner, through a pipe that is never archived, so that the runner masks it in the notebook, the log and
+the report.
 """
 
 import base64
@@ -18,16 +19,16 @@ from opslib.redaction.obfuscation import mask_encoded_bytes, mask_interrupted
 
 MASK = "[redacted]"
 PIPE_VARIABLE = "OPSLIB_SECRETS_PIPE"
-"""Set by the runner for the kernel: the named pipe on which the kernel says which values are secret."""
+"""Set by the runner for the kernel: path of the named pipe through which the kernel sends secrets."""
 
 MIN_LENGTH = 8
-"""A shorter value cannot be told apart from ordinary text [characters]."""
+"""A shorter value is not masked: it could be ordinary text [characters]."""
 
 SECRET_NAME = re.compile(
     r"token|secret|passw|_pwd|key(?!board|word|stone|frame|note|sym)|(?:^|_)sas(?:_|$)|connection|conn_str|credential",
     re.IGNORECASE,
 )
-"""Names under which nobody passes anything but a secret."""
+"""Names of variables and parameters whose values are secrets."""
 
 _NOT_A_VALUE = re.compile(r"(?:_FILE|_PATH|_DIR|_HOME|_URL|_URI|_NAME|_ID|_SOCK|_VERSION)$", re.IGNORECASE)
 
@@ -41,11 +42,11 @@ PATTERNS: Mapping[str, "re.Pattern[str]"] = {
         r"(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)"
     ),
 }
-"""What looks like a secret whoever made it. base64 of an image cannot match: none of these is base64 alone."""
+"""Well-known formats of secrets. The base64 of an image cannot match: none of them is plain base64."""
 
 
 class Redactor:
-    """Masks known values; `count` is how many it has masked."""
+    """Masks known values; `count` is the number of masks."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._values: set[str] = set()
@@ -54,7 +55,7 @@ class Redactor:
         self.add(values)
 
     def add(self, values: Iterable[str]) -> None:
-        """Mask these values too, and every long line of one with several."""
+        """Add values to mask; of a value with several lines, each long line too."""
         wanted = {
             part for value in values for part in (value, *value.splitlines()) if len(part.strip()) >= MIN_LENGTH
         }
@@ -65,7 +66,7 @@ class Redactor:
         self._regex = re.compile("|".join(dict.fromkeys(form for value in values for form in encodings(value))))
 
     def redact(self, text: str) -> str:
-        """Mask every registered value, in every encoding, and whatever was put between its characters."""
+        """Mask every known value, in every encoding, also with control sequences between its characters."""
         if self._regex is None:
             return text
         redacted, found = self._regex.subn(_mask, text)
@@ -78,17 +79,17 @@ class Redactor:
 
 @cache
 def redactor() -> Redactor:
-    """The one redactor of this process; it knows the environment's secrets from the start."""
+    """Return the redactor of this process; it starts with the secrets of the environment."""
     return Redactor(environment_secrets(os.environ))
 
 
 def register(value: str) -> None:
-    """Mask a value from now on, here and in the runner; a value too short to be told apart is left alone."""
+    """Mask a value from now on, here and in the runner; a value shorter than `MIN_LENGTH` is not masked."""
     redactor().add([value])
     pipe = os.environ.get(PIPE_VARIABLE)
     if not pipe or len(value) < MIN_LENGTH:
         return
-    with suppress(OSError):  # a runner that died reads no more, and writes no more
+    with suppress(OSError):  # a runner that died neither reads nor writes
         descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         os.set_blocking(descriptor, True)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -96,36 +97,36 @@ def register(value: str) -> None:
 
 
 def redact(text: str) -> str:
-    """Mask what this process knows to be secret."""
+    """Mask the secrets that this process knows."""
     return redactor().redact(text)
 
 
 def environment_secrets(environment: Mapping[str, str]) -> Iterator[str]:
-    """Values of variables whose names say that they are secret."""
+    """Yield the values of variables with the name of a secret."""
     for name, value in environment.items():
         if SECRET_NAME.search(name) and not _NOT_A_VALUE.search(name) and not is_reference(value):
             yield value
 
 
 def is_reference(value: object) -> bool:
-    """Whether a value names a secret (``env:NAME``, ``keyvault:NAME``) rather than being one."""
+    """Return whether a value is a reference to a secret (``env:NAME``, ``keyvault:NAME``), not a secret."""
     return isinstance(value, str) and re.fullmatch(r"(?:env|keyvault):[A-Za-z0-9_.:/-]+", value) is not None
 
 
 def find_patterns(text: str) -> list[str]:
-    """Names of the patterns of secrets that a text holds."""
+    """Return the names of the secret patterns that match in a text."""
     return [name for name, pattern in PATTERNS.items() if pattern.search(text)]
 
 
 def mask_patterns(text: str) -> str:
-    """Mask whatever looks like a secret."""
+    """Mask everything that matches a secret pattern."""
     for pattern in PATTERNS.values():
         text = pattern.sub(MASK, text)
     return text
 
 
 def encodings(value: str) -> Iterator[str]:
-    """The forms in which a value may stand in a file, each as a regular expression, the longest first."""
+    """Yield the encodings of a value as regular expressions, the longest first."""
     raw = value.encode()
     forms = {
         value,
@@ -138,11 +139,11 @@ def encodings(value: str) -> Iterator[str]:
     forms |= set(_base64(value.encode("utf-16-le")))
     forms |= {re.sub(r"%..", lambda m: m[0].lower(), form) for form in forms if "%" in form}
     for form in sorted(forms, key=len, reverse=True):
-        yield "".join(map(_however_escaped, form))
+        yield "".join(map(_any_escape, form))
 
 
 def _base64(raw: bytes) -> Iterator[str]:
-    """base64 of whatever holds the value: at each of three alignments, only what the neighbours cannot change."""
+    """Yield the base64 of a value at each of three alignments, without the characters that neighbours change."""
     for offset, skipped in ((0, 0), (1, 2), (2, 3)):
         padded = bytes(offset) + raw
         code = base64.b64encode(padded).decode().rstrip("=")
@@ -152,8 +153,8 @@ def _base64(raw: bytes) -> Iterator[str]:
 
 
 @cache
-def _however_escaped(character: str) -> str:
-    """A character as JSON or Python write it, JSON in JSON in a notebook too: any number of backslashes."""
+def _any_escape(character: str) -> str:
+    """Return a pattern of a character as JSON or Python escape it; nested JSON adds any number of backslashes."""
     escaped = re.escape(character)
     code = (
         f"(?i:u{ord(character):04x}|x{ord(character):02x})" if ord(character) < 0x10000 else _surrogates(character)
@@ -173,11 +174,11 @@ _CONTROLS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
 
 
 def _surrogates(character: str) -> str:
-    """A character beyond the first plane, as JSON writes it: a pair."""
+    """Return a pattern of a character beyond the first plane: in JSON, a surrogate pair."""
     pair = character.encode("utf-16-be")
     return rf"(?i:u{pair[:2].hex()}\\+u{pair[2:].hex()}|U{ord(character):08x})"
 
 
 def _mask(match: "re.Match[str]") -> str:
-    """A number must stay one, or the JSON around it breaks."""
+    """Return the mask; 0 for a number, so that the JSON around it stays valid."""
     return "0" if match[0].isdigit() else MASK

@@ -86,11 +86,11 @@ def start(envelope, *words):
 @pytest.mark.parametrize(
     ("who", "words", "listed", "requester", "said"),
     [
-        (OWNER, (), False, "", "none of the 1 trusted keys"),
-        (OWNER, ("--hours", "-1"), True, "", "it is no approval by"),
+        (OWNER, (), False, "", "not one of the 1 trusted keys"),
+        (OWNER, ("--hours", "-1"), True, "", "not an approval by"),
         (OWNER, ("--hours", "0"), True, "", "had expired"),
-        (OWNER, (), True, OWNER.upper(), "cannot agree to it"),
-        ("root", (), True, "", "cannot agree to it"),
+        (OWNER, (), True, OWNER.upper(), "cannot approve it"),
+        ("root", (), True, "", "cannot approve it"),
     ],
     ids=["unknown key", "expired before it was given", "expired", "who asked for it", "who runs it"],
 )
@@ -110,7 +110,7 @@ def test_the_key_that_seals_a_run_approves_none(plan, approvers, tmp_path, monke
     envelope = approvers(OWNER, plan)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / OWNER))
     assert start(envelope) == 2
-    assert "cannot agree to it" in capsys.readouterr().err
+    assert "cannot approve it" in capsys.readouterr().err
 
 
 def test_a_signed_approval_that_was_altered_stops_the_run(plan, approvers, capsys):
@@ -120,7 +120,7 @@ def test_a_signed_approval_that_was_altered_stops_the_run(plan, approvers, capsy
     content["payload"] = content["payload"][:-8] + "AAAAAAA="
     envelope.write_text(json.dumps(content, separators=(",", ":")) + "\n")
     assert start(envelope) == 2
-    assert "does not hold" in capsys.readouterr().err
+    assert "approval 1 rejected" in capsys.readouterr().err
 
 
 def test_what_was_approved_is_verified_with_the_run(plan, approvers, tmp_path):

@@ -1,4 +1,4 @@
-"""Take runs out of the archive for other tools: a Parquet table, or a folder of notebooks for scrapbook."""
+"""Exports of runs for other tools: a Parquet table, or a folder of notebooks for scrapbook."""
 
 import shutil
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from opslib.evidence.run.files import NOTEBOOK
 
 
 def export_parquet(rows: Sequence[RunRow], path: Path) -> None:
-    """Write runs as one Parquet table; times stay ISO 8601 text, which every engine reads alike.
+    """Write runs as one Parquet table; times are ISO 8601 text, which every engine reads the same way.
 
     Raises
     ------
@@ -18,7 +18,7 @@ def export_parquet(rows: Sequence[RunRow], path: Path) -> None:
         If pyarrow is not installed, or the file cannot be written.
     """
     try:
-        import pyarrow as pa  # noqa: PLC0415 - only who exports needs it
+        import pyarrow as pa  # noqa: PLC0415 - an optional dependency
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
         raise RecordError("a Parquet export needs pyarrow: pip install pyarrow") from error
@@ -28,13 +28,13 @@ def export_parquet(rows: Sequence[RunRow], path: Path) -> None:
     try:
         parquet.write_table(pa.table(columns, schema=schema), path)
     except OSError as error:
-        raise RecordError(f"{path} cannot be written: {error}") from error
+        raise RecordError(f"cannot write {path}: {error}") from error
 
 
 def export_notebooks(archive: Path, rows: Sequence[RunRow], folder: Path) -> int:
-    """Copy the notebooks into one folder, named by their runs; return how many there were.
+    """Copy the notebooks into one folder, each named after its run; return their number.
 
-    `scrapbook.read_notebooks` reads one folder and knows a notebook by its file name.
+    `scrapbook.read_notebooks` reads one folder and identifies a notebook by its file name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     count = 0

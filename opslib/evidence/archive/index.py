@@ -1,7 +1,7 @@
-"""An index over the runs of an archive (``.index.sqlite``): made from the sidecars, remade at will, never evidence.
+"""An index of the runs in an archive (``.index.sqlite``), built from their records. It is a cache, not evidence.
 
-It follows the ledger: only runs that the ledger has told of since the last look are read. One that is damaged, from
-another version, or of a ledger that was rewritten is thrown away and made anew.
+An update reads only the runs that were added to the ledger since the last one. The index is rebuilt if it is
+damaged, of another version, or of another ledger.
 """
 
 import json
@@ -24,7 +24,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run as the index knows it; times are UTC in ISO 8601, `outcome` is empty while the run goes on."""
+    """One run in the index. Times are UTC in ISO 8601; `outcome` is empty until the run has ended."""
 
     run: str
     folder: str
@@ -45,7 +45,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class RunQuery:
-    """Which runs are wanted; what is empty is not asked. `who`, `model` match a part, times are inclusive."""
+    """Conditions on runs; an empty field is no condition. `who` and `model` match a part; times are inclusive."""
 
     endpoint: str = ""
     runbook: str = ""
@@ -72,7 +72,7 @@ PRAGMA user_version = {VERSION};
 
 
 def find_runs(archive: Path, query: RunQuery | None = None) -> tuple[list[RunRow], int]:
-    """Find runs, newest first; return them and how many there are without the limit."""
+    """Return the matching runs, newest first, and their number without the limit."""
     query = query or RunQuery()
     with _opened(archive) as connection:
         where, values = _conditions(query)
@@ -83,12 +83,12 @@ def find_runs(archive: Path, query: RunQuery | None = None) -> tuple[list[RunRow
 
 
 def rebuild(archive: Path) -> None:
-    """Throw the index away; the next look makes it anew."""
+    """Delete the index; the next query rebuilds it."""
     (archive / INDEX).unlink(missing_ok=True)
 
 
 def describe(record: Record, folder: str) -> RunRow:
-    """What the index keeps of a record."""
+    """Return the index row of a record."""
     principal = record.scope.principal if record.scope else ""
     people = [principal, record.requester, *record.executor.values(), *(a.who for a in record.approvals)]
     deployments = {**(record.deployments_before or {}), **(record.deployments_after or {})}
@@ -114,7 +114,7 @@ def describe(record: Record, folder: str) -> RunRow:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[sqlite3.Connection]:
-    """Open the index, brought up to date; in memory where the archive cannot be written to."""
+    """Open the index and update it; use one in memory if the archive is read-only."""
     try:
         connection = _connect(archive / INDEX)
         _update(connection, archive)
@@ -140,11 +140,11 @@ def _connect(path: Path | str) -> sqlite3.Connection:
 
 
 def _update(connection: sqlite3.Connection, archive: Path) -> None:
-    """Take in what the ledger has told since the last look, and runs that were under way then."""
+    """Add the runs that are new in the ledger, and update those that had not ended."""
     read_bytes, head = connection.execute("SELECT read_bytes, head FROM place").fetchone()
-    place, lines, told = _read_on(archive, read_bytes, head)
+    place, lines, added = _read_on(archive, read_bytes, head)
     running = connection.execute("SELECT run, folder FROM runs WHERE outcome = ''").fetchall()
-    wanted = dict(running) | told
+    wanted = dict(running) | added
     if not wanted and not lines:
         return
     rows = (astuple(_read(archive, run, folder)) for run, folder in wanted.items())
@@ -155,11 +155,11 @@ def _update(connection: sqlite3.Connection, archive: Path) -> None:
 
 
 def _read_on(archive: Path, read_bytes: int, head: str) -> tuple[tuple[int, str], int, dict[str, str]]:
-    """Read the ledger's lines from a place; they must follow from the line that was read last."""
-    told: dict[str, str] = {}
+    """Read the ledger from an offset; the first line must follow from the line that was read last."""
+    added: dict[str, str] = {}
     path, count = archive / LEDGER, 0
     if not path.exists():
-        return (0, ledger.GENESIS), 0, told
+        return (0, ledger.GENESIS), 0, added
     with path.open("rb") as file:
         file.seek(read_bytes)
         for line in file:
@@ -167,18 +167,18 @@ def _read_on(archive: Path, read_bytes: int, head: str) -> tuple[tuple[int, str]
                 break
             entry = ledger.read_entry(line, 0)
             if not count and entry.prev != head:
-                raise sqlite3.DatabaseError("the ledger is another one")
+                raise sqlite3.DatabaseError("the index belongs to another ledger")
             if entry.folder:
-                told[entry.run] = entry.folder
+                added[entry.run] = entry.folder
             count += 1
             read_bytes, last = read_bytes + len(line), line
     if not count:
-        return (read_bytes, head), 0, told
-    return (read_bytes, ledger.digest(last)), count, told
+        return (read_bytes, head), 0, added
+    return (read_bytes, ledger.digest(last)), count, added
 
 
 def _read(archive: Path, run: str, folder: str) -> RunRow:
-    """Read a run's sidecar; one that is damaged or gone is listed all the same."""
+    """Return the row of a run; a run whose record is damaged or missing is listed with the error as its reason."""
     try:
         return describe(read_record(archive / folder), folder)
     except RecordError as error:
@@ -186,7 +186,7 @@ def _read(archive: Path, run: str, folder: str) -> RunRow:
 
 
 def _conditions(query: RunQuery) -> tuple[str, list[Any]]:
-    asked: list[tuple[str, Any]] = [
+    conditions: list[tuple[str, Any]] = [
         ("endpoint = ? COLLATE NOCASE", query.endpoint),
         ("runbook = ?", query.runbook),
         ("outcome = ?", "" if query.outcome == "unfinished" else query.outcome or None),
@@ -195,7 +195,7 @@ def _conditions(query: RunQuery) -> tuple[str, list[Any]]:
         ("instr(lower(who), lower(?))", query.who),
         ("instr(lower(models), lower(?))", query.model),
     ]
-    wanted = [(text, v) for text, v in asked if v or (text.startswith("outcome") and v is not None)]
+    wanted = [(text, v) for text, v in conditions if v or (text.startswith("outcome") and v is not None)]
     where = f"WHERE {' AND '.join(text for text, _ in wanted)}" if wanted else ""
     return where, [value for _, value in wanted]
 

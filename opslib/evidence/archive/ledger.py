@@ -1,8 +1,8 @@
-"""The ledger of an archive (``LEDGER.jsonl``): a line when a run starts and one when it ends, each naming the last.
+"""The ledger of an archive (``LEDGER.jsonl``): a hash chain with one line when a run starts and one when it ends.
 
-A line holds the SHA-256 of the line before, so that none can be changed, dropped or moved without all later ones.
-Signed checkpoints (``CHECKPOINTS/NNNNNN.dsse.json``) hold the head at a time, so that the end cannot be cut off
-either. Lines are ordered by number, never by time: a clock that jumps breaks nothing.
+A line contains the SHA-256 of the line before, so that no line can be changed, removed or moved without changing
+all later ones. Signed checkpoints (``CHECKPOINTS/NNNNNN.dsse.json``) contain the digest of the last line at a time,
+so that the end cannot be cut off either. Lines are ordered by number, not by time: clocks may jump.
 """
 
 import fcntl
@@ -24,14 +24,14 @@ from opslib.evidence.signing.keys import SigningKey
 
 CHECKPOINT_TYPE = "application/vnd.opslib.checkpoint+json"
 GENESIS = "0" * 64
-"""What the first line names as the line before."""
+"""The digest that the first line contains for the line before."""
 
 STARTED, FINISHED = "started", "finished"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line. `healed_bytes` counts what a crash had left of an unfinished line before it."""
+    """One line of the ledger. `healed_bytes` is the size of an unfinished line before it, which a crash left."""
 
     seq: int
     at: str
@@ -45,19 +45,19 @@ class Entry:
     healed_bytes: int = 0
 
     def line(self) -> bytes:
-        """The line as it stands in the ledger; fields that say nothing are left out."""
-        said = {k: v for k, v in vars(self).items() if v or k == "seq"}
-        return json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        """Return the line in canonical form, without empty fields."""
+        fields = {k: v for k, v in vars(self).items() if v or k == "seq"}
+        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
     @property
     def sha256(self) -> str:
-        """What the next line names."""
+        """Digest of the line, which the next line contains."""
         return digest(self.line())
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The ledger's head at a time: `lines` of them, `size_bytes` long, the last with this digest."""
+    """The state of the ledger at a time: number of lines, size, and digest of the last line."""
 
     lines: int
     size_bytes: int
@@ -67,7 +67,7 @@ class Checkpoint:
 
     @property
     def time(self) -> datetime:
-        """When it was signed, as its signer says."""
+        """Signing time, as its signer recorded it."""
         return datetime.fromisoformat(self.at).astimezone(UTC)
 
     @property
@@ -77,12 +77,12 @@ class Checkpoint:
 
 
 def digest(line: bytes) -> str:
-    """The digest of a line, by which the next one names it."""
+    """Return the digest of a line."""
     return hashlib.sha256(line).hexdigest()
 
 
 def append(archive: Path, event: str, run: str, **fields: Any) -> Entry:
-    """Append one line, on disk before this returns.
+    """Append one line; it is on disk when this returns.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def append(archive: Path, event: str, run: str, **fields: Any) -> Entry:
     Raises
     ------
     RecordError
-        If it cannot be written; the ledger is then as it was.
+        If it cannot be written; the ledger is then unchanged.
     """
     try:
         with _locked(archive) as descriptor:
@@ -123,12 +123,12 @@ def append(archive: Path, event: str, run: str, **fields: Any) -> Entry:
 
 
 def read_ledger(archive: Path) -> Iterator[Entry]:
-    """Read the lines in order, without judging them; what a crash left of an unfinished last one is left out.
+    """Yield the lines in order, without verifying the chain; an unfinished last line is skipped.
 
     Raises
     ------
     RecordError
-        If a line is none.
+        If a line is not a valid entry.
     """
     path = archive / LEDGER
     if not path.exists():
@@ -140,19 +140,19 @@ def read_ledger(archive: Path) -> Iterator[Entry]:
 
 
 def read_entry(line: bytes, number: int) -> Entry:
-    """Read one line; it must be spelled as `Entry.line` spells it."""
+    """Read one line; it must be in the canonical form of `Entry.line`."""
     try:
         entry = Entry(**json.loads(line))
         exact = entry.line()
     except (ValueError, TypeError) as error:
-        raise RecordError(f"line {number} of the ledger is none: {error}") from error
+        raise RecordError(f"line {number} of the ledger is not a valid entry: {error}") from error
     if exact != line:
-        raise RecordError(f"line {number} of the ledger is not spelled as it was written")
+        raise RecordError(f"line {number} of the ledger is not in canonical form: its bytes were changed")
     return entry
 
 
 def find_entries(archive: Path, run: str) -> dict[str, Entry]:
-    """The lines of one run by their event; only they are parsed, since there may be many others."""
+    """Return the lines of one run by event; other lines are not parsed."""
     path, wanted = archive / LEDGER, f'"run":{json.dumps(run)}'.encode()
     if not path.exists():
         return {}
@@ -163,7 +163,7 @@ def find_entries(archive: Path, run: str) -> dict[str, Entry]:
 
 
 def open_runs(archive: Path) -> list[Entry]:
-    """The `started` lines of runs that have no `finished` one: under way, or left by a runner that died."""
+    """Return the `started` lines of runs without a `finished` line: running, or left by a runner that died."""
     waiting: dict[str, Entry] = {}
     for entry in read_ledger(archive):
         if entry.event == STARTED:
@@ -174,13 +174,13 @@ def open_runs(archive: Path) -> list[Entry]:
 
 
 def write_checkpoint(archive: Path, key: SigningKey) -> Path:
-    """Sign the ledger's head as it is now; one that is signed already is left alone."""
+    """Sign the current state of the ledger, unless it is signed already; return the checkpoint's path."""
     folder = archive / CHECKPOINTS
     folder.mkdir(exist_ok=True)
     with _locked(archive) as descriptor:
         last, torn_bytes = _last(descriptor)
         if last is None:
-            raise RecordError(f"{archive / LEDGER} is empty: there is nothing to sign")
+            raise RecordError(f"{archive / LEDGER} is empty; nothing to sign")
         earlier = [path for path in checkpoints(archive) if path.name < f"{last.seq:06d}"]
         checkpoint = Checkpoint(
             lines=last.seq,
@@ -198,35 +198,35 @@ def write_checkpoint(archive: Path, key: SigningKey) -> Path:
 
 
 def checkpoints(archive: Path) -> list[Path]:
-    """The checkpoints' files in order."""
+    """Return the paths of the checkpoints in order."""
     paths = (archive / CHECKPOINTS).glob(f"*{CHECKPOINT_SUFFIX}")
     return sorted(paths, key=lambda path: (len(path.name), path.name))
 
 
 def open_checkpoint(content: bytes, keys: dsse.PublicKeys) -> Checkpoint:
-    """Read a signed checkpoint.
+    """Verify a checkpoint and return it.
 
     Raises
     ------
     RecordError
-        If it is none, or was changed; `dsse.UnknownKey` if nobody trusted signed it.
+        If it is not a checkpoint, or was changed; `dsse.UnknownKey` if no trusted key signed it.
     """
     envelope = dsse.verify(content, keys)
     if envelope.payload_type != CHECKPOINT_TYPE:
-        raise RecordError(f"it signs a {envelope.payload_type}, expected a {CHECKPOINT_TYPE}")
+        raise RecordError(f"payload type {envelope.payload_type}; expected {CHECKPOINT_TYPE}")
     try:
-        said: Mapping[str, Any] = json.loads(envelope.payload)
-        checkpoint = Checkpoint(**said)
+        fields: Mapping[str, Any] = json.loads(envelope.payload)
+        checkpoint = Checkpoint(**fields)
         if checkpoint.lines < 1 or checkpoint.time.year < 1:
-            raise ValueError(f"it signs {checkpoint.lines} lines at {checkpoint.at}")
+            raise ValueError(f"{checkpoint.lines} lines at {checkpoint.at}")
     except (ValueError, TypeError, OverflowError) as error:
-        raise RecordError(f"it is not a checkpoint: {error}") from error
+        raise RecordError(f"not a checkpoint: {error}") from error
     return checkpoint
 
 
 @contextmanager
 def _locked(archive: Path) -> Iterator[int]:
-    """Open the ledger for appending, one process at a time."""
+    """Open and lock the ledger for appending."""
     archive.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(archive / LEDGER, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
@@ -237,7 +237,7 @@ def _locked(archive: Path) -> Iterator[int]:
 
 
 def _last(descriptor: int) -> tuple[Entry | None, int]:
-    """Read the last whole line, and count the bytes of an unfinished one after it, which was never acknowledged."""
+    """Return the last complete line, and the size of an unfinished line after it, which was never acknowledged."""
     start = size = os.fstat(descriptor).st_size
     tail = b""
     while start and tail.count(b"\n") < 2:
@@ -255,7 +255,7 @@ def _write(descriptor: int, line: bytes) -> None:
     try:
         written = os.write(descriptor, line)
         if written != len(line):
-            raise OSError(f"only {written} of {len(line)} bytes could be written")
+            raise OSError(f"only {written} of {len(line)} bytes were written")
         os.fsync(descriptor)
     except OSError:
         os.ftruncate(descriptor, size)

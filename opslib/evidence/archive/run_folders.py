@@ -1,4 +1,4 @@
-"""The archive: one folder per run, ``runs/<YYYY-MM>/<UTC time>-<runbook>-<endpoint>-<id>/``."""
+"""The folders of the runs in an archive: ``runs/<YYYY-MM>/<UTC time>-<runbook>-<endpoint>-<id>/``."""
 
 import glob
 import os
@@ -13,7 +13,7 @@ from opslib.evidence.run.record import Record, read_record
 
 
 def find_archive() -> Path:
-    """The folder of all runs: ``OPSLIB_RUNS``, else the nearest ``runs`` from here upwards, else one made here."""
+    """Return the archive: ``OPSLIB_RUNS``, else the nearest ``runs`` here or in a parent, else ``./runs``."""
     configured = os.environ.get("OPSLIB_RUNS")
     if configured:
         return Path(configured)
@@ -22,38 +22,38 @@ def find_archive() -> Path:
 
 
 def new_folder(archive: Path, runbook: str, endpoint: str) -> Path:
-    """Make the folder of a new run; its name sorts by time and is the run's id."""
+    """Create the folder of a new run. Its name is the run's id and sorts by time."""
     now = datetime.now(UTC)
     run_id = f"{now:%Y%m%dT%H%M%SZ}-{runbook}-{endpoint}-{secrets.token_hex(3)}"
     folder = archive / f"{now:%Y-%m}" / run_id
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise RecordError(f"no folder for the run: {folder} cannot be made: {error}") from error
+        raise RecordError(f"cannot create the folder of the run, {folder}: {error}") from error
     return folder.resolve()
 
 
 def find_run(archive: Path, name: str) -> Path:
-    """Find a run's folder by its path, its id, or a part of the id that only one run has.
+    """Return a run's folder, by its path, its id, or a part of the id that only one run has.
 
     Raises
     ------
     RecordError
-        If no run is called so, or several are.
+        If no run matches, or several do.
     """
     given = Path(name)
     if given.is_dir():
         return given.resolve()
     found = [path for path in archive.glob(f"{MONTH_GLOB}/*{glob.escape(name)}*") if path.is_dir()]
     if len(found) != 1:
-        several = f"{len(found)} runs are: {', '.join(sorted(p.name for p in found)[:5])}"
-        why = several if found else f"none is in {archive}"
-        raise RecordError(f"expected one run called {name!r}; {why}")
+        first = ", ".join(sorted(p.name for p in found)[:5])
+        why = f"{len(found)} runs match it: {first}" if found else f"no run in {archive} matches it"
+        raise RecordError(f"expected the id of one run or a part of it, got {name!r}; {why}")
     return found[0].resolve()
 
 
 def read_archive(archive: Path, endpoint: str = "") -> Iterator[tuple[Path, Record]]:
-    """Read the runs, newest first; a folder without a readable record is passed over."""
+    """Yield folder and record of the runs, newest first; a folder without a readable record is skipped."""
     part = f"-{endpoint.lower()}-" if endpoint else ""
     for path in sorted(archive.glob(f"{MONTH_GLOB}/*/{RECORD}"), key=lambda p: p.parent.name, reverse=True):
         if part not in path.parent.name.lower():

@@ -1,7 +1,7 @@
-"""The report of a run (``report.html``): its story and its notebook on one page that needs nothing else.
+"""The report of a run (``report.html``): its summary and its notebook on one self-contained page.
 
-Rendered by nbconvert with a template of our own: pictures carry their caption as text, tables their headings;
-nothing is loaded from anywhere and no script runs, whatever a model's answer held.
+Rendered by nbconvert with a template of our own: images have a text alternative, tables have headings. The page
+loads nothing and runs no script, whatever the outputs contain.
 """
 
 import logging
@@ -40,11 +40,11 @@ _TAGS = frozenset(
     | {"strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul"}
 )
 _ATTRIBUTES = frozenset({"alt", "class", "colspan", "href", "rowspan", "scope", "title"})
-"""What is kept of HTML that came from the notebook: words, lists, tables. A picture only if it is there itself."""
+"""What is kept of HTML in the notebook: text, lists, tables, and images that are embedded."""
 
 
 def write_report(folder: Path, record: Record) -> None:
-    """Write the report of a run; one whose notebook cannot be read gets its story alone.
+    """Write the report of a run; if the notebook cannot be read, with the summary alone.
 
     Raises
     ------
@@ -61,15 +61,15 @@ def write_report(folder: Path, record: Record) -> None:
     }
     try:
         page = render(notebook)
-    except Exception as error:  # a notebook may hold anything; what it holds must not keep the run from its seal
-        raise RecordError(f"{folder / NOTEBOOK} cannot be shown as a page: {error!r}") from error
+    except Exception as error:  # a notebook may contain anything, and must not prevent the seal
+        raise RecordError(f"cannot render {folder / NOTEBOOK} as HTML: {error!r}") from error
     write_atomically(folder / REPORT, page)
 
 
 def render(notebook: Any) -> str:
-    """Render a notebook as a page of its own."""
+    """Render a notebook as a self-contained page."""
     skip_iri_checks()
-    from nbconvert import HTMLExporter  # noqa: PLC0415 - takes a second, and only the runner renders
+    from nbconvert import HTMLExporter  # noqa: PLC0415 - importing takes a second
 
     make: Any = HTMLExporter
     exporter = make(template_name="report", extra_template_basedirs=[str(TEMPLATES)])
@@ -80,8 +80,8 @@ def render(notebook: Any) -> str:
 
 
 def clean(html: str) -> str:
-    """Keep what a person reads of a piece of HTML; drop what runs, or is fetched from elsewhere."""
-    import bleach  # noqa: PLC0415 - nbconvert's own
+    """Remove scripts, styles and external resources from HTML; keep text, lists, tables and embedded images."""
+    import bleach  # noqa: PLC0415 - a dependency of nbconvert
 
     def allowed(_: str, name: str, value: str) -> bool:
         return name in _ATTRIBUTES or (name == "src" and value.startswith("data:image/"))
@@ -92,7 +92,7 @@ def clean(html: str) -> str:
 
 
 def summary_html(record: Record) -> str:
-    """The story of a run as a heading and a table."""
+    """Return the summary of a run as HTML: a heading, a table of facts, a table of gates."""
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
         for name, value in summary_rows(record)
@@ -107,25 +107,25 @@ def summary_html(record: Record) -> str:
     table = f"<table><caption>Gates</caption><thead><tr>{head}</tr></thead><tbody>{gates}</tbody></table>"
     mark = "✓" if record.outcome and record.outcome.good else "✗"
     title = f"<h1>{mark} {escape(record.runbook)} of {escape(record.endpoint)}: {escape(str(record.outcome))}</h1>"
-    story = f"<table><caption>{escape(record.run_id)}</caption><tbody>{rows}</tbody></table>"
-    return f"{title}\n{story}\n{table if gates else ''}"
+    about = f"<table><caption>{escape(record.run_id)}</caption><tbody>{rows}</tbody></table>"
+    return f"{title}\n{about}\n{table if gates else ''}"
 
 
 def _gate(gate: Mapping[str, Any]) -> str:
-    """What had to hold, and at which traffic."""
+    """Return the name of a gate and the traffic at which it was checked."""
     stage = gate.get("stage")
     at = f" at {describe_traffic(stage)}" if stage else ""
     return f"{gate.get('gate', '')}{at}"
 
 
 def _is_shown(output: Any) -> bool:
-    """Whether a person would see an output; scrapbook's values are for programs."""
+    """Return whether an output is visible; scrapbook's values are data for programs."""
     return "data" not in output or any(kind.startswith(("text/", "image/")) for kind in output.data)
 
 
 def _read(path: Path) -> Any:
     skip_iri_checks()
-    import nbformat  # noqa: PLC0415 - takes a while
+    import nbformat  # noqa: PLC0415 - importing takes a while
 
     try:
         return nbformat.read(path, as_version=4)

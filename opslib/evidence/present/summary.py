@@ -1,4 +1,4 @@
-"""The story of a run in words: what a person reads months later, without opening what must not change."""
+"""The summary of a run as text: `opslib runs show` prints it, and the report starts with it."""
 
 import shutil
 import tempfile
@@ -17,7 +17,7 @@ from opslib.model.traffic import describe_traffic
 
 
 def summarize(folder: Path) -> str:
-    """Tell a run: who, what, why, what held, what was decided, how it ended, how to take it back."""
+    """Return the summary of a run: outcome, people, change, gates, timeline, undo commands and files."""
     record = read_record(folder)
     rows = [(name, value) for name, value in summary_rows(record) if value]
     width = max(len(name) for name, _ in rows)
@@ -26,33 +26,33 @@ def summarize(folder: Path) -> str:
     timeline = list(_timeline(folder))
     lines += ["", "timeline", *timeline] if timeline else []
     lines += ["", "files", *(f"  {path.name}" for path in sorted(folder.iterdir()))]
-    return "\n".join([*lines, "", _custody(folder)])
+    return "\n".join([*lines, "", _seal_state(folder)])
 
 
 def summary_rows(record: Record) -> Iterator[tuple[str, str]]:
-    """What is known of a run, in the order in which a person asks."""
+    """Yield the rows of the summary: name and value, empty if unknown."""
     ended = record.finished_at
-    yield "outcome", f"{record.outcome or 'none: it did not reach its end'}"
-    yield "because", record.reason
+    yield "outcome", f"{record.outcome or 'none: the run has not ended'}"
+    yield "reason", record.reason
     yield "failing cell", record.failing_cell
     yield "runbook", record.runbook
     yield "endpoint", record.endpoint
     yield "workspace", f"{record.scope.workspace_name} in {record.scope.resource_group}" if record.scope else ""
-    yield "why", str(record.parameters.get("reason") or "")
+    yield "given reason", str(record.parameters.get("reason") or "")
     yield "ticket", f"{record.ticket}{' (EMERGENCY)' if record.emergency else ''}"
     yield "requested by", record.requester
-    yield "approved by", "; ".join(_approval(record, a) for a in record.approvals) or "nobody"
+    yield "approved by", "; ".join(_approval(record, a) for a in record.approvals) or "no approval"
     yield "run by", ", ".join(f"{v} ({k})" for k, v in record.executor.items()) + f" on {record.host or '?'}"
-    yield "as", record.scope.principal if record.scope else ""
+    yield "principal", record.scope.principal if record.scope else ""
     yield "started", f"{record.started_at:%Y-%m-%d %H:%M:%S} UTC"
     yield "ended", f"{ended:%Y-%m-%d %H:%M:%S} UTC, after {record.duration_s:.1f} s" if ended else ""
     yield "traffic", f"{describe_traffic(record.traffic_before)} -> {describe_traffic(record.traffic_after)}"
     yield "models", "; ".join(_models(record))
     yield "parameters", ", ".join(f"{k}={v!r}" for k, v in record.parameters.items() if v not in ("", None))
     yield "results", ", ".join(f"{k}={v}" for k, v in record.results.items())
-    yield "to take it back", _undo(record)
+    yield "undo command", _undo(record)
     yield "previous run", str(record.rollback.get("previous_run") or "")
-    yield "Azure knows it as", ", ".join(record.correlation_ids)
+    yield "Azure correlation ids", ", ".join(record.correlation_ids)
     digest = record.notebook_sha256[:16] or "not sealed yet"
     yield "notebook", f"{digest}, commit {record.commit[:12] or 'none'}{_dirt(record.dirty)}"
     yield "kernel", f"{record.kernel} {record.versions.get('python', '')}".strip()
@@ -61,10 +61,10 @@ def summary_rows(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def copy_report(folder: Path) -> Path:
-    """Copy a run's report to where it may be opened, and say where."""
+    """Copy a run's report to a temporary folder, where a browser may open it; return the path of the copy."""
     source = folder / REPORT
     if not source.is_file():
-        raise RecordError(f"{folder.name} has no {REPORT}. {_custody(folder)}")
+        raise RecordError(f"{folder.name} has no {REPORT}. {_seal_state(folder)}")
     target = Path(tempfile.mkdtemp(prefix="opslib-")) / f"{folder.name}.html"
     shutil.copyfile(source, target)
     return target
@@ -90,24 +90,28 @@ def _timeline(folder: Path) -> Iterator[str]:
                 step = data
             case JournalEvent.APPLIED if step:
                 moved = f"{describe_traffic(step['before'])} -> {describe_traffic(step['after'])}"
-                yield f"  {at}  traffic was moved: {moved} (Azure: {data['correlation_id']})"
+                yield f"  {at}  traffic changed: {moved} (Azure correlation id {data['correlation_id']})"
                 step = {}
             case JournalEvent.UNDONE:
-                yield f"  {at}  the undo was made (Azure: {data['correlation_id'] or 'nothing to change'})"
+                yield f"  {at}  undo: {_correlation(data['correlation_id'])}"
+
+
+def _correlation(correlation_id: str) -> str:
+    return f"applied (Azure correlation id {correlation_id})" if correlation_id else "nothing to change"
 
 
 def _undo(record: Record) -> str:
-    """The commands that take a run back; none where a canary or a rollback left the traffic as it was."""
+    """Return the commands that undo a run; none are needed if a canary or a rollback left the traffic unchanged."""
     same = record.traffic_before is not None and record.traffic_before == record.traffic_after
     if same and record.runbook in {"canary", "rollback"}:
-        return "nothing to do: the traffic is as it was before"
+        return "none needed: traffic is as it was before"
     return "; ".join(record.rollback.get("commands", ()))
 
 
-def _custody(folder: Path) -> str:
+def _seal_state(folder: Path) -> str:
     if (folder / SEAL).exists():
-        return f"sealed; prove it with: opslib verify {folder.name}"
-    return "not sealed: it is under way" if is_held(folder) else f"NOT SEALED: opslib seal {folder.name}"
+        return f"sealed; to verify it: opslib verify {folder.name}"
+    return "not sealed: still running" if is_held(folder) else f"NOT SEALED; to seal it: opslib seal {folder.name}"
 
 
 def _approval(record: Record, approval: Approval) -> str:
@@ -117,7 +121,7 @@ def _approval(record: Record, approval: Approval) -> str:
 
 
 def _models(record: Record) -> Iterator[str]:
-    """The model of each deployment, as the workspace names it: of a removed one too."""
+    """Yield the model of each deployment before and after the run."""
     known = {**(record.deployments_before or {}), **(record.deployments_after or {})}
     for name, deployment in sorted(known.items()):
         yield f"{name} {asset_name(deployment.get('model')) or 'none'}"

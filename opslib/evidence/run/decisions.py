@@ -1,4 +1,4 @@
-"""The decision log: what the journal says about why a run went as it did."""
+"""The decision log (``decisions.jsonl``): each decision of a run with its numbers, taken from the journal."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +13,12 @@ Event = Mapping[str, Any]
 
 
 def write_decisions(folder: Path) -> dict[str, Any]:
-    """Write ``decisions.jsonl`` from the journal; return the fields of the record that follow from it.
+    """Write ``decisions.jsonl`` from the journal; return the record's fields that are derived from it.
 
     Parameters
     ----------
     folder
-        The run's folder; without a journal (the run was refused before it opened one) nothing is derived.
+        The run's folder. Without a journal (the run was refused before it opened one) nothing is derived.
     """
     events = list(readable_events(folder / JOURNAL))
     decided = [line for event in events for line in decisions(event)]
@@ -30,7 +30,7 @@ def write_decisions(folder: Path) -> dict[str, Any]:
 
 
 def readable_events(path: Path) -> Iterator[dict[str, Any]]:
-    """The events up to where the journal is damaged, if it is."""
+    """Yield the events of a journal, up to the first damaged line."""
     try:
         yield from read_journal(path)
     except (OSError, ValueError):
@@ -38,7 +38,7 @@ def readable_events(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def decisions(event: Event) -> Iterator[dict[str, Any]]:
-    """What an event decided, with the numbers behind it: enough to decide it again."""
+    """Yield what an event decided, with the numbers it was decided on: enough to recompute it."""
     data, when = event["data"], {"seq": event["seq"], "at": event["at"]}
     match event["event"]:
         case JournalEvent.LOOK:
@@ -62,7 +62,7 @@ def decisions(event: Event) -> Iterator[dict[str, Any]]:
 
 
 def gates(event: Event) -> Iterator[dict[str, Any]]:
-    """What had to hold: findings of preflight, and the criteria by which each stage was decided."""
+    """Yield the gates of an event: preflight findings, and the criteria that decided each stage."""
     if event["event"] == JournalEvent.PREFLIGHT:
         for finding in event["data"]:
             yield {"gate": finding["check"], "result": finding["level"], "evidence": finding["evidence"]}
@@ -89,14 +89,14 @@ def gates(event: Event) -> Iterator[dict[str, Any]]:
 
 
 def _measured(numbers: Mapping[str, Any]) -> str:
-    """What a proof counted and what it needed, in words."""
+    """Describe what a proof measured and what it required."""
     canary, stable, bound = (f"{100 * numbers[k]:.3g} %" for k in ("canary_share", "stable_share", "bound"))
     found = f"canary {canary} of {numbers['canary_n']}, stable {stable}, must be below {bound}"
     return f"{found} (p = {numbers['p']:.2g}, {numbers['alpha']:.2g} needed)"
 
 
 def correlation_ids(events: Sequence[Event]) -> Iterator[str]:
-    """Azure's ids of the changes that were made, in order."""
+    """Yield Azure's correlation ids of the changes that were made, in order."""
     for event in events:
         if event["event"] in {JournalEvent.APPLIED, JournalEvent.UNDONE} and isinstance(event["data"], Mapping):
             correlation_id = event["data"].get("correlation_id")

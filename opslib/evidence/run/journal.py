@@ -1,4 +1,4 @@
-"""The journal of a run: one JSON line per event, on disk before the run goes on."""
+"""The journal of a run (``journal.jsonl``): one JSON line per event, on disk before the run continues."""
 
 import contextlib
 import dataclasses
@@ -63,11 +63,11 @@ class Journal:
             self._seq = sum(1 for _ in read_journal(self.path))
 
     def touch(self) -> None:
-        """Show that somebody is at work, without an event."""
+        """Update the journal's time without an event, to show that the run is alive."""
         os.utime(self.path)
 
     def try_write(self, event: JournalEvent, value: Any = None) -> None:
-        """Append one event where that is possible: an undo does not wait for a disk that is full."""
+        """Append one event if possible: a full disk must not prevent an undo."""
         with contextlib.suppress(RecordError):
             self.write(event, value)
 
@@ -77,7 +77,7 @@ class Journal:
         Raises
         ------
         RecordError
-            If it cannot be written: a change that leaves no evidence must not go on.
+            If it cannot be written: a change without evidence must not continue.
         """
         line = {
             "seq": self._seq + 1,
@@ -95,7 +95,7 @@ class Journal:
 
 
 class Heartbeat:
-    """How long ago a journal was last touched, by a clock that nobody can set: wall clocks jump."""
+    """The time since a journal was last touched, on a monotonic clock: wall clocks jump."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / JOURNAL
@@ -103,7 +103,7 @@ class Heartbeat:
         self._at_s = monotonic()
 
     def idle_s(self) -> float:
-        """Since when nobody has shown that they are at work; 0 before anybody has [seconds]."""
+        """Return the time since the journal was last touched; 0 while there is no journal [seconds]."""
         try:
             touched = self._path.stat().st_mtime_ns
         except FileNotFoundError:
@@ -114,7 +114,7 @@ class Heartbeat:
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Append the whole line, on disk before this returns, or none of it."""
+    """Append the whole line or none of it; it is on disk when this returns."""
     with path.open("ab", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         try:
@@ -127,7 +127,7 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def _cut_unfinished_line(path: Path) -> None:
-    """Cut off what a crash left of a line that was never acknowledged; the next one would be glued to it."""
+    """Remove an unfinished last line, which a crash left, so that the next event starts on a line of its own."""
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
@@ -135,7 +135,7 @@ def _cut_unfinished_line(path: Path) -> None:
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """Read a journal's events in order; a last line that a crash cut off is left out."""
+    """Read a journal's events in order; an unfinished last line is skipped."""
     with path.open(encoding="utf-8") as file:
         for line in file:
             if not line.endswith("\n"):

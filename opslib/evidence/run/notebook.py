@@ -1,4 +1,4 @@
-"""The executed notebook on disk: written whole or not at all, and without a known secret, at every save."""
+"""The executed notebook: each save is written whole or not at all, with known secrets masked."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -8,19 +8,19 @@ from typing import Any
 from opslib.evidence.run.record import write_atomically
 
 SCHEME = "opslib-run://"
-"""papermill chooses a writer by the beginning of the path."""
+"""papermill chooses a writer by the path's prefix."""
 
 
 class NotebookFile:
-    """papermill's way to the disk.
+    """The reader and writer that papermill uses.
 
-    papermill's own truncates the file before it writes it: a disk that fills up leaves an unreadable notebook of an
-    operation that was already done.
+    papermill's own writer truncates the file first: on a full disk it leaves an unreadable notebook of an operation
+    that was already done.
 
     Parameters
     ----------
     before_write
-        Called before each save: takes what the kernel has said to be secret.
+        Called before each save; reads the secrets that the kernel has registered.
     """
 
     def __init__(self, before_write: Callable[[], None] = lambda: None) -> None:
@@ -40,14 +40,15 @@ class NotebookFile:
         write_atomically(_plain(path), content)
 
     def pretty_path(self, path: str) -> str:
-        """A path as a person knows it."""
+        """Return a path without the scheme, for messages."""
         return str(_plain(path))
 
 
 def merge_streams(outputs: Sequence[Any]) -> list[Any]:
-    """Join what a cell printed piece by piece, so that a secret cannot stand in two pieces of it.
+    """Join consecutive outputs of one stream, so that a secret cannot be split over two of them.
 
-    nbclient's `coalesce_streams` does it too, but its regular expressions take minutes for one line of a megabyte.
+    nbclient's `coalesce_streams` does this too, but its regular expressions take minutes for a line of one
+    megabyte.
     """
     merged: list[Any] = []
     for output in outputs:
@@ -60,7 +61,7 @@ def merge_streams(outputs: Sequence[Any]) -> list[Any]:
 
 
 def failing_cell(path: Path) -> str:
-    """Name the first cell that failed, by its tag and place; empty where none did or there is no notebook."""
+    """Return number and tag of the first cell that failed; empty if none failed or there is no notebook."""
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, KeyError):

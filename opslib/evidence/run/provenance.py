@@ -1,4 +1,4 @@
-"""Where a run came from: the notebook's repository, the person or pipeline that ran it, the versions it ran on."""
+"""The provenance of a run: commit of the notebook, user or pipeline, versions of the packages."""
 
 import getpass
 import os
@@ -15,22 +15,22 @@ _PIPELINES = {
     "GITLAB_CI": ("GITLAB_USER_LOGIN", "CI_PROJECT_PATH", "CI_PIPELINE_ID"),
     "AZUREML_RUN_ID": ("AZUREML_RUN_ID", "AZUREML_ARM_WORKSPACE_NAME", "AZUREML_EXPERIMENT_ID"),
 }
-"""Variables by which a pipeline says that it is one, and who, for what, under which number."""
+"""Environment variable that identifies a pipeline, and those that hold its user, project and run id."""
 
 
 def find_executor() -> dict[str, str]:
-    """Who runs this: the machine's user, and the pipeline's where there is one."""
+    """Return the user of this machine and, in a pipeline, the pipeline's user, project and run id."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
     pipeline = next((names for flag, names in _PIPELINES.items() if os.environ.get(flag)), ())
-    said = zip(("pipeline_user", "pipeline", "pipeline_run"), pipeline, strict=False)
-    return {"user": user} | {name: os.environ[variable] for name, variable in said if variable in os.environ}
+    fields = zip(("pipeline_user", "pipeline", "pipeline_run"), pipeline, strict=False)
+    return {"user": user} | {name: os.environ[variable] for name, variable in fields if variable in os.environ}
 
 
 def find_commit(path: Path) -> tuple[str, bool | None]:
-    """The git commit that a file stands in, and whether the repository differs from it; empty outside of one."""
+    """Return the commit of a file's git repository, and whether it has local changes; empty without one."""
     commit = _git(path, "rev-parse", "HEAD")
     if not commit:
         return "", None
@@ -38,7 +38,7 @@ def find_commit(path: Path) -> tuple[str, bool | None]:
 
 
 def find_versions() -> dict[str, str]:
-    """Versions of Python and of what does the work."""
+    """Return the versions of Python and of the packages that a run depends on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

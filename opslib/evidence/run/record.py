@@ -21,10 +21,10 @@ SCHEMA_VERSION = 2
 
 @dataclass(frozen=True)
 class Approval:
-    """Who agreed to a change, when, until when, meaning what by it, and to which plan.
+    """An approval of a plan: by whom, when, until when, and with which meaning.
 
-    `plan_sha256` is the SHA-256 of its ``plan.json``; `keyid` names the key that signed it, and is empty where
-    nobody signed: it is then but a claim.
+    `plan_sha256` is the SHA-256 of the ``plan.json``. `keyid` is the key that signed the approval; it is empty for
+    an unsigned one, which is a claim only.
     """
 
     who: str
@@ -35,16 +35,16 @@ class Approval:
     keyid: str = ""
 
     def times(self) -> tuple[datetime, datetime]:
-        """When it was given, and when it expires."""
+        """Return when it was given and when it expires."""
         given, expires = (datetime.fromisoformat(text).astimezone(UTC) for text in (self.at, self.expires))
         return given, expires
 
 
 @dataclass(frozen=True)
 class ChangeRequest:
-    """The change as the organisation knows it: its id, who asked, whether it is an emergency, who agreed.
+    """A change request: ticket, requester, whether it is an emergency, and its approvals.
 
-    `approvals` are claims that nobody signed, `signed` are envelopes (see `opslib.evidence.signing.approval`).
+    `approvals` are unsigned claims, `signed` are envelopes (see `opslib.evidence.signing.approval`).
     """
 
     ticket: str = ""
@@ -56,28 +56,27 @@ class ChangeRequest:
 
 @dataclass(frozen=True)
 class Record(Displayed):
-    """What is known of a run. `outcome` is None while it goes on, and for ever if nobody could end it.
+    """The record of one run. `outcome` is None until the run has ended.
 
     Attributes
     ----------
     ticket, requester, emergency, approvals
-        The change as the organisation knows it: its id, who asked for it, whether it was let past the usual gates,
-        who agreed.
+        The change request: ticket, who requested the change, whether it bypassed the usual gates, its approvals.
     executor
-        Who ran it: the user of the machine, and of the pipeline where there was one; `scope.principal` is who Azure
-        saw.
+        Who ran it: the user of the machine and, in a pipeline, the pipeline's user. `scope.principal` is the
+        identity that Azure authenticated.
     commit, dirty
-        The repository that the notebook came from, and whether it differed from that commit.
+        The commit of the notebook's repository, and whether the repository had local changes.
     deployments_before, deployments_after
         Model, environment, code and size of each deployment, by name, with ARM ids.
     gates
-        What had to hold, and the numbers that were measured: findings of preflight, criteria of each stage.
+        Preflight findings and each stage's criteria, with the numbers that were measured.
     rollback
-        How to take the change back: the plan's undo and the command that a person could type.
+        How to undo the change: the plan's undo and the commands that do it by hand.
     seq, previous_sha256, started_sha256
         The run's first line in the ledger: its number, the digest of the line before it, and its own.
     quarantine
-        Where the run looks as if it held a secret; it is then sealed, and not published.
+        Where the run may contain a secret; such a run is sealed and not published.
     """
 
     run_id: str
@@ -120,18 +119,18 @@ class Record(Displayed):
 
     @property
     def duration_s(self) -> float | None:
-        """From start to end [seconds]; None while the run goes on."""
+        """Time from start to end [seconds]; None until the run has ended."""
         return (self.finished_at - self.started_at).total_seconds() if self.finished_at else None
 
     def ended(self, outcome: Outcome, reason: str) -> "Record":
-        """The same record with its end."""
+        """Return the record with its outcome, reason and end time."""
         return replace(
             self, outcome=outcome, reason=reason, finished_at=datetime.now(UTC), exit_code=outcome.exit_code
         )
 
 
 def write_record(folder: Path, record: Record) -> None:
-    """Write ``run.json`` so that a reader sees the old one or the new one, whole."""
+    """Write ``run.json`` atomically."""
     content = as_json(record) | {"duration_s": record.duration_s}
     write_atomically(folder / RECORD, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -142,7 +141,7 @@ def read_record(folder: Path) -> Record:
     Raises
     ------
     RecordError
-        If there is none, or it is not one.
+        If it is missing or is not a record.
     """
     path = folder / RECORD
     try:
@@ -165,15 +164,14 @@ def read_record(folder: Path) -> Record:
 def write_atomically(
     path: Path, content: str | bytes, *, redacted: bool = True, drafts: Path | None = None
 ) -> None:
-    """Write a file so that a full disk or a crash leaves the old one, and no secret that is known reaches the disk.
+    """Write a file atomically, with known secrets masked: a full disk or a crash leaves the old file.
 
     Parameters
     ----------
     redacted
-        False for what holds no words but digests and signatures, which masking could only break. Bytes are
-        written as they are.
+        False for digests and signatures, which masking could only break. Bytes are written as they are.
     drafts
-        Where the draft is written, on the same disk; a crash may leave it there. By default beside the file.
+        Folder for the temporary file, on the same disk; a crash may leave it there. By default the file's folder.
     """
     if isinstance(content, str):
         content = (redact(content) if redacted else content).encode("utf-8", "backslashreplace")
@@ -195,7 +193,7 @@ def write_atomically(
 
 
 def sync_folder(folder: Path) -> None:
-    """Put a folder's names on the disk: a new file is there only when its name is."""
+    """Flush a folder to disk: after a crash a new file exists only if its directory entry does."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,8 @@
-"""The lock of a run under way: which process runs it, and the disk space that its end needs."""
+"""The lock of a running run: held by the process that runs it, with the disk space that its end needs.
+
+An archive has one lock file for each run. A file that no process locks means that its runner died. Locks are not
+evidence.
+"""
 
 import contextlib
 import errno
@@ -10,20 +14,20 @@ from opslib.errors import RecordError
 from opslib.evidence.run.files import LOCKS
 
 RESERVE_BYTES = 4 << 20
-"""Room on the disk that a run under way keeps in its lock file, so that its end can be written when the disk is
-full; a notebook with its plots, its report and a draft of either take some hundred kilobytes each [bytes]."""
+"""Disk space that a running run reserves in its lock file, so that its end can be written on a full disk. A
+notebook with plots, its report and a draft of either take a few hundred kilobytes each [bytes]."""
 
 _DESCRIPTORS: dict[str, int] = {}
-"""Lock descriptors of the runs that this process holds, by run id."""
+"""Descriptors of the locks that this process holds, by run id."""
 
 
 def archive_of(folder: Path) -> Path:
-    """The archive that a run's folder stands in."""
+    """Return the archive that contains a run's folder."""
     return folder.parent.parent
 
 
 def hold(archive: Path, run: str) -> None:
-    """Lock a run for as long as this process lives, or until it is released."""
+    """Lock a run until it is released or this process ends."""
     path = archive / LOCKS / run
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,17 +36,17 @@ def hold(archive: Path, run: str) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
                 _DESCRIPTORS[run] = descriptor
-            else:  # whoever held it has removed it since we opened it
+            else:  # its holder removed the file after it was opened here
                 os.close(descriptor)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise RecordError(f"{run} is under way: another process holds it. Let it end, or stop it") from error
+        raise RecordError(f"{run} is running in another process. Wait until it ends, or stop it") from error
     except OSError as error:
-        raise RecordError(f"the run {run} cannot be locked ({path}): {error}") from error
+        raise RecordError(f"cannot lock the run {run} ({path}): {error}") from error
 
 
 def reserve(folder: Path) -> None:
-    """Set room aside; a file system that cannot do that has none set aside."""
+    """Reserve disk space for the end of a run, if the file system supports it."""
     if not hasattr(os, "posix_fallocate"):
         return
     try:
@@ -51,13 +55,13 @@ def reserve(folder: Path) -> None:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             release(folder)
             raise RecordError(
-                f"the disk of {folder} is full: expected room for {RESERVE_BYTES} bytes, without which the end "
-                "could not be written. Make room, then run it again"
+                f"the disk of {folder} is full: the end of a run needs {RESERVE_BYTES >> 20} MiB. "
+                "Free disk space, then run it again"
             ) from error
 
 
 def is_held(folder: Path) -> bool:
-    """Whether the process that runs this run is alive."""
+    """Return whether the process that runs a run is alive."""
     if folder.name in _DESCRIPTORS:
         return True
     path = archive_of(folder) / LOCKS / folder.name
@@ -75,20 +79,20 @@ def is_held(folder: Path) -> bool:
 
 
 def take_over(folder: Path) -> None:
-    """Hold a run whose runner died, so that nobody else ends it meanwhile; one that is held is left as it is."""
+    """Lock a run whose runner died, so that no other process ends it; do nothing if another process holds it."""
     with contextlib.suppress(RecordError):
         hold(archive_of(folder), folder.name)
         free_reserve(folder)
 
 
 def free_reserve(folder: Path) -> None:
-    """Free what a run that this process holds had set aside: it is about to write its end."""
+    """Free the disk space that a run of this process reserved, before its end is written."""
     if folder.name in _DESCRIPTORS:
         os.ftruncate(_DESCRIPTORS[folder.name], 0)
 
 
 def release(folder: Path) -> None:
-    """Let go of a run that has ended."""
+    """Unlock a run that has ended."""
     descriptor = _DESCRIPTORS.pop(folder.name, None)
     (archive_of(folder) / LOCKS / folder.name).unlink(missing_ok=True)
     if descriptor is not None:

@@ -1,11 +1,11 @@
-"""Approvals of a plan: signed by a person with a key of their own, checked before a run begins, kept with it.
+"""Approvals of a plan: signed by a person with their own key, checked before a run starts, kept with the run.
 
-A dry run leaves a ``plan.json``. Whoever agrees signs its SHA-256 (`sign`); whoever runs the change hands over what
-was signed. The runner checks who signed and when; the run compares the plan that it makes with the one agreed to,
-before anything is applied; the envelopes stand in the run's ``approvals.jsonl``, under its seal.
+A dry run leaves a ``plan.json``. The approver signs its SHA-256 (`sign`), and the run is started with that
+approval. The runner checks who signed it and when. Before it applies anything, the run compares its plan with the
+approved one. The envelopes are in the run's ``approvals.jsonl``, one in each line, and are covered by its seal.
 
-Approvers' public keys are kept in a file like other trusted keys, each with a line ``who: NAME`` above its PEM:
-``OPSLIB_APPROVERS``, else ``approvers.pem`` of the settings.
+The approvers' public keys are in the file that ``OPSLIB_APPROVERS`` names, else in ``approvers.pem`` of the
+settings, each with a line ``who: NAME`` above its PEM.
 """
 
 import hashlib
@@ -35,12 +35,12 @@ def sign(approval: Approval, key: SigningKey) -> str:
 
 
 def read_plan(path: Path) -> tuple[dict[str, Any], str]:
-    """Read a run's ``plan.json`` and the digest by which it is approved.
+    """Read a ``plan.json``; return it with its SHA-256, which an approval names.
 
     Raises
     ------
     RecordError
-        If it is none.
+        If it is not a plan.
     """
     try:
         content = path.read_bytes()
@@ -52,7 +52,7 @@ def read_plan(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def describe_plan(plan: Mapping[str, Any]) -> Iterator[str]:
-    """Say what somebody is about to agree to."""
+    """Yield lines that describe the plan to its approver."""
     yield f"{plan['runbook']} of {plan['endpoint']} in {'/'.join(plan['workspace'])}"
     for change in plan["changes"]:
         yield f"  {change['what']}: {change['before']} -> {change['after']}"
@@ -60,7 +60,7 @@ def describe_plan(plan: Mapping[str, Any]) -> Iterator[str]:
 
 
 def find_approvers() -> dsse.PublicKeys:
-    """Whose approvals count; nobody's where no file of keys was kept.
+    """Return the approvers' public keys; empty if no file of approvers exists.
 
     Raises
     ------
@@ -72,71 +72,74 @@ def find_approvers() -> dsse.PublicKeys:
         return {}
     approvers = read_public_keys([path])
     if not all(known.who for known in approvers.values()):
-        raise RecordError(f"{path} holds a key of nobody: expected a line `who: NAME` above each PEM")
+        raise RecordError(f"{path} contains a key without a `who:` line; expected `who: NAME` above each PEM")
     return approvers
 
 
 def open_approval(envelope: bytes, approvers: dsse.PublicKeys) -> Approval:
-    """Read what was signed, by whom.
+    """Verify an approval and return it.
 
     Raises
     ------
     RecordError
-        If it is no approval, was changed, or is in another's name; `dsse.UnknownKey` if no approver signed it.
+        If it is not an approval, was changed, or names another person than its signer; `dsse.UnknownKey` if no
+        approver signed it.
     """
     opened = dsse.verify(envelope, approvers)
     try:
-        said = Approval(**json.loads(opened.payload), keyid=opened.keyid)
-        said_at, expires = said.times()
+        approval = Approval(**json.loads(opened.payload), keyid=opened.keyid)
+        given, expires = approval.times()
     except (ValueError, TypeError) as error:
-        raise RecordError(f"it is no approval: {error}") from error
+        raise RecordError(f"not an approval: {error}") from error
     known = approvers[opened.keyid]
-    if opened.payload_type != PAYLOAD_TYPE or said.who != known.who or expires < said_at:
+    if opened.payload_type != PAYLOAD_TYPE or approval.who != known.who or expires < given:
         raise RecordError(
-            f"it is no approval by {known.who}: it is in the name of {said.who}, until {said.expires}"
+            f"not an approval by {known.who}: it names {approval.who} and expires at {approval.expires}"
         )
-    return said
+    return approval
 
 
 def check(
     envelopes: Iterable[str], approvers: dsse.PublicKeys, request_by: Collection[str], seals: SigningKey
 ) -> tuple[Approval, ...]:
-    """Check approvals before a run begins.
+    """Check approvals before a run starts.
 
     Parameters
     ----------
     envelopes
-        What was signed.
+        The signed approvals.
     approvers
-        Whose approvals count.
+        Public keys of the approvers.
     request_by
-        Who asks for the change and runs it: nobody of them can agree to it.
+        Who requested the change and who runs it; they cannot approve it.
     seals
-        The key that the run is sealed with; it approves nothing.
+        The key that seals the run; it cannot approve the run.
 
     Raises
     ------
     ParameterError
-        If one does not hold: nothing was begun.
+        If an approval is rejected; nothing was started.
     """
     checked: list[Approval] = []
     for number, envelope in enumerate(envelopes, start=1):
         if not approvers:
             raise ParameterError(
-                f"approval {number} does not hold: nobody may approve here. Keep the approvers' public keys, each "
-                f"with a line `who: NAME` above it, in {config_folder() / 'approvers.pem'}, or in a file that "
+                f"approval {number} rejected: no approvers are configured. Put the approvers' public keys, each "
+                f"with a line `who: NAME` above it, into {config_folder() / 'approvers.pem'} or into a file that "
                 f"{VARIABLE} names"
             )
         try:
             approval = open_approval(envelope.encode(), approvers)
         except RecordError as error:
-            raise ParameterError(f"approval {number} does not hold: {error}") from error
+            raise ParameterError(f"approval {number} rejected: {error}") from error
         now, own = datetime.now(UTC), {name.casefold() for name in request_by}
         wrong = _objection(approval, approvers, now)
         if approval.who.casefold() in own or approval.keyid == seals.id:
-            wrong = f"{approval.who} asks for this change or runs it, and cannot agree to it"
+            wrong = (
+                f"{approval.who} requests or runs this change, or owns the key that seals it, so cannot approve it"
+            )
         if wrong:
-            raise ParameterError(f"approval {number} does not hold: {wrong}")
+            raise ParameterError(f"approval {number} rejected: {wrong}")
         checked.append(approval)
     return tuple(checked)
 
@@ -144,20 +147,20 @@ def check(
 def verify(
     folder: Path, record: Record, sealed_at: datetime, approvers: dsse.PublicKeys
 ) -> Iterator[VerifyFinding]:
-    """Compare a run's approvals with its record; where approvers' keys were kept, prove who signed them.
+    """Compare a run's approvals with its record; with the approvers' keys, also verify their signatures.
 
-    The files themselves are under the seal. A run that was refused may hold an approval of another plan.
+    The seal covers the file itself. A refused run may contain an approval of another plan.
     """
     path = folder / APPROVALS
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     signed = tuple(replace(a, keyid="") for a in record.approvals if a.keyid)
     if len(lines) != len(signed):
-        yield tampered(f"it holds {len(lines)} approvals, the record {len(signed)}", record.run_id, APPROVALS)
+        yield tampered(f"contains {len(lines)} approvals, the record {len(signed)}", record.run_id, APPROVALS)
     for line in lines if approvers else ():
         try:
             approval = open_approval(line, approvers)
         except dsse.UnknownKey as error:
-            yield unknown_key(f"an approval is {error}", record.run_id, APPROVALS)
+            yield unknown_key(f"approval {error}", record.run_id, APPROVALS)
             continue
         except RecordError as error:
             yield tampered(str(error), record.run_id, APPROVALS)
@@ -166,16 +169,18 @@ def verify(
         if objection:
             yield unknown_key(objection, record.run_id, APPROVALS)
         if approval not in record.approvals:
-            yield tampered(f"the record does not name the approval by {approval.who}", record.run_id, APPROVALS)
+            yield tampered(f"the record does not contain the approval by {approval.who}", record.run_id, APPROVALS)
         if record.plan_sha256 not in {"", approval.plan_sha256} and record.outcome != "refused":
-            yield tampered(f"{approval.who} agreed to another plan than was carried out", record.run_id, APPROVALS)
+            yield tampered(
+                f"{approval.who} approved another plan than the one that was carried out", record.run_id, APPROVALS
+            )
 
 
 def _objection(
     approval: Approval, approvers: dsse.PublicKeys, now: datetime, seen_at: datetime | None = None
 ) -> str:
-    """Why an approval does not count for a run that starts now; empty where it does."""
-    said_at, expires = approval.times()
+    """Return why an approval is not valid for a run that starts at `now`; empty if it is valid."""
+    given, expires = approval.times()
     if now > expires:
         return f"the approval by {approval.who} had expired at {approval.expires}"
-    return approvers[approval.keyid].objection(said_at, seen_at)
+    return approvers[approval.keyid].objection(given, seen_at)

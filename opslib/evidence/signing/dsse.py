@@ -1,4 +1,4 @@
-"""DSSE envelopes: a payload, its type, and who signed both; verifiable with any implementation of the standard.
+"""DSSE envelopes: a payload and its type, signed; any implementation of the standard can verify them.
 
 Source: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md (v1) and envelope.md.
 """
@@ -21,12 +21,12 @@ PublicKeys = Mapping[str, "PublicKey"]
 
 
 class UnknownKey(RecordError):  # noqa: N818 - what it is
-    """None of the signatures is by a key that is trusted."""
+    """No signature of an envelope is by a trusted key."""
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """What was signed, and by whom."""
+    """The payload of a verified envelope, and the key that signed it."""
 
     payload_type: str
     payload: bytes
@@ -34,7 +34,7 @@ class Envelope:
 
 
 def signers(envelope: bytes) -> list[str]:
-    """Say whose signatures an envelope claims to carry, without believing it; none where it is none."""
+    """Return the key ids that an envelope names, unverified; empty if it is not an envelope."""
     try:
         return [str(signature["keyid"]) for signature in json.loads(envelope)["signatures"]]
     except (ValueError, TypeError, KeyError):
@@ -44,41 +44,41 @@ def signers(envelope: bytes) -> list[str]:
 def sign(payload: bytes, payload_type: str, key: "SigningKey") -> str:
     """Sign a payload; return the envelope's JSON."""
     signature = key.private.sign(pre_authentication_encoding(payload, payload_type))
-    return _spelling(payload, payload_type, [(key.id, signature)]).decode()
+    return _canonical(payload, payload_type, [(key.id, signature)]).decode()
 
 
 def verify(envelope: bytes, keys: PublicKeys) -> Envelope:
-    """Open an envelope.
+    """Verify an envelope and return its payload.
 
     Raises
     ------
     UnknownKey
         If no signature is by one of `keys`.
     RecordError
-        If it is no envelope, or a signature by a trusted key is wrong.
+        If it is not an envelope, or a signature by a trusted key is wrong.
     """
     try:
         content = json.loads(envelope)
         payload = base64.b64decode(content["payload"], validate=True)
         payload_type = str(content["payloadType"])
         signatures = [(str(s["keyid"]), base64.b64decode(s["sig"], validate=True)) for s in content["signatures"]]
-        exact = _spelling(payload, payload_type, signatures)
+        exact = _canonical(payload, payload_type, signatures)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"not a DSSE envelope: {error!r}") from error
     if exact != envelope:
-        raise RecordError("the envelope is not spelled as it was written: its bytes were changed")
+        raise RecordError("the envelope is not in canonical form: its bytes were changed")
     known = [(keyid, signature) for keyid, signature in signatures if keyid in keys]
     if not known:
-        named = ", ".join(keyid[:16] for keyid, _ in signatures) or "nobody"
-        raise UnknownKey(f"signed by {named}, none of the {len(keys)} trusted keys")
+        named = ", ".join(keyid[:16] for keyid, _ in signatures) or "no key"
+        raise UnknownKey(f"signed by {named}, which is not one of the {len(keys)} trusted keys")
     message = pre_authentication_encoding(payload, payload_type)
     for keyid, signature in known:
         _check(keys[keyid].key, signature, message)
     return Envelope(payload_type, payload, known[0][0])
 
 
-def _spelling(payload: bytes, payload_type: str, signatures: Sequence[tuple[str, bytes]]) -> bytes:
-    """The one way in which an envelope of these values is written: nothing hides in spaces or spare bits."""
+def _canonical(payload: bytes, payload_type: str, signatures: Sequence[tuple[str, bytes]]) -> bytes:
+    """Return the canonical bytes of an envelope, so that no data can hide in spaces or unused base64 bits."""
     envelope = {
         "payload": base64.b64encode(payload).decode(),
         "payloadType": payload_type,
@@ -88,16 +88,16 @@ def _spelling(payload: bytes, payload_type: str, signatures: Sequence[tuple[str,
 
 
 def _check(key: "Ed25519PublicKey", signature: bytes, message: bytes) -> None:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - 0.1 s, only where it is needed
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - importing takes 0.1 s
 
     try:
         key.verify(signature, message)
     except InvalidSignature as error:
-        raise RecordError("the signature does not fit: the payload was changed after it was signed") from error
+        raise RecordError("the signature is wrong: the payload was changed after it was signed") from error
 
 
 def pre_authentication_encoding(payload: bytes, payload_type: str) -> bytes:
-    """PAE, the bytes that DSSE signs.
+    """Return the PAE (pre-authentication encoding), the bytes that DSSE signs.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What verification says: sound, or what is wrong, with which run and file."""
+"""Findings of verification: what is wrong, in which run and file; the worst decides the state."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class VerifyState(StrEnum):
 
     @property
     def exit_code(self) -> int:
-        """What `opslib verify` exits with."""
+        """Exit code of `opslib verify`."""
         return _EXIT_CODES[self]
 
 
@@ -26,7 +26,7 @@ _WORST_LAST = (VerifyState.SOUND, VerifyState.INCOMPLETE, VerifyState.UNKNOWN_KE
 
 @dataclass(frozen=True)
 class VerifyFinding:
-    """One thing that is not as it was left; `run` and `file` say where, empty where it is the archive itself."""
+    """One problem in an archive. `run` and `file` locate it; both are empty for the archive itself."""
 
     state: VerifyState
     message: str
@@ -39,7 +39,7 @@ class VerifyFinding:
 
 
 def worst(findings: Iterable[VerifyFinding]) -> VerifyState:
-    """Fold findings into one state.
+    """Return the worst state of the findings.
 
     Examples
     --------
@@ -50,15 +50,15 @@ def worst(findings: Iterable[VerifyFinding]) -> VerifyState:
 
 
 def tampered(message: str, run: str = "", file: str = "") -> VerifyFinding:
-    """Something was altered, dropped, added, moved or forged."""
+    """Return a finding: something was changed, removed, added, moved or forged."""
     return VerifyFinding(VerifyState.TAMPERED, message, run, file)
 
 
 def incomplete(message: str, run: str = "", file: str = "") -> VerifyFinding:
-    """Something never reached its end, or is not here."""
+    """Return a finding: a run has not ended, or is missing from a partial copy."""
     return VerifyFinding(VerifyState.INCOMPLETE, message, run, file)
 
 
 def unknown_key(message: str, run: str = "", file: str = "") -> VerifyFinding:
-    """Something is signed by nobody who is trusted."""
+    """Return a finding: a signature is not by a trusted key, or not from the time for which it is trusted."""
     return VerifyFinding(VerifyState.UNKNOWN_KEY, message, run, file)

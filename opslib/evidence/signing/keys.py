@@ -1,13 +1,14 @@
-"""Keys: who signs a run, and whose signatures are believed.
+"""Keys: the key that signs runs, and the public keys whose signatures are trusted.
 
-The signing key is Ed25519, looked for in this order: the PEM file that ``OPSLIB_SIGNING_KEY_FILE`` names; the
-variable ``OPSLIB_SIGNING_KEY`` (a PEM, or a reference ``keyvault:NAME``); this user's own key, made at first use.
+The signing key is an Ed25519 key, from the first of these that is configured: the PEM file that
+``OPSLIB_SIGNING_KEY_FILE`` names; the variable ``OPSLIB_SIGNING_KEY`` (a PEM, or a reference ``keyvault:NAME``);
+this user's own key, created at first use.
 
-A file of public keys may say above a PEM for which time it is believed, one line each: ``not-before:``,
-``not-after:`` (the key was replaced), ``revoked:`` (somebody else may have it), with an ISO 8601 time.
+In a file of public keys, lines above a PEM limit the time for which the key is trusted: ``not-before:``,
+``not-after:`` (the key was replaced), ``revoked:`` (another person may have it), each with an ISO 8601 time.
 
-A key that came with the archive itself (``KEYS/``) proves only that nobody *without* a key changed a run: who can
-write to the archive can put a key there too. Against them verify with keys that were kept elsewhere (``--keys``).
+The archive's own copy of the keys (``KEYS/``) is not proof against a person who can write to the archive: they can
+add a key and sign with it. To detect that, verify with keys that are kept elsewhere (``--keys``).
 """
 
 import hashlib
@@ -30,12 +31,12 @@ TEXT_VARIABLE = "OPSLIB_SIGNING_KEY"
 TRUSTED_VARIABLE = "OPSLIB_TRUSTED_KEYS"
 
 SIGNING_VARIABLES = frozenset({FILE_VARIABLE, TEXT_VARIABLE})
-"""What no kernel is told: its code is what the key attests."""
+"""Removed from the environment of a kernel: the key attests the kernel's code."""
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key and the id under which its public part is known."""
+    """A private key, the id of its public key, and where it came from."""
 
     private: "Ed25519PrivateKey" = field(repr=False)
     id: str
@@ -44,10 +45,10 @@ class SigningKey:
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A public key, and the time whose signatures by it are believed; None is no limit.
+    """A public key, and the time for which its signatures are trusted; None means no limit.
 
-    `revoked` differs from `not_after`: whoever has the key since can write any time into what they sign. `who`
-    names the person whose key it is, where it is one's.
+    `revoked` is stricter than `not_after`: a person who stole the key can write any time into what they sign. `who`
+    is the key's owner, for an approver's key.
     """
 
     key: "Ed25519PublicKey"
@@ -57,36 +58,34 @@ class PublicKey:
     who: str = ""
 
     def objection(self, signed_at: datetime, seen_at: datetime | None) -> str:
-        """Say why a signature is not believed; empty where it is.
+        """Return why a signature is not trusted; empty if it is trusted.
 
         Parameters
         ----------
         signed_at
-            When it says that it was made.
+            The signing time, as the signer recorded it.
         seen_at
-            When somebody else is known to have seen it: a time stamp authority, or another key that signed the
-            ledger after it. None where nobody has.
+            The earliest independent time for it: from a time stamp authority, or from another key that signed the
+            ledger later. None without one.
         """
         if self.not_before and signed_at < self.not_before:
-            return (
-                f"signed at {_shown(signed_at)}, before its key was in use (not-before {_shown(self.not_before)})"
-            )
+            return f"signed at {_utc(signed_at)}, before its key was in use (not-before {_utc(self.not_before)})"
         if self.not_after and signed_at > self.not_after:
-            return f"signed at {_shown(signed_at)}, after its key was replaced (not-after {_shown(self.not_after)})"
+            return f"signed at {_utc(signed_at)}, after its key was replaced (not-after {_utc(self.not_after)})"
         if self.revoked and signed_at > self.revoked:
-            return f"signed at {_shown(signed_at)}, after its key was revoked ({_shown(self.revoked)})"
+            return f"signed at {_utc(signed_at)}, after its key was revoked ({_utc(self.revoked)})"
         if self.revoked and (seen_at is None or seen_at > self.revoked):
-            return f"its key was revoked ({_shown(self.revoked)}), and nobody else saw the signature before that"
+            return f"its key was revoked ({_utc(self.revoked)}), and no independent time is earlier than that"
         return ""
 
 
 def find_signing_key() -> SigningKey:
-    """Find the runner's key; make one for this user where none is configured.
+    """Return the key that signs runs; create one for this user if none is configured.
 
     Raises
     ------
     RecordError
-        If the configured key is not there or is no Ed25519 key.
+        If the configured key is missing or is not an Ed25519 key.
     """
     file, text = os.environ.get(FILE_VARIABLE), os.environ.get(TEXT_VARIABLE)
     if file:
@@ -94,7 +93,7 @@ def find_signing_key() -> SigningKey:
     if text:
         if text.startswith("-----BEGIN"):
             return _load(text.replace("\\n", "\n").encode(), f"variable {TEXT_VARIABLE}")
-        from opslib.azure.secrets import resolve  # noqa: PLC0415 - only for a key that stands in a vault
+        from opslib.azure.secrets import resolve  # noqa: PLC0415 - needed for a key in a vault only
 
         return _load(resolve(text).encode(), text)
     path = config_folder() / "signing-key.pem"
@@ -104,31 +103,31 @@ def find_signing_key() -> SigningKey:
 
 
 def config_folder() -> Path:
-    """The folder of this user's settings."""
+    """Return the folder of this user's settings."""
     base = os.environ.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "opslib"
 
 
 def store_public_key(archive: Path, key: SigningKey) -> str:
-    """Write the public part of a key beside the archive; return what a person must know, the first time only."""
+    """Write a public key into ``KEYS/``; return a notice for the user if it is new there, else an empty string."""
     path = archive / KEYS / f"{key.id}.pem"
     if path.exists():
         return ""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, public_pem(key.private.public_key()), redacted=False, drafts=archive)
     return (
-        f"runs are now signed by {key.id[:16]} ({key.origin}). Its public part is {path}: keep a copy where those "
-        "who can write to the archive cannot, and verify with it (opslib verify --keys FILE)"
+        f"runs are now signed by key {key.id[:16]} ({key.origin}). Its public key is {path}: keep a copy where "
+        "people who can write to the archive cannot change it, and verify with it (opslib verify --keys FILE)"
     )
 
 
 def read_public_keys(paths: Iterable[Path]) -> dict[str, PublicKey]:
-    """Read public keys by id; a file may hold several PEMs, each with its limits above it.
+    """Read public keys by id; a file may contain several PEMs, each with its limits above it.
 
     Raises
     ------
     RecordError
-        If a file cannot be read or holds anything but Ed25519 public keys and their limits.
+        If a file cannot be read or contains anything but Ed25519 public keys and their limits.
     """
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
@@ -140,33 +139,33 @@ def read_public_keys(paths: Iterable[Path]) -> dict[str, PublicKey]:
             try:
                 key = load_pem_public_key(pem)
             except (ValueError, UnsupportedAlgorithm) as error:
-                raise RecordError(f"{path} does not hold public keys in PEM: {error}") from error
+                raise RecordError(f"{path} does not contain public keys in PEM: {error}") from error
             if not isinstance(key, Ed25519PublicKey):
-                raise RecordError(f"{path} holds a {type(key).__name__}; expected Ed25519 public keys")
+                raise RecordError(f"{path} contains a {type(key).__name__}; expected Ed25519 public keys")
             keys[key_id(key)] = _limited(PublicKey(key), words, path)
     return keys
 
 
 def pinned_keys() -> list[Path]:
-    """Files of keys that this user believes: ``OPSLIB_TRUSTED_KEYS``, else ``trusted-keys.pem`` of the settings."""
+    """Return files of trusted keys: ``OPSLIB_TRUSTED_KEYS``, else ``trusted-keys.pem`` of the settings."""
     configured = os.environ.get(TRUSTED_VARIABLE)
     path = Path(configured) if configured else config_folder() / "trusted-keys.pem"
     return [path] if configured or path.exists() else []
 
 
 def own_key_id() -> str:
-    """Id of the key that this user would sign with, where it is a file; empty where none was made yet."""
+    """Return the id of this user's signing key if it is a file; empty if there is none."""
     path = Path(os.environ.get(FILE_VARIABLE) or config_folder() / "signing-key.pem")
     return _load(_read(path), str(path)).id if path.is_file() else ""
 
 
 def key_id(key: "Ed25519PublicKey") -> str:
-    """The id of a public key: SHA-256 of its 32 bytes."""
+    """Return the id of a public key: the SHA-256 of its 32 bytes."""
     return hashlib.sha256(key.public_bytes_raw()).hexdigest()
 
 
 def public_pem(key: "Ed25519PublicKey") -> str:
-    """A public key as PEM, as `openssl pkey -pubin` reads it."""
+    """Return a public key as PEM, as `openssl pkey -pubin` reads it."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
 
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -181,8 +180,8 @@ def _load(pem: bytes, origin: str) -> SigningKey:
         private = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise RecordError(
-            f"the signing key ({origin}) cannot be used: expected an unencrypted PKCS#8 PEM, as "
-            f"`openssl genpkey -algorithm ed25519` makes it: {error}"
+            f"cannot use the signing key ({origin}): expected an unencrypted PKCS#8 PEM, as "
+            f"`openssl genpkey -algorithm ed25519` writes it: {error}"
         ) from None
     if not isinstance(private, Ed25519PrivateKey):
         raise RecordError(f"the signing key ({origin}) is a {type(private).__name__}; expected Ed25519")
@@ -190,7 +189,7 @@ def _load(pem: bytes, origin: str) -> SigningKey:
 
 
 def _make(path: Path) -> None:
-    """Make this user's key; of two that try at once, the first wins."""
+    """Create this user's key; if two processes do so at once, both use the first."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
         Encoding,
@@ -218,40 +217,40 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise RecordError(f"the key {path} cannot be read: {error.strerror}") from error
+        raise RecordError(f"cannot read the key {path}: {error.strerror}") from error
 
 
 def _split(text: bytes, path: Path) -> Iterator[tuple[str, bytes]]:
-    """What stands above each PEM, and the PEM."""
+    """Yield each PEM with the text above it."""
     begin, end = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
     *parts, rest = text.split(end)
     if rest.strip() or not parts:
-        raise RecordError(f"{path} does not hold public keys in PEM, or more than that")
+        raise RecordError(f"{path} must contain public keys in PEM and nothing after the last one")
     for part in parts:
         words, found, base64 = part.partition(begin)
         yield words.decode("utf-8", "replace"), found + base64 + end
 
 
 def _limited(key: PublicKey, words: str, path: Path) -> PublicKey:
-    """A key with what is said of it; a word that is none would leave it unlimited, unnoticed."""
+    """Return a key with the limits above it; raise for an unknown line, which would leave the key unlimited."""
     for line in words.splitlines():
-        name, _, said = (part.strip() for part in line.partition(":"))
+        name, _, value = (part.strip() for part in line.partition(":"))
         try:
             match name.lower():
                 case "not-before":
-                    key = replace(key, not_before=_time(said))
+                    key = replace(key, not_before=_time(value))
                 case "not-after":
-                    key = replace(key, not_after=_time(said))
+                    key = replace(key, not_after=_time(value))
                 case "revoked":
-                    key = replace(key, revoked=_time(said))
-                case "who" if said:
-                    key = replace(key, who=said)
+                    key = replace(key, revoked=_time(value))
+                case "who" if value:
+                    key = replace(key, who=value)
                 case _ if line.strip() and not line.startswith("#"):
                     raise ValueError(line)
         except ValueError as error:
             raise RecordError(
-                f"{path} says of a key {error}: expected not-before, not-after, revoked (an ISO 8601 time after a "
-                "colon) or who; # begins a comment"
+                f"{path}, above a key: {error}. Expected not-before, not-after or revoked with an ISO 8601 time, "
+                "or who with a name, each after a colon; # starts a comment"
             ) from error
     return key
 
@@ -261,5 +260,5 @@ def _time(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _shown(time: datetime) -> str:
+def _utc(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

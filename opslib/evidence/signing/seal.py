@@ -1,6 +1,6 @@
-"""The seal of a run (``attestation.dsse.json``): the digest of every file of its folder, signed by the runner.
+"""The seal of a run (``attestation.dsse.json``): the digests of all files of its folder, signed by the runner.
 
-An in-toto Statement v1 in a DSSE envelope. Raw bytes are hashed; nothing is canonicalised.
+An in-toto Statement v1 in a DSSE envelope. Digests are of raw bytes; nothing is canonicalised.
 
 Source: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md.
 """
@@ -27,7 +27,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 
 @dataclass(frozen=True)
 class Attestation:
-    """What the seal of a run says: each file's digest, whose evidence they are, when it was made, by whom."""
+    """A verified seal: the digest of each file, the run and its first line in the ledger, signing time and key."""
 
     files: Mapping[str, str]
     run: str
@@ -41,7 +41,7 @@ class Attestation:
 def seal(folder: Path, record: Record, key: SigningKey) -> str:
     """Sign every file of a run's folder and make it read-only; return the attestation's SHA-256.
 
-    A folder that is sealed already is left alone.
+    A folder that has a seal keeps it.
     """
     path = folder / SEAL
     if not path.exists():
@@ -65,7 +65,7 @@ def seal(folder: Path, record: Record, key: SigningKey) -> str:
 
 
 def make_read_only(folder: Path) -> None:
-    """Take away the permission to write: a viewer that saves what it opened finds out at once."""
+    """Make a folder and its files read-only, so that a viewer cannot save changes by accident."""
     for path in folder.rglob("*"):
         if not path.is_symlink():
             path.chmod(0o555 if path.is_dir() else 0o444)
@@ -73,19 +73,19 @@ def make_read_only(folder: Path) -> None:
 
 
 def open_attestation(content: bytes, keys: dsse.PublicKeys) -> Attestation:
-    """Read a seal.
+    """Verify a seal and return its content.
 
     Raises
     ------
     RecordError
-        If it is none, or was changed; `dsse.UnknownKey` if nobody trusted signed it.
+        If it is not a seal, or was changed; `dsse.UnknownKey` if no trusted key signed it.
     """
     envelope = dsse.verify(content, keys)
     try:
         statement = json.loads(envelope.payload)
         kinds = (envelope.payload_type, statement["_type"], statement["predicateType"])
         if kinds != (PAYLOAD_TYPE, STATEMENT_TYPE, PREDICATE_TYPE):
-            raise RecordError(f"it attests {kinds}, expected the {PREDICATE_TYPE} of an in-toto statement")
+            raise RecordError(f"attests {kinds}; expected an in-toto statement with the predicate {PREDICATE_TYPE}")
         predicate = statement["predicate"]
         return Attestation(
             files={subject["name"]: subject["digest"]["sha256"] for subject in statement["subject"]},
@@ -97,29 +97,29 @@ def open_attestation(content: bytes, keys: dsse.PublicKeys) -> Attestation:
             sealed_at=datetime.fromisoformat(predicate["sealed_at"]).astimezone(UTC),
         )
     except (ValueError, TypeError, KeyError) as error:
-        raise RecordError(f"it is not the attestation of a run: {error!r}") from error
+        raise RecordError(f"not the attestation of a run: {error!r}") from error
 
 
 def digests(folder: Path) -> Iterator[tuple[str, str]]:
-    """Name and SHA-256 of every file of a folder that a seal covers, in order.
+    """Yield name and SHA-256 of every file of a folder that a seal covers, in order.
 
     Raises
     ------
     RecordError
-        If something in it is no regular file: a link may lead anywhere.
+        If it contains anything but regular files: a link may point anywhere.
     """
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise RecordError(
-                f"{path} is no regular file: a run's folder holds nothing else. Remove it and seal again"
+                f"{path} is not a regular file; a run's folder may contain no others. Remove it and seal again"
             )
         if path.is_file() and name != SEAL:
             yield name, sha256_file(path)
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes; a link is not followed."""
+    """Return the SHA-256 of a file; a link is not followed."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
-"""An independent time for the archive: an RFC 3161 token over a checkpoint, where an authority is configured.
+"""Time tokens (RFC 3161) over checkpoints: proof by a third party that the ledger existed at a time.
 
-``OPSLIB_TIMESTAMP_URL`` names the authority. One that does not answer stops no run: the checkpoint then has no
-token, and the next one covers it. A checkpoint holds the ledger's head, so its time is the latest at which
-everything before it can have been made.
+``OPSLIB_TIMESTAMP_URL`` is the time stamp authority. If it does not answer, the run continues: the checkpoint then
+has no token, and the next one covers the same lines. A checkpoint signs the head of the ledger, so its token proves
+that everything before it existed at that time.
 
 Source: RFC 3161; the client is `rfc3161-client` of the sigstore project.
 """
@@ -27,12 +27,12 @@ URL_VARIABLE = "OPSLIB_TIMESTAMP_URL"
 
 
 def token_path(checkpoint: Path) -> Path:
-    """Where the token of a checkpoint stands."""
+    """Return the path of a checkpoint's token."""
     return checkpoint.with_name(checkpoint.name.removesuffix(CHECKPOINT_SUFFIX) + TOKEN_SUFFIX)
 
 
 def add_token(checkpoint: Path) -> None:
-    """Fetch a token for a checkpoint; do nothing where no authority is configured or it has one."""
+    """Fetch a token for a checkpoint; do nothing without a configured authority, or if it has a token."""
     url, path = os.environ.get(URL_VARIABLE), token_path(checkpoint)
     if not url or path.exists():
         return
@@ -42,19 +42,19 @@ def add_token(checkpoint: Path) -> None:
         from opslib.azure.timestamp_authority import fetch_token  # noqa: PLC0415 - HTTP, only where it is configured
 
         request = TimestampRequestBuilder().data(checkpoint.read_bytes())
-        asked = request.hash_algorithm(HashAlgorithm.SHA256).build()
-        write_atomically(path, fetch_token(url, asked.as_bytes()), drafts=checkpoint.parent.parent)
+        encoded = request.hash_algorithm(HashAlgorithm.SHA256).build()
+        write_atomically(path, fetch_token(url, encoded.as_bytes()), drafts=checkpoint.parent.parent)
         path.chmod(0o444)
 
 
 def verify_token(checkpoint: Path, content: bytes, authority: Path | None) -> Iterator[VerifyFinding]:
-    """Check a checkpoint's token, where it has one and the client is installed.
+    """Verify a checkpoint's token, if it has one and the client is installed.
 
     Parameters
     ----------
     authority
-        Certificates of the authority, its root among them (PEM). Without them only what the token is about is
-        compared, not who made it.
+        Certificates of the authority, including its root (PEM). Without them only the digest in the token is
+        compared; its issuer is not verified.
     """
     path = token_path(checkpoint)
     if not path.exists():
@@ -67,7 +67,7 @@ def verify_token(checkpoint: Path, content: bytes, authority: Path | None) -> It
     try:
         response = decode_timestamp_response(path.read_bytes())
         if response.tst_info.message_imprint.message != hashlib.sha256(content).digest():
-            yield tampered("the time token is of another checkpoint", file=name)
+            yield tampered("time token of another checkpoint", file=name)
             return
         if authority is not None:
             builder = VerifierBuilder()
@@ -75,11 +75,11 @@ def verify_token(checkpoint: Path, content: bytes, authority: Path | None) -> It
                 builder = builder.add_root_certificate(certificate)
             builder.build().verify_message(response, content)
     except (ValueError, VerificationError) as error:
-        yield tampered(f"the time token does not hold: {error}", file=name)
+        yield tampered(f"invalid time token: {error}", file=name)
 
 
 def proven_time(checkpoint: Path, authority: Path | None) -> datetime | None:
-    """When the authority saw a checkpoint, whose token `verify` found sound; None where nothing proves it."""
+    """Return the time of a token that `verify_token` found valid; None without a token or certificates."""
     path = token_path(checkpoint)
     if authority is None or not path.exists():
         return None

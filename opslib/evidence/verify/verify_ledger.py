@@ -1,4 +1,4 @@
-"""Verify the ledger and its checkpoints: every line follows from the last, and none that was signed is gone."""
+"""Verify the ledger and its checkpoints: each line follows from the one before, and all signed lines are there."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ _MONTH = re.compile(MONTH_PATTERN)
 
 @dataclass(frozen=True)
 class Witness:
-    """Somebody who saw the first `lines` lines of the ledger, and when; `keyid` is empty for a time authority."""
+    """Proof that the first `lines` lines of the ledger existed at a time; `keyid` is empty for a time token."""
 
     lines: int
     at: datetime
@@ -30,7 +30,7 @@ class Witness:
 
 @dataclass
 class Chain:
-    """The ledger as it was read: digest and end of each line, each run's lines by their event, who saw them."""
+    """The ledger as read: digest and end of each line, each run's lines by event, findings, independent times."""
 
     digests: list[str] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Chain:
     witnesses: list[Witness] = field(default_factory=list)
 
     def seen_at(self, line: int, keyid: str) -> datetime | None:
-        """When somebody else than the holder of a key is known to have seen a line; None where nobody has."""
+        """Return the earliest time of a line that does not depend on a key; None without one."""
         return min((w.at for w in self.witnesses if w.lines >= line and w.keyid != keyid), default=None)
 
     @property
@@ -49,23 +49,23 @@ class Chain:
 
 
 def read_chain(archive: Path) -> Chain:
-    """Read the ledger line by line and note what does not fit."""
+    """Read the ledger and record what is wrong with its lines."""
     chain = Chain()
     path = archive / LEDGER
     if path.is_symlink() or not path.is_file():
-        chain.findings.append(tampered("it is not here (or is no regular file)", file=LEDGER))
+        chain.findings.append(tampered("missing, or not a regular file", file=LEDGER))
         return chain
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
-                chain.findings.append(incomplete("a crash cut off its last line", file=LEDGER))
+                chain.findings.append(incomplete("the last line is unfinished, as after a crash", file=LEDGER))
                 break
             chain.findings += _add(chain, number, line)
     return chain
 
 
 def _add(chain: Chain, number: int, line: bytes) -> Iterator[VerifyFinding]:
-    """Judge one line and take it into the chain."""
+    """Verify one line and add it to the chain."""
     where = f"{LEDGER}, line {number}"
     before = chain.head
     chain.digests.append(hashlib.sha256(line).hexdigest())
@@ -77,17 +77,17 @@ def _add(chain: Chain, number: int, line: bytes) -> Iterator[VerifyFinding]:
         return
     if entry.seq != number or entry.prev != before:
         yield tampered(
-            "it does not follow from the line before: a line was changed, dropped or moved", entry.run, where
+            "does not follow from the line before: a line was changed, removed or moved", entry.run, where
         )
     if entry.event not in {ledger.STARTED, ledger.FINISHED} or not _RUN.fullmatch(entry.run):
-        yield tampered(f"it tells of {entry.event!r}, which nobody writes", entry.run, where)
+        yield tampered(f"unknown event {entry.event!r} or invalid run id", entry.run, where)
         return
     known = chain.runs.setdefault(entry.run, {})
     if entry.event in known or (entry.event == ledger.FINISHED and not known):
-        yield tampered(f"the run is {entry.event} twice, or before it was started", entry.run, where)
+        yield tampered(f"the run is {entry.event} twice, or finished before it was started", entry.run, where)
         return
     if entry.event == ledger.STARTED and not _is_place(entry):
-        yield tampered(f"it leads out of the archive: {entry.folder!r}", entry.run, where)
+        yield tampered(f"folder is outside the archive: {entry.folder!r}", entry.run, where)
         return
     known[entry.event] = entry
 
@@ -100,14 +100,14 @@ def _is_place(entry: ledger.Entry) -> bool:
 def verify_checkpoints(
     archive: Path, paths: Sequence[Path], chain: Chain, keys: dsse.PublicKeys, tsa: Path | None
 ) -> Iterator[VerifyFinding]:
-    """Compare checkpoints with the ledger, and each with the one before.
+    """Compare each checkpoint with the ledger and with the checkpoint before.
 
-    `paths` were listed before the ledger was read: what a runner adds meanwhile is no finding.
+    `paths` must be listed before the ledger is read, so that a running runner's additions are not findings.
     """
     folder = archive / CHECKPOINTS
     strays = [path for path in folder.iterdir() if not _is_checkpoint(path)] if folder.is_dir() else []
     for path in sorted(strays):
-        yield tampered("it does not belong there", file=f"{CHECKPOINTS}/{path.name}")
+        yield tampered("unexpected file", file=f"{CHECKPOINTS}/{path.name}")
     previous, covered, signed = ledger.GENESIS, 0, dict[str, Witness]()
     for path in paths:
         name = f"{CHECKPOINTS}/{path.name}"
@@ -134,7 +134,7 @@ def verify_checkpoints(
 def _verify_token(
     path: Path, content: bytes, tsa: Path | None, chain: Chain, lines: int
 ) -> Iterator[VerifyFinding]:
-    """Judge a checkpoint's time token, and let the authority be a witness where it is proved."""
+    """Verify a checkpoint's time token; add its time to the chain if the issuer is verified."""
     wrong = list(timestamping.verify_token(path, content, tsa))
     yield from wrong
     token_at = None if wrong else timestamping.proven_time(path, tsa)
@@ -143,7 +143,7 @@ def _verify_token(
 
 
 def _verify_times(signed: Mapping[str, Witness], chain: Chain, keys: dsse.PublicKeys) -> Iterator[VerifyFinding]:
-    """Judge when checkpoints were signed; a key that was not revoked is a witness to what others signed before."""
+    """Verify signing times; a checkpoint by a key that is not revoked dates what other keys signed before."""
     chain.witnesses += [witness for witness in signed.values() if keys[witness.keyid].revoked is None]
     for name, witness in signed.items():
         objection = keys[witness.keyid].objection(witness.at, chain.seen_at(witness.lines, witness.keyid))
@@ -152,29 +152,31 @@ def _verify_times(signed: Mapping[str, Witness], chain: Chain, keys: dsse.Public
 
 
 def _uncovered(archive: Path, chain: Chain, covered: int) -> Iterator[VerifyFinding]:
-    """Ends of runs that no checkpoint covers."""
+    """Yield findings on runs whose end is not covered by a checkpoint."""
     late = [
         e for lines in chain.runs.values() for e in lines.values() if e.event == ledger.FINISHED and e.seq > covered
     ]
     for entry in late:
         if is_held(archive / chain.runs[entry.run][ledger.STARTED].folder):
             continue
-        message = "no checkpoint covers its end: a crash came before it was signed, or the checkpoint was removed"
+        message = (
+            "no checkpoint covers the end: the runner died before it signed one, or the checkpoint was removed"
+        )
         yield incomplete(message, entry.run, CHECKPOINTS)
 
 
 def _misfits(checkpoint: ledger.Checkpoint, path: Path, chain: Chain, previous: str) -> Iterator[str]:
     if checkpoint.name != path.name:
-        yield f"it is the checkpoint {checkpoint.name}"
+        yield f"contains the checkpoint {checkpoint.name}: the file was renamed"
     if checkpoint.previous_sha256 != previous:
-        yield "it does not follow from the checkpoint before: one was changed or removed"
+        yield "does not follow from the checkpoint before: one was changed or removed"
     if checkpoint.lines > len(chain.digests):
-        yield f"it signs {checkpoint.lines} lines; the ledger has {len(chain.digests)}: its end was cut off"
+        yield f"signs {checkpoint.lines} lines, but the ledger has {len(chain.digests)}: its end was cut off"
     elif (checkpoint.head_sha256, checkpoint.size_bytes) != (
         chain.digests[checkpoint.lines - 1],
         chain.ends[checkpoint.lines - 1],
     ):
-        yield f"it signs another line {checkpoint.lines} than the ledger has: the ledger was rewritten"
+        yield f"line {checkpoint.lines} of the ledger differs from the signed one: the ledger was rewritten"
 
 
 def _is_checkpoint(path: Path) -> bool:

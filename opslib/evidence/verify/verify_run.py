@@ -1,4 +1,4 @@
-"""Verify one run: its seal, every file of its folder, and nothing besides."""
+"""Verify one run: its seal, and that its folder contains the sealed files unchanged and no others."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from opslib.evidence.signing import approval, dsse, seal
 from opslib.evidence.signing.findings import VerifyFinding, incomplete, tampered, unknown_key
 
 _VIEWERS_COPY = re.compile(r"\.ipynb_checkpoints/(?P<stem>[^/]+)-checkpoint(?P<suffix>\.[^./]+)")
-"""Where Jupyter's server copies a notebook that is opened by somebody whom permissions do not hold (root)."""
+"""The copy that Jupyter's server makes of a notebook that root opens; permissions do not prevent it."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 
@@ -34,22 +34,22 @@ def verify_run(
     folder
         The run's folder.
     keys
-        Whose signatures are believed.
+        The trusted public keys.
     lines
-        The run's lines in the ledger by their event; None where there is no ledger (a folder on its own).
+        The run's lines in the ledger by event; None for a folder that is not in an archive.
     seen_at
-        When somebody else than the holder of a key saw a line of the ledger.
+        Returns the earliest time of a line of the ledger that does not depend on a key.
     approvers
-        Whose approvals count; without them only their number is compared.
+        Public keys of the approvers; without them only the number of approvals is compared.
     """
     run = folder.name
     content = _read(folder / SEAL)
     if content is None:
-        yield tampered("it is not here (or is no regular file)", run, SEAL)
+        yield tampered("missing, or not a regular file", run, SEAL)
         return
     finished = (lines or {}).get("finished")
     if finished and hashlib.sha256(content).hexdigest() != finished.attestation_sha256:
-        yield tampered("it is not the seal that the ledger names", run, SEAL)
+        yield tampered("not the seal that the ledger names", run, SEAL)
     try:
         attestation = seal.open_attestation(content, keys)
     except dsse.UnknownKey as error:
@@ -73,15 +73,17 @@ def _compare_lines(
     attestation: seal.Attestation, run: str, lines: dict[str, Entry] | None
 ) -> Iterator[VerifyFinding]:
     if attestation.run != run:
-        yield tampered(f"it is the seal of {attestation.run}: the folder was renamed, or the seal moved", run, SEAL)
+        yield tampered(f"seal of {attestation.run}: the folder was renamed or the seal was moved", run, SEAL)
     if lines is None:
         return
     started, finished = lines["started"], lines.get("finished")
     if (attestation.started_seq, attestation.started_sha256) != (started.seq, started.sha256):
-        yield tampered("it names another beginning than the ledger", run, SEAL)
-    said = (str(attestation.predicate.get("outcome")), bool(attestation.predicate.get("quarantined")))
-    if finished and said != (finished.outcome, finished.quarantined):
-        yield tampered(f"it says {said[0]}, the ledger {finished.outcome}", run, SEAL)
+        yield tampered("names another start of the run than the ledger", run, SEAL)
+    sealed = (str(attestation.predicate.get("outcome")), bool(attestation.predicate.get("quarantined")))
+    if finished and sealed != (finished.outcome, finished.quarantined):
+        yield tampered(
+            f"outcome {sealed[0]}, but {finished.outcome} in the ledger, or another quarantine", run, SEAL
+        )
 
 
 def _compare_files(attestation: seal.Attestation, folder: Path) -> Iterator[VerifyFinding]:
@@ -91,26 +93,26 @@ def _compare_files(attestation: seal.Attestation, folder: Path) -> Iterator[Veri
             continue
         found.add(name)
         if not regular:
-            yield tampered("it is a link or a special file: a run holds regular files only", run, name)
+            yield tampered("a link or a special file: a run contains regular files only", run, name)
         elif name not in attestation.files:
-            yield tampered("it was added after the run was sealed", run, name)
+            yield tampered("added after the run was sealed", run, name)
         elif seal.sha256_file(folder / name) != attestation.files[name]:
-            yield tampered("it was changed after the run was sealed", run, name)
+            yield tampered("changed after the run was sealed", run, name)
     for name in attestation.files.keys() - found:
         outside = not _PLAIN_NAME.fullmatch(name) or ".." in name.split("/")
-        why = "the seal names a path outside of the run" if outside else "it was removed after the run was sealed"
+        why = "the seal names a path outside the run" if outside else "removed after the run was sealed"
         yield tampered(why, run, name)
 
 
 def _is_viewers_copy(attestation: seal.Attestation, folder: Path, name: str) -> bool:
-    """Whether a file is what a viewer copied of a sealed one, byte for byte: it says nothing that is not sealed."""
+    """Return whether a file is a viewer's copy of a sealed file, with the same bytes."""
     match = _VIEWERS_COPY.fullmatch(name)
     sealed = attestation.files.get(f"{match['stem']}{match['suffix']}") if match else None
     return sealed is not None and seal.sha256_file(folder / name) == sealed
 
 
 def walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Every file below a folder, and whether it is a regular one; links are named, never followed."""
+    """Yield every file below a folder and whether it is a regular file; links are not followed."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda e: e.name):
             name = f"{prefix}{entry.name}"
@@ -122,17 +124,19 @@ def walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, bool]]:
 
 
 def verify_open(folder: Path, keys: dsse.PublicKeys, started: Entry, *, alive: bool) -> Iterator[VerifyFinding]:
-    """Say of a run that was begun and not finished how far it got."""
+    """Yield the findings on a run without an end in the ledger: how far it got."""
     run = started.run
     if alive:
-        yield incomplete("it is under way", run)
+        yield incomplete("still running", run)
     elif not folder.is_dir() or not any(folder.iterdir()):
-        yield incomplete("it was begun; nothing is left of it", run)
+        yield incomplete("started, but the folder is missing or empty", run)
     elif (folder / SEAL).exists():
-        yield incomplete("it was sealed, and its runner died before it was entered: opslib seal RUN", run)
+        yield incomplete(
+            f"sealed, but the runner died before it added the end to the ledger. Run: opslib seal {run}", run
+        )
         yield from verify_run(folder, keys, {"started": started})
     else:
-        yield incomplete("it was begun and never ended; nobody sealed what is there: opslib seal RUN", run)
+        yield incomplete(f"started, but never ended or sealed. Run: opslib seal {run}", run)
 
 
 def _read(path: Path) -> bytes | None:

@@ -145,7 +145,7 @@ def test_a_run_that_vanished_is_reported_as_incomplete(tmp_path):
 def test_a_run_left_open_can_be_ended_by_somebody_else(tmp_path):
     """Ended as aborted where it recorded no outcome; not while its process lives."""
     folder, _ = open_run(tmp_path)
-    with pytest.raises(RecordError, match="under way"):
+    with pytest.raises(RecordError, match="still running"):
         finish.end_unfinished(folder)
     os.close(run_lock._DESCRIPTORS.pop(folder.name))
     sealed = finish.end_unfinished(folder)
@@ -192,7 +192,7 @@ def test_a_run_that_was_never_begun_or_has_no_outcome_is_not_sealed(tmp_path):
         finish.end_run(folder, begun)
     stranger = tmp_path / "2026-01" / "stranger"
     stranger.mkdir(parents=True)
-    with pytest.raises(RecordError, match="never begun"):
+    with pytest.raises(RecordError, match="never started"):
         finish.end_run(stranger, begun.ended(Outcome.SUCCEEDED, ""))
     run_lock.release(folder)
 

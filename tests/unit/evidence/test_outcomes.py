@@ -223,7 +223,7 @@ def test_a_run_on_a_full_disk_is_not_begun(tmp_path, monkeypatch, capsys):
     write_runbook(tmp_path, RECORD)
     with small_disk(tmp_path / "runs", "2m") as disk:
         assert main(["run", "rollback", "-p", "endpoint=fraud", "--runs", str(disk.path)]) == 1
-        assert "is full: expected room for" in capsys.readouterr().err
+        assert "is full: the end of a run needs 4 MiB" in capsys.readouterr().err
         assert not (disk.path / "LEDGER.jsonl").exists()
         assert not list((disk.path / LOCKS).iterdir())
 
