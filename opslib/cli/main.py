@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from opslib.cli import evidence
 from opslib.errors import OpsError
 from opslib.model import Outcome
 from opslib.redaction.redact import redact
@@ -69,7 +68,17 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "notebooks", module="opslib.cli.notebooks", help="copy the runbooks' notebooks into a folder for editing"
     )
-    evidence.register(commands)
+    commands.add_parser("runs", module="opslib.cli.runs", help="list the runs, newest first; show one; export them")
+    commands.add_parser(
+        "verify", module="opslib.cli.verify", help="verify that runs are unaltered and complete, offline"
+    )
+    commands.add_parser("approve", module="opslib.cli.approve", help="sign the plan of a dry run with your own key")
+    commands.add_parser(
+        "seal",
+        module="opslib.cli.seal",
+        help="end and seal a run that was left unfinished, such as one run by hand",
+    )
+    commands.add_parser("publish", module="opslib.cli.publish", help="copy sealed runs to blob storage")
     commands.add_parser(
         "recover", module="opslib.cli.recover", help="return traffic that unwatched canaries still hold"
     )

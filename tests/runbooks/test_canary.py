@@ -80,8 +80,8 @@ def test_rolls_back_a_version_that_only_live_traffic_breaks(make_world):
     assert world.read().traffic == {"blue": 100}
     assert {a["deployment"] for a in answers(report) if a["status"] != 200} == {"green"}
     story = summarize(folder)
-    assert "traffic was moved: blue=100 -> blue=50 green=50 (Azure: " in story
-    assert "nothing to do: the traffic is as it was before" in story
+    assert "traffic changed: blue=100 -> blue=50 green=50 (Azure correlation id " in story
+    assert "none needed: traffic is as it was before" in story
 
 
 def test_rolls_back_a_slow_version(make_world):

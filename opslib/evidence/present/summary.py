@@ -53,8 +53,8 @@ def summary_rows(record: Record) -> Iterator[tuple[str, str]]:
     yield "undo command", _undo(record)
     yield "previous run", str(record.rollback.get("previous_run") or "")
     yield "Azure correlation ids", ", ".join(record.correlation_ids)
-    digest = record.notebook_sha256[:16] or "not sealed yet"
-    yield "notebook", f"{digest}, commit {record.commit[:12] or 'none'}{_dirt(record.dirty)}"
+    digest = record.notebook_sha256[:16] or "unknown"
+    yield "notebook", f"SHA-256 {digest}, commit {record.commit[:12] or 'none'}{_dirt(record.dirty)}"
     yield "kernel", f"{record.kernel} {record.versions.get('python', '')}".strip()
     yield "masked", f"{record.redactions} secrets" if record.redactions else ""
     yield "QUARANTINED", "; ".join(record.quarantine)

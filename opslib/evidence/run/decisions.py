@@ -71,12 +71,13 @@ def gates(event: Event) -> Iterator[dict[str, Any]]:
             for proof in stage["verdict"]["proofs"]:
                 numbers = {k: proof[k] for k in ("canary_share", "stable_share", "bound", "canary_n", "p", "alpha")}
                 result = "proven" if proof["p"] <= proof["alpha"] else "not proven"
-                said = {"evidence": _measured(numbers)}
-                yield {"gate": proof["place"], "stage": stage["traffic"], "result": result} | said | numbers
+                about = {"stage": stage["traffic"], "result": result, "evidence": _measured(proof)}
+                yield {"gate": proof["place"]} | about | numbers
+            harmful = stage["verdict"]["outcome"] == "rollback"
             yield {
-                "gate": "no evidence of harm",
+                "gate": "harm",
                 "stage": stage["traffic"],
-                "result": stage["verdict"]["outcome"],
+                "result": "found" if harmful else "none found",
                 "evidence": stage["verdict"]["sentence"],
             }
             if stage.get("answer"):
@@ -88,11 +89,17 @@ def gates(event: Event) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _measured(numbers: Mapping[str, Any]) -> str:
-    """Describe what a proof measured and what it required."""
-    canary, stable, bound = (f"{100 * numbers[k]:.3g} %" for k in ("canary_share", "stable_share", "bound"))
-    found = f"canary {canary} of {numbers['canary_n']}, stable {stable}, must be below {bound}"
-    return f"{found} (p = {numbers['p']:.2g}, {numbers['alpha']:.2g} needed)"
+def _measured(proof: Mapping[str, Any]) -> str:
+    """Describe what a proof measured and what it required; proofs of earlier versions lack the counts."""
+    canary, stable, limit = (f"{100 * proof[k]:.3g} %" for k in ("canary_share", "stable_share", "bound"))
+    if "canary_bad" in proof:
+        found = f"{proof['canary_bad']:,} of {proof['canary_n']:,} {proof['counted']} ({canary}), stable {stable}"
+    else:
+        found = f"canary {canary} of {proof['canary_n']:,}, stable {stable}"
+    upper = proof.get("upper")
+    bound = "" if upper is None else f", upper bound {100 * upper:.3g} %"
+    sign = "<=" if proof["p"] <= proof["alpha"] else ">"
+    return f"{found}; limit {limit}{bound}; p = {proof['p']:.2g} {sign} {proof['alpha']:.2g}"
 
 
 def correlation_ids(events: Sequence[Event]) -> Iterator[str]:

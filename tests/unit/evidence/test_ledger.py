@@ -133,7 +133,7 @@ def test_a_run_that_vanished_is_reported_as_incomplete(tmp_path):
     """Begun and never ended: the population of runs is complete even so."""
     make_archive(tmp_path, 1)
     folder, _ = open_run(tmp_path)
-    assert "under way" in str(verify(tmp_path).findings)
+    assert "still running" in str(verify(tmp_path).findings)
     assert run_lock.is_held(folder)
     os.close(run_lock._DESCRIPTORS.pop(folder.name))
     assert not run_lock.is_held(folder)
@@ -172,7 +172,7 @@ def test_several_that_end_one_run_at_once_end_it_once(tmp_path):
     for worker in workers:
         worker.join(60)
     while not failures.empty():
-        assert "is under way" in failures.get()
+        assert "is running in another process" in failures.get()
     assert [e.event for e in ledger.read_ledger(tmp_path)] == [ledger.STARTED, ledger.FINISHED]
     assert verify(tmp_path).state is VerifyState.SOUND
 

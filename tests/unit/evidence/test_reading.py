@@ -136,15 +136,15 @@ def test_listing_and_showing_alter_nothing(archive, capsys):
 
 
 def test_the_command_lists_what_is_asked(archive, capsys):
-    """One line a run: outcome, folder, reason; as JSON too; an open one is under way."""
+    """One line a run: outcome, folder, reason; as JSON too; an open one is running."""
     assert main(["runs", "--runs", str(archive), "--endpoint", "fraud", "--outcome", "held"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("held ")
     assert "too few requests" in line
     assert main(["runs", "--runs", str(archive), "--limit", "1"]) == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith("under way")
-    assert "3 more" in printed.err
+    assert printed.out.startswith("running")
+    assert "1 of 4 runs listed" in printed.err
     assert main(["runs", "--runs", str(archive), "--json", "--since", "2020-01-01", "--model", "other"]) == 0
     assert [row["endpoint"] for row in json.loads(capsys.readouterr().out)] == ["claims"]
 
@@ -170,9 +170,9 @@ def test_a_runs_story_is_told_in_words(archive, capsys):
 
 def test_a_run_is_named_by_what_only_it_has(archive):
     """A part of an id that fits several, or none, is an error that says so."""
-    with pytest.raises(RecordError, match="2 runs are"):
+    with pytest.raises(RecordError, match="2 runs match it"):
         find_run(archive, "canary")
-    with pytest.raises(RecordError, match="none is in"):
+    with pytest.raises(RecordError, match="no run in"):
         find_run(archive, "nonsense")
 
 

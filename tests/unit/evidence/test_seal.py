@@ -150,5 +150,5 @@ def test_an_envelope_has_one_spelling(tmp_path, monkeypatch):
 def test_a_folder_with_a_link_is_not_sealed(tmp_path):
     """A link may lead anywhere tomorrow."""
     (tmp_path / "link").symlink_to("/etc/passwd")
-    with pytest.raises(RecordError, match="no regular file"):
+    with pytest.raises(RecordError, match="is not a regular file"):
         list(seal.digests(tmp_path))

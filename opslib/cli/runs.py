@@ -1,0 +1,151 @@
+"""`opslib runs`: list the runs of an archive, show one, export them."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from opslib.cli.archive_option import add_archive_option, add_published_option, open_archive
+from opslib.errors import ParameterError
+from opslib.evidence.archive.export import export_notebooks, export_parquet
+from opslib.evidence.archive.index import RunQuery, RunRow, find_runs
+from opslib.evidence.archive.run_folders import find_run
+from opslib.evidence.present.summary import copy_report, summarize
+from opslib.evidence.run.files import NOTEBOOK, RECORD
+from opslib.evidence.run.run_lock import is_held
+
+EPILOG = """\
+examples:
+  opslib runs --endpoint fraud --outcome rolled_back --since 2026-01-01
+  opslib runs show 20260131T120000Z-canary-fraud
+  opslib runs export runs.parquet
+"""
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "List the runs of the archive, newest first: outcome, folder, reason.\n"
+        "`show RUN` prints the summary of one run. `export FILE.parquet` writes all matching runs as a\n"
+        "table, `export FOLDER` copies their notebooks for scrapbook."
+    )
+    parser.epilog = EPILOG
+    parser.add_argument("action", nargs="?", choices=["show", "export"], help="what to do (default: list the runs)")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="show: a run's id, or a part of it; export: the file or folder to write",
+    )
+    parser.add_argument("--endpoint", default="", metavar="NAME", help="only runs on this endpoint")
+    parser.add_argument("--runbook", default="", metavar="NAME", help="only runs of this runbook, such as canary")
+    parser.add_argument(
+        "--outcome",
+        default="",
+        metavar="OUTCOME",
+        help="only runs with this outcome, such as failed; or unfinished",
+    )
+    parser.add_argument(
+        "--who",
+        default="",
+        metavar="NAME",
+        help="only runs that this person requested, ran or approved (part of it)",
+    )
+    parser.add_argument(
+        "--model", default="", metavar="NAME", help="only runs with this model, such as fraud:3 (part of it)"
+    )
+    parser.add_argument(
+        "--since",
+        type=_time,
+        metavar="TIME",
+        help="only runs started at or after this time (ISO 8601, default UTC)",
+    )
+    parser.add_argument("--until", type=_time, metavar="TIME", help="only runs started at or before this time")
+    parser.add_argument(
+        "--limit", type=int, default=50, metavar="N", help="list at most N runs, 0 for all (default: 50)"
+    )
+    parser.add_argument("--html", action="store_true", help="show: copy the report, print the path of the copy")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_archive_option(parser)
+    add_published_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, show or export runs."""
+    actions = {"show": _show, "export": _export}
+    with open_archive(arguments, _needed_files(arguments)) as archive:
+        return actions.get(arguments.action, _list)(archive, arguments)
+
+
+def _list(archive: Path, arguments: argparse.Namespace) -> int:
+    rows, total = find_runs(archive, _query(arguments, arguments.limit))
+    if arguments.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+        return 0
+    for row in rows:
+        first = (row.reason.splitlines() or [""])[0]
+        print(f"{_state(archive, row):<12} {os.path.relpath(archive / row.folder)}  {first[:90]}")
+    if not rows:
+        print(f"no matching runs in {archive}", file=sys.stderr)
+    if total > len(rows):
+        print(f"{len(rows)} of {total} runs listed; --limit 0 lists all", file=sys.stderr)
+    return 0
+
+
+def _state(archive: Path, row: RunRow) -> str:
+    """Return a run's outcome; without one, whether it is still running."""
+    if row.quarantined:
+        return "quarantined"
+    return row.outcome or ("running" if is_held(archive / row.folder) else "incomplete")
+
+
+def _show(archive: Path, arguments: argparse.Namespace) -> int:
+    folder = find_run(archive, _name(arguments))
+    if arguments.html:
+        print(copy_report(folder))
+    elif arguments.json:
+        print((folder / RECORD).read_text(encoding="utf-8"), end="")
+    else:
+        print(summarize(folder))
+    return 0
+
+
+def _export(archive: Path, arguments: argparse.Namespace) -> int:
+    target = Path(_name(arguments))
+    rows, _ = find_runs(archive, _query(arguments, 0))
+    if target.suffix == ".parquet":
+        export_parquet(rows, target)
+        print(f"{len(rows)} runs: {target}")
+    else:
+        print(f"{export_notebooks(archive, rows, target)} notebooks: {target}")
+    return 0
+
+
+def _needed_files(arguments: argparse.Namespace) -> Callable[[str], bool]:
+    """Return which files of published runs the action needs; a list needs the records only."""
+    if arguments.action == "show":
+        return lambda name: str(arguments.name) in name
+    suffixes = (f"/{RECORD}", f"/{NOTEBOOK}") if arguments.action == "export" else (f"/{RECORD}",)
+    return lambda name: name.endswith(suffixes)
+
+
+def _query(arguments: argparse.Namespace, limit: int) -> RunQuery:
+    names: Sequence[str] = ("endpoint", "runbook", "outcome", "since", "until", "who", "model")
+    return RunQuery(**{name: getattr(arguments, name) for name in names}, limit=limit)
+
+
+def _name(arguments: argparse.Namespace) -> str:
+    if not arguments.name:
+        expected = {"show": "RUN", "export": "FILE.parquet or FOLDER"}[arguments.action]
+        raise ParameterError(f"a name is missing; expected: opslib runs {arguments.action} {expected}")
+    return str(arguments.name)
+
+
+def _time(text: str) -> datetime:
+    """Read an ISO 8601 time; without a zone it is UTC."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

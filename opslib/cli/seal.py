@@ -1,0 +1,31 @@
+"""`opslib seal`: end and seal a run that was left unfinished."""
+
+import argparse
+
+from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.evidence.archive.run_folders import find_run
+from opslib.evidence.finish import end_unfinished
+
+EPILOG = """\
+example:
+  opslib seal 20260131T120000Z-canary-fraud
+"""
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "End and seal a run that was left unfinished: a notebook run by hand, or a run whose runner died.\n"
+        "It keeps the outcome that it recorded; without one it becomes aborted. Traffic is not changed."
+    )
+    parser.epilog = EPILOG
+    parser.add_argument("name", metavar="RUN", help="a run's id, a part of it, or its folder")
+    add_archive_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Seal the run; print its outcome and the digest of the seal."""
+    sealed = end_unfinished(find_run(archive_of(arguments), arguments.name))
+    print(f"{sealed.record.run_id}: sealed as {sealed.record.outcome}; {sealed.record.reason}")
+    print(sealed.notice or f"seal {sealed.attestation_sha256}")
+    return 0

@@ -1,0 +1,80 @@
+"""`opslib verify`: verify that runs are unaltered and complete."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from opslib.cli.archive_option import add_archive_option, add_published_option, open_archive
+from opslib.errors import OpsError
+from opslib.evidence.archive.run_folders import find_run
+from opslib.evidence.verify.verify import verify
+
+EPILOG = """\
+exit codes:
+  0  sound                                 2  incomplete: not ended or not sealed, or missing
+  1  tampered: changed, removed, added     3  signed by an unknown key
+     or moved since it was sealed          4  could not be verified
+the worst finding decides: tampered, then unknown key, then incomplete
+
+example:
+  opslib verify --keys trusted-keys.pem
+"""
+
+NOT_VERIFIED = 4
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Verify seals, ledger and checkpoints: offline, with public keys, without secrets.\n"
+        "Each finding names its run and file."
+    )
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "path", nargs="?", metavar="PATH", help="an archive, a run's folder, or a run's id (default: the archive)"
+    )
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="trusted public keys in PEM (default: OPSLIB_TRUSTED_KEYS, else trusted-keys.pem of the settings, "
+        "else the archive's own keys)",
+    )
+    parser.add_argument(
+        "--tsa",
+        type=Path,
+        metavar="FILE",
+        help="certificates of the time stamp authority in PEM (default: the issuer of time tokens is not verified)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_archive_option(parser)
+    add_published_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Verify; print the findings and the state."""
+    try:
+        with open_archive(arguments) as archive:
+            path = archive
+            if arguments.path:
+                given = Path(arguments.path)
+                path = given if given.is_dir() else find_run(archive, arguments.path)
+            result = verify(path, arguments.keys, arguments.tsa, missing_is_tampered=not arguments.url)
+    except OpsError as error:
+        print(f"opslib: {error}", file=sys.stderr)
+        return NOT_VERIFIED
+    if arguments.json:
+        print(json.dumps(asdict(result), indent=2))
+        return result.state.exit_code
+    for finding in result.findings:
+        print(finding)
+    print(f"{result.state}: {result.sealed} of {result.runs} runs sealed; ledger head {result.head_sha256[:16]}")
+    if not result.pinned:
+        print(
+            "warning: the keys are the archive's own; a person who can write to it could have signed it. "
+            "Verify with keys kept elsewhere: --keys FILE",
+            file=sys.stderr,
+        )
+    return result.state.exit_code
