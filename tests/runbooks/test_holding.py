@@ -82,7 +82,7 @@ def test_extend_goes_on_for_as_long_again_once(make_world):
     assert record.outcome is Outcome.HELD, record.reason
     said = [text for text in journal(folder, "progress") if "for as long again, once" in text]
     assert len(said) == 1
-    assert said[0].startswith("watching on, for 6 s in all")
+    assert said[0].startswith("bake extended to 6 s in all")
     (rollout,) = journal(folder, "rollout")
     assert rollout["stages"][0]["bake_s"] == 6
     assert world.read().traffic == {"blue": 100}
@@ -141,14 +141,14 @@ def test_a_person_promotes_what_the_judge_left_undecided(make_world, capsys):
     ]
     assert {"gate": "a person's answer", "result": "promote"}.items() <= record.gates[-1].items()
     assert "promoted by oncall although undecided" in (folder / "report.html").read_text()
-    assert "oncall answers promote: checked by hand" in summarize(folder)
+    assert "oncall answered promote: checked by hand" in summarize(folder)
     assert json.loads((folder / "answer.json").read_text())["reason"] == "checked by hand"
     assert verify(folder, None, None).state.exit_code == 0
     assert_judged_again(folder)
-    with pytest.raises(AnswerError, match="is over"):
+    with pytest.raises(AnswerError, match="has ended"):
         give_answer(folder, "rollback", "too late")
     refused = capsys.readouterr().err
-    assert refused.count("answered already") + refused.count("does not ask anything now") == 2
+    assert refused.count("answered already") + refused.count("waits for no answer now") == 2
 
 
 def test_a_person_extends_and_then_rolls_back(make_world):
@@ -171,7 +171,7 @@ def test_nobody_answers_in_time(make_world):
     world = make_world(green={})
     folder, record = world.run("canary", canary="green", **(UNSEEN | {"answer_s": 2}))
     assert record.outcome is Outcome.HELD, record.reason
-    assert "nobody answered by" in record.reason
+    assert "no answer by" in record.reason
     assert len(journal(folder, "unanswered")) == 1
     assert world.read().traffic == {"blue": 100}
 
@@ -220,5 +220,5 @@ def test_a_run_that_is_killed_while_it_asks_leaves_no_canary_behind(make_world):
     endpoint = world.read()
     assert endpoint.traffic == {"blue": 100}
     assert read_lease(endpoint.tags) is None
-    with pytest.raises(AnswerError, match="is over"):
+    with pytest.raises(AnswerError, match="has ended"):
         give_answer(folder, "promote", "too late")
