@@ -18,7 +18,7 @@ from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
 from opslib.judge.harm.outcomes import settled_cohorts
 from opslib.judge.looks.paired_probes import PairedProbe, pair_probes, probe_order
 from opslib.judge.looks.plot_series import Series, series
-from opslib.judge.looks.precedence import EXTRA_LOOKS, Bake, after_hold, while_asked
+from opslib.judge.looks.precedence import EXTRA_LOOKS, Bake, Policy, after_hold, while_asked
 from opslib.judge.looks.stops import probe_stop, traffic_stop
 from opslib.judge.looks.watermark import Revision, revisions, settled_intervals
 from opslib.judge.proof.power import BakeForecast, MetricForecast, PlannedStage, forecast_bake
@@ -59,6 +59,7 @@ __all__ = [
     "MetricResult",
     "PairedProbe",
     "PlannedStage",
+    "Policy",
     "Proof",
     "Ranks",
     "Rehearsal",

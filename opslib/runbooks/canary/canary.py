@@ -4,10 +4,12 @@ A canary that ends undecided is rolled back too: after the run no process watche
 no traffic. `on_hold` decides what is tried before that.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from opslib.azure.connect import Workspace
 from opslib.azure.permissions import missing_actions
 from opslib.azure.scoring_client import Probe, read_probes, scoring_client
 from opslib.azure.source import Source, find_source
@@ -46,9 +48,11 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> Findings:
         preflight.check_off_traffic(before, p.canary),
         preflight.check_rollback_target(before),
         *_check_source(run, before),
-        preflight.check_probes(_send_probes(run, before) if ready.level is Level.OK else (), p.canary),
     )
-    return run.log(JournalEvent.PREFLIGHT, Findings(findings))
+    probed: tuple[ProbeResult, ...] = ()
+    if ready.level is Level.OK and p.probes:
+        probed = run.log(JournalEvent.PROBES, _send_probes(run.workspace, before, p.canary, _probes(p)))
+    return run.log(JournalEvent.PREFLIGHT, Findings((*findings, preflight.check_probes(probed, p.canary))))
 
 
 def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:
@@ -60,7 +64,8 @@ def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:
 
 def forecast_canary(run: Run[CanaryParameters], before: Endpoint) -> BakeForecast | None:
     """Forecast what the first stage can show at the traffic of the last minutes; None without traffic."""
-    return _forecast(run, _find_source(run, before), before)
+    p = run.parameters
+    return _forecast(run, _find_source(run.workspace, before, p.source, p.bake_s), before)
 
 
 def run_stages(run: Run[CanaryParameters], plan: Plan) -> Rollout:
@@ -79,7 +84,7 @@ def run_stages(run: Run[CanaryParameters], plan: Plan) -> Rollout:
         return Rollout(Outcome.PLANNED, "dry run: no traffic was moved", stable, canary, ())
     session = _open_session(run, plan.before, canary)
     if p.rehearse:
-        return _rehearse(run, session)
+        return _rehearse(session, weight=p.stages[0], length_s=p.bake_s * len(p.stages))
     terms = LeaseTerms(
         change=run.record.run_id,
         owner=f"{run.workspace.scope.principal}@{run.record.host}",
@@ -107,17 +112,15 @@ def run_stages(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     return rollout
 
 
-def _find_source(run: Run[CanaryParameters], endpoint: Endpoint) -> Source:
+def _find_source(workspace: Workspace, endpoint: Endpoint, wanted: str, bake_s: float) -> Source:
     """Find the source, with about 20 intervals in a bake; each of at least 1 s, at most a minute."""
-    p = run.parameters
-    grain_s = float(max(1, min(60, int(p.bake_s / 20))))
-    return find_source(run.workspace, endpoint, p.source, grain_s)
+    return find_source(workspace, endpoint, wanted, float(max(1, min(60, int(bake_s / 20)))))
 
 
 def _open_session(run: Run[CanaryParameters], before: Endpoint, canary: str) -> JudgeSession:
     """Begin without evidence, or resume where an earlier run of the same release stopped undecided."""
     p, stable = run.parameters, before.stable or ""
-    source = _find_source(run, before)
+    source = _find_source(run.workspace, before, p.source, p.bake_s)
     settings = judge_settings(p, source)
     criteria = settings.criteria
     names = {
@@ -137,16 +140,15 @@ def _open_session(run: Run[CanaryParameters], before: Endpoint, canary: str) -> 
     return session
 
 
-def _rehearse(run: Run[CanaryParameters], session: JudgeSession) -> Rollout:
+def _rehearse(session: JudgeSession, *, weight: int, length_s: float) -> Rollout:
     """Judge stable against itself on its latest requests, to count how often it would be rolled back."""
-    p = run.parameters
     until = datetime.now(UTC) - timedelta(seconds=session.settings.lag_s)
-    since = until - timedelta(seconds=p.bake_s * len(p.stages))
+    since = until - timedelta(seconds=length_s)
     observation = session.source.observe(since, until, session.thresholds_ms())
     intervals = [session.to_interval(served, 0.0) for served in observation.intervals if served.length_s > 0]
-    found = rehearse(session.state, intervals, session.settings.criteria, weight=p.stages[0], seed=REHEARSAL_SEED)
-    run.journal.write(JournalEvent.REHEARSAL, found)
-    run.progress(found.sentence)
+    found = rehearse(session.state, intervals, session.settings.criteria, weight=weight, seed=REHEARSAL_SEED)
+    session.journal.write(JournalEvent.REHEARSAL, found)
+    session.progress(found.sentence)
     reason = f"rehearsal, no traffic was moved. {found.sentence}"
     return Rollout(Outcome.PLANNED, reason, session.stable, session.canary, ())
 
@@ -155,7 +157,7 @@ def _check_source(run: Run[CanaryParameters], before: Endpoint) -> tuple[Finding
     """Check monitoring, the length of the bake, and outcomes: all three depend on the source."""
     p = run.parameters
     try:
-        source = _find_source(run, before)
+        source = _find_source(run.workspace, before, p.source, p.bake_s)
     except ObserveError as error:
         return (
             preflight.check_monitoring("", 0.0, 0.0, str(error)),
@@ -197,10 +199,9 @@ def _probes(p: CanaryParameters) -> tuple[Probe, ...]:
     return read_probes(p.probes) if p.probes else ()
 
 
-def _send_probes(run: Run[CanaryParameters], before: Endpoint) -> tuple[ProbeResult, ...]:
-    """Send each probe once to the canary itself."""
-    probes = _probes(run.parameters)
-    if not probes:
-        return ()
-    with scoring_client(run.workspace, before) as client:
-        return run.log(JournalEvent.PROBES, tuple(client.send_all(probes, len(probes), run.parameters.canary)))
+def _send_probes(
+    workspace: Workspace, endpoint: Endpoint, deployment: str, probes: Sequence[Probe]
+) -> tuple[ProbeResult, ...]:
+    """Send each probe once to the deployment itself."""
+    with scoring_client(workspace, endpoint) as client:
+        return tuple(client.send_all(probes, len(probes), deployment))

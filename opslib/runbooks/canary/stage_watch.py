@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from opslib.azure.arm import Progress
 from opslib.evidence.run.journal import Journal, JournalEvent
-from opslib.judge import Bake, Verdict, after_hold, while_asked
-from opslib.judge.looks.precedence import Policy
+from opslib.judge import Bake, Policy, Verdict, after_hold, while_asked
 from opslib.model import SetTraffic
 from opslib.runbooks.canary.judge_session import JudgeSession
 from opslib.runbooks.canary.operator_decision import DecisionRequest, OperatorDecision, command, take_answer
