@@ -1,4 +1,4 @@
-"""A plan is approved by somebody else before it is carried out: signed, compared, kept, verified with the run."""
+"""A plan is approved by another person before it is applied: signed, compared, kept, verified with the run."""
 
 import json
 
@@ -20,7 +20,7 @@ OWNER = "owner@harborshield.example"
 
 @pytest.fixture
 def approvers(tmp_path, monkeypatch):
-    """Signs as somebody with a key of their own; their public keys are kept, with their names."""
+    """Signs as a person with a key of their own; the public keys are kept with their names."""
     kept = tmp_path / "approvers.pem"
     stranger = Ed25519PrivateKey.generate().public_key()
     kept.write_text(f"who: heidi@harborshield.example\n{public_pem(stranger)}")
@@ -92,7 +92,7 @@ def start(envelope, *words):
         (OWNER, (), True, OWNER.upper(), "cannot approve it"),
         ("root", (), True, "", "cannot approve it"),
     ],
-    ids=["unknown key", "expired before it was given", "expired", "who asked for it", "who runs it"],
+    ids=["unknown key", "expired before it was given", "expired", "requester", "executor"],
 )
 def test_an_approval_that_does_not_hold_stops_the_run(
     plan, approvers, tmp_path, monkeypatch, capsys, who, words, listed, requester, said
@@ -106,7 +106,7 @@ def test_an_approval_that_does_not_hold_stops_the_run(
 
 
 def test_the_key_that_seals_a_run_approves_none(plan, approvers, tmp_path, monkeypatch, capsys):
-    """Whoever runs it could otherwise agree in anybody's name."""
+    """Otherwise the person who runs it could approve in any name."""
     envelope = approvers(OWNER, plan)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / OWNER))
     assert start(envelope) == 2

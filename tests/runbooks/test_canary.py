@@ -58,7 +58,7 @@ def test_a_recorded_canary_is_judged_again_from_its_record_alone(make_world):
 
 
 def test_a_rehearsal_judges_stable_against_itself(make_world):
-    """The actuator stays off; the record says how often an innocent canary would have been rolled back."""
+    """No traffic moves; the record has how often a harmless canary would have been rolled back."""
     world = make_world(green={})
     with world.clients():
         wait_until(lambda: len(world.client_answers()) > 400, within_s=60)
@@ -96,8 +96,8 @@ def test_rolls_back_a_slow_version(make_world):
     assert world.read().traffic == {"blue": 100}
 
 
-def test_holds_where_nobody_asks(make_world):
-    """No data is a hold, never a pass: the traffic goes back, and the exit code says so."""
+def test_holds_without_requests(make_world):
+    """No data is a hold, never a success: the traffic is restored, and the exit code reports it."""
     world = make_world(green={})
     _, record = world.run("canary", canary="green", **(QUICK | {"bake_s": 1, "max_bake_s": 2, "late_data_s": 1}))
     assert record.outcome is Outcome.HELD, record.reason
@@ -122,7 +122,7 @@ def test_refuses_with_every_reason_and_an_unchanged_endpoint(make_world):
 
 
 def test_refuses_a_canary_that_answers_wrongly(make_world):
-    """It is asked directly before any user is exposed."""
+    """It is probed directly before any user is exposed."""
     world = make_world(green={})
     _, record = world.run("canary", canary="green", probes=world.probes("red"), **QUICK)
     assert record.outcome is Outcome.REFUSED

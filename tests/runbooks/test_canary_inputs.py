@@ -63,7 +63,7 @@ def test_probes_are_put_to_both_versions_and_stop_one_that_answers_none(make_wor
 
 
 def test_answers_that_change_more_than_allowed_need_a_person(make_world):
-    """Nobody knows the right answer, but every one differs from stable's: the canary is held, not promoted."""
+    """The right answer is unknown, but every one differs from stable's: the canary is held, not promoted."""
     world = make_world(green={})
     probes = world.folder / "questions.jsonl"
     probes.write_text("".join(json.dumps({"request": {"data": [n]}}) + "\n" for n in range(10)))
@@ -112,7 +112,7 @@ def test_outcomes_are_counted_by_the_version_that_answered(make_world):
 
 
 def test_outcomes_without_a_request_log_block_the_run(make_world):
-    """Metrics do not say who answered a request, so that nothing would ever come in."""
+    """Metrics do not have the deployment that answered a request: no outcome could be assigned."""
     world = make_world(green={})
     given = {"outcomes": str(world.folder / "nothing.jsonl"), "bad_outcomes": ["chargeback"]}
     _, record = world.run("canary", canary="green", **(QUICK | given))

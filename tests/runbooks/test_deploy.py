@@ -12,7 +12,7 @@ from opslib.model import Outcome
 
 
 def test_passes_a_deployment_that_answers(world):
-    """It is created at zero traffic, asked directly, and the run's folder tells the whole story."""
+    """It is created at zero traffic and probed directly, and the run's folder has the whole evidence."""
     folder, record = world.run("deploy", definition=world.definition("green"), probes=world.probes("green"))
     assert record.outcome is Outcome.SUCCEEDED, record.reason
     endpoint = world.read()

@@ -23,7 +23,7 @@ def opslib(world, *words: str) -> "subprocess.Popen[str]":
 
 
 def test_a_disk_that_fills_up_under_a_canary_costs_no_traffic_and_no_evidence(make_world):
-    """Traffic back, lease gone, exit code 1; the room that was set aside is enough to say so, sealed."""
+    """Traffic restored, lease gone, exit code 1; the reserved room is enough for a sealed record of it."""
     world = make_world(green={})
     with small_disk(world.runs) as disk:
         sealed = make_run(world.runs)

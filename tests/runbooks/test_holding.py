@@ -1,4 +1,4 @@
-"""A canary that is undecided when its bake is over: extended, moved by a smaller step, asked about, given back."""
+"""A canary that is undecided when its bake is over: extended, a smaller step, a person's decision, or undone."""
 
 import json
 import os
@@ -29,7 +29,7 @@ SHORT = QUICK_CANARY | {"max_bake_s": 6, "stages": [20, 100], "latency_mode": "o
 UNPROVABLE = SHORT | {"bake_s": 3, "max_bake_s": 3, "max_failure_rate": 0.002}
 """Some seconds of traffic cannot show so few failures; preflight does not know that where clients come later."""
 UNSEEN = SHORT | {"bake_s": 1, "max_bake_s": 1, "late_data_s": 1, "on_hold": "ask", "answer_s": 60}
-"""Without clients nothing is seen of the canary, so that it asks at once."""
+"""Without clients there is no data, so that it requests a decision at once."""
 
 
 class Background:
@@ -117,7 +117,7 @@ def test_a_smaller_step_that_holds_again_gives_the_traffic_back(make_world):
 
 
 def test_a_person_promotes_what_the_judge_left_undecided(make_world, capsys):
-    """From another terminal, with a reason; the record says who, and the decision log what the judge said."""
+    """From another terminal, with a reason; the record has the person, the decision log the judge's verdict."""
     world = make_world(green={})
     run = Background(world, **(UNPROVABLE | {"on_hold": "ask", "stages": [50, 100]}))
     with world.clients(after=run.await_traffic):
@@ -159,15 +159,15 @@ def test_a_person_extends_and_then_rolls_back(make_world):
     give_answer(run.folder, "extend", "clients come soon", who="oncall")
     run.await_question(2)
     assert world.read().traffic == {"blue": 80, "green": 20}
-    give_answer(run.folder, "rollback", "nobody came", who="owner")
+    give_answer(run.folder, "rollback", "no clients came", who="owner")
     _, record = run.result()
     assert record.outcome is Outcome.ROLLED_BACK, record.reason
-    assert "rolled back by owner although undecided: nobody came" in record.reason
+    assert "rolled back by owner although undecided: no clients came" in record.reason
     assert world.read().traffic == {"blue": 100}
 
 
-def test_nobody_answers_in_time(make_world):
-    """The traffic is given back, as held."""
+def test_no_answer_comes_in_time(make_world):
+    """The traffic is restored, and the run held."""
     world = make_world(green={})
     folder, record = world.run("canary", canary="green", **(UNSEEN | {"answer_s": 2}))
     assert record.outcome is Outcome.HELD, record.reason
@@ -177,7 +177,7 @@ def test_nobody_answers_in_time(make_world):
 
 
 def test_harm_that_is_found_while_a_person_is_asked_rolls_back_at_once(make_world):
-    """Nobody needs to answer for that."""
+    """No answer is needed for that."""
     world = make_world(green={"FRAGILE": "1"})
     run = Background(world, **(UNSEEN | {"stages": [50, 100], "max_failure_rate": 0.03}))
     with world.clients(after=run.await_question):
@@ -190,7 +190,7 @@ def test_harm_that_is_found_while_a_person_is_asked_rolls_back_at_once(make_worl
 
 
 def test_a_proof_that_comes_in_while_a_person_is_asked_promotes(make_world):
-    """The looks that are planned for it are taken; nobody needs to answer."""
+    """The planned looks are taken; no answer is needed."""
     world = make_world(green={})
     run = Background(world, **(UNSEEN | {"stages": [50, 100], "bake_s": 6, "max_bake_s": 6}))
     with world.clients(after=run.await_question):
@@ -202,7 +202,7 @@ def test_a_proof_that_comes_in_while_a_person_is_asked_promotes(make_world):
 
 
 def test_a_run_that_is_killed_while_it_asks_leaves_no_canary_behind(make_world):
-    """Its lease was renewed while it asked; runner and kernel die, the guardian gives the traffic back."""
+    """Its lease was renewed while it waited; runner and kernel die, the guardian restores the traffic."""
     world = make_world(green={})
     command = [sys.executable, "-m", "opslib", "run", "canary", "--runs", str(world.runs)]
     given = UNSEEN | {"endpoint": world.name, "canary": "green", "lease_s": 6}

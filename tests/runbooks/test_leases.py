@@ -1,4 +1,4 @@
-"""Nobody is left alone with a canary, and nobody walks into another's."""
+"""A canary holds its endpoint alone, and no canary is left unwatched."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -17,11 +17,11 @@ HALF = {"blue": 50, "green": 50}
 
 
 def quiet(_):
-    """Nobody needs to hear it."""
+    """Ignore progress."""
 
 
 def start(world, **given):
-    """Run a canary in a thread; returns the thread and where its result will stand."""
+    """Run a canary in a thread; returns the thread and the list that gets its result."""
     results = []
     run = {"canary": "green", **LONG, **given}
     thread = threading.Thread(target=lambda: results.append(world.run("canary", **run)))
@@ -37,7 +37,7 @@ def leave_lease(world, deadline):
 
 
 def test_the_request_that_moves_the_traffic_takes_the_lease(make_world):
-    """As soon as traffic moves, the tags say who, where it returns to and until when; others wait or take over."""
+    """From the first moved traffic the tags hold owner, traffic before and deadline; others wait or take over."""
     world = make_world(green={})
     thread, results = start(world)
     endpoint = wait_until(lambda: (e := world.read()).traffic == HALF and e)
@@ -76,8 +76,8 @@ def test_two_starters_cannot_both_win(make_world):
     assert endpoint.traffic in ({"blue": 100}, {"green": 100}, {"red": 100})
 
 
-def test_an_expired_lease_is_swept_by_the_next_run_and_recorded_as_one_of_its_own(make_world):
-    """A machine died in the middle of a canary: whoever comes next gives the traffic back first."""
+def test_an_expired_lease_is_reaped_by_the_next_run_and_recorded_as_a_run_of_its_own(make_world):
+    """A machine died in the middle of a canary: the next run restores the traffic first."""
     world = make_world(green={})
     leave_lease(world, datetime.now(UTC) - timedelta(seconds=1))
     _, record = world.run("scale", deployment="green", instances=2, observe_s=1, late_data_s=1)
@@ -88,7 +88,7 @@ def test_an_expired_lease_is_swept_by_the_next_run_and_recorded_as_one_of_its_ow
     assert "run-of-old" in runbooks["sweep"].reason
 
 
-def test_a_sweep_leaves_alone_what_somebody_changed_since(make_world):
+def test_reaping_leaves_alone_what_was_changed_since(make_world):
     """The lease goes, the traffic stays: it is a state that the dead change did not make."""
     world = make_world(green={})
     leave_lease(world, datetime.now(UTC) - timedelta(seconds=1))
@@ -101,8 +101,8 @@ def test_a_sweep_leaves_alone_what_somebody_changed_since(make_world):
     assert read_lease(endpoint.tags) is None
 
 
-def test_a_canary_stops_where_somebody_else_moves_the_traffic(make_world):
-    """It never overwrites; it says what it saw and ends."""
+def test_a_canary_stops_where_another_change_moves_the_traffic(make_world):
+    """It never overwrites; it reports what it saw and ends."""
     world = make_world(green={})
     thread, results = start(world)
     wait_until(lambda: world.read().traffic == HALF)

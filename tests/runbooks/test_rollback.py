@@ -49,7 +49,7 @@ def test_holds_where_the_old_version_answers_wrongly(make_world):
 
 
 def test_refuses_without_records_or_name_and_with_an_unknown_one(world):
-    """Whoever does not say where to, on a machine without the archive, is told what there is."""
+    """Without a target and without the archive, the error lists the deployments."""
     _, record = world.run("rollback")
     assert record.outcome is Outcome.REFUSED
     assert "Name one: -p to=NAME" in record.reason

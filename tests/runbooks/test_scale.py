@@ -31,7 +31,7 @@ def test_a_deployment_without_traffic_needs_no_comparison(make_world):
 
 
 def test_holds_where_nothing_was_seen(world):
-    """Scaled, but nobody asked: the record does not call that a success."""
+    """Scaled, but without requests to compare: the record does not call that a success."""
     _, record = world.run("scale", deployment="blue", instances=2, **(QUICK | {"observe_s": 1, "late_data_s": 1}))
     assert record.outcome is Outcome.HELD
     assert world.read().find("blue").instance_count == 2

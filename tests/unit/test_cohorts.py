@@ -1,4 +1,4 @@
-"""What became of answers, from a file that anybody may write: counted once, and never the end of a watch."""
+"""Outcomes from a file that another system writes: counted once, and never the end of a watch."""
 
 import json
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ MINUTE = Interval(
 
 
 class Log:
-    """Shows some requests, all answered by green in the first minute, and remembers who was asked for."""
+    """Knows some requests, all answered by green in the first minute, and records every lookup."""
 
     def __init__(self, shown: Iterable[str]) -> None:
         self.shown = set(shown)
@@ -53,8 +53,8 @@ def take(followed: Cohorts) -> Arm:
     return cohort.canary
 
 
-def test_what_is_told_twice_counts_once_as_it_was_told_last(path: Path):
-    """A business that sends again what it sent must not double the evidence."""
+def test_of_duplicate_outcomes_the_last_one_counts(path: Path):
+    """A system that sends an outcome again must not double the evidence."""
     followed, _ = follow(path, ["1", "2"])
     with path.open("a") as file:
         file.write(told("1", bad=True) * 3 + told(2, bad=True) + told("2", bad=False))
@@ -63,21 +63,21 @@ def test_what_is_told_twice_counts_once_as_it_was_told_last(path: Path):
     assert arm.requests == 2
 
 
-def test_what_stood_in_the_file_before_is_not_looked_up(path: Path):
-    """It is about earlier requests; a year of it would keep the canary unwatched for hours."""
+def test_earlier_lines_of_the_file_are_not_looked_up(path: Path):
+    """They are about earlier requests; looking up a year of them would leave the canary unwatched for hours."""
     followed, log = follow(path, ["from before"])
     assert take(followed).outcomes == ()
     assert log.asked == []
 
 
-def test_a_file_that_was_begun_anew_is_followed(path: Path):
-    """Log rotation must not silence the outcomes for good."""
+def test_a_replaced_file_is_followed(path: Path):
+    """Log rotation must not end the reading of outcomes."""
     followed, _ = follow(path, ["1"])
     path.write_text(told("1", bad=True))
     assert take(followed).outcomes == (("chargeback", 1, 1),)
 
 
-def test_the_log_is_asked_for_so_many_at_once_and_for_the_others_next(path: Path, monkeypatch):
+def test_a_look_does_a_limited_number_of_lookups_and_the_next_one_the_others(path: Path, monkeypatch):
     """Requests that the log never shows delay no look, and hide no others."""
     monkeypatch.setattr(cohorts, "MAX_LOOKUPS", 10)
     followed, log = follow(path, ["wanted"])
@@ -88,8 +88,8 @@ def test_the_log_is_asked_for_so_many_at_once_and_for_the_others_next(path: Path
     assert [len(asked) for asked in log.asked] == [10, 10]
 
 
-def test_a_request_that_the_log_never_shows_is_forgotten(path: Path, monkeypatch):
-    """Else each of them would be asked for until the run ends."""
+def test_a_request_that_the_log_never_shows_is_dropped(path: Path, monkeypatch):
+    """Otherwise each of them would be looked up until the run ends."""
     followed, log = follow(path, [])
     with path.open("a") as file:
         file.write(told("lost", bad=True))
@@ -106,8 +106,8 @@ def test_a_measure_that_cannot_be_summed_is_refused(value: str):
         read_request_outcome(f'{{"request_id": "1", "measure": "order_value", "value": {value}}}')
 
 
-def test_a_refused_line_is_named_and_not_shown(path: Path):
-    """What a business wrote about its customers does not enter the evidence."""
+def test_an_invalid_line_is_counted_and_not_shown(path: Path):
+    """Personal data in the file does not enter the evidence."""
     followed, _ = follow(path, [])
     with path.open("a") as file:
         file.write("\n" + '{"request_id": "1", "card": "4111"}\n')

@@ -155,7 +155,7 @@ def test_own_probes_are_taken_out_of_minutes_that_count_everybody(session: Judge
     ],
 )
 def test_what_is_no_outcome_is_refused(line: str):
-    """A line that would be counted wrongly, or could end a query's string, is told and left out."""
+    """A line that would be counted wrongly, or could end a query's string, is reported and left out."""
     with pytest.raises(DefinitionError, match=r"expected|Expecting"):
         read_request_outcome(line)
 
@@ -170,6 +170,6 @@ def test_what_is_no_outcome_is_refused(line: str):
     ],
 )
 def test_outcomes_and_their_names_belong_together(given: dict[str, object]):
-    """A misspelt half of the wish must not run as no wish."""
+    """A misspelt half of the parameters must not silently judge nothing."""
     with pytest.raises(ParameterError, match="outcome"):
         CanaryParameters.check({"endpoint": "fraud", "canary": "green", **given})

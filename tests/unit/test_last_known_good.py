@@ -59,6 +59,6 @@ def test_a_deployment_that_is_gone_is_passed_over():
 
 
 def test_without_records_it_says_what_exists():
-    """On a machine without the archive the person is asked, with the names at hand."""
+    """On a machine without the archive the error lists the deployments to choose from."""
     with pytest.raises(PlanError, match="fraud has: blue, green, amber"):
         last_known_good(endpoint({"green": 100}, *ALL), [])

@@ -1,4 +1,4 @@
-"""The lease: written into tags and read back, taken once, renewed by its owner, removed by nobody else."""
+"""The lease: written into tags and read back, acquired once, renewed and removed by its owner alone."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,24 +20,24 @@ def lease(change="run-a", deadline=NOW + timedelta(minutes=5)):
 
 
 def test_a_lease_reads_back_from_its_tags():
-    """What the tags say is the lease, to the second."""
+    """The tags hold the whole lease, to the second."""
     assert read_lease(lease().tags()) == lease()
 
 
 @given(st.dictionaries(st.text(max_size=10), st.text(max_size=10), max_size=5))
 def test_tags_that_hold_no_lease_are_none(tags):
-    """Whatever else stands in the tags is nobody's lease."""
+    """Other tags are not a lease."""
     assert read_lease(tags) is None
 
 
 @pytest.mark.parametrize("damage", [{"deadline": "soon"}, {"holds": "blue"}, {"returns-to": "blue=many"}])
 def test_a_lease_that_was_damaged_by_hand_is_none(damage):
-    """Nothing can be given back by tags that do not say where to."""
+    """No traffic can be restored from damaged tags."""
     tags = lease().tags() | {PREFIX + name: value for name, value in damage.items()}
     assert read_lease(tags) is None
 
 
-def test_taking_keeps_the_other_tags():
+def test_acquiring_keeps_the_other_tags():
     """A team's own tags stay as they are."""
     tags = acquire(lease())({"owner": "claims"})
     assert tags["owner"] == "claims"
@@ -46,15 +46,15 @@ def test_taking_keeps_the_other_tags():
 
 
 @pytest.mark.parametrize("deadline", [NOW - timedelta(days=1), NOW + timedelta(days=1)])
-def test_a_held_lease_is_not_taken(deadline):
-    """Not even an expired one: what it left is swept first."""
+def test_a_held_lease_is_not_acquired(deadline):
+    """Not even an expired one: it is reaped first."""
     held = lease(deadline=deadline).tags()
     with pytest.raises(LeaseHeld, match="ann@host holds the lease for run-a"):
         acquire(lease("run-b"))(held)
 
 
 def test_only_its_owner_renews_and_removes_it():
-    """Who lost the lease learns it; who never had it cannot remove it."""
+    """A run that lost the lease gets an error; a run that never had it cannot remove it."""
     held = lease().tags()
     later = lease(deadline=NOW + timedelta(hours=1))
     assert read_lease(renew(later)(held)) == later
@@ -65,8 +65,8 @@ def test_only_its_owner_renews_and_removes_it():
     assert release("run-b")(held) == held
 
 
-def test_preflight_tells_a_live_lease_from_an_expired_one():
-    """The one is waited for or taken over, the other is swept."""
+def test_preflight_distinguishes_a_live_lease_from_an_expired_one():
+    """A live one is waited for or taken over, an expired one is reaped."""
     held = endpoint({"blue": 90, "green": 10})
     object.__setattr__(held, "tags", lease().tags())
     live, expired = check_lease(held, NOW), check_lease(held, NOW + timedelta(hours=1))

@@ -1,4 +1,4 @@
-"""A look at a source: complete or waited for in vain, never both."""
+"""One reading of a source: complete, or given up after the wait for late data; never both."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,7 @@ from opslib.runbooks.steps.observe import read_source
 
 
 class Source:
-    """Has shown everything up to a time."""
+    """Is complete up to a time."""
 
     name = "request log"
 
@@ -22,7 +22,7 @@ class Source:
 
 @pytest.mark.parametrize("late_data_s", [0.0, 30.0, 600.0])
 def test_what_was_shown_whole_was_not_waited_for_in_vain(late_data_s: float):
-    """However late the look itself is: a stage that is called blind is not watched on."""
+    """However late the reading itself is: a stage without data is not extended."""
     end = datetime.now(UTC) - timedelta(minutes=20)
     seen = read_source(Source(end), end - timedelta(minutes=10), end, late_data_s, settle_s=120.0)  # type: ignore[arg-type]
     assert seen.over
@@ -30,7 +30,7 @@ def test_what_was_shown_whole_was_not_waited_for_in_vain(late_data_s: float):
 
 
 def test_what_was_not_shown_is_waited_for_so_long():
-    """Then the stage is over, and blind."""
+    """Then the stage is over, without data."""
     end = datetime.now(UTC) - timedelta(minutes=5)
     source = Source(end - timedelta(seconds=1))
     assert not read_source(source, end - timedelta(minutes=10), end, 600.0).over  # type: ignore[arg-type]

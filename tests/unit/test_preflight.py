@@ -1,4 +1,4 @@
-"""Preflight: what blocks, with its evidence and its mending."""
+"""Preflight: what blocks a run, with its evidence and how to fix it."""
 
 from datetime import UTC, datetime
 
@@ -46,14 +46,14 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
     ],
 )
 def test_what_blocks(finding, evidence):
-    """A blocker shows what was seen and says how to mend it."""
+    """A blocker has what was seen and how to fix it."""
     assert finding.level is Level.BLOCKER
     assert evidence in finding.evidence
     assert finding.fix
 
 
 def test_blockers_are_all_named():
-    """Whoever reads the error sees every blocker and that nothing was changed."""
+    """The error lists every blocker, and that nothing was changed."""
     findings = [preflight.check_state(endpoint(state="Failed")), preflight.check_rollback_target(endpoint())]
     with pytest.raises(PreflightError, match=r"nothing was changed: 2 of 2 checks block") as raised:
         preflight.require_clear(findings)

@@ -35,8 +35,8 @@ def rounds_of(questions: int) -> Probing:
     return Probing(None, None, VERSIONS, [Probe(n, "right") for n in range(questions)], 1.0)  # type: ignore[arg-type]
 
 
-def test_two_equal_versions_that_err_now_and_then_are_not_told_apart():
-    """A model that is wrong once in seventy times is no worse than itself, however long it is asked."""
+def test_two_equal_versions_with_occasional_errors_come_out_equal():
+    """A model that is wrong once in seventy times is no worse than itself, however many probes it gets."""
     chance, rounds = np.random.default_rng(1), rounds_of(10)
     state = begin(CRITERIA, endpoint="fraud", stable="blue@1", canary="green@1")
     for number in range(300):
@@ -56,8 +56,8 @@ def test_a_canary_that_loses_a_right_answer_is_found():
     assert second.paired == (1, 0)
 
 
-def test_an_expected_answer_that_stable_never_gave_fails_nobody_and_counts_as_changed():
-    """It may be the new version's alone: stable's says nothing, the canary's others are allowed seldom."""
+def test_an_expected_answer_that_stable_never_gave_fails_no_version_and_counts_as_changed():
+    """It may be the new version's only: stable's answers count for nothing, a share of the canary's may differ."""
     rounds = rounds_of(2)
     for number in range(3):
         seen = ask(rounds, number, ["old", "old"], ["right", "other"])
@@ -65,8 +65,8 @@ def test_an_expected_answer_that_stable_never_gave_fails_nobody_and_counts_as_ch
         assert seen.canary.changed_answers == (2, 1)
 
 
-def test_a_round_that_breaks_is_told_and_the_next_one_asked(monkeypatch):
-    """Whatever it was: a thread that dies in silence would leave a canary that seems to be asked."""
+def test_a_round_that_fails_is_reported_and_the_next_one_sent(monkeypatch):
+    """A thread that dies unnoticed would leave a canary that only seems to be probed."""
 
     def broken(*_: object) -> None:
         raise OverflowError("int too large to convert to float")
