@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sandbox_fixture import RunningSandbox, running_sandbox
 from served import wait_until
 
+from opslib.sandbox.arm.routing import Route
 from opslib.sandbox.core.settings import Settings
-from opslib.sandbox.server.routes import ROUTES, Route
+from opslib.sandbox.server.routes import ROUTES
 
 OPEN = ("Open", "Blob", "Scoring")
 NASTY = [
@@ -209,7 +210,7 @@ def test_no_route_breaks(data: st.DataObject, alone: RunningSandbox, wire: httpx
         route.method, data.draw(_paths(route, alone)), content=body, params=query, headers=headers
     )
     assert answer.status_code < 500 or answer.status_code == 501, (answer.status_code, answer.text[:500])
-    if route.method == "POST" and route.operation == "Own_DeclareFaults":
+    if route.method == "POST" and route.operation == "Sandbox_DeclareFaults":
         wire.delete("/sandbox/faults", headers=headers)
 
 

@@ -14,7 +14,8 @@ import pytest
 from sandbox_fixture import RunningSandbox
 from served import Served, wait_until
 
-from opslib.sandbox.server.routes import ROUTES, Route
+from opslib.sandbox.arm.routing import Route
+from opslib.sandbox.server.routes import ROUTES
 
 OPERATION = re.compile(r".*/mfeOperationsStatus/o[ed]idp:[0-9a-f-]{36}:[0-9a-f-]{36}\?api-version=.*")
 

@@ -3,9 +3,10 @@
 import inspect
 from pathlib import Path
 
+from opslib.sandbox.arm.routing import Route
 from opslib.sandbox.cli.differences import DIFFERENCES
 from opslib.sandbox.faults.model import EFFECTS
-from opslib.sandbox.server.routes import ROUTES, Route
+from opslib.sandbox.server.routes import ROUTES
 
 SUPPORT = Path(__file__).parents[1] / "SUPPORT.md"
 

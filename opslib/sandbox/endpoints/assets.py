@@ -6,6 +6,7 @@ from typing import Any
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.responses import page, system_data
+from opslib.sandbox.arm.routing import WORKSPACE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import now_us
@@ -199,3 +200,17 @@ def _check_fixed(kind: AssetKind, before: Resource, properties: dict[str, Any]) 
                 "Conflict",
                 f"The {kind.name} version '{name}' exists and its {field} cannot be changed: register another.",
             )
+
+
+_ASSET = WORKSPACE + "/{kind:codes|environments|models|data}/{name}"
+_VERSION = _ASSET + "/versions/{version}"
+ROUTES = (
+    Route("GET", _ASSET.removesuffix("/{name}"), "Assets_ListContainers", list_containers),
+    Route("GET", _ASSET, "Assets_GetContainer", get_container),
+    Route("PUT", _ASSET, "Assets_PutContainer", put_container),
+    Route("GET", _ASSET + "/versions", "Assets_ListVersions", list_versions),
+    Route("GET", _VERSION, "Assets_GetVersion", get_version),
+    Route("PUT", _VERSION, "Assets_PutVersion", put_version),
+    Route("DELETE", _VERSION, "Assets_DeleteVersion", delete_version),
+    Route("POST", _VERSION + "/startPendingUpload", "Assets_StartPendingUpload", start_pending_upload),
+)

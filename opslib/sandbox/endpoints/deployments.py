@@ -6,6 +6,7 @@ from typing import Any
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.responses import accepted, page, status_url, system_data, written
+from opslib.sandbox.arm.routing import ENDPOINT, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids, skus
 from opslib.sandbox.core.context import Sandbox
@@ -212,3 +213,15 @@ def _weight(endpoint: Resource, field: str, deployment: str) -> int:
     return sum(
         percent for name, percent in endpoint.properties[field].items() if name.lower() == deployment.lower()
     )
+
+
+_DEPLOYMENT = ENDPOINT + "/deployments/{deployment}"
+ROUTES = (
+    Route("GET", ENDPOINT + "/deployments", "OnlineDeployments_List", list_deployments),
+    Route("GET", _DEPLOYMENT, "OnlineDeployments_Get", get_deployment),
+    Route("PUT", _DEPLOYMENT, "OnlineDeployments_CreateOrUpdate", put_deployment),
+    Route("PATCH", _DEPLOYMENT, "OnlineDeployments_Update", patch_deployment),
+    Route("DELETE", _DEPLOYMENT, "OnlineDeployments_Delete", delete_deployment),
+    Route("POST", _DEPLOYMENT + "/getLogs", "OnlineDeployments_GetLogs", get_logs),
+    Route("GET", _DEPLOYMENT + "/skus", "OnlineDeployments_ListSkus", list_skus),
+)

@@ -9,6 +9,7 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import IDENTITY_SECRET, TENANT_ID, assigned_identity
 from opslib.sandbox.arm.responses import accepted, page, status_url, system_data, written
+from opslib.sandbox.arm.routing import ENDPOINT, WORKSPACE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Sandbox
@@ -249,3 +250,15 @@ def _keys(body: dict[str, Any]) -> dict[str, str]:
 
 def _key() -> str:
     return secrets.token_urlsafe(24)
+
+
+ROUTES = (
+    Route("GET", WORKSPACE + "/onlineEndpoints", "OnlineEndpoints_List", list_endpoints),
+    Route("GET", ENDPOINT, "OnlineEndpoints_Get", get_endpoint),
+    Route("PUT", ENDPOINT, "OnlineEndpoints_CreateOrUpdate", put_endpoint),
+    Route("PATCH", ENDPOINT, "OnlineEndpoints_Update", patch_endpoint),
+    Route("DELETE", ENDPOINT, "OnlineEndpoints_Delete", delete_endpoint),
+    Route("POST", ENDPOINT + "/listKeys", "OnlineEndpoints_ListKeys", list_keys),
+    Route("POST", ENDPOINT + "/regenerateKeys", "OnlineEndpoints_RegenerateKeys", regenerate_keys),
+    Route("POST", ENDPOINT + "/token", "OnlineEndpoints_GetToken", get_token),
+)

@@ -3,6 +3,7 @@
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.responses import POLL_HEADERS, status_url
+from opslib.sandbox.arm.routing import LOCATION, Route
 from opslib.sandbox.arm.store import Operation
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import iso
@@ -51,3 +52,9 @@ def _find(request: Request, sandbox: Sandbox) -> Operation:
     if operation is None or not mine:
         raise ArmError.not_found("operation", request.parameters["operation"])
     return operation
+
+
+ROUTES = (
+    Route("GET", LOCATION + "/mfeOperationsStatus/{operation}", "Operations_GetStatus", get_status),
+    Route("GET", LOCATION + "/mfeOperationResults/{operation}", "Operations_GetResult", get_result),
+)

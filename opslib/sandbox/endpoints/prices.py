@@ -13,6 +13,7 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.routing import Auth, Route
 from opslib.sandbox.core import skus
 from opslib.sandbox.core.context import Sandbox
 
@@ -120,3 +121,6 @@ def _row(name: str, price: float, spot: str, windows: str) -> dict[str, Any]:
         "isPrimaryMeterRegion": True,
         "armSkuName": name,
     }
+
+
+ROUTES = (Route("GET", "/api/retail/prices", "RetailPrices_List", list_prices, Auth.OPEN),)

@@ -8,6 +8,7 @@ from typing import Any
 
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import OPERATOR, TENANT_ID
+from opslib.sandbox.arm.routing import GROUP, LOCATION, MACHINE_LEARNING, SUBSCRIPTION, WORKSPACE, Route
 from opslib.sandbox.core import ids, skus
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.endpoints import prices, quota
@@ -164,3 +165,30 @@ def _workspace(workspace: str, location: str) -> dict[str, Any]:
             "applicationInsights": f"{providers}/Microsoft.insights/components/sandbox",
         },
     }
+
+
+ROUTES = (
+    Route("GET", "/tenants", "Tenants_List", list_tenants),
+    Route("GET", "/subscriptions", "Subscriptions_List", list_subscriptions),
+    Route("GET", SUBSCRIPTION, "Subscriptions_Get", get_subscription),
+    Route("GET", SUBSCRIPTION + "/locations", "Subscriptions_ListLocations", None),
+    Route("GET", SUBSCRIPTION + "/resourceGroups", "ResourceGroups_List", list_groups),
+    Route("HEAD", GROUP, "ResourceGroups_CheckExistence", check_group),
+    Route("GET", GROUP, "ResourceGroups_Get", get_group),
+    Route("PUT", GROUP, "ResourceGroups_CreateOrUpdate", None),
+    Route("DELETE", GROUP, "ResourceGroups_Delete", None),
+    Route("GET", SUBSCRIPTION + "/resources", "Resources_List", None),
+    Route("GET", GROUP + "/resources", "Resources_ListByResourceGroup", None),
+    Route("GET", SUBSCRIPTION + "/providers", "Providers_List", None),
+    Route("GET", SUBSCRIPTION + "/providers/{namespace}", "Providers_Get", None),
+    Route("GET", GROUP + MACHINE_LEARNING + "/workspaces", "Workspaces_ListByResourceGroup", list_workspaces),
+    Route("GET", SUBSCRIPTION + MACHINE_LEARNING + "/workspaces", "Workspaces_ListBySubscription", list_workspaces),
+    Route("GET", WORKSPACE, "Workspaces_Get", get_workspace),
+    Route("PUT", WORKSPACE, "Workspaces_CreateOrUpdate", None),
+    Route("PATCH", WORKSPACE, "Workspaces_Update", None),
+    Route("DELETE", WORKSPACE, "Workspaces_Delete", None),
+    Route("GET", LOCATION + "/usages", "Usages_List", list_usages),
+    Route("GET", LOCATION + "/vmSizes", "VirtualMachineSizes_List", list_vm_sizes),
+    Route("GET", LOCATION + "/quotas", "Quotas_List", list_quotas),
+    Route("POST", LOCATION + "/updateQuotas", "Quotas_Update", None),
+)

@@ -1,12 +1,14 @@
-"""What the caller may do: every request to ARM is one action on one scope."""
+"""What a caller may do: every request to ARM is one action on one scope."""
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.routing import ANY_SCOPE, Auth, Route
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Sandbox
 
-# told to anybody with a token: one's own permissions, and where one is
-_UNASKED = ("Permissions_List", "Subscriptions_List", "Tenants_List")
+# need a token, but no role: the caller's own permissions, tenants and subscriptions
+_NO_ROLE_NEEDED = ("Permissions_List", "Subscriptions_List", "Tenants_List")
+_OF_OPERATIONS = ("Operations_GetStatus", "Operations_GetResult")
 _VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
 
 
@@ -25,7 +27,7 @@ def action_of(method: str, path: str) -> tuple[str, str]:
     return f"{ids.resource_type(path)}/{_VERBS.get(method, 'write')}", path
 
 
-def authorize(request: Request, operation: str, sandbox: Sandbox) -> None:
+def authorize(request: Request, route: Route, sandbox: Sandbox) -> None:
     """Refuse what none of the caller's roles allows.
 
     Raises
@@ -33,11 +35,11 @@ def authorize(request: Request, operation: str, sandbox: Sandbox) -> None:
     ArmError
         403, AuthorizationFailed; of the Log Analytics API InsufficientAccessError.
     """
-    if request.caller is None or operation in _UNASKED:
+    if request.caller is None or route.operation in _NO_ROLE_NEEDED:
         return
-    action, scope = _asked(request, operation, sandbox)
+    action, scope = _action_and_scope(request, route.operation, sandbox)
     if not sandbox.directory.allows(request.caller, action, scope):
-        if operation.startswith("Logs_"):
+        if route.auth is Auth.LOGS:
             raise ArmError.insufficient_access()
         raise ArmError.forbidden(request.caller.client_id, request.caller.object_id, action, scope or "/")
 
@@ -54,14 +56,20 @@ def locks(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": []})
 
 
-def _asked(request: Request, operation: str, sandbox: Sandbox) -> tuple[str, str | None]:
-    """Return the action and scope of a request; where they are not those of its address, say which."""
+def _action_and_scope(request: Request, operation: str, sandbox: Sandbox) -> tuple[str, str | None]:
+    """Return the action and scope of a request: those of its address, but for log queries and operations."""
     if operation == "Logs_QueryWorkspace":
         return "Microsoft.OperationalInsights/workspaces/query/read", None
     if operation == "Logs_QueryResource":
         return "Microsoft.Insights/logs/read", "/" + request.parameters["scope"]
-    if operation.startswith("Operations_"):  # they belong to the resource that they change
+    if operation in _OF_OPERATIONS:  # they belong to the resource that they change
         known = sandbox.store.get_operation(request.parameters["operation"])
         if known is not None:
             return f"{ids.resource_type(known.resource)}/read", known.resource
     return action_of(request.method, request.path)
+
+
+ROUTES = (
+    Route("GET", ANY_SCOPE + "/providers/Microsoft.Authorization/permissions", "Permissions_List", permissions),
+    Route("GET", ANY_SCOPE + "/providers/Microsoft.Authorization/locks", "Locks_List", locks),
+)

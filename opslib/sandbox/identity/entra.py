@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import TENANT_ID, Principal
+from opslib.sandbox.arm.routing import Auth, Route
 from opslib.sandbox.core.clock import iso_now
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.identity.tokens import ALGORITHM, TokenRefused
@@ -105,3 +106,19 @@ def _refused(status: int, error: str, number: int, message: str) -> Response:
         "correlation_id": str(uuid.uuid4()),
     }
     return Response(status, json.loads(json.dumps(body)))
+
+
+ROUTES = (
+    Route("GET", "/common/discovery/instance", "Entra_DiscoverInstance", instance, Auth.OPEN),
+    *(
+        Route(method, f"/{tenant}{path}", operation, handler, Auth.OPEN)
+        for tenant in TENANTS
+        for method, path, operation, handler in (
+            ("GET", "/.well-known/openid-configuration", "Entra_GetConfiguration", discovery),
+            ("GET", "/v2.0/.well-known/openid-configuration", "Entra_GetConfiguration", discovery),
+            ("GET", "/discovery/keys", "Entra_ListKeys", keys),
+            ("POST", "/oauth2/token", "Entra_IssueToken", token),
+            ("POST", "/oauth2/v2.0/token", "Entra_IssueToken", token),
+        )
+    ),
+)

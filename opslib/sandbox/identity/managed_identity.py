@@ -5,6 +5,7 @@ from typing import Any
 
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import IDENTITY_SECRET, OPERATOR, Principal, assigned_identity
+from opslib.sandbox.arm.routing import Auth, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core.azure_hosts import SANDBOX_STORAGE_SUFFIX
 from opslib.sandbox.core.context import Sandbox
@@ -101,3 +102,9 @@ def _own(request: Request, endpoint: Resource, sandbox: Sandbox) -> Principal | 
 
 def _refused(status: int, code: str, message: str) -> Response:
     return Response(status, {"error": code, "error_description": message, "statusCode": status, "message": message})
+
+
+ROUTES = (
+    Route("GET", "/metadata/endpoints", "CloudMetadata_Get", metadata, Auth.OPEN),
+    Route("GET", "/msi/token", "ManagedIdentity_IssueToken", token, Auth.OPEN),
+)

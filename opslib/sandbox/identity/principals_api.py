@@ -3,10 +3,10 @@
 import uuid
 from typing import Any
 
-from opslib.sandbox.arm.admin_auth import check_secret
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import OPERATOR, TENANT_ID, Principal, assigned_identity
+from opslib.sandbox.arm.routing import GROUP, Auth, Route
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
 from opslib.sandbox.core.context import Sandbox
@@ -18,14 +18,13 @@ MOST = 200
 
 
 def list_principals(request: Request, sandbox: Sandbox) -> Response:
-    """`GET /sandbox/principals`: everybody, with their roles."""
-    check_secret(request, sandbox)
+    """`GET /sandbox/principals`: every principal, with its roles."""
+    del request
     return Response(200, {"value": [_render(one, sandbox) for one in sandbox.directory.all()]})
 
 
 def add_principal(request: Request, sandbox: Sandbox) -> Response:
     """`POST /sandbox/principals`: a service principal with a secret, and a role if one is named."""
-    check_secret(request, sandbox)
     sent = request.json()
     name, seconds = sent.get("name"), sent.get("seconds")
     if not isinstance(name, str) or not name or "/" in name or len(name) > 100:
@@ -53,7 +52,6 @@ def add_principal(request: Request, sandbox: Sandbox) -> Response:
 
 def remove_principal(request: Request, sandbox: Sandbox) -> Response:
     """`DELETE /sandbox/principals/{name}`: its tokens end with it."""
-    check_secret(request, sandbox)
     stored = sandbox.directory.named(request.parameters["name"])
     if stored is None:
         raise ArmError.not_found("principal", request.parameters["name"])
@@ -135,3 +133,14 @@ def _render(principal: Principal, sandbox: Sandbox) -> dict[str, Any]:
         "client_id": principal.client_id,
         "roles": roles,
     }
+
+
+_IDENTITY = GROUP + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
+ROUTES = (
+    Route("GET", _IDENTITY, "UserAssignedIdentities_Get", get_identity),
+    Route("PUT", _IDENTITY, "UserAssignedIdentities_CreateOrUpdate", put_identity),
+    Route("DELETE", _IDENTITY, "UserAssignedIdentities_Delete", delete_identity),
+    Route("GET", "/sandbox/principals", "Sandbox_ListPrincipals", list_principals, Auth.ADMIN),
+    Route("POST", "/sandbox/principals", "Sandbox_AddPrincipal", add_principal, Auth.ADMIN),
+    Route("DELETE", "/sandbox/principals/{name}", "Sandbox_RemovePrincipal", remove_principal, Auth.ADMIN),
+)

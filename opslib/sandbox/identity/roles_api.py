@@ -10,6 +10,7 @@ from uuid import UUID
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.routing import ANY_SCOPE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us, parse_duration_s, parse_iso_us
@@ -217,3 +218,26 @@ def _list(value: Any) -> list[Any]:
 
 def _render(one: Resource) -> dict[str, Any]:
     return {"id": one.id, "name": one.name, "type": f"Microsoft.Authorization/{one.kind}", **one.body}
+
+
+_AUTHORIZATION = "/providers/Microsoft.Authorization"
+_DEFINITIONS = _AUTHORIZATION + "/roleDefinitions"
+_ASSIGNMENTS = ANY_SCOPE + _AUTHORIZATION + "/roleAssignments"
+ROUTES = (
+    Route("GET", _DEFINITIONS, "RoleDefinitions_List", list_definitions),
+    Route("GET", _DEFINITIONS + "/{name}", "RoleDefinitions_Get", get_definition),
+    Route("GET", ANY_SCOPE + _DEFINITIONS, "RoleDefinitions_List", list_definitions),
+    Route("GET", ANY_SCOPE + _DEFINITIONS + "/{name}", "RoleDefinitions_Get", get_definition),
+    Route("PUT", ANY_SCOPE + _DEFINITIONS + "/{name}", "RoleDefinitions_CreateOrUpdate", put_definition),
+    Route("DELETE", ANY_SCOPE + _DEFINITIONS + "/{name}", "RoleDefinitions_Delete", delete_definition),
+    Route("GET", _ASSIGNMENTS, "RoleAssignments_ListForScope", list_assignments),
+    Route("GET", _ASSIGNMENTS + "/{name}", "RoleAssignments_Get", get_assignment),
+    Route("PUT", _ASSIGNMENTS + "/{name}", "RoleAssignments_Create", put_assignment),
+    Route("DELETE", _ASSIGNMENTS + "/{name}", "RoleAssignments_Delete", delete_assignment),
+    Route(
+        "PUT",
+        ANY_SCOPE + _AUTHORIZATION + "/roleAssignmentScheduleRequests/{name}",
+        "RoleAssignmentScheduleRequests_Create",
+        put_schedule_request,
+    ),
+)

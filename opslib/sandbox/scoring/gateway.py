@@ -9,7 +9,6 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from opslib.sandbox.arm.http_messages import Request, Response
@@ -40,9 +39,6 @@ from opslib.sandbox.scoring.responses import (
 from opslib.sandbox.telemetry.diagnostics import logged
 from opslib.sandbox.telemetry.telemetry import Telemetry
 
-if TYPE_CHECKING:
-    from opslib.sandbox.core.context import Sandbox
-
 _NOT_PASSED = frozenset(
     (
         "host",
@@ -60,7 +56,7 @@ _MIRRORS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Route:
+class EndpointTraffic:
     """What the data plane must know of one endpoint, worked out once per change of the store."""
 
     endpoint: Resource
@@ -93,28 +89,28 @@ class Gateway:
         self._bandwidth = Bandwidth(settings.max_bytes_per_second)
         self.connections = Connections(settings.max_connections, settings.max_new_connections_per_second)
         self._random = random.Random(settings.seed)  # noqa: S311 - a traffic split, not a secret
-        self._routes: dict[tuple[str, str], Route] = {}
+        self._traffic: dict[tuple[str, str], EndpointTraffic] = {}
         self._version = -1
         self._mirrors: set[asyncio.Task[None]] = set()
 
     async def score(self, request: Request) -> Response:
         """Answer one request."""
         started = time.perf_counter()
-        route = self._route(request)
-        if route is None:
+        traffic = self._find(request)
+        if traffic is None:
             return respond(request, Outcome(404, b"Not Found", {"Content-Type": "text/plain"}), "")
-        identity = self._door.identify(route.endpoint, request.headers.get("authorization", ""))
-        deployment, outcome = self._admit(route, request, authorized=identity is not None)
+        identity = self._door.identify(traffic.endpoint, request.headers.get("authorization", ""))
+        deployment, outcome = self._admit(traffic, request, authorized=identity is not None)
         delays_ms = (0.0, 0.0)
         if deployment is not None:
-            self._drop(route.endpoint.name, deployment.name)
-            asked_ms = await self._throttle(route, len(request.body))
-            self._mirror(route, request)
+            self._drop(traffic.endpoint.name, deployment.name)
+            asked_ms = await self._throttle(traffic, len(request.body))
+            self._mirror(traffic, request)
             outcome = await self._serve(deployment, request)
-            delays_ms = (asked_ms, await self._throttle(route, len(outcome.body)))
+            delays_ms = (asked_ms, await self._throttle(traffic, len(outcome.body)))
             outcome = throttled(outcome, *delays_ms)
         name = deployment.name if deployment is not None else ""
-        self._record(route, Served(request, outcome, started, name, identity or "", delays_ms))
+        self._record(traffic, Served(request, outcome, started, name, identity or "", delays_ms))
         return respond(request, outcome, name)
 
     async def close(self) -> None:
@@ -123,16 +119,16 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._mirrors, return_exceptions=True)
 
-    def _route(self, request: Request) -> Route | None:
+    def _find(self, request: Request) -> EndpointTraffic | None:
         if self._version != self._store.version:
-            self._routes = {
-                (one.body["location"], one.name.lower()): self._make_route(one)
+            self._traffic = {
+                (one.body["location"], one.name.lower()): self._traffic_of(one)
                 for one in self._store.all("onlineEndpoints")
             }
             self._version = self._store.version
-        return self._routes.get((request.parameters["location"].lower(), request.parameters["endpoint"].lower()))
+        return self._traffic.get((request.parameters["location"].lower(), request.parameters["endpoint"].lower()))
 
-    def _make_route(self, endpoint: Resource) -> Route:
+    def _traffic_of(self, endpoint: Resource) -> EndpointTraffic:
         deployments = {one.name.lower(): one for one in self._store.children(endpoint.id, "deployments")}
         live = {
             name.lower(): weight
@@ -144,7 +140,7 @@ class Gateway:
             for name, percent in endpoint.properties["mirrorTraffic"].items()
             if percent > 0 and name.lower() in deployments
         ]
-        return Route(
+        return EndpointTraffic(
             endpoint,
             deployments,
             tuple(live),
@@ -153,57 +149,59 @@ class Gateway:
             logged(self._store, endpoint.id, "AmlOnlineEndpointTrafficLog"),
         )
 
-    def _admit(self, route: Route, request: Request, *, authorized: bool) -> tuple[Resource | None, Outcome]:
+    def _admit(
+        self, traffic: EndpointTraffic, request: Request, *, authorized: bool
+    ) -> tuple[Resource | None, Outcome]:
         """Return the deployment that a request goes to, or what it is refused with."""
-        if not self.connections.admits(route.endpoint.key, request.client):
+        if not self.connections.admits(traffic.endpoint.key, request.client):
             return None, Outcome(429, text("Connection limit is exceeded."), TEXT, "connection_limit")
-        if not authorized or self._expired(route):
+        if not authorized or self._expired(traffic):
             return None, Outcome(401, reason="unauthorized")
-        deployment, outcome = self._choose(route, request)
-        if not self._rate.admits(route.endpoint.key):
+        deployment, outcome = self._choose(traffic, request)
+        if not self._rate.admits(traffic.endpoint.key):
             return None, Outcome(429, text("Rate limit is exceeded."), TEXT, "rate_limit")
         return deployment, outcome
 
-    def _expired(self, route: Route) -> bool:
+    def _expired(self, traffic: EndpointTraffic) -> bool:
         """Answer whether a fault has it that the token is too old; a key has no age."""
-        by_key = route.endpoint.properties["authMode"] == "Key"
+        by_key = traffic.endpoint.properties["authMode"] == "Key"
         return (
             not by_key
-            and self._faults.hit(FaultKind.TOKEN_EXPIRY, "Scoring_Score", route.endpoint.name) is not None
+            and self._faults.hit(FaultKind.TOKEN_EXPIRY, "Scoring_Score", traffic.endpoint.name) is not None
         )
 
-    async def _throttle(self, route: Route, size_bytes: int) -> float:
+    async def _throttle(self, traffic: EndpointTraffic, size_bytes: int) -> float:
         """Let bytes wait for their share of the endpoint's bandwidth; return for how long [ms]."""
-        delay_s = self._bandwidth.take(route.endpoint.key, size_bytes)
+        delay_s = self._bandwidth.take(traffic.endpoint.key, size_bytes)
         if delay_s:
             await asyncio.sleep(delay_s)
         return delay_s * 1000
 
-    def _choose(self, route: Route, request: Request) -> tuple[Resource | None, Outcome]:
+    def _choose(self, traffic: EndpointTraffic, request: Request) -> tuple[Resource | None, Outcome]:
         forced = request.headers.get(DEPLOYMENT)
         if forced is not None:
-            found = route.deployments.get(forced.lower())
+            found = traffic.deployments.get(forced.lower())
             return found, Outcome(404, text(f"Deployment {forced} was not found."), reason="no_such_deployment")
-        if not route.names:
+        if not traffic.names:
             return None, Outcome(404, text("No deployment has traffic."), reason="no_traffic")
-        name = self._random.choices(route.names, route.weights)[0]
-        return route.deployments[name], Outcome(404)
+        name = self._random.choices(traffic.names, traffic.weights)[0]
+        return traffic.deployments[name], Outcome(404)
 
-    def _mirror(self, route: Route, request: Request) -> None:
+    def _mirror(self, traffic: EndpointTraffic, request: Request) -> None:
         """Send a copy to the mirror, whose answer nobody waits for; forced requests are not mirrored."""
-        if route.mirror is None or DEPLOYMENT in request.headers:
+        if traffic.mirror is None or DEPLOYMENT in request.headers:
             return
-        name, percent = route.mirror
+        name, percent = traffic.mirror
         if self._random.random() * 100 < percent and len(self._mirrors) < _MIRRORS_AT_ONCE:
-            task = asyncio.create_task(self._serve_mirrored(route, route.deployments[name], request))
+            task = asyncio.create_task(self._serve_mirrored(traffic, traffic.deployments[name], request))
             self._mirrors.add(task)
             task.add_done_callback(self._mirrors.discard)
 
-    async def _serve_mirrored(self, route: Route, deployment: Resource, request: Request) -> None:
+    async def _serve_mirrored(self, traffic: EndpointTraffic, deployment: Resource, request: Request) -> None:
         started = time.perf_counter()
         outcome = await self._serve(deployment, request)
-        self._bandwidth.take(route.endpoint.key, len(request.body) + len(outcome.body))
-        self._record(route, Served(request, outcome, started, deployment.name))
+        self._bandwidth.take(traffic.endpoint.key, len(request.body) + len(outcome.body))
+        self._record(traffic, Served(request, outcome, started, deployment.name))
 
     async def _serve(self, deployment: Resource, request: Request) -> Outcome:
         pool = self._fleet.pool(deployment.id)
@@ -250,10 +248,5 @@ class Gateway:
             return Outcome(424, answer.body, passed, "model_error", answer.status, "model_error")
         return Outcome(200, answer.body, passed, "", 200)
 
-    def _record(self, route: Route, served: Served) -> None:
-        self._telemetry.add("requests", served.row(route.endpoint, logged=route.logged))
-
-
-async def score(request: Request, sandbox: "Sandbox") -> Response:
-    """Handler: any method below an endpoint's address."""
-    return await sandbox.gateway.score(request)
+    def _record(self, traffic: EndpointTraffic, served: Served) -> None:
+        self._telemetry.add("requests", served.row(traffic.endpoint, logged=traffic.logged))

@@ -1,11 +1,11 @@
-"""Handlers: the sandbox's own API for faults, behind the secret that stands in its home."""
+"""Handlers: the sandbox's own API for faults."""
 
 import asyncio
 import time
 
-from opslib.sandbox.arm.admin_auth import check_secret
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.routing import Auth, Route
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.faults.model import FaultKind, read_scenario
@@ -16,14 +16,13 @@ _STRIKE_EVERY_S = 0.05
 
 
 def list_faults(request: Request, sandbox: Sandbox) -> Response:
-    """`GET /sandbox/faults`: every fault, the ended ones too, with what it has hit."""
-    check_secret(request, sandbox)
+    """`GET /sandbox/faults`: every fault, the ended ones too, with the count of its hits."""
+    del request
     return Response(200, {"value": [one.render() for one in sandbox.faults.listed()]})
 
 
 def declare_faults(request: Request, sandbox: Sandbox) -> Response:
-    """`POST /sandbox/faults`: one fault, or a scenario of several; all of them are readable or none begins."""
-    check_secret(request, sandbox)
+    """`POST /sandbox/faults`: one fault, or a scenario of several; if one of them is invalid, none begins."""
     declared = [sandbox.faults.declare(fault) for fault in read_scenario(request.json())]
     strike(declared, sandbox)
     return Response(201, {"value": [one.render() for one in declared]})
@@ -31,7 +30,6 @@ def declare_faults(request: Request, sandbox: Sandbox) -> Response:
 
 def clear_faults(request: Request, sandbox: Sandbox) -> Response:
     """`DELETE /sandbox/faults[/{name}]`: end one, or all."""
-    check_secret(request, sandbox)
     name = request.parameters.get("name")
     ended = sandbox.faults.clear(name)
     if name is not None and not ended:
@@ -63,3 +61,11 @@ async def _strike(declared: Declared, sandbox: Sandbox) -> None:
                 else:
                     instance.kill()
         await asyncio.sleep(_STRIKE_EVERY_S)
+
+
+ROUTES = (
+    Route("GET", "/sandbox/faults", "Sandbox_ListFaults", list_faults, Auth.ADMIN),
+    Route("POST", "/sandbox/faults", "Sandbox_DeclareFaults", declare_faults, Auth.ADMIN),
+    Route("DELETE", "/sandbox/faults", "Sandbox_ClearFaults", clear_faults, Auth.ADMIN),
+    Route("DELETE", "/sandbox/faults/{name}", "Sandbox_ClearFault", clear_faults, Auth.ADMIN),
+)

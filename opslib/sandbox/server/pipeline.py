@@ -1,4 +1,4 @@
-"""The pipeline from HTTP to handlers and back: context -> dispatch -> authenticate -> handle -> error."""
+"""The pipeline from a request to its response: dispatch, authenticate, authorize, inject faults, handle."""
 
 import inspect
 import logging
@@ -8,19 +8,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
+from opslib.sandbox.arm.admin_auth import check_secret
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.routing import CONTROL_PLANE, Auth, Route
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.faults.model import FaultKind
 from opslib.sandbox.faults.registry import ConnectionDropped
 from opslib.sandbox.identity import authorization
 from opslib.sandbox.identity.tokens import AZURE_ARM_AUDIENCES, LOGS_AUDIENCES, TokenRefused
-from opslib.sandbox.server.routes import ROUTES, Route
+from opslib.sandbox.server.routes import ROUTES
 from opslib.sandbox.storage import blobs
 from opslib.sandbox.telemetry.activity import record_activity
 
 logger = logging.getLogger("opslib.sandbox")
-_OWN_DOORS = ("Open", "Own", "Blob", "Scoring")  # groups that do not ask for an ARM token
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Exchange:
     response: Response | None = None
 
     @property
-    def group(self) -> str:
-        """Return the operation's group."""
-        return self.route.operation.split("_")[0] if self.route is not None else ""
+    def auth(self) -> Auth:
+        """How the caller authenticates; where no route matches, as for ARM."""
+        return self.route.auth if self.route is not None else Auth.ARM
 
 
 Stage = Callable[[Exchange, Sandbox], Awaitable[Exchange]]
@@ -60,10 +61,14 @@ def _check_segments(route: Route, parameters: dict[str, str]) -> None:
 
 
 async def authenticate(exchange: Exchange, sandbox: Sandbox) -> Exchange:
-    """Ask for a valid token where ARM or Log Analytics would."""
-    if exchange.group in _OWN_DOORS:
+    """Require what the route's `auth` names; the scoring gateway checks keys and tokens itself."""
+    if exchange.auth is Auth.ADMIN:
+        check_secret(exchange.request, sandbox)
+    if exchange.auth is Auth.BLOB:
+        return replace(exchange, response=blobs.refuse(exchange.request, sandbox))
+    if exchange.auth not in CONTROL_PLANE:
         return exchange
-    audiences = {sandbox.base_url, *(LOGS_AUDIENCES if exchange.group == "Logs" else AZURE_ARM_AUDIENCES)}
+    audiences = {sandbox.base_url, *(LOGS_AUDIENCES if exchange.auth is Auth.LOGS else AZURE_ARM_AUDIENCES)}
     try:
         caller = sandbox.tokens.principal(exchange.request.headers.get("authorization", ""), audiences)
     except TokenRefused as refusal:
@@ -72,19 +77,19 @@ async def authenticate(exchange: Exchange, sandbox: Sandbox) -> Exchange:
 
 
 async def authorize(exchange: Exchange, sandbox: Sandbox) -> Exchange:
-    """Ask the caller's roles."""
+    """Require a role that allows the operation."""
     if exchange.route is not None:
-        authorization.authorize(exchange.request, exchange.route.operation, sandbox)
+        authorization.authorize(exchange.request, exchange.route, sandbox)
     return exchange
 
 
-async def disturb(exchange: Exchange, sandbox: Sandbox) -> Exchange:
-    """Let declared faults have their way with requests to ARM and to blob storage."""
-    if exchange.route is None or exchange.group in ("Open", "Own", "Scoring"):
+async def inject_faults(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+    """Inject declared faults into requests to ARM, Log Analytics and blob storage."""
+    if exchange.route is None or exchange.auth not in (*CONTROL_PLANE, Auth.BLOB):
         return exchange
     names = exchange.request.parameters
     target = (exchange.route.operation, names.get("endpoint", ""), names.get("deployment", ""))
-    if exchange.group != "Blob":
+    if exchange.auth is not Auth.BLOB:
         await sandbox.faults.disturb_arm(*target)
     elif broken := sandbox.faults.hit(FaultKind.BLOB_ERROR, *target):
         return replace(exchange, response=blobs.busy(broken.fault.answer_status))
@@ -92,7 +97,7 @@ async def disturb(exchange: Exchange, sandbox: Sandbox) -> Exchange:
 
 
 async def handle(exchange: Exchange, sandbox: Sandbox) -> Exchange:
-    """Let the operation's handler answer; what is known and not built says so."""
+    """Call the operation's handler; an operation without one is answered 501."""
     request, route = exchange.request, exchange.route
     if exchange.response is not None:
         return exchange
@@ -106,11 +111,11 @@ async def handle(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     return replace(exchange, response=await answer if inspect.isawaitable(answer) else answer)
 
 
-PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, authorize, disturb, handle)
+PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, authorize, inject_faults, handle)
 
 
 async def answer(request: Request, sandbox: Sandbox) -> Response:
-    """Pass a request through the pipeline; whatever is raised becomes ARM's error."""
+    """Pass a request through the pipeline; an exception becomes ARM's error."""
     exchange = Exchange(request)
     try:
         for stage in PIPELINE:
@@ -123,7 +128,12 @@ async def answer(request: Request, sandbox: Sandbox) -> Response:
     except Exception as error:
         logger.exception("%s %s broke", request.method, request.path)
         response = _refusal(exchange, ArmError(500, "InternalServerError", f"{type(error).__name__}: {error}"))
-    if exchange.group not in (*_OWN_DOORS, "Logs", "") and request.method != "GET" and exchange.request.caller:
+    if (
+        exchange.route is not None
+        and exchange.auth is Auth.ARM
+        and request.method != "GET"
+        and exchange.request.caller
+    ):
         record_activity(exchange.request, sandbox, response.status)
     return _with_ids(exchange, response)
 
@@ -136,21 +146,21 @@ def _refusal(exchange: Exchange, error: ArmError) -> Response:
 
 
 def _with_ids(exchange: Exchange, response: Response) -> Response:
-    """Add what ARM adds to every answer; the data plane has its own."""
-    if exchange.group == "Scoring":
+    """Add the ids that ARM adds to every answer; the gateway has added its own to a scoring answer."""
+    if exchange.auth is Auth.KEY_OR_TOKEN:
         return response
     own = {
         "x-ms-request-id": exchange.request.request_id,
         "x-ms-correlation-request-id": exchange.request.request_id,
     }
     client = exchange.request.headers.get("x-ms-client-request-id")
-    if client and exchange.group == "Blob":
+    if client and exchange.auth is Auth.BLOB:
         own["x-ms-client-request-id"] = client
     return replace(response, headers={**own, **response.headers})
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    """Compile a template: `{x}` one segment, `{x*}` any number, `{x:a|b}` one of some words."""
+    """Compile a template: see `arm.routing`."""
     pieces = re.split(r"(\{[^}]+\})", template)
     out = ""
     for piece in pieces:
@@ -164,7 +174,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def _index() -> dict[str, tuple[tuple[Route, re.Pattern[str]], ...]]:
-    """Sort the routes by their first segment; `{scope*}` stands for an ARM id."""
+    """Group the routes by their first segment; `{scope*}` is an ARM id, which begins with "subscriptions"."""
     index: dict[str, list[tuple[Route, re.Pattern[str]]]] = {}
     for route in ROUTES:
         first = route.template.split("/", 2)[1]

@@ -14,6 +14,7 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.routing import GROUP, SUBSCRIPTION, Route
 from opslib.sandbox.arm.store import Resource, Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.azure_hosts import BLOB_SUFFIX
@@ -177,3 +178,19 @@ def _render_container(one: Resource) -> dict[str, Any]:
         "type": f"Microsoft.Storage/{ACCOUNTS}/blobServices/containers",
         "properties": {"publicAccess": "None", "leaseState": "Available", "hasLegalHold": False},
     }
+
+
+_ACCOUNTS = "/providers/Microsoft.Storage/storageAccounts"
+_ACCOUNT = GROUP + _ACCOUNTS + "/{account}"
+_CONTAINERS = _ACCOUNT + "/blobServices/default/containers"
+ROUTES = (
+    Route("GET", SUBSCRIPTION + _ACCOUNTS, "StorageAccounts_List", list_accounts),
+    Route("GET", GROUP + _ACCOUNTS, "StorageAccounts_ListByResourceGroup", list_accounts),
+    Route("GET", _ACCOUNT, "StorageAccounts_GetProperties", get_account),
+    Route("PUT", _ACCOUNT, "StorageAccounts_Create", put_account),
+    Route("DELETE", _ACCOUNT, "StorageAccounts_Delete", delete_account),
+    Route("POST", _ACCOUNT + "/listKeys", "StorageAccounts_ListKeys", list_keys),
+    Route("POST", _ACCOUNT + "/regenerateKey", "StorageAccounts_RegenerateKey", None),
+    Route("GET", _CONTAINERS + "/{container}", "BlobContainers_Get", get_container),
+    Route("PUT", _CONTAINERS + "/{container}", "BlobContainers_Create", put_container),
+)

@@ -14,7 +14,9 @@ from email.utils import formatdate
 from pathlib import Path
 
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.routing import Auth, Route
 from opslib.sandbox.arm.store import Blob
+from opslib.sandbox.core.azure_hosts import SANDBOX_STORAGE_SUFFIX
 from opslib.sandbox.core.clock import MICROSECONDS, now_us
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.storage.accounts import account_named, add_container
@@ -26,11 +28,26 @@ _VERSION = {"x-ms-version": "2024-05-04"}
 _MAX_LISTED = 5000
 
 
+def refuse(request: Request, sandbox: Sandbox) -> Response | None:
+    """Return the refusal of a request without access or without a container; None when it may pass.
+
+    Raises
+    ------
+    ArmError
+        If a blob's name cannot be written out as a path.
+    """
+    if "name" in request.parameters and request.method == "PUT":
+        check_name(request.parameters["name"])
+    refused = refusal(request, sandbox)
+    if refused is not None:
+        return _error(403, *refused)
+    if not exists(request, sandbox) and not _makes_container(request):
+        return _error(404, "ContainerNotFound", "The specified container does not exist.")
+    return None
+
+
 def get_blob(request: Request, sandbox: Sandbox) -> Response:
     """`GET` or `HEAD` a blob, or a range of it."""
-    refused = _refuse(request, sandbox)
-    if refused is not None:
-        return refused
     blob = sandbox.store.get_blob(_name(request))
     if blob is None:
         return _error(404, "BlobNotFound", "The specified blob does not exist.")
@@ -44,9 +61,6 @@ def get_blob(request: Request, sandbox: Sandbox) -> Response:
 
 async def put_blob(request: Request, sandbox: Sandbox) -> Response:
     """`PUT` a blob, a block (`comp=block`), a block list (`comp=blocklist`) or metadata (`comp=metadata`)."""
-    refused = _refuse(request, sandbox)
-    if refused is not None:
-        return refused
     component = request.query.get("comp")
     if component == "block":
         return _put_block(request, sandbox)
@@ -61,9 +75,6 @@ async def put_blob(request: Request, sandbox: Sandbox) -> Response:
 
 def delete_blob(request: Request, sandbox: Sandbox) -> Response:
     """`DELETE` a blob."""
-    refused = _refuse(request, sandbox)
-    if refused is not None:
-        return refused
     blob = sandbox.store.get_blob(_name(request))
     if blob is None:
         return _error(404, "BlobNotFound", "The specified blob does not exist.")
@@ -74,9 +85,6 @@ def delete_blob(request: Request, sandbox: Sandbox) -> Response:
 
 def container(request: Request, sandbox: Sandbox) -> Response:
     """`GET ?restype=container`: its properties, or with `comp=list` its blobs; `PUT`: make it."""
-    refused = _refuse(request, sandbox)
-    if refused is not None:
-        return refused
     if request.method == "PUT":
         return _put_container(request, sandbox)
     if request.query.get("comp") != "list":
@@ -160,18 +168,6 @@ def _write(path: Path, parts: Sequence[bytes | Path]) -> tuple[int, str]:
     return size, base64.b64encode(digest.digest()).decode()
 
 
-def _refuse(request: Request, sandbox: Sandbox) -> Response | None:
-    """Ask for leave, for a container, and, to write, for a name that can be written out as a path."""
-    if "name" in request.parameters and request.method == "PUT":
-        check_name(request.parameters["name"])
-    refused = refusal(request, sandbox)
-    if refused is not None:
-        return _error(403, *refused)
-    if not exists(request, sandbox) and not _makes_container(request):
-        return _error(404, "ContainerNotFound", "The specified container does not exist.")
-    return None
-
-
 def _makes_container(request: Request) -> bool:
     return request.method == "PUT" and "name" not in request.parameters
 
@@ -239,3 +235,20 @@ def _error(status: int, code: str, message: str) -> Response:
     ET.SubElement(root, "Message").text = message
     body = b'<?xml version="1.0" encoding="utf-8"?>' + ET.tostring(root)
     return Response(status, body, {**_VERSION, "Content-Type": "application/xml", "x-ms-error-code": code})
+
+
+# the two addresses that the SDK uses
+_BY_ACCOUNT = "/blob/{account}/{container}"
+_BY_DATASTORE = f"/blob.blob.{SANDBOX_STORAGE_SUFFIX}/{{container}}"
+ROUTES = tuple(
+    Route(method, base + path, operation, handler, Auth.BLOB)
+    for base in (_BY_ACCOUNT, _BY_DATASTORE)
+    for method, path, operation, handler in (
+        ("GET", "", "Blob_Container", container),
+        ("PUT", "", "Blob_Container", container),
+        ("GET", "/{name*}", "Blob_Get", get_blob),
+        ("HEAD", "/{name*}", "Blob_Get", get_blob),
+        ("PUT", "/{name*}", "Blob_Put", put_blob),
+        ("DELETE", "/{name*}", "Blob_Delete", delete_blob),
+    )
+)

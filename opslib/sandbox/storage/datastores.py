@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote, urlencode
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.responses import page
+from opslib.sandbox.arm.routing import WORKSPACE, Route
 from opslib.sandbox.core import azure_hosts, ids
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.storage.blob_files import container
@@ -97,3 +98,11 @@ def _datastore(request: Request, sandbox: Sandbox) -> dict[str, Any]:
             "createdByType": "Application",
         },
     }
+
+
+ROUTES = (
+    Route("GET", WORKSPACE + "/datastores", "Datastores_List", list_datastores),
+    Route("GET", WORKSPACE + "/datastores/{name}", "Datastores_Get", get_datastore),
+    Route("PUT", WORKSPACE + "/datastores/{name}", "Datastores_CreateOrUpdate", None),
+    Route("POST", WORKSPACE + "/datastores/{name}/listSecrets", "Datastores_ListSecrets", list_secrets),
+)

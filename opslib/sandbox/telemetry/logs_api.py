@@ -15,6 +15,7 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.routing import GROUP, Auth, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us, parse_duration_s, parse_iso_us
@@ -222,3 +223,16 @@ def _refused(request: Request, message: str) -> Response:
         "innererror": {"code": "SemanticError", "message": "A semantic error occurred.", "innererror": inner},
     }
     return Response(400, {"error": error})
+
+
+ROUTES = (
+    Route(
+        "GET",
+        GROUP + "/providers/Microsoft.OperationalInsights/workspaces/{name}",
+        "LogWorkspaces_Get",
+        get_log_workspace,
+    ),
+    Route("POST", "/v1/workspaces/{workspace}/query", "Logs_QueryWorkspace", query_workspace, Auth.LOGS),
+    Route("POST", "/v1/{scope*}/query", "Logs_QueryResource", query_resource, Auth.LOGS),
+    Route("POST", "/v1/$batch", "Logs_Batch", None, Auth.LOGS),
+)

@@ -20,7 +20,7 @@ from opslib.sandbox.core.settings import KEEP_ALERTS
 from opslib.sandbox.insights.alerts.rules import CRITERIA, AlertRule, Criterion, Standing, judge, read_alert
 from opslib.sandbox.insights.stored_rules import ALERTS
 from opslib.sandbox.telemetry.activity import record_alert
-from opslib.sandbox.telemetry.metrics_api import MINUTE, find_metric, latest_us, read_series
+from opslib.sandbox.telemetry.series import MINUTE, find_metric, latest_us, read_series
 
 logger = logging.getLogger("opslib.sandbox.alerts")
 FIRED = "alerts"

@@ -4,6 +4,7 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.routing import GROUP, INSIGHTS, SUBSCRIPTION, Route
 from opslib.sandbox.core.clock import iso_now
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.insights.alerts.rules import read_alert
@@ -57,3 +58,14 @@ def _accept(request: Request, sandbox: Sandbox, body: dict[str, Any]) -> Respons
             )
     settled = {"autoMitigate": True, "actions": [], **properties, "lastUpdatedTime": iso_now()}
     return put_rule(request, sandbox, ALERTS, settled, body)
+
+
+_RULES = INSIGHTS + "/metricAlerts"
+ROUTES = (
+    Route("GET", GROUP + _RULES, "MetricAlerts_ListByResourceGroup", list_alerts),
+    Route("GET", SUBSCRIPTION + _RULES, "MetricAlerts_ListBySubscription", list_alerts),
+    Route("GET", GROUP + _RULES + "/{name}", "MetricAlerts_Get", get_alert),
+    Route("PUT", GROUP + _RULES + "/{name}", "MetricAlerts_CreateOrUpdate", put_alert),
+    Route("PATCH", GROUP + _RULES + "/{name}", "MetricAlerts_Update", patch_alert),
+    Route("DELETE", GROUP + _RULES + "/{name}", "MetricAlerts_Delete", delete_alert),
+)

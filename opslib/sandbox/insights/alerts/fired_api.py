@@ -6,6 +6,7 @@ from typing import Any
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.responses import page
+from opslib.sandbox.arm.routing import ANY_SCOPE, GROUP, INSIGHTS, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, iso_now, now_us, parse_iso_us
@@ -111,3 +112,16 @@ def _render(alert: Resource) -> dict[str, Any]:
         "type": "Microsoft.AlertsManagement/alerts",
         "properties": {"egressConfig": {}, **alert.properties},
     }
+
+
+_STATUS = GROUP + INSIGHTS + "/metricAlerts/{name}/status"
+_MANAGEMENT = ANY_SCOPE + "/providers/Microsoft.AlertsManagement"
+ROUTES = (
+    Route("GET", _STATUS, "MetricAlertsStatus_List", list_statuses),
+    Route("GET", _STATUS + "/{status}", "MetricAlertsStatus_ListByName", list_statuses),
+    Route("GET", _MANAGEMENT + "/alerts", "Alerts_GetAll", list_alerts),
+    Route("GET", _MANAGEMENT + "/alerts/{alert}", "Alerts_GetById", get_alert),
+    Route("GET", _MANAGEMENT + "/alerts/{alert}/history", "Alerts_GetHistory", None),
+    Route("POST", _MANAGEMENT + "/alerts/{alert}/changestate", "Alerts_ChangeState", change_state),
+    Route("GET", _MANAGEMENT + "/alertsSummary", "Alerts_GetSummary", None),
+)

@@ -4,6 +4,7 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.routing import GROUP, INSIGHTS, SUBSCRIPTION, Route
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.insights.autoscale.rules import read_profiles
@@ -66,3 +67,14 @@ def _accept(request: Request, sandbox: Sandbox, body: dict[str, Any]) -> Respons
             raise ArmError.conflict(f"Autoscale setting '{other.name}' exists for this target: a target has one.")
     settled = {"enabled": True, "notifications": [], **properties, "name": request.parameters["name"]}
     return put_rule(request, sandbox, AUTOSCALE, settled, body)
+
+
+_SETTINGS = INSIGHTS + "/autoscaleSettings"
+ROUTES = (
+    Route("GET", GROUP + _SETTINGS, "AutoscaleSettings_ListByResourceGroup", list_autoscale),
+    Route("GET", SUBSCRIPTION + _SETTINGS, "AutoscaleSettings_ListBySubscription", list_autoscale),
+    Route("GET", GROUP + _SETTINGS + "/{name}", "AutoscaleSettings_Get", get_autoscale),
+    Route("PUT", GROUP + _SETTINGS + "/{name}", "AutoscaleSettings_CreateOrUpdate", put_autoscale),
+    Route("PATCH", GROUP + _SETTINGS + "/{name}", "AutoscaleSettings_Update", patch_autoscale),
+    Route("DELETE", GROUP + _SETTINGS + "/{name}", "AutoscaleSettings_Delete", delete_autoscale),
+)

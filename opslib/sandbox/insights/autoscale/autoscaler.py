@@ -27,7 +27,7 @@ from opslib.sandbox.insights.autoscale.rules import (
 )
 from opslib.sandbox.insights.stored_rules import AUTOSCALE
 from opslib.sandbox.telemetry.activity import record_scaling
-from opslib.sandbox.telemetry.metrics_api import MINUTE, find_metric, latest_us, read_series
+from opslib.sandbox.telemetry.series import MINUTE, find_metric, latest_us, read_series
 
 logger = logging.getLogger("opslib.sandbox.autoscale")
 

@@ -1,0 +1,49 @@
+"""A route: one operation of an API, its address, its handler, and how its caller authenticates.
+
+Each module of handlers declares its own `ROUTES`; `server/routes.py` joins them in one table. In a template
+`{name}` is one segment, `{name*}` any number of them, `{name:a|b}` one of some words; literal segments match in
+any case, as in ARM.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.core.context import Sandbox
+
+Handler = Callable[[Request, Sandbox], Response | Awaitable[Response]]
+
+SUBSCRIPTION = "/subscriptions/{subscription}"
+GROUP = SUBSCRIPTION + "/resourceGroups/{group}"
+MACHINE_LEARNING = "/providers/Microsoft.MachineLearningServices"
+WORKSPACE = GROUP + MACHINE_LEARNING + "/workspaces/{workspace}"
+ENDPOINT = WORKSPACE + "/onlineEndpoints/{endpoint}"
+LOCATION = SUBSCRIPTION + MACHINE_LEARNING + "/locations/{location}"
+INSIGHTS = "/providers/Microsoft.Insights"
+ANY_SCOPE = "/{scope*}"
+
+
+class Auth(Enum):
+    """How the caller of a route authenticates."""
+
+    ARM = "a bearer token for Azure Resource Manager; the caller's roles decide"
+    LOGS = "a bearer token for the Log Analytics query API; the caller's roles decide"
+    ADMIN = "the secret in the sandbox's home, in the header X-IDENTITY-HEADER"
+    BLOB = "a container's signature, an account's key, or a bearer token for storage"
+    KEY_OR_TOKEN = "an endpoint's key or token; checked by the scoring gateway"
+    OPEN = "nothing, or what the handler itself reads"
+
+
+CONTROL_PLANE = (Auth.ARM, Auth.LOGS)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation; without a handler it is known and not built."""
+
+    method: str
+    template: str
+    operation: str
+    handler: Handler | None
+    auth: Auth = Auth.ARM

@@ -1,0 +1,16 @@
+"""Handler: scoring, any method below an endpoint's address."""
+
+from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.routing import Auth, Route
+from opslib.sandbox.core.context import Sandbox
+
+
+async def score(request: Request, sandbox: Sandbox) -> Response:
+    """Score: any method below an endpoint's address."""
+    return await sandbox.gateway.score(request)
+
+
+ROUTES = tuple(
+    Route(method, "/inference/{location}/{endpoint}/{rest*}", "Scoring_Score", score, Auth.KEY_OR_TOKEN)
+    for method in ("GET", "POST", "PUT", "OPTIONS")
+)
