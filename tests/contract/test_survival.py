@@ -81,15 +81,15 @@ def test_a_failed_update_is_survived(mortal: RunningSandbox):
         assert client.post(uri, json=ASK, headers={"Authorization": f"Bearer {key}"}).status_code == 200
 
 
-def test_knobs_and_faults_survive(mortal: RunningSandbox):
-    """Killed and started without a knob, it has those of before and its faults; a knob that is given overrides."""
+def test_settings_and_faults_survive(mortal: RunningSandbox):
+    """Killed and started without options, it keeps its settings and its faults; an option overrides its setting."""
     _opslib(
         mortal, "fault", "arm-error", "--endpoint", "nobody", "--count", "3", "--seconds", "600", "--name", "held"
     )
     os.kill(reread(mortal).note["pid"], signal.SIGKILL)
     wait_until(lambda: mortal.home.read_note() is None)
     _opslib(mortal, "up", "--max-connections", "77")
-    assert [row.split()[1:] for row in _status(mortal, "knob")] == [
+    assert [row.split()[1:] for row in _status(mortal, "setting")] == [
         ["operation_s", "0.3"],
         ["max_connections", "77"],
     ]
@@ -97,7 +97,7 @@ def test_knobs_and_faults_survive(mortal: RunningSandbox):
     _opslib(mortal, "fault", "clear")
     _opslib(mortal, "down")
     _opslib(mortal, "up")
-    assert len(_status(mortal, "knob")) == 2
+    assert len(_status(mortal, "setting")) == 2
     assert _status(mortal, "fault") == []
 
 

@@ -168,7 +168,7 @@ class ArmError(Exception):
         )
 
 
-class OperationFailed(Exception):  # noqa: N818 - Azure's word: an operation has Failed
+class ProvisioningFailed(Exception):  # noqa: N818 - Azure's word: an operation has Failed
     """A long-running operation ends in Failed with this code and message."""
 
     def __init__(self, code: str, message: str) -> None:

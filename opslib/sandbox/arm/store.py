@@ -12,42 +12,33 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from opslib.sandbox.arm.schema import create_tables
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.process import ProcessId
 from opslib.sandbox.core.settings import KEEP_ACTIVITY, KEEP_OPERATIONS
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS resources (
-  key TEXT PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, parent TEXT NOT NULL,
-  body TEXT NOT NULL, secrets TEXT NOT NULL, sequence INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS resources_by_parent ON resources (kind, parent);
-CREATE TABLE IF NOT EXISTS operations (
-  id TEXT PRIMARY KEY, kind TEXT NOT NULL, resource TEXT NOT NULL, status TEXT NOT NULL,
-  error TEXT, started_us INTEGER NOT NULL, ended_us INTEGER);
-CREATE TABLE IF NOT EXISTS instances (
-  id TEXT PRIMARY KEY, deployment TEXT NOT NULL, pid INTEGER NOT NULL, started_ticks INTEGER NOT NULL,
-  port INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS activity (
-  sequence INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, resource TEXT NOT NULL, body TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS activity_by_time ON activity (at_us);
-CREATE TABLE IF NOT EXISTS faults (number INTEGER PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS blobs (
-  name TEXT PRIMARY KEY, size INTEGER NOT NULL, content_type TEXT NOT NULL, md5 TEXT NOT NULL,
-  metadata TEXT NOT NULL, modified_us INTEGER NOT NULL);
-"""
-
 
 @dataclass(frozen=True)
 class Resource:
-    """One ARM resource: its body as last written, and what must never be in a body.
+    """One ARM resource; its dictionaries are never changed in place, `replace` makes the next value.
 
-    `body` and `secrets` are never changed in place: `with_body` makes the next value.
+    Attributes
+    ----------
+    body
+        What ARM shows, as last written.
+    secrets
+        Keys and client secrets, by name.
+    internal
+        What the sandbox itself remembers of the resource, such as its last operation.
+    sequence
+        Order of creation; 0 until it is stored.
     """
 
     id: str
     kind: str
     body: dict[str, Any]
     secrets: dict[str, str] = field(default_factory=dict)
+    internal: dict[str, Any] = field(default_factory=dict)
     sequence: int = 0
 
     @property
@@ -101,7 +92,7 @@ class InstanceRecord:
 
 @dataclass(frozen=True)
 class Blob:
-    """A stored blob's properties; its content stands in a file named by the digest of its name."""
+    """A stored blob's properties; its content is in a file named by the digest of its name."""
 
     name: str
     size: int
@@ -118,7 +109,7 @@ class Store:
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(SCHEMA)
+        create_tables(self._db)
         self._depth = 0
         self.version = 0  # changes with every change of a resource
         self._resources: dict[str, Resource] = {}
@@ -149,7 +140,7 @@ class Store:
             self._db.execute("COMMIT")
 
     def get(self, resource_id: str) -> Resource | None:
-        """Return a resource by id, in whatever case it is asked for."""
+        """Return a resource by id, in any case."""
         return self._resources.get(ids.key(resource_id))
 
     def put(self, resource: Resource) -> Resource:
@@ -159,7 +150,8 @@ class Store:
             resource = replace(resource, sequence=self._sequence)
         with self.transaction():
             self._db.execute(
-                "INSERT OR REPLACE INTO resources VALUES (?,?,?,?,?,?,?)",
+                "INSERT OR REPLACE INTO resources (key, id, kind, parent, body, secrets, internal, sequence) "
+                "VALUES (?,?,?,?,?,?,?,?)",
                 (
                     resource.key,
                     resource.id,
@@ -167,6 +159,7 @@ class Store:
                     ids.key(ids.parent(resource.id)),
                     json.dumps(resource.body),
                     json.dumps(resource.secrets),
+                    json.dumps(resource.internal),
                     resource.sequence,
                 ),
             )
@@ -196,7 +189,7 @@ class Store:
         return sorted(found, key=lambda resource: resource.sequence)
 
     def put_operation(self, operation: Operation) -> Operation:
-        """Record where an operation stands; forget the oldest ended ones."""
+        """Record an operation's state; delete the oldest ended ones."""
         error = None if operation.error is None else json.dumps(operation.error)
         with self.transaction():
             self._db.execute(
@@ -229,7 +222,7 @@ class Store:
         return [_operation(row) for row in rows]
 
     def put_instance(self, record: InstanceRecord) -> None:
-        """Remember a process before it is let loose."""
+        """Record a process before it serves."""
         row = (record.id, record.deployment, record.process.pid, record.process.started_ticks, record.port)
         self._db.execute("INSERT OR REPLACE INTO instances VALUES (?,?,?,?,?)", row)
 
@@ -258,7 +251,7 @@ class Store:
         return [json.loads(body) for (body,) in rows]
 
     def put_fault(self, number: int, body: dict[str, Any]) -> None:
-        """Record a declared fault as it stands."""
+        """Record a declared fault and its counts."""
         self._db.execute("INSERT OR REPLACE INTO faults VALUES (?,?)", (number, json.dumps(body)))
 
     def delete_fault(self, number: int) -> None:
@@ -298,8 +291,9 @@ class Store:
     def _load(self) -> None:
         self._resources.clear()
         self._children.clear()
-        for row in self._db.execute("SELECT id, kind, body, secrets, sequence FROM resources"):
-            self._keep(Resource(row[0], row[1], json.loads(row[2]), json.loads(row[3]), row[4]))
+        for row in self._db.execute("SELECT id, kind, body, secrets, internal, sequence FROM resources"):
+            body, secrets, internal = (json.loads(text) for text in row[2:5])
+            self._keep(Resource(row[0], row[1], body, secrets, internal, row[5]))
 
 
 def _operation(row: tuple[Any, ...]) -> Operation:

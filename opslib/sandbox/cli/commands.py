@@ -20,7 +20,7 @@ from opslib.sandbox.core.home import Home
 from opslib.sandbox.core.process import ProcessId
 from opslib.sandbox.core.settings import Settings
 
-START_WITHIN_S = 90.0
+START_TIMEOUT_S = 90.0
 _LOG_BYTES = 5_000_000
 
 
@@ -73,7 +73,7 @@ def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[s
         return note
     settings = settings or remembered(home)
     home.prepare()
-    home.write_knobs(asdict(settings))
+    home.write_settings(asdict(settings))
     home.note.unlink(missing_ok=True)
     command = [sys.executable, "-P", "-m", "opslib.sandbox.server.daemon", str(home.root), str(port)]
     if home.log.exists() and home.log.stat().st_size > _LOG_BYTES:
@@ -87,14 +87,14 @@ def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[s
             cwd=home.root,
             start_new_session=True,
         )
-    deadline = time.monotonic() + START_WITHIN_S
+    deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         note = home.read_note()
         if note is not None:
             process.returncode = 0  # it is a daemon now: nobody waits for it
             return note
         time.sleep(0.01)
-    how = f"did not answer within {START_WITHIN_S:g} s"
+    how = f"did not answer within {START_TIMEOUT_S:g} s"
     if process.poll() is None:
         process.kill()
     else:
@@ -106,7 +106,7 @@ def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[s
 def remembered(home: Home) -> Settings:
     """Return the knobs that a sandbox had last; what is not known of it is the default."""
     known = {knob.name for knob in fields(Settings)}
-    return Settings(**{name: value for name, value in home.read_knobs().items() if name in known})
+    return Settings(**{name: value for name, value in home.read_settings().items() if name in known})
 
 
 def stop(home: Home) -> bool:

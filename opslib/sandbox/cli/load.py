@@ -56,7 +56,7 @@ class Load:
 
 
 @dataclass
-class Tally:
+class LoadReport:
     """What came of it, by deployment and status.
 
     Attributes
@@ -130,17 +130,17 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     load = Load(arguments.rps, arguments.seconds, arguments.deadline_s, arguments.seed, bodies)
     with arguments.report.open("w", encoding="utf-8", buffering=1) if arguments.report else nullcontext() as report:
-        tally = Tally(report)
+        results = LoadReport(report)
         try:
-            asyncio.run(_send(note, arguments.endpoint, load, tally))
+            asyncio.run(_send(note, arguments.endpoint, load, results))
         except LookupError as error:
             print(error.args[0], file=sys.stderr)
             return 1
-    print(tally.summary())
+    print(results.summary())
     return 0
 
 
-async def _send(note: dict[str, Any], endpoint: str, load: Load, tally: Tally) -> None:
+async def _send(note: dict[str, Any], endpoint: str, load: Load, results: LoadReport) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for word in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(word, stop.set)
@@ -153,7 +153,7 @@ async def _send(note: dict[str, Any], endpoint: str, load: Load, tally: Tally) -
                 break
             request = _request(http, target, f"{prefix}-{number}", body, began + offset_s + load.deadline_s)
             task = loop.create_task(
-                _measure(request, tally, (began + offset_s, wall + offset_s, f"{prefix}-{number}"))
+                _measure(request, results, (began + offset_s, wall + offset_s, f"{prefix}-{number}"))
             )
             pending.add(task)
             task.add_done_callback(pending.discard)
@@ -172,7 +172,7 @@ async def _stopped(stop: asyncio.Event, for_s: float) -> bool:
         return False
 
 
-async def _measure(request: Any, tally: Tally, due: tuple[float, float, str]) -> None:
+async def _measure(request: Any, results: LoadReport, due: tuple[float, float, str]) -> None:
     (due_s, wall_s, client_id), loop = due, asyncio.get_running_loop()
     late_ms = (loop.time() - due_s) * 1000
     status, deployment, error = await request
@@ -186,7 +186,7 @@ async def _measure(request: Any, tally: Tally, due: tuple[float, float, str]) ->
         "client_request_id": client_id,
         "error": error,
     }
-    tally.add(row)
+    results.add(row)
 
 
 async def _request(

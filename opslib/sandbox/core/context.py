@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # the parts live in rooms above this one
     from opslib.sandbox.arm.store import Store
     from opslib.sandbox.core.home import Home
     from opslib.sandbox.core.settings import Settings
-    from opslib.sandbox.endpoints.consistency import Lag
+    from opslib.sandbox.endpoints.consistency import ReadLag
     from opslib.sandbox.endpoints.lifecycle import Lifecycle
     from opslib.sandbox.faults.registry import Faults
     from opslib.sandbox.identity.directory import Directory
@@ -35,4 +35,4 @@ class Sandbox:
     lifecycle: Lifecycle
     gateway: Gateway
     faults: Faults
-    lag: Lag
+    read_lag: ReadLag

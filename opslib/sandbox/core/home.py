@@ -11,7 +11,8 @@ from opslib.sandbox.core.certificates import write_private
 from opslib.sandbox.core.process import ProcessId
 
 HOME_VARIABLE = "OPSLIB_SANDBOX_HOME"
-_KNOBS = "knobs.json"
+_SETTINGS = "settings.json"
+_EARLIER_SETTINGS = "knobs.json"  # the name that earlier versions wrote
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,20 @@ class Home:
         """Keys; survive a reset, so that a client's trust does too."""
         return self.root / "private"
 
-    def read_knobs(self) -> dict[str, Any]:
-        """Return the knobs that the sandbox was started with last; none are known before, or after a reset."""
+    def read_settings(self) -> dict[str, Any]:
+        """Return the settings that the sandbox was last started with; empty before that, and after a reset."""
+        name = _SETTINGS if (self.state / _SETTINGS).exists() else _EARLIER_SETTINGS
         try:
-            knobs: dict[str, Any] = json.loads((self.state / _KNOBS).read_text(encoding="utf-8"))
+            settings: dict[str, Any] = json.loads((self.state / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return knobs
+        return settings
 
-    def write_knobs(self, knobs: dict[str, Any]) -> None:
-        """Remember the knobs, at once and whole."""
-        temporary = self.state / (_KNOBS + ".part")
-        temporary.write_text(json.dumps(knobs, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(self.state / _KNOBS)
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """Write the settings atomically."""
+        temporary = self.state / (_SETTINGS + ".part")
+        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self.state / _SETTINGS)
 
     def read_note(self) -> dict[str, Any] | None:
         """Return the note of a running sandbox; None when there is none, or it is a dead one's."""

@@ -11,7 +11,7 @@ from opslib.sandbox.core.settings import Settings
 _FIELDS = ("traffic", "mirrorTraffic")
 
 
-class Lag:
+class ReadLag:
     """Remembers what reads go on showing."""
 
     def __init__(self, settings: Settings) -> None:

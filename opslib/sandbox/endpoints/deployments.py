@@ -34,7 +34,7 @@ def render(deployment: Resource, base: str, location: str) -> dict[str, Any]:
         **deployment.properties,
         "properties": {
             **(deployment.properties.get("properties") or {}),
-            "AzureAsyncOperationUri": status_url(base, deployment.secrets["operation"], deployment.id, location),
+            "AzureAsyncOperationUri": status_url(base, deployment.internal["operation"], deployment.id, location),
         },
     }
     head = {"id": deployment.id, "name": deployment.name, "type": ids.DEPLOYMENT_TYPE}
@@ -62,16 +62,15 @@ def put_deployment(request: Request, sandbox: Sandbox) -> Response:
     sandbox.lifecycle.require_settled(endpoint, verb)
     if before is None:
         validation.check_name("Deployment", request.parameters["deployment"])
-        _check_count(sandbox, endpoint)
+        check_count(sandbox, endpoint)
     else:
         sandbox.lifecycle.require_settled(before, "update deployment")
     validation.check_deployment(body, before.body if before is not None else None)
-    deployment = Resource(
-        f"{endpoint.id}/deployments/{request.parameters['deployment']}" if before is None else before.id,
-        KIND,
-        _body(request, body, before),
-        before.secrets if before is not None else {},
-        before.sequence if before is not None else 0,
+    written_body = _body(request, body, before)
+    deployment = (
+        Resource(f"{endpoint.id}/deployments/{request.parameters['deployment']}", KIND, written_body)
+        if before is None
+        else replace(before, body=written_body)
     )
     quota.check(sandbox.store, sandbox.settings, endpoint, deployment)
     payload.resolve(sandbox.store, deployment)
@@ -200,12 +199,24 @@ def _change(before: Resource, after: Resource) -> Kind:
     return Kind.SCALE if same and before.body["sku"] != after.body["sku"] else Kind.UPDATE
 
 
-def _check_count(sandbox: Sandbox, endpoint: Resource) -> None:
+def check_count(sandbox: Sandbox, endpoint: Resource) -> None:
+    """Refuse one deployment more than an endpoint, or a region of a subscription, may have."""
     if len(sandbox.store.children(endpoint.id, KIND)) >= LIMITS.deployments_per_endpoint:
         raise ArmError.validation(
             "DeploymentLimit",
             f"Endpoint '{endpoint.name}' has {LIMITS.deployments_per_endpoint} deployments, which is the limit: "
             "delete one first.",
+        )
+    subscription, region = ids.subscription(endpoint.key), endpoint.body["location"]
+    here = (
+        one
+        for one in sandbox.store.all("onlineEndpoints")
+        if ids.subscription(one.key) == subscription and one.body["location"] == region
+    )
+    if sum(len(sandbox.store.children(one.id, KIND)) for one in here) >= LIMITS.deployments_per_region:
+        raise ArmError.validation(
+            "DeploymentLimit",
+            f"Deployment limit of {LIMITS.deployments_per_region} per subscription and region is reached.",
         )
 
 

@@ -45,7 +45,7 @@ def render(endpoint: Resource, base: str) -> dict[str, Any]:
         "properties": {
             **(endpoint.properties.get("properties") or {}),
             "azureml.onlineendpointid": endpoint.key,
-            "AzureAsyncOperationUri": status_url(base, endpoint.secrets["operation"], endpoint.id, location),
+            "AzureAsyncOperationUri": status_url(base, endpoint.internal["operation"], endpoint.id, location),
         },
     }
     return {
@@ -70,12 +70,12 @@ def list_endpoints(request: Request, sandbox: Sandbox) -> Response:
     order = _ORDERS.get(request.query.get("orderBy", "").lower())
     if order is not None:
         found = sorted(found, key=lambda one: str(one.body["systemData"][order[0]]), reverse=order[1])
-    return page(request, [render(sandbox.lag.shown(one), sandbox.base_url) for one in found], "count")
+    return page(request, [render(sandbox.read_lag.shown(one), sandbox.base_url) for one in found], "count")
 
 
 def get_endpoint(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../onlineEndpoints/{endpoint}`."""
-    return Response(200, render(sandbox.lag.shown(find(request, sandbox)), sandbox.base_url))
+    return Response(200, render(sandbox.read_lag.shown(find(request, sandbox)), sandbox.base_url))
 
 
 def put_endpoint(request: Request, sandbox: Sandbox) -> Response:
@@ -91,14 +91,13 @@ def put_endpoint(request: Request, sandbox: Sandbox) -> Response:
     validation.check_endpoint(body, before.body if before is not None else None, deployments)
     if before is None:
         _check_region(sandbox, resource_id, _location(body))
-    endpoint = Resource(
-        resource_id,
-        KIND,
-        _body(request, body, before),
-        before.secrets if before is not None else _keys(body),
-        before.sequence if before is not None else 0,
+    written_body = _body(request, body, before)
+    endpoint = (
+        Resource(resource_id, KIND, written_body, _keys(body))
+        if before is None
+        else replace(before, body=written_body)
     )
-    sandbox.lag.note(before)
+    sandbox.read_lag.note(before)
     stored, operation = sandbox.lifecycle.begin(Kind.CREATE if before is None else Kind.UPDATE, endpoint)
     return written(request, operation, _location(body), render(stored, sandbox.base_url), new=before is None)
 
@@ -133,7 +132,7 @@ def delete_endpoint(request: Request, sandbox: Sandbox) -> Response:
 
 
 def list_keys(request: Request, sandbox: Sandbox) -> Response:
-    """`POST .../listKeys`; an endpoint without keys refuses in words of ours."""
+    """`POST .../listKeys`; an endpoint without keys refuses in the sandbox's own wording."""
     endpoint = _with_mode(request, sandbox, ("Key",), "listKeys")
     keys = endpoint.secrets
     return Response(200, {"primaryKey": keys["primaryKey"], "secondaryKey": keys["secondaryKey"]})

@@ -1,18 +1,17 @@
 """The one state machine: sets every provisioningState and runs every long-running operation.
 
-An operation is on record before it is answered, and its work is repeatable: what a crash cuts short is
-simply run again when the sandbox comes up, as a cloud's control plane would.
+An operation is stored before it is answered, and its work is repeatable: an operation that a crash interrupts
+is run again when the sandbox starts.
 """
 
 import asyncio
-import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import StrEnum
 
-from opslib.sandbox.arm.errors import ArmError, OperationFailed
+from opslib.sandbox.arm.errors import ArmError, ProvisioningFailed
 from opslib.sandbox.arm.store import Operation, Resource, Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import now_us
@@ -26,7 +25,7 @@ _SERVING = "serving"  # the body that a deployment's instances were last made fr
 
 
 class Kind(StrEnum):
-    """What an operation does; the second word is the state a resource has meanwhile."""
+    """What an operation does; the value is the resource's state meanwhile."""
 
     CREATE = "Creating"
     UPDATE = "Updating"
@@ -35,7 +34,7 @@ class Kind(StrEnum):
 
 
 class Lifecycle:
-    """Begins operations and brings them to an end."""
+    """Begins and ends operations."""
 
     def __init__(self, store: Store, fleet: Fleet, settings: Settings, faults: Faults) -> None:
         self._store = store
@@ -69,7 +68,7 @@ class Lifecycle:
             status="InProgress",
             started_us=now_us(),
         )
-        stored = replace(resource, secrets={**resource.secrets, "operation": operation.id})
+        stored = replace(resource, internal={**resource.internal, "operation": operation.id})
         with self._store.transaction():
             stored = self._store.put(stored.with_properties(provisioningState=kind.value))
             self._store.put_operation(operation)
@@ -77,12 +76,12 @@ class Lifecycle:
         return stored, operation
 
     async def recover(self) -> None:
-        """After a start: end orphans, take up what was cut short, start the instances that should serve."""
+        """After a start: end orphans, run interrupted operations again, start the instances that should serve."""
         self._fleet.end_orphans()
         for operation in self._store.unfinished_operations():
             self._run(operation)
         settled = [one for one in self._store.all("deployments") if one.state in SETTLED]
-        await asyncio.gather(*(self._restore(one) for one in settled if _SERVING in one.secrets))
+        await asyncio.gather(*(self._restore(one) for one in settled if _SERVING in one.internal))
 
     async def close(self) -> None:
         """Stop working; unfinished operations stay on record."""
@@ -91,9 +90,9 @@ class Lifecycle:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _restore(self, deployment: Resource) -> None:
-        """Start what served last: after a failed update that is the body before it."""
+        """Start the body that served last: after a failed update, the one before it."""
         try:
-            await self._fleet.converge(replace(deployment, body=json.loads(deployment.secrets[_SERVING])))
+            await self._fleet.converge(replace(deployment, body=deployment.internal[_SERVING]))
         except Exception:
             logger.exception("deployment %s does not come up again", deployment.id)
             self._store.put(deployment.with_properties(provisioningState="Failed"))
@@ -110,19 +109,19 @@ class Lifecycle:
             return
         try:
             least = asyncio.sleep(self._settings.operation_s)
-            await asyncio.gather(self._disturbed(operation, resource), least)
-        except OperationFailed as error:
+            await asyncio.gather(self._work_with_faults(operation, resource), least)
+        except ProvisioningFailed as error:
             self._end(operation, "Failed", error)
         except ArmError as error:
-            self._end(operation, "Failed", OperationFailed(error.code, error.message))
+            self._end(operation, "Failed", ProvisioningFailed(error.code, error.message))
         except Exception as error:
             logger.exception("operation %s on %s broke", operation.id, operation.resource)
-            self._end(operation, "Failed", OperationFailed("InternalServerError", str(error)))
+            self._end(operation, "Failed", ProvisioningFailed("InternalServerError", str(error)))
         else:
             self._end(operation, "Succeeded", None)
 
-    async def _disturbed(self, operation: Operation, resource: Resource) -> None:
-        """Do an operation's work, unless a declared fault is in the way."""
+    async def _work_with_faults(self, operation: Operation, resource: Resource) -> None:
+        """Do an operation's work, after the faults declared for it."""
         of_deployment = resource.kind == "deployments"
         name = f"{'OnlineDeployments' if of_deployment else 'OnlineEndpoints'}_{operation.kind}"
         endpoint = ids.name(ids.parent(resource.id)) if of_deployment else resource.name
@@ -135,7 +134,7 @@ class Lifecycle:
         return self._drop_endpoint if kind == Kind.DELETE else self._settle
 
     async def _settle(self, _resource: Resource) -> None:
-        """Nothing to move: what the body says holds since it was stored."""
+        """Do nothing: the stored body already holds."""
 
     async def _drop_deployment(self, deployment: Resource) -> None:
         await self._fleet.drop(deployment.id, drain=True)
@@ -150,7 +149,7 @@ class Lifecycle:
         await asyncio.gather(*(self._fleet.drop(one.id, drain=False) for one in deployments))
         self._store.delete(endpoint.id)
 
-    def _end(self, operation: Operation, status: str, error: OperationFailed | None) -> None:
+    def _end(self, operation: Operation, status: str, error: ProvisioningFailed | None) -> None:
         body = None if error is None else error.body()
         with self._store.transaction():
             self._store.put_operation(replace(operation, status=status, error=body, ended_us=now_us()))
@@ -160,11 +159,11 @@ class Lifecycle:
 
 
 def _ended(resource: Resource, status: str) -> Resource:
-    """Return the resource in its final state; a deployment that succeeded remembers what it serves."""
+    """Return the resource in its final state; a deployment that succeeded keeps the body that it serves."""
     ended = resource.with_properties(provisioningState=status)
     if resource.kind != "deployments" or status != "Succeeded":
         return ended
-    return replace(ended, secrets={**ended.secrets, _SERVING: json.dumps(ended.body)})
+    return replace(ended, internal={**ended.internal, _SERVING: ended.body})
 
 
 def _without(endpoint: Resource, deployment: str) -> Resource:

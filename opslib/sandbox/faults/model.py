@@ -8,8 +8,8 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 
-LONGEST_S = 3600.0
-MOST_AT_ONCE = 100
+MAX_DURATION_S = 3600.0
+MAX_ACTIVE_FAULTS = 100
 
 
 class FaultKind(StrEnum):
@@ -159,10 +159,10 @@ def _check_ranges(fault: Fault) -> None:
     ranges = (
         ("rate", fault.rate, 1e-9, 1.0),
         ("count", fault.count, 0, 1_000_000),
-        ("after_s", fault.after_s, 0.0, LONGEST_S),
-        ("seconds", fault.seconds, 0.001, LONGEST_S),
-        ("delay_s", fault.delay_s, 0.0, LONGEST_S),
-        ("retry_after_s", fault.retry_after_s, 0, int(LONGEST_S)),
+        ("after_s", fault.after_s, 0.0, MAX_DURATION_S),
+        ("seconds", fault.seconds, 0.001, MAX_DURATION_S),
+        ("delay_s", fault.delay_s, 0.0, MAX_DURATION_S),
+        ("retry_after_s", fault.retry_after_s, 0, int(MAX_DURATION_S)),
     )
     for name, value, low, high in ranges:
         if not low <= value <= high:

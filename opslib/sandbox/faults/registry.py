@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from opslib.sandbox.arm.errors import ArmError, OperationFailed
+from opslib.sandbox.arm.errors import ArmError, ProvisioningFailed
 from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
-from opslib.sandbox.faults.model import MOST_AT_ONCE, Fault, FaultKind
+from opslib.sandbox.faults.model import MAX_ACTIVE_FAULTS, Fault, FaultKind
 
 logger = logging.getLogger("opslib.sandbox.faults.registry")
 STRIKES = (FaultKind.INSTANCE_DEAD, FaultKind.INSTANCE_HANG)  # they hit one instance unless told otherwise
@@ -83,8 +83,8 @@ class Faults:
 
     def declare(self, fault: Fault) -> Declared:
         """Begin a fault; its name must be free."""
-        if sum(one.state != "ended" for one in self._declared) >= MOST_AT_ONCE:
-            raise ArmError.bad_request(f"{MOST_AT_ONCE} faults are declared, which is the limit: clear some.")
+        if sum(one.state != "ended" for one in self._declared) >= MAX_ACTIVE_FAULTS:
+            raise ArmError.bad_request(f"{MAX_ACTIVE_FAULTS} faults are declared, which is the limit: clear some.")
         self._number += 1
         count = fault.count or (1 if fault.kind in STRIKES else 0)
         fault = replace(fault, name=fault.name or f"{fault.kind}-{self._number}", count=count)
@@ -93,9 +93,9 @@ class Faults:
         begins_s = time.monotonic() + fault.after_s
         begins_us = now_us() + round(fault.after_s * MICROSECONDS)
         declared = Declared(self._number, fault, begins_s, begins_us, begins_s + fault.seconds, _draws(fault))
-        for old in self._declared[: -_ENDED_KEPT - MOST_AT_ONCE]:
+        for old in self._declared[: -_ENDED_KEPT - MAX_ACTIVE_FAULTS]:
             self._store.delete_fault(old.number)
-        self._declared = [*self._declared[-_ENDED_KEPT - MOST_AT_ONCE :], declared]
+        self._declared = [*self._declared[-_ENDED_KEPT - MAX_ACTIVE_FAULTS :], declared]
         self._store.put_fault(declared.number, declared.kept())
         logger.info("fault %s declared: %s", fault.name, fault)
         return declared
@@ -161,7 +161,7 @@ class Faults:
             await _or_over(held, held.ends_s - time.monotonic())
         if failed := self.hit(FaultKind.LRO_FAIL, operation, endpoint, deployment):
             fault = failed.fault
-            raise OperationFailed(fault.code or "InternalServerError", _words(fault))
+            raise ProvisioningFailed(fault.code or "InternalServerError", _words(fault))
 
     async def disturb_model(self, endpoint: str, deployment: str) -> int | None:
         """Delay a model's answer; return the status that it answers with instead of its own."""

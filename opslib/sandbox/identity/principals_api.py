@@ -13,7 +13,7 @@ from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.identity.entra import federated_token
 from opslib.sandbox.identity.roles import Role
 
-_LONGEST_S = 366 * 86400
+_MAX_ROLE_S = 366 * 86400
 MOST = 200
 
 
@@ -35,7 +35,7 @@ def add_principal(request: Request, sandbox: Sandbox) -> Response:
         raise ArmError.bad_request(f"There are {MOST} principals, which is the limit: remove some.")
     role, more = _role(sent.get("role"), sandbox), {}
     if seconds is not None:
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_S:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _MAX_ROLE_S:
             raise ArmError.bad_request(f"seconds must be above 0 and at most a year, got {seconds!r}.")
         more["endDateTime"] = iso(now_us() + round(seconds * MICROSECONDS))
     principal = Principal(str(uuid.uuid4()), str(uuid.uuid4()), name)

@@ -1,5 +1,6 @@
 """What autoscale settings and metric alerts share: resources of Microsoft.Insights in a resource group."""
 
+from dataclasses import replace
 from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
@@ -56,8 +57,8 @@ def put_rule(
     before = sandbox.store.get(address_of(request, kind))
     tags = body.get("tags") if isinstance(body.get("tags"), dict) else {}
     kept = {"location": body["location"], "tags": tags, "properties": properties}
-    secrets, sequence = ({}, 0) if before is None else (before.secrets, before.sequence)
-    resource = Resource(address_of(request, kind), kind, kept, secrets, sequence)
+    address = address_of(request, kind)
+    resource = Resource(address, kind, kept) if before is None else replace(before, id=address, body=kept)
     made = before is None and kind == AUTOSCALE  # alerts answer 200 in either case (their specification)
     return Response(201 if made else 200, render(sandbox.store.put(resource)))
 

@@ -9,12 +9,12 @@ from opslib.sandbox.core import ids
 _NOWHERE = "http://127.0.0.1:9"  # the discard port, on which nothing listens
 
 
-class Surroundings:
+class InstanceEnvironment:
     """Makes the variables that do not come from the deployment."""
 
-    def __init__(self, base_url: str, door_url: str, authority: Path, store: Store) -> None:
+    def __init__(self, base_url: str, proxy_url: str, authority: Path, store: Store) -> None:
         self._base_url = base_url
-        self._door_url = door_url  # to Azure's own names
+        self._proxy_url = proxy_url  # to Azure's own names
         self._authority = authority
         self._store = store
 
@@ -24,7 +24,7 @@ class Surroundings:
         found = {"REQUESTS_CA_BUNDLE": str(self._authority), "SSL_CERT_FILE": str(self._authority)}
         if endpoint is not None:
             found |= self._identity(endpoint)
-        found |= {"HTTPS_PROXY": self._door_url, "NO_PROXY": "127.0.0.1,localhost"}
+        found |= {"HTTPS_PROXY": self._proxy_url, "NO_PROXY": "127.0.0.1,localhost"}
         if deployment is not None and deployment.properties.get("egressPublicNetworkAccess") == "Disabled":
             found |= {"HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE}
         return found

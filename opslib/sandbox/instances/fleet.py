@@ -11,11 +11,11 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
-from opslib.sandbox.arm.errors import OperationFailed
+from opslib.sandbox.arm.errors import ProvisioningFailed
 from opslib.sandbox.arm.store import InstanceRecord, Resource, Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.settings import Settings
-from opslib.sandbox.instances.environment import Surroundings
+from opslib.sandbox.instances.environment import InstanceEnvironment
 from opslib.sandbox.instances.instance import Instance
 from opslib.sandbox.instances.logs import FleetLog
 from opslib.sandbox.instances.payload import Payload, resolve
@@ -34,12 +34,14 @@ _ROLLED_AT_ONCE = 0.2  # share of the instances; how-to-deploy-online-endpoints.
 class Fleet:
     """Pools of instances by deployment."""
 
-    def __init__(self, state: Path, store: Store, log: FleetLog, around: Surroundings, settings: Settings) -> None:
+    def __init__(
+        self, state: Path, store: Store, log: FleetLog, environment: InstanceEnvironment, settings: Settings
+    ) -> None:
         self._blobs = state / "blobs"
         self._roots = state / "instances"
         self._store = store
         self._log = log
-        self._around = around
+        self._environment = environment
         self._settings = settings
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,7 +64,7 @@ class Fleet:
 
         Raises
         ------
-        OperationFailed
+        ProvisioningFailed
             ResourceNotReady, if an instance does not become ready.
         """
         payload = resolve(self._store, deployment)
@@ -75,7 +77,7 @@ class Fleet:
             await self._fill(pool, replace(before, capacity=payload.capacity))  # scaling first, then the rest
             try:
                 await self._roll(pool, payload)
-            except OperationFailed:
+            except ProvisioningFailed:
                 await self._fill(pool, before)
                 raise
 
@@ -145,7 +147,7 @@ class Fleet:
             raise
         if not all(started):
             await self._retire(fresh, drain=False)
-            raise OperationFailed("ResourceNotReady", CRASHED)
+            raise ProvisioningFailed("ResourceNotReady", CRASHED)
         return fresh
 
     async def _switch(self, pool: Pool, payload: Payload, kept: list[Instance], fresh: list[Instance]) -> None:
@@ -157,7 +159,7 @@ class Fleet:
     def _new(self, payload: Payload, restarted: str = "") -> Instance:
         instance_id = restarted or f"instance-{uuid.uuid4().hex[:12]}"
         instance = Instance(instance_id, payload, self._roots / instance_id, self._log.open(payload, instance_id))
-        instance.around = self._around.variables(payload.deployment)
+        instance.given = self._environment.variables(payload.deployment)
         return instance
 
     async def _start(self, instance: Instance) -> bool:
@@ -221,7 +223,7 @@ class Fleet:
                 if pool.payload is None or self._pools.get(ids.key(pool.payload.deployment)) is not pool:
                     return
                 same = pool.payload.generation == instance.payload.generation
-                with contextlib.suppress(OperationFailed):
+                with contextlib.suppress(ProvisioningFailed):
                     await self._fill(pool, pool.payload, instance.id if same else "")
                     return
 

@@ -16,7 +16,7 @@ from opslib.sandbox.instances.payload import Payload
 from opslib.sandbox.instances.upstream import UpstreamLost, ask
 
 _LAUNCH = Path(__file__).with_name("launch.py")
-_PROBE_EVERY_S = 0.05
+_PROBE_INTERVAL_S = 0.05
 _LOG_BYTES = 1_000_000
 _LINE_BYTES = 64 * 1024
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
@@ -64,8 +64,8 @@ class Instance:
     ----------
     in_flight
         Requests that it works on now [count].
-    around
-        Variables that do not come from its deployment.
+    given
+        Environment variables that do not come from its deployment.
     ready
         Whether it is in rotation.
     usage
@@ -80,7 +80,7 @@ class Instance:
         self.port = 0
         self.in_flight = 0
         self.ready = True
-        self.around: dict[str, str] = {}
+        self.given: dict[str, str] = {}
         self.usage: Usage | None = None
         self.stopping = False
         self._process: asyncio.subprocess.Process | None = None
@@ -120,7 +120,7 @@ class Instance:
                 while self.running():
                     if await self.answers(2.0):
                         return True
-                    await asyncio.sleep(_PROBE_EVERY_S)
+                    await asyncio.sleep(_PROBE_INTERVAL_S)
         return False
 
     def running(self) -> bool:
@@ -137,7 +137,7 @@ class Instance:
         return code
 
     async def stop(self, grace_s: float = 5.0) -> None:
-        """End the processes: politely, then not."""
+        """End the processes: SIGTERM, then SIGKILL."""
         self.stopping = True
         if not self.running() or self._process is None:
             return
@@ -150,15 +150,15 @@ class Instance:
             await self._process.wait()
 
     def kill(self) -> None:
-        """End its processes at once, whatever they hold: it is then found dead, and restarted."""
+        """End its processes at once (SIGKILL); the fleet then restarts it."""
         self.identity.signal_group(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Stop its processes in their tracks: they are there and answer nothing."""
+        """Stop its processes (SIGSTOP): they exist and answer nothing."""
         self.identity.signal_group(signal.SIGSTOP)
 
     async def answers(self, timeout_s: float) -> bool:
-        """Probe once: answer whether its health route says 200 in time."""
+        """ProbeSettings once: answer whether its health route says 200 in time."""
         try:
             async with asyncio.timeout(timeout_s):
                 return (await ask(self.port, "GET", "/", {})).status == 200
@@ -187,7 +187,7 @@ class Instance:
         return [sys.executable, "-P", str(_LAUNCH), str(os.getpid()), "--", *server, *tail]
 
     def _environment(self) -> dict[str, str]:
-        """Nothing of the sandbox's own environment but what a program needs to run at all."""
+        """Return the process's environment; of the sandbox's own only what any program needs."""
         kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         own = {"PYTHONUNBUFFERED": "1", "HOSTNAME": self.id, "SERVER_PORT": str(self.port)}
-        return kept | own | self.around | self.payload.environment(self.root, SERVER_VERSION)
+        return kept | own | self.given | self.payload.environment(self.root, SERVER_VERSION)

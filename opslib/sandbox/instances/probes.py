@@ -15,7 +15,7 @@ Ask = Callable[[float], Awaitable[bool]]  # one request with a timeout [s]; whet
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbeSettings:
     """One probe's settings; thresholds count answers in a row."""
 
     initial_delay_s: float
@@ -25,7 +25,7 @@ class Probe:
     failure_threshold: int
 
     @property
-    def patience_s(self) -> float:
+    def timeout_total_s(self) -> float:
         """Return how long something may take that has not answered yet."""
         return self.initial_delay_s + self.period_s * self.failure_threshold
 
@@ -34,16 +34,16 @@ class Probe:
 class Probes:
     """The probes of a deployment."""
 
-    liveness: Probe
-    readiness: Probe
-    startup: Probe | None
+    liveness: ProbeSettings
+    readiness: ProbeSettings
+    startup: ProbeSettings | None
 
     @property
     def start_within_s(self) -> float:
         """Return how long an instance may take to become ready: liveness waits for a startup probe only."""
         if self.startup is not None:
-            return self.startup.patience_s + self.readiness.patience_s
-        return min(self.liveness.patience_s, self.readiness.patience_s)
+            return self.startup.timeout_total_s + self.readiness.timeout_total_s
+        return min(self.liveness.timeout_total_s, self.readiness.timeout_total_s)
 
 
 def read_probes(properties: dict[str, Any]) -> Probes:
@@ -59,7 +59,7 @@ def read_probes(properties: dict[str, Any]) -> Probes:
     )
 
 
-async def until_dead(probe: Probe, ask: Ask, failed: Callable[[], None]) -> None:
+async def until_dead(probe: ProbeSettings, ask: Ask, failed: Callable[[], None]) -> None:
     """Return when liveness has failed as often in a row as it may."""
     await asyncio.sleep(probe.initial_delay_s)
     failures = 0
@@ -72,7 +72,9 @@ async def until_dead(probe: Probe, ask: Ask, failed: Callable[[], None]) -> None
         await asyncio.sleep(probe.period_s if failures < probe.failure_threshold else 0)
 
 
-async def keep_ready(probe: Probe, ask: Ask, turn: Callable[[bool], None], failed: Callable[[], None]) -> None:
+async def keep_ready(
+    probe: ProbeSettings, ask: Ask, turn: Callable[[bool], None], failed: Callable[[], None]
+) -> None:
     """Turn an instance out of rotation and back in, for as long as it lives."""
     ready, streak = True, 0
     while True:
@@ -86,8 +88,8 @@ async def keep_ready(probe: Probe, ask: Ask, turn: Callable[[bool], None], faile
             turn(ready)
 
 
-def _read(settings: dict[str, Any]) -> Probe:
-    return Probe(
+def _read(settings: dict[str, Any]) -> ProbeSettings:
+    return ProbeSettings(
         parse_duration_s(settings["initialDelay"]),
         parse_duration_s(settings["period"]),
         parse_duration_s(settings["timeout"]),

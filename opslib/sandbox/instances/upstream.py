@@ -17,7 +17,7 @@ class UpstreamLost(Exception):  # noqa: N818 - what happened
 
 
 @dataclass(frozen=True)
-class Answer:
+class UpstreamAnswer:
     """What an instance answered; header names as they were sent."""
 
     status: int
@@ -25,7 +25,7 @@ class Answer:
     body: bytes
 
 
-async def ask(port: int, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+async def ask(port: int, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> UpstreamAnswer:
     """Send one request and wait for its answer; cancelling closes the connection.
 
     Raises
@@ -53,7 +53,7 @@ class _Exchange(asyncio.Protocol):
     """Writes a request when the connection is there; parses what comes back."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, request: bytes) -> None:
-        self.answer: asyncio.Future[Answer] = loop.create_future()
+        self.answer: asyncio.Future[UpstreamAnswer] = loop.create_future()
         self._request = request
         self._headers: dict[str, str] = {}
         self._chunks: list[bytes] = []
@@ -93,7 +93,9 @@ class _Exchange(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Hand the answer over."""
         if not self.answer.done():
-            self.answer.set_result(Answer(self._parser.get_status_code(), self._headers, b"".join(self._chunks)))
+            self.answer.set_result(
+                UpstreamAnswer(self._parser.get_status_code(), self._headers, b"".join(self._chunks))
+            )
 
     def _fail(self, why: str) -> None:
         if not self.answer.done():

@@ -9,7 +9,7 @@ from opslib.sandbox.identity.tokens import SCORING_AUDIENCES, TokenRefused, Toke
 SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 
 
-class ScoringDoor:
+class ScoringAuth:
     """Checks the credential of a scoring request."""
 
     def __init__(self, tokens: Tokens, directory: Directory) -> None:

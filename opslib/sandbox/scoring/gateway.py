@@ -20,15 +20,15 @@ from opslib.sandbox.faults.registry import ConnectionDropped, Faults
 from opslib.sandbox.instances.fleet import Fleet
 from opslib.sandbox.instances.pool import NoInstance, TooManyPending
 from opslib.sandbox.instances.upstream import UpstreamLost, ask
-from opslib.sandbox.scoring.auth import ScoringDoor
+from opslib.sandbox.scoring.auth import ScoringAuth
 from opslib.sandbox.scoring.bandwidth import Bandwidth
 from opslib.sandbox.scoring.connections import Connections
 from opslib.sandbox.scoring.rate_limit import RateLimit
-from opslib.sandbox.scoring.request_log import Served
+from opslib.sandbox.scoring.request_log import ServedRequest
 from opslib.sandbox.scoring.responses import (
     DEPLOYMENT,
     TEXT,
-    Outcome,
+    ScoringResponse,
     broken_by_fault,
     client_id,
     model_error,
@@ -76,14 +76,14 @@ class Gateway:
         store: Store,
         fleet: Fleet,
         telemetry: Telemetry,
-        door: ScoringDoor,
+        auth: ScoringAuth,
         settings: Settings,
         faults: Faults,
     ) -> None:
         self._store = store
         self._fleet = fleet
         self._telemetry = telemetry
-        self._door = door
+        self._auth = auth
         self._faults = faults
         self._rate = RateLimit(settings.max_requests_per_second)
         self._bandwidth = Bandwidth(settings.max_bytes_per_second)
@@ -98,20 +98,20 @@ class Gateway:
         started = time.perf_counter()
         traffic = self._find(request)
         if traffic is None:
-            return respond(request, Outcome(404, b"Not Found", {"Content-Type": "text/plain"}), "")
-        identity = self._door.identify(traffic.endpoint, request.headers.get("authorization", ""))
-        deployment, outcome = self._admit(traffic, request, authorized=identity is not None)
+            return respond(request, ScoringResponse(404, b"Not Found", {"Content-Type": "text/plain"}), "")
+        identity = self._auth.identify(traffic.endpoint, request.headers.get("authorization", ""))
+        deployment, scored = self._admit(traffic, request, authorized=identity is not None)
         delays_ms = (0.0, 0.0)
         if deployment is not None:
             self._drop(traffic.endpoint.name, deployment.name)
             asked_ms = await self._throttle(traffic, len(request.body))
             self._mirror(traffic, request)
-            outcome = await self._serve(deployment, request)
-            delays_ms = (asked_ms, await self._throttle(traffic, len(outcome.body)))
-            outcome = throttled(outcome, *delays_ms)
+            scored = await self._serve(deployment, request)
+            delays_ms = (asked_ms, await self._throttle(traffic, len(scored.body)))
+            scored = throttled(scored, *delays_ms)
         name = deployment.name if deployment is not None else ""
-        self._record(traffic, Served(request, outcome, started, name, identity or "", delays_ms))
-        return respond(request, outcome, name)
+        self._record(traffic, ServedRequest(request, scored, started, name, identity or "", delays_ms))
+        return respond(request, scored, name)
 
     async def close(self) -> None:
         """Give up on mirrored copies that are under way."""
@@ -151,16 +151,16 @@ class Gateway:
 
     def _admit(
         self, traffic: EndpointTraffic, request: Request, *, authorized: bool
-    ) -> tuple[Resource | None, Outcome]:
+    ) -> tuple[Resource | None, ScoringResponse]:
         """Return the deployment that a request goes to, or what it is refused with."""
         if not self.connections.admits(traffic.endpoint.key, request.client):
-            return None, Outcome(429, text("Connection limit is exceeded."), TEXT, "connection_limit")
+            return None, ScoringResponse(429, text("Connection limit is exceeded."), TEXT, "connection_limit")
         if not authorized or self._expired(traffic):
-            return None, Outcome(401, reason="unauthorized")
-        deployment, outcome = self._choose(traffic, request)
+            return None, ScoringResponse(401, reason="unauthorized")
+        deployment, scored = self._choose(traffic, request)
         if not self._rate.admits(traffic.endpoint.key):
-            return None, Outcome(429, text("Rate limit is exceeded."), TEXT, "rate_limit")
-        return deployment, outcome
+            return None, ScoringResponse(429, text("Rate limit is exceeded."), TEXT, "rate_limit")
+        return deployment, scored
 
     def _expired(self, traffic: EndpointTraffic) -> bool:
         """Answer whether a fault has it that the token is too old; a key has no age."""
@@ -177,15 +177,17 @@ class Gateway:
             await asyncio.sleep(delay_s)
         return delay_s * 1000
 
-    def _choose(self, traffic: EndpointTraffic, request: Request) -> tuple[Resource | None, Outcome]:
+    def _choose(self, traffic: EndpointTraffic, request: Request) -> tuple[Resource | None, ScoringResponse]:
         forced = request.headers.get(DEPLOYMENT)
         if forced is not None:
             found = traffic.deployments.get(forced.lower())
-            return found, Outcome(404, text(f"Deployment {forced} was not found."), reason="no_such_deployment")
+            return found, ScoringResponse(
+                404, text(f"Deployment {forced} was not found."), reason="no_such_deployment"
+            )
         if not traffic.names:
-            return None, Outcome(404, text("No deployment has traffic."), reason="no_traffic")
+            return None, ScoringResponse(404, text("No deployment has traffic."), reason="no_traffic")
         name = self._random.choices(traffic.names, traffic.weights)[0]
-        return traffic.deployments[name], Outcome(404)
+        return traffic.deployments[name], ScoringResponse(404)
 
     def _mirror(self, traffic: EndpointTraffic, request: Request) -> None:
         """Send a copy to the mirror, whose answer nobody waits for; forced requests are not mirrored."""
@@ -199,11 +201,11 @@ class Gateway:
 
     async def _serve_mirrored(self, traffic: EndpointTraffic, deployment: Resource, request: Request) -> None:
         started = time.perf_counter()
-        outcome = await self._serve(deployment, request)
-        self._bandwidth.take(traffic.endpoint.key, len(request.body) + len(outcome.body))
-        self._record(traffic, Served(request, outcome, started, deployment.name))
+        scored = await self._serve(deployment, request)
+        self._bandwidth.take(traffic.endpoint.key, len(request.body) + len(scored.body))
+        self._record(traffic, ServedRequest(request, scored, started, deployment.name))
 
-    async def _serve(self, deployment: Resource, request: Request) -> Outcome:
+    async def _serve(self, deployment: Resource, request: Request) -> ScoringResponse:
         pool = self._fleet.pool(deployment.id)
         limit_s = pool.payload.timeout_s if pool.payload is not None else 5.0
         try:
@@ -214,19 +216,19 @@ class Gateway:
                     broken_by_fault(broken) if broken is not None else await self._forward(instance.port, request)
                 )
         except TimeoutError:
-            return Outcome(408, b"upstream request timeout", TEXT, "upstream_request_timeout")
+            return ScoringResponse(408, b"upstream request timeout", TEXT, "upstream_request_timeout")
         except TooManyPending:
-            return Outcome(
+            return ScoringResponse(
                 429, b"", TEXT | model_error(None, "too_many_pending_request"), "too_many_pending_request"
             )
         except NoInstance:
-            return Outcome(503, b"no healthy upstream", TEXT, "no_healthy_upstream")
+            return ScoringResponse(503, b"no healthy upstream", TEXT, "no_healthy_upstream")
 
     def _drop(self, endpoint: str, deployment: str) -> None:
         if self._faults.hit(FaultKind.SCORING_RESET, "Scoring_Score", endpoint, deployment):
             raise ConnectionDropped
 
-    async def _forward(self, port: int, request: Request) -> Outcome:
+    async def _forward(self, port: int, request: Request) -> ScoringResponse:
         started = time.perf_counter()
         headers = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
         headers["x-request-id"] = request.request_id
@@ -238,15 +240,15 @@ class Gateway:
         try:
             answer = await ask(port, request.method, target, headers, request.body)
         except UpstreamLost:  # the process died with the request in its hands
-            return Outcome(
+            return ScoringResponse(
                 424, b"", TEXT | model_error(503, "model_not_ready"), "model_not_ready", 503, "model_not_ready"
             )
         passed = {name: value for name, value in answer.headers.items() if name.lower() not in _NOT_RETURNED}
         passed["ms-azureml-model-time"] = f"{(time.perf_counter() - started) * 1000:.0f}"
         if answer.status != 200:
             passed |= model_error(answer.status, "model_error")
-            return Outcome(424, answer.body, passed, "model_error", answer.status, "model_error")
-        return Outcome(200, answer.body, passed, "", 200)
+            return ScoringResponse(424, answer.body, passed, "model_error", answer.status, "model_error")
+        return ScoringResponse(200, answer.body, passed, "", 200)
 
-    def _record(self, traffic: EndpointTraffic, served: Served) -> None:
+    def _record(self, traffic: EndpointTraffic, served: ServedRequest) -> None:
         self._telemetry.add("requests", served.row(traffic.endpoint, logged=traffic.logged))

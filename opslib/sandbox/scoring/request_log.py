@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from opslib.sandbox.arm.http_messages import Request
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core.clock import now_us
-from opslib.sandbox.scoring.responses import Outcome, client_id
+from opslib.sandbox.scoring.responses import ScoringResponse, client_id
 
 _USER_AGENT = 70  # characters that AmlOnlineEndpointTrafficLog keeps
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedRequest:
     """A request that has its answer.
 
     Attributes
@@ -28,7 +28,7 @@ class Served:
     """
 
     request: Request
-    outcome: Outcome
+    scored: ScoringResponse
     started_s: float
     deployment: str = ""
     identity: str = ""
@@ -36,21 +36,21 @@ class Served:
 
     def row(self, endpoint: Resource, *, logged: bool) -> tuple[object, ...]:
         """Return the row, in the order of the table's columns."""
-        request, outcome = self.request, self.outcome
+        request, scored = self.request, self.scored
         return (
             now_us(),
             endpoint.key,
             self.deployment.lower(),
             int(logged),
-            outcome.status,
-            outcome.reason,
-            outcome.model_status,
-            outcome.model_reason,
+            scored.status,
+            scored.reason,
+            scored.model_status,
+            scored.model_reason,
             request.method,
             request.path,
             "HTTP/1.1",
             len(request.body),
-            len(outcome.body),
+            len(scored.body),
             request.headers.get("user-agent", "")[:_USER_AGENT],
             request.request_id,
             client_id(request),

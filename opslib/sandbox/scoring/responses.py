@@ -10,7 +10,7 @@ _CLIENT_ID = re.compile(r"^[A-Za-z0-9_-]{1,40}$")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScoringResponse:
     """What became of one request."""
 
     status: int
@@ -35,18 +35,18 @@ def model_error(status: int | None, reason: str) -> dict[str, str]:
     return headers if status is None else {"ms-azureml-model-error-statuscode": str(status), **headers}
 
 
-def broken_by_fault(status: int) -> Outcome:
+def broken_by_fault(status: int) -> ScoringResponse:
     """What becomes of a request whose model is made to answer a status by a declared fault."""
-    return Outcome(
+    return ScoringResponse(
         424, b"declared fault", TEXT | model_error(status, "model_error"), "model_error", status, "model_error"
     )
 
 
-def throttled(outcome: Outcome, request_ms: float, response_ms: float) -> Outcome:
-    """Return an outcome that says for how long its bytes had to wait, if they had to [ms]."""
+def throttled(scored: ScoringResponse, request_ms: float, response_ms: float) -> ScoringResponse:
+    """Return an scored that says for how long its bytes had to wait, if they had to [ms]."""
     delays = {"request": request_ms, "response": response_ms}
     said = {f"ms-azureml-bandwidth-{way}-delay-ms": f"{delay:.0f}" for way, delay in delays.items() if delay}
-    return replace(outcome, headers=outcome.headers | said) if said else outcome
+    return replace(scored, headers=scored.headers | said) if said else scored
 
 
 def client_id(request: Request) -> str:
@@ -55,9 +55,9 @@ def client_id(request: Request) -> str:
     return given if _CLIENT_ID.match(given) else ""
 
 
-def respond(request: Request, outcome: Outcome, deployment: str) -> Response:
-    """Return an outcome with the ids and the name of the deployment that it came from."""
-    headers = {name: value for name, value in outcome.headers.items() if name.lower() != "x-request-id"}
+def respond(request: Request, scored: ScoringResponse, deployment: str) -> Response:
+    """Return an scored with the ids and the name of the deployment that it came from."""
+    headers = {name: value for name, value in scored.headers.items() if name.lower() != "x-request-id"}
     headers["x-request-id"] = request.request_id
     if given := client_id(request):
         for name in [one for one in headers if one.lower() == "x-ms-client-request-id"]:
@@ -65,4 +65,4 @@ def respond(request: Request, outcome: Outcome, deployment: str) -> Response:
         headers["x-ms-client-request-id"] = given
     if deployment:
         headers[DEPLOYMENT] = deployment
-    return Response(outcome.status, outcome.body, headers)
+    return Response(scored.status, scored.body, headers)

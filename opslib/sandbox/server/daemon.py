@@ -1,4 +1,4 @@
-"""One sandbox, running: wires the parts, serves, and says when it answers."""
+"""The daemon: wires one sandbox, serves it, and publishes its note when it is ready."""
 
 import argparse
 import asyncio
@@ -15,14 +15,13 @@ import uvicorn
 import uvloop
 
 from opslib.sandbox.arm.store import Store
-from opslib.sandbox.core.azure_hosts import open_door
 from opslib.sandbox.core.certificates import ensure_signing_key
 from opslib.sandbox.core.clock import iso_now
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.core.home import Home
 from opslib.sandbox.core.process import ProcessId
 from opslib.sandbox.core.settings import Settings
-from opslib.sandbox.endpoints.consistency import Lag
+from opslib.sandbox.endpoints.consistency import ReadLag
 from opslib.sandbox.endpoints.lifecycle import Lifecycle
 from opslib.sandbox.faults.registry import Faults
 from opslib.sandbox.identity.directory import Directory
@@ -30,19 +29,20 @@ from opslib.sandbox.identity.managed_identity import cloud_name
 from opslib.sandbox.identity.tokens import Tokens
 from opslib.sandbox.insights.alerts.alerter import Alerter
 from opslib.sandbox.insights.autoscale.autoscaler import Autoscaler
-from opslib.sandbox.instances.environment import Surroundings
+from opslib.sandbox.instances.environment import InstanceEnvironment
 from opslib.sandbox.instances.fleet import Fleet
 from opslib.sandbox.instances.logs import FleetLog
-from opslib.sandbox.scoring.auth import ScoringDoor
+from opslib.sandbox.scoring.auth import ScoringAuth
 from opslib.sandbox.scoring.gateway import Gateway
 from opslib.sandbox.server.application import Application
+from opslib.sandbox.server.connect_proxy import start_proxy
 from opslib.sandbox.server.faults_api import strike
 from opslib.sandbox.server.listener import ask_to_exit, listen, make_server
 from opslib.sandbox.server.sampler import Sampler
 from opslib.sandbox.telemetry.telemetry import Telemetry
 
-_FLUSH_EVERY_S = 0.2
-_RESTORE_WITHIN_S = 60.0
+_FLUSH_INTERVAL_S = 0.2
+_RESTORE_TIMEOUT_S = 60.0
 
 
 def main() -> None:
@@ -58,14 +58,14 @@ def main() -> None:
 
 
 async def serve(home: Home, listener: socket.socket, settings: Settings) -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM or SIGINT."""
     port = listener.getsockname()[1]
     azure = listen(home.root / "azure-port", 0)
-    door_url = f"http://127.0.0.1:{azure.getsockname()[1]}"
-    sandbox = build(home, f"https://127.0.0.1:{port}", door_url, settings)
+    proxy_url = f"http://127.0.0.1:{azure.getsockname()[1]}"
+    sandbox = build(home, f"https://127.0.0.1:{port}", proxy_url, settings)
     server = make_server(home, Application(sandbox), sandbox.gateway.connections)
-    for word in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(word, ask_to_exit, server)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ask_to_exit, server)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     chores = [
         asyncio.create_task(_flush(sandbox)),
@@ -73,12 +73,12 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
         asyncio.create_task(Autoscaler(sandbox).run()),
         asyncio.create_task(Alerter(sandbox).run()),
     ]
-    door = await open_door(port, azure)
+    proxy = await start_proxy(port, azure)
     try:
-        await _open(home, sandbox, server, door_url)
+        await _open(home, sandbox, server, proxy_url)
         await serving
     finally:
-        door.close()
+        proxy.close()
         home.note.unlink(missing_ok=True)
         for chore in chores:
             chore.cancel()
@@ -90,14 +90,16 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
         sandbox.store.close()
 
 
-def build(home: Home, base_url: str, door_url: str, settings: Settings) -> Sandbox:
+def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Sandbox:
     """Wire one sandbox."""
     store, telemetry = Store(home.state / "state.db"), Telemetry(home.state / "telemetry.db")
     directory = Directory(store)
     tokens = Tokens(ensure_signing_key(home.private / "tokens.pem"), "https://sts.sandbox.invalid/", directory.find)
     faults = Faults(store)
-    around = Surroundings(base_url, door_url, home.azure_authority, store)
-    fleet = Fleet(home.state, store, FleetLog(home.state / "logs", store, telemetry), around, settings)
+    instance_environment = InstanceEnvironment(base_url, proxy_url, home.azure_authority, store)
+    fleet = Fleet(
+        home.state, store, FleetLog(home.state / "logs", store, telemetry), instance_environment, settings
+    )
     return Sandbox(
         settings=settings,
         home=home,
@@ -113,20 +115,20 @@ def build(home: Home, base_url: str, door_url: str, settings: Settings) -> Sandb
             store=store,
             fleet=fleet,
             telemetry=telemetry,
-            door=ScoringDoor(tokens, directory),
+            auth=ScoringAuth(tokens, directory),
             settings=settings,
             faults=faults,
         ),
         faults=faults,
-        lag=Lag(settings),
+        read_lag=ReadLag(settings),
     )
 
 
 def environment(home: Home, base_url: str) -> dict[str, str]:
     """Return the variables that point any unmodified SDK at this sandbox, and at nothing else.
 
-    AZUREML_CURRENT_CLOUD is named because azure-ai-ml writes it into its own process and believes it
-    before the metadata URL; REGISTRY_DISCOVERY_ENDPOINT_URL because it would otherwise be composed of
+    AZUREML_CURRENT_CLOUD is named because azure-ai-ml writes it into its own process and prefers it
+    over the metadata URL; REGISTRY_DISCOVERY_ENDPOINT_URL because it would otherwise be composed of
     the cloud's name and a public domain (`azure/ai/ml/_azure_environments.py`).
     """
     return {
@@ -142,12 +144,12 @@ def environment(home: Home, base_url: str) -> dict[str, str]:
     }
 
 
-def azure_environment(home: Home, base_url: str, door_url: str) -> dict[str, str]:
-    """Return the variables for a program that has Azure's own host names written down."""
+def azure_environment(home: Home, base_url: str, proxy_url: str) -> dict[str, str]:
+    """Return the variables for a program with hard-coded Azure host names."""
     trusted = ("CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
     return {
         "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
-        "HTTPS_PROXY": door_url,
+        "HTTPS_PROXY": proxy_url,
         "IDENTITY_ENDPOINT": f"{base_url}/msi/token",
         "IDENTITY_HEADER": home.identity_header(),
         "NO_PROXY": "127.0.0.1,localhost",
@@ -155,11 +157,11 @@ def azure_environment(home: Home, base_url: str, door_url: str) -> dict[str, str
     }
 
 
-async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server, door_url: str) -> None:
-    """Restore what was served before, then publish the note: from now on it answers."""
+async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server, proxy_url: str) -> None:
+    """Restore what was served before, then publish the note: from now on requests are answered."""
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
         await asyncio.sleep(0.005)
-    await asyncio.wait({asyncio.create_task(sandbox.lifecycle.recover())}, timeout=_RESTORE_WITHIN_S)
+    await asyncio.wait({asyncio.create_task(sandbox.lifecycle.recover())}, timeout=_RESTORE_TIMEOUT_S)
     strike(sandbox.faults.listed(), sandbox)
     settings = sandbox.settings
     workspace = {
@@ -175,7 +177,7 @@ async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server, door_url: 
         "url": sandbox.base_url,
         "started_at": iso_now(),
         "environment": environment(home, sandbox.base_url),
-        "azure_environment": azure_environment(home, sandbox.base_url, door_url),
+        "azure_environment": azure_environment(home, sandbox.base_url, proxy_url),
         "workspace": {**workspace, "location": settings.location},
     }
     home.write_note(note)
@@ -190,11 +192,11 @@ async def _flush(sandbox: Sandbox) -> None:
     while True:
         sandbox.telemetry.flush()
         sandbox.faults.save()
-        await asyncio.sleep(_FLUSH_EVERY_S)
+        await asyncio.sleep(_FLUSH_INTERVAL_S)
 
 
 def wipe(home: Home) -> None:
-    """Forget all state; the authority and the keys stay, so that a client's trust does."""
+    """Delete all state; the authority and the keys stay, so that clients need no new CA file."""
     shutil.rmtree(home.state, ignore_errors=True)
     for name in (home.note, home.config, home.log, home.root / "port", home.root / "azure-port"):
         name.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from opslib.sandbox.faults.model import FaultKind, read_scenario
 from opslib.sandbox.faults.registry import STRIKES, Declared
 from opslib.sandbox.instances.instance import Instance
 
-_STRIKE_EVERY_S = 0.05
+_STRIKE_INTERVAL_S = 0.05
 
 
 def list_faults(request: Request, sandbox: Sandbox) -> Response:
@@ -60,7 +60,7 @@ async def _strike(declared: Declared, sandbox: Sandbox) -> None:
                     instance.freeze()
                 else:
                     instance.kill()
-        await asyncio.sleep(_STRIKE_EVERY_S)
+        await asyncio.sleep(_STRIKE_INTERVAL_S)
 
 
 ROUTES = (

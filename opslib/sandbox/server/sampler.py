@@ -13,7 +13,7 @@ from opslib.sandbox.instances.fleet import Fleet
 from opslib.sandbox.scoring.connections import Connections
 from opslib.sandbox.telemetry.telemetry import Telemetry
 
-_EVERY_S = 10.0
+_INTERVAL_S = 10.0
 
 
 class Sampler:
@@ -32,14 +32,14 @@ class Sampler:
         """Sample for ever."""
         while True:
             self.sample(await asyncio.to_thread(groups))  # a scan of /proc is long beside a request
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(_INTERVAL_S)
 
     def sample(self, pids: dict[int, list[int]]) -> None:
         """Record what each instance used since the last time."""
         at_us = now_us()
         for endpoint in self._store.all("onlineEndpoints"):
             active, opened = self._connections.measure(endpoint.key)
-            self._telemetry.add("connections", (at_us, endpoint.key, active, opened / _EVERY_S))
+            self._telemetry.add("connections", (at_us, endpoint.key, active, opened / _INTERVAL_S))
         for key, instances in self._fleet.by_deployment().items():
             deployment = self._store.get(key)
             sku = skus.find(deployment.properties["instanceType"]) if deployment is not None else None
@@ -48,7 +48,7 @@ class Sampler:
                 if before is None or sku is None:
                     continue
                 cores = min(sku.cores, os.cpu_count() or 1)
-                cpu = 100 * max(0.0, instance.usage.cpu_s - before.cpu_s) / _EVERY_S / cores
+                cpu = 100 * max(0.0, instance.usage.cpu_s - before.cpu_s) / _INTERVAL_S / cores
                 memory = 100 * instance.usage.memory_bytes / (sku.memory_gb * 2**30)
                 disk = shutil.disk_usage(self._root)
                 row = (at_us, key, instance.id, cpu, memory, 100 * disk.used / disk.total, len(instances))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from opslib.sandbox.arm.errors import OperationFailed
+from opslib.sandbox.arm.errors import ProvisioningFailed
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import OPERATOR
 from opslib.sandbox.arm.store import Resource
@@ -20,7 +20,7 @@ from opslib.sandbox.core.home import Home
 from opslib.sandbox.core.settings import Settings
 from opslib.sandbox.endpoints import quota
 from opslib.sandbox.endpoints.lifecycle import SETTLED
-from opslib.sandbox.scoring.responses import Outcome
+from opslib.sandbox.scoring.responses import ScoringResponse
 from opslib.sandbox.server.daemon import build
 from opslib.sandbox.server.pipeline import answer
 
@@ -61,10 +61,10 @@ class AnySequence(RuleBasedStateMachine):
         async def converge(_deployment: Resource) -> None:
             await asyncio.sleep(0)
             if self._fails:
-                raise OperationFailed("ResourceNotReady", "as asked")
+                raise ProvisioningFailed("ResourceNotReady", "as asked")
 
-        async def serve(deployment: Resource, _request: Request) -> Outcome:
-            return Outcome(200, deployment.name.encode())
+        async def serve(deployment: Resource, _request: Request) -> ScoringResponse:
+            return ScoringResponse(200, deployment.name.encode())
 
         put = store.put
 

@@ -1,13 +1,18 @@
 import time
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opslib.sandbox.arm.store import Resource
-from opslib.sandbox.core.settings import Settings
-from opslib.sandbox.endpoints.consistency import Lag
+from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.settings import LIMITS, Settings
+from opslib.sandbox.endpoints.consistency import ReadLag
+from opslib.sandbox.endpoints.deployments import check_count
 from opslib.sandbox.scoring.bandwidth import Bandwidth
 from opslib.sandbox.scoring.connections import Connections
 from opslib.sandbox.scoring.rate_limit import RateLimit
@@ -27,7 +32,7 @@ def test_reads_lag_behind_writes(monkeypatch):
     """Traffic is shown as it was until the lag is over; the rest of the endpoint is shown as it is."""
     before = Resource("/e", "onlineEndpoints", {"properties": {"traffic": {"a": 100}, "mirrorTraffic": {}, "x": 1}})
     after = before.with_properties(traffic={"b": 100}, x=2)
-    lag = Lag(Settings(consistency_lag_s=60, operation_s=0))
+    lag = ReadLag(Settings(consistency_lag_s=60, operation_s=0))
     lag.note(before)
     assert lag.shown(after).properties == {"traffic": {"a": 100}, "mirrorTraffic": {}, "x": 2}
     later_s = time.monotonic() + 61
@@ -35,11 +40,13 @@ def test_reads_lag_behind_writes(monkeypatch):
     assert lag.shown(after) == after
 
 
-@pytest.mark.parametrize("knob", [{"max_bytes_per_second": 0}, {"autoscale_every_s": 0.0}, {"logs_delay_s": -1.0}])
-def test_a_knob_that_leaves_nothing_is_refused(knob: dict[str, Any]):
+@pytest.mark.parametrize(
+    "setting", [{"max_bytes_per_second": 0}, {"autoscale_every_s": 0.0}, {"logs_delay_s": -1.0}]
+)
+def test_a_setting_that_leaves_nothing_is_refused(setting: dict[str, Any]):
     """A limit of none, no pace and a negative time are no settings; any seed is one."""
     with pytest.raises(ValueError, match="must be at least"):
-        Settings(**knob)
+        Settings(**setting)
     assert Settings(seed=-1).seed == -1
 
 
@@ -77,3 +84,29 @@ def test_bytes_beyond_the_limit_wait_and_then_no_more():
     assert [bandwidth.take("a", 1000), bandwidth.take("a", 500)] == [0.0, 0.5]
     now_s = 1.5
     assert bandwidth.take("a", 1000) == 0.0
+
+
+def test_deployments_of_a_region_are_limited(tmp_path: Path):
+    """A region holds LIMITS.deployments_per_region of a subscription's deployments, over all its endpoints."""
+    store = Store(tmp_path / "state.db")
+    workspace = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w"
+    endpoints = [
+        store.put(
+            Resource(
+                f"{workspace}/onlineEndpoints/e{number}",
+                "onlineEndpoints",
+                {"location": "eastus", "properties": {}},
+            )
+        )
+        for number in range(26)
+    ]
+    sandbox = cast("Sandbox", SimpleNamespace(store=store))
+    with store.transaction():
+        for number in range(LIMITS.deployments_per_region - 1):
+            parent = endpoints[number // LIMITS.deployments_per_endpoint].id
+            store.put(Resource(f"{parent}/deployments/d{number}", "deployments", {"properties": {}}))
+    check_count(sandbox, endpoints[-1])
+    store.put(Resource(f"{endpoints[-1].id}/deployments/last", "deployments", {"properties": {}}))
+    with pytest.raises(ArmError, match="Deployment limit of 500 per subscription and region is reached"):
+        check_count(sandbox, endpoints[-1])
+    store.close()

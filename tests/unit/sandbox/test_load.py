@@ -3,7 +3,7 @@ import io
 import itertools
 import json
 
-from opslib.sandbox.cli.load import Load, Tally, _measure
+from opslib.sandbox.cli.load import Load, LoadReport, _measure
 
 
 def test_arrivals_are_poisson_and_repeat_with_their_seed():
@@ -29,7 +29,7 @@ def test_latency_runs_from_when_a_request_was_due():
     async def scene() -> dict[str, float]:
         report = io.StringIO()
         due_s = asyncio.get_running_loop().time() - 0.25
-        await _measure(answer(), Tally(report), (due_s, 0.0, "id"))
+        await _measure(answer(), LoadReport(report), (due_s, 0.0, "id"))
         return json.loads(report.getvalue())
 
     row = asyncio.run(scene())
@@ -38,16 +38,16 @@ def test_latency_runs_from_when_a_request_was_due():
 
 def test_results_are_told_by_deployment_and_status():
     """Each pair has its own line of counts and latencies; what was given up is there by its reason."""
-    tally = Tally()
+    results = LoadReport()
     for status, deployment, error, latency in (
         (200, "blue", None, 5.0),
         (424, "green", None, 9.0),
         (None, None, "deadline", 10_000.0),
     ):
-        tally.add(
+        results.add(
             {"status": status, "deployment": deployment, "error": error, "latency_ms": latency, "late_ms": 1.5}
         )
-    lines = [line.split() for line in tally.summary().splitlines()]
+    lines = [line.split() for line in results.summary().splitlines()]
     assert lines[0] == ["3", "requests"]
     assert ["blue", "200", "1", "5.0", "5.0", "5.0", "5.0"] in lines
     assert ["green", "424", "1", "9.0", "9.0", "9.0", "9.0"] in lines

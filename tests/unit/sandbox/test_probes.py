@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from opslib.sandbox.instances.probes import Probe, keep_ready, read_probes, until_dead
+from opslib.sandbox.instances.probes import ProbeSettings, keep_ready, read_probes, until_dead
 
-AT_ONCE = Probe(initial_delay_s=0, period_s=0, timeout_s=1, success_threshold=2, failure_threshold=3)
+AT_ONCE = ProbeSettings(initial_delay_s=0, period_s=0, timeout_s=1, success_threshold=2, failure_threshold=3)
 SETTINGS = {
     "initialDelay": "PT10S",
     "period": "PT5S",

@@ -4,7 +4,6 @@ How each series stands is kept beside its rule in the store, so that an alert ou
 """
 
 import asyncio
-import json
 import logging
 import time
 import uuid
@@ -167,7 +166,7 @@ class Alerter:
 
 def read_status(rule: Resource) -> dict[Labels, tuple[Standing, str]]:
     """Return how each series of a rule stood when it was last evaluated, and the name of its last alert."""
-    rows = json.loads(rule.secrets.get("status", "[]"))
+    rows = rule.internal.get("status", [])
     return {
         tuple((name, value) for name, value in row["labels"]): (Standing(**row["standing"]), row["alert"])
         for row in rows
@@ -179,7 +178,7 @@ def _with_status(rule: Resource, status: Mapping[Labels, tuple[Standing, str]]) 
         {"labels": list(labels), "standing": asdict(standing), "alert": alert}
         for labels, (standing, alert) in status.items()
     ]
-    return replace(rule, secrets=rule.secrets | {"status": json.dumps(rows), "checked_us": str(now_us())})
+    return replace(rule, internal=rule.internal | {"status": rows, "checked_us": now_us()})
 
 
 def _essentials(resource: Resource, rule: AlertRule, target: Resource) -> dict[str, Any]:

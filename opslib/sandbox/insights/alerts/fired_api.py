@@ -43,7 +43,7 @@ def list_statuses(request: Request, sandbox: Sandbox) -> Response:
             "properties": {
                 "dimensions": dimensions,
                 "status": "Unhealthy" if standing.fired else "Healthy",
-                "timestamp": iso(int(rule.secrets["checked_us"])),
+                "timestamp": iso(rule.internal["checked_us"]),
             },
         }
         rows += [row] if wanted in (None, row["name"]) else []

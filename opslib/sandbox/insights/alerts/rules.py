@@ -27,7 +27,7 @@ _SIGNS = {"Include": "eq", "Exclude": "ne"}
 _FREQUENCIES_S = (60.0, 300.0, 900.0, 1800.0, 3600.0)
 _WINDOWS_S = (*_FREQUENCIES_S, 21600.0, 43200.0, 86400.0)
 _LONG_S, _AGAIN_S = 4 * 3600.0, 300.0
-_MOST_CRITERIA = 5
+_MAX_CRITERIA = 5
 RESOLVED_AFTER = 3  # evaluations in a row
 
 
@@ -117,8 +117,8 @@ def read_alert(properties: Mapping[str, Any]) -> AlertRule:
     if not isinstance(criteria, dict) or criteria.get("odata.type") != CRITERIA:
         raise ArmError.bad_request(f"The criteria must be of odata.type {CRITERIA}.")
     rows = criteria.get("allOf")
-    if not isinstance(rows, list) or not 1 <= len(rows) <= _MOST_CRITERIA:
-        raise ArmError.bad_request(f"A metric alert has 1 to {_MOST_CRITERIA} criteria in allOf.")
+    if not isinstance(rows, list) or not 1 <= len(rows) <= _MAX_CRITERIA:
+        raise ArmError.bad_request(f"A metric alert has 1 to {_MAX_CRITERIA} criteria in allOf.")
     found = tuple(_criterion(row) for row in rows)
     names = [one.name for one in found]
     if len(set(names)) < len(names):

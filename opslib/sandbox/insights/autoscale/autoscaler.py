@@ -1,6 +1,6 @@
-"""Acts on autoscale settings: measures, decides, scales through the same state machine as everybody.
+"""Acts on autoscale settings: measures, decides, scales through the one state machine.
 
-What it did last stands beside the setting in the store, so that a cooldown outlives the process.
+Its last action is stored with the setting, so that a cooldown outlives the process.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ logger = logging.getLogger("opslib.sandbox.autoscale")
 
 
 class Autoscaler:
-    """Evaluates every enabled setting at a steady pace."""
+    """Evaluates every enabled setting at a fixed interval."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -65,7 +65,7 @@ class Autoscaler:
             return
         capacity = int(target.body["sku"]["capacity"])
         measured = {rule: await self._measure(rule, capacity) for rule in profile.rules}
-        rested_s = (now_us() - int(setting.secrets.get("acted_us", 0))) / MICROSECONDS
+        rested_s = (now_us() - setting.internal.get("acted_us", 0)) / MICROSECONDS
         decision = decide(profile, capacity, measured, rested_s)
         unwritten = store.get(target.id) == target and store.get(setting.id) == setting
         if decision is not None and unwritten:
@@ -105,24 +105,24 @@ class Autoscaler:
         logger.info("autoscale %s sets %s to %d: %s", setting.name, target.id, decision.capacity, decision.why)
         with store.transaction():
             _, operation = self._sandbox.lifecycle.begin(Kind.SCALE, wanted)
-            memory = {"acted_us": str(now_us()), "acting": operation.id, "counts": f"{counts[0]} {counts[1]}"}
-            setting = store.put(replace(setting, secrets=setting.secrets | memory))
+            memory = {"acted_us": now_us(), "acting": operation.id, "counts": counts}
+            setting = store.put(replace(setting, internal=setting.internal | memory))
             correlation = _guid(operation.id)
             record_scaling(
                 store, setting, counts=counts, operation=way, correlation=correlation, status="Succeeded"
             )
 
     def _conclude(self, setting: Resource) -> Resource:
-        """Say what became of the last scaling once it has ended, also if another process began it."""
-        acting = setting.secrets.get("acting")
+        """Record the result of the last scaling once it has ended, also if an earlier process began it."""
+        acting = setting.internal.get("acting")
         operation = self._sandbox.store.get_operation(acting) if acting else None
         if operation is None or operation.ended_us is None:
             return setting
-        before, after = (int(count) for count in setting.secrets["counts"].split())
+        before, after = setting.internal["counts"]
         way = "ScaleupResult" if after > before else "ScaledownResult"
         status = "Succeeded" if operation.status == "Succeeded" else "Failed"
         correlation = _guid(operation.id)
-        kept = {name: value for name, value in setting.secrets.items() if name == "acted_us"}
+        kept = {name: value for name, value in setting.internal.items() if name == "acted_us"}
         with self._sandbox.store.transaction():
             record_scaling(
                 self._sandbox.store,
@@ -132,7 +132,7 @@ class Autoscaler:
                 correlation=correlation,
                 status=status,
             )
-            return self._sandbox.store.put(replace(setting, secrets=kept))
+            return self._sandbox.store.put(replace(setting, internal=kept))
 
 
 def _guid(operation_id: str) -> str:

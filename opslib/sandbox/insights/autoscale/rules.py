@@ -33,7 +33,7 @@ _AGGREGATIONS: dict[str, Callable[[list[float]], float]] = {
 }
 _TYPES = ("ChangeCount", "PercentChangeCount", "ExactCount")
 _WINDOW_S, _COOLDOWN_S = (300.0, 43200.0), (60.0, 604800.0)
-_MOST_PROFILES, _MOST_RULES = 20, 10
+_MOST_PROFILES, _MAX_RULES = 20, 10
 _DIMENSION, _SIGNS = ("DimensionName", "Operator", "Values"), {"Equals": "eq", "NotEquals": "ne"}
 
 
@@ -169,8 +169,8 @@ def _profile(row: Any) -> Profile:
     if not 1 <= low <= usual <= high:
         raise ArmError.bad_request(f"1 <= minimum <= default <= maximum must hold, got {low}, {usual}, {high}.")
     rules = row.get("rules") or []
-    if not isinstance(rules, list) or len(rules) > _MOST_RULES:
-        raise ArmError.bad_request(f"A profile has at most {_MOST_RULES} rules.")
+    if not isinstance(rules, list) or len(rules) > _MAX_RULES:
+        raise ArmError.bad_request(f"A profile has at most {_MAX_RULES} rules.")
     name = row.get("name")
     if not isinstance(name, str) or not name:
         raise ArmError.bad_request(f"A profile needs a name, got {name!r}.")

@@ -15,7 +15,7 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.insights.autoscale.time_zones import find_zone
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_LONGEST = timedelta(days=365)
+_MAX_LENGTH = timedelta(days=365)
 _INVALID = "The autoscale setting that you provided has an invalid"
 
 
@@ -93,9 +93,9 @@ def _fixed(sent: Any) -> FixedDate:
         raise ArmError.bad_request(f"{_INVALID} fixedDate: an object of timeZone, start and end is needed.")
     zone = _zone(sent.get("timeZone") or "UTC")
     start, end = _time(sent, "start", zone), _time(sent, "end", zone)
-    if not timedelta(0) < end - start <= _LONGEST:
+    if not timedelta(0) < end - start <= _MAX_LENGTH:
         raise ArmError.bad_request(
-            f"{_INVALID} fixedDate: its end must be after its start, by {_LONGEST.days} days at most."
+            f"{_INVALID} fixedDate: its end must be after its start, by {_MAX_LENGTH.days} days at most."
         )
     return FixedDate(start, end)
 

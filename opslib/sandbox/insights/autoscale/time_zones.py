@@ -1,4 +1,4 @@
-"""Windows' names of time zones, in which Azure Monitor speaks, and the IANA zones that they stand for.
+"""Windows' names of time zones, which Azure Monitor uses, and their IANA zones.
 
 Source: the names are those that the REST reference of autoscaleSettings 2022-10-01 lists for `timeZone`; the
 zones are the territory "001" of Unicode CLDR's windowsZones.
@@ -6,7 +6,7 @@ zones are the territory "001" of Unicode CLDR's windowsZones.
 
 from zoneinfo import ZoneInfo
 
-_ZONES = {
+ZONES = {
     "Dateline Standard Time": "Etc/GMT+12",
     "UTC-11": "Etc/GMT+11",
     "Hawaiian Standard Time": "Pacific/Honolulu",
@@ -115,16 +115,15 @@ _ZONES = {
     "Samoa Standard Time": "Pacific/Apia",
     "Line Islands Standard Time": "Pacific/Kiritimati",
 }
-NAMES = tuple(_ZONES)
 
 
 def find_zone(name: str) -> ZoneInfo | None:
-    """Return the zone that Windows calls this; None when it calls none so.
+    """Return the zone with a Windows name; None when there is no such name.
 
     Examples
     --------
     >>> find_zone("Pacific Standard Time").key
     'America/Los_Angeles'
     """
-    known = _ZONES.get(name)
+    known = ZONES.get(name)
     return ZoneInfo(known) if known is not None else None

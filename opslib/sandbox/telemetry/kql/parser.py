@@ -1,6 +1,6 @@
 """The Kusto query language: text to a tree, for the operators that are built; anything else is refused.
 
-Source: Microsoft Learn, "Kusto Query Language (KQL) overview", syntax of tabular operators and scalars.
+Source: Microsoft Learn, "Kusto KqlQuery Language (KQL) overview", syntax of tabular operators and scalars.
 """
 
 import re
@@ -74,14 +74,14 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Query:
+class KqlQuery:
     """A table and the operators applied to it."""
 
     table: str
     steps: tuple[Step, ...]
 
 
-def parse(text: str) -> Query:
+def parse(text: str) -> KqlQuery:
     """Read a query.
 
     Raises
@@ -115,14 +115,14 @@ class _Parser:
         self._at = 0
         self._depth = 0
 
-    def query(self) -> Query:
+    def query(self) -> KqlQuery:
         table = self._name()
         steps = []
         while self._take("|"):
             steps.append(self._step())
         if self._peek()[0] != "end":
             raise SemanticError(f"expected '|' or the end of the query, got {self._peek()[1]!r}")
-        return Query(table, tuple(steps))
+        return KqlQuery(table, tuple(steps))
 
     def _step(self) -> Step:  # noqa: PLR0911 - one return for each operator
         word = self._name()

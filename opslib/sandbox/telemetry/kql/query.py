@@ -9,7 +9,7 @@ import re
 import sqlite3
 from collections.abc import Callable
 
-from opslib.sandbox.telemetry.kql.parser import Call, Column, Literal, Node, Query, SemanticError, Step, parse
+from opslib.sandbox.telemetry.kql.parser import Call, Column, KqlQuery, Literal, Node, SemanticError, Step, parse
 from opslib.sandbox.telemetry.kql.scalars import Compiled, Expression, compile_scalar, quoted
 
 __all__ = ["Compiled", "SemanticError", "add_functions", "compile_query", "percentile"]
@@ -25,7 +25,7 @@ def compile_query(text: str, tables: dict[str, Compiled]) -> Compiled:
     SemanticError
         If it names what does not exist, or uses what is not built.
     """
-    query: Query = parse(text)
+    query: KqlQuery = parse(text)
     if query.table not in tables:
         raise SemanticError(f"'where' operator: Failed to resolve table or column expression named '{query.table}'")
     relation = tables[query.table]

@@ -5,7 +5,7 @@ import pytest
 
 from opslib.sandbox.arm.principals import IDENTITY_SECRET
 from opslib.sandbox.arm.store import Resource, Store
-from opslib.sandbox.instances.environment import Surroundings
+from opslib.sandbox.instances.environment import InstanceEnvironment
 
 ENDPOINT = "/subscriptions/s/e/onlineEndpoints/e"
 ASSIGNED = {"type": "UserAssigned", "userAssignedIdentities": {"/uai": {"clientId": "c", "principalId": "p"}}}
@@ -27,15 +27,15 @@ ASSIGNED = {"type": "UserAssigned", "userAssignedIdentities": {"/uai": {"clientI
 def test_identity_and_egress_reach_the_process(
     identity: dict[str, Any], egress: str, there: dict[str, str], absent: str, tmp_path: Path
 ):
-    """An endpoint's identity is offered, no identity is not; disabled egress leads nowhere."""
+    """An endpoint's identity is offered, no identity is not; disabled egress gets an unreachable proxy."""
     store = Store(tmp_path / "state.db")
     store.put(
         Resource(ENDPOINT, "onlineEndpoints", {"identity": identity, "properties": {}}, {IDENTITY_SECRET: "k"})
     )
     body = {"properties": {"egressPublicNetworkAccess": egress}}
     store.put(Resource(f"{ENDPOINT}/deployments/d", "deployments", body))
-    around = Surroundings("https://127.0.0.1:1", "http://127.0.0.1:2", tmp_path / "ca.pem", store)
-    found = around.variables(f"{ENDPOINT}/deployments/d")
+    environment = InstanceEnvironment("https://127.0.0.1:1", "http://127.0.0.1:2", tmp_path / "ca.pem", store)
+    found = environment.variables(f"{ENDPOINT}/deployments/d")
     store.close()
     assert there.items() <= found.items()
     assert absent not in found
