@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from opslib.sandbox.cli.commands import start, stop
+from opslib.sandbox.cli.control import start, stop
 from opslib.sandbox.core.home import Home
 from opslib.sandbox.core.settings import Settings
 

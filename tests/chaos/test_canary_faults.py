@@ -16,7 +16,7 @@ from sandbox_fixture import reread
 from opslib.model import Outcome
 from opslib.runbooks.lease.tags import read_lease
 from opslib.runbooks.undo.reap import reap
-from opslib.sandbox.cli.commands import start
+from opslib.sandbox.cli.control import start
 
 FULL = int(os.environ.get("OPSLIB_CHAOS_KILLS", "12")) > 12
 UPDATING = "OnlineEndpoints_Updating"

@@ -9,7 +9,7 @@ from azure.ai.ml.entities import ProbeSettings
 from sandbox_fixture import RunningSandbox
 from served import ASK, Served, deployment, wait_until
 
-from opslib.sandbox.cli.commands import _inventory
+from opslib.sandbox.cli.inventory import inventory
 
 QUICK = ProbeSettings(initial_delay=1, period=1, timeout=1, failure_threshold=2, success_threshold=1)
 SIZE = "Standard_E2s_v3"  # a family of its own: the suite shares its quota
@@ -23,7 +23,7 @@ def probed(make_endpoint: Callable[..., Served]) -> Served:
 
 def _pids(served: Served) -> set[int]:
     rows = [
-        row for row in _inventory(served.sandbox.home) if row[0] == "instance" and row[1] == f"{served.name}/blue"
+        row for row in inventory(served.sandbox.home) if row[0] == "instance" and row[1] == f"{served.name}/blue"
     ]
     return {int(row[3].split()[1]) for row in rows}
 

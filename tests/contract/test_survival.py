@@ -12,7 +12,7 @@ from rest_client import make_endpoint
 from sandbox_fixture import RunningSandbox, reread, running_sandbox
 from served import ASK, wait_until
 
-from opslib.sandbox.cli.commands import start
+from opslib.sandbox.cli.control import start
 from opslib.sandbox.core.process import ProcessId
 from opslib.sandbox.core.settings import Settings
 

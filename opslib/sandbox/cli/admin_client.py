@@ -1,4 +1,4 @@
-"""How the sandbox's commands call its own API."""
+"""The client of the sandbox's own API: faults and principals."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ def call(home: Home, method: str, path: str, body: dict[str, Any] | None = None)
     Raises
     ------
     ValueError
-        With the sandbox's words, if it refuses.
+        With the sandbox's message, if it refuses.
     """
     note = home.read_note() or {}
     request = urllib.request.Request(  # noqa: S310 - the note's own https address
@@ -40,18 +40,18 @@ def call(home: Home, method: str, path: str, body: dict[str, Any] | None = None)
         raise ValueError(message) from error
 
 
-def run_word(
+def run_command(
     arguments: argparse.Namespace,
-    ask: Callable[[Home], list[dict[str, Any]]],
+    request: Callable[[Home], list[dict[str, Any]]],
     show: Callable[[Home, dict[str, Any]], None],
 ) -> int:
-    """Ask a running sandbox for a word of the command line and show each row; 1 where none is up, 2 if refused."""
+    """Call a running sandbox and show each row; return 0, 1 where none is up, 2 if it refuses."""
     home = Home.find(arguments.home)
     if home.read_note() is None:
-        print(f"No sandbox is up in {home.root}: start one with `opslib sandbox up`.", file=sys.stderr)
+        print(f"No sandbox is up in {home.root}. Start one: opslib sandbox up", file=sys.stderr)
         return 1
     try:
-        rows = ask(home)
+        rows = request(home)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,28 +1,30 @@
 """`opslib sandbox fault ...`: declare faults, list them, clear them."""
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from opslib.sandbox.cli.admin_client import call, run_word
+from opslib.sandbox.cli.admin_client import call, run_command
+from opslib.sandbox.cli.options import add_field_options, chosen
 from opslib.sandbox.core.home import Home
 from opslib.sandbox.faults.model import EFFECTS, Fault
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Add the word's arguments."""
-    parser.epilog = "kinds: " + "; ".join(f"{kind}: {effect}" for kind, effect in EFFECTS.items())
-    parser.add_argument("what", help="a kind of fault, or: list, clear")
-    parser.add_argument("--file", type=Path, help="declare the scenario in this YAML or JSON file (what: file)")
-    for field in fields(Fault)[1:]:
-        parser.add_argument("--" + field.name.replace("_", "-"), type=type(field.default), help="see fault.py")
+    """Add the options of `fault`: what to do, and each field of a fault."""
+    kinds = "\n".join(f"  {kind:<16} {effect}" for kind, effect in EFFECTS.items())
+    parser.epilog = f"kinds of fault:\n{kinds}\n\n{parser.epilog}"
+    parser.add_argument("what", metavar="WHAT", help="a kind of fault to declare, or one of: list, clear, file")
+    parser.add_argument("--file", type=Path, help="with WHAT file: declare the scenario of this YAML or JSON file")
+    add_field_options(parser, Fault)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the word says."""
-    return run_word(arguments, lambda home: call(home, *_request(arguments)), lambda _, row: print(describe(row)))
+    """Declare, list or clear faults of a running sandbox."""
+    return run_command(
+        arguments, lambda home: call(home, *_request(arguments)), lambda _, row: print(describe(row))
+    )
 
 
 def listed(home: Home) -> list[dict[str, Any]]:
@@ -31,7 +33,7 @@ def listed(home: Home) -> list[dict[str, Any]]:
 
 
 def describe(row: dict[str, Any]) -> str:
-    """Say a fault in one line."""
+    """Return a fault in one line."""
     where = f"{row['operation']} on {row['endpoint']}/{row['deployment']}"
     return (
         f"{'fault':<12} {row['name']:<24} {row['state']:<8} {row['kind']} of {where}, rate {row['rate']:g}, "
@@ -46,11 +48,9 @@ def _request(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any] | 
         return "DELETE", f"faults/{arguments.name}" if arguments.name else "faults", None
     if arguments.what == "file":
         if arguments.file is None:
-            raise ValueError("say which file: opslib sandbox fault file --file SCENARIO.yml")
+            raise ValueError("--file is missing. Expected: opslib sandbox fault file --file SCENARIO.yml")
         return "POST", "faults", _read(arguments.file)
-    given = {field.name: getattr(arguments, field.name) for field in fields(Fault)[1:]}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return "POST", "faults", {"kind": arguments.what, **chosen}
+    return "POST", "faults", {"kind": arguments.what, **chosen(arguments, Fault)}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         scenario = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from error
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(scenario, dict):
         raise ValueError(f"{path} must hold a fault or a scenario, got {type(scenario).__name__}")  # noqa: TRY004 - the file is wrong, not the program
     return scenario

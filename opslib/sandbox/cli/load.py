@@ -1,7 +1,7 @@
 """`opslib sandbox traffic`: open-loop load whose latency counts from when a request was due.
 
 Arrivals are Poisson and do not wait for answers, and each latency runs from the *scheduled* arrival, so a
-server that stalls cannot slow its own examiner down (G. Tene, "coordinated omission").
+server that stalls cannot slow the measurement down (G. Tene, "coordinated omission").
 """
 
 import argparse
@@ -57,16 +57,16 @@ class Load:
 
 @dataclass
 class LoadReport:
-    """What came of it, by deployment and status.
+    """The results of a load, by deployment and status.
 
     Attributes
     ----------
     report
-        Where each request's end is written; None: nowhere.
+        File for the result of each request; None: no file.
     latencies_ms
-        From when each request was due; what was given up counts with its deadline.
+        Since the request was due; a request that was given up counts with its deadline.
     late_ms
-        For how long a request was kept waiting by the load source itself, at most.
+        Longest delay of a request by the load source itself.
     """
 
     report: TextIO | None = None
@@ -74,7 +74,7 @@ class LoadReport:
     late_ms: float = 0.0
 
     def add(self, row: dict[str, Any]) -> None:
-        """Take one request's end, and write it down."""
+        """Record the result of one request."""
         if self.report is not None:
             self.report.write(json.dumps(row) + "\n")
         who, what = str(row["deployment"] or "-"), str(row["status"] or row["error"])
@@ -90,7 +90,9 @@ class LoadReport:
             heads = ("deployment", "status", "requests", *(f"p{percent} ms" for percent in _PERCENTS), "max ms")
             lines.append("  {:<32} {:<20} {:>8} {:>9} {:>9} {:>9} {:>9}".format(*heads))
             lines += [_line(*group) for group in (*groups, ("all", "", everything))]
-            lines.append(f"sent at most {self.late_ms:.1f} ms after they were due, which is part of their latency")
+            lines.append(
+                f"requests were sent at most {self.late_ms:.1f} ms after they were due; latencies include that"
+            )
         return "\n".join(lines)
 
 
@@ -102,29 +104,40 @@ def _line(deployment: str, status: str, latencies_ms: list[float]) -> str:
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Add the word's arguments."""
+    """Add the options of `traffic`."""
     parser.add_argument("endpoint", help="name of the endpoint, in the sandbox's workspace")
-    parser.add_argument("--rps", type=float, required=True, help="mean arrivals per second")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for how long requests arrive (default: 60)")
-    parser.add_argument("--body-file", type=Path, required=True, help="JSON lines; each line is a request body")
-    parser.add_argument("--report", type=Path, help="where each request's end is written, JSON lines")
-    parser.add_argument("--deadline-s", type=float, default=10.0, help="a request is given up after this [s]")
-    parser.add_argument("--seed", type=int, default=0, help="of arrivals and choice of bodies")
+    parser.add_argument("--rps", type=float, required=True, help="mean arrivals [1/s]")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long requests arrive [s] (default: 60)")
+    parser.add_argument(
+        "--body-file", type=Path, required=True, help="file of JSON lines; each line is a request body"
+    )
+    parser.add_argument(
+        "--report", type=Path, help="file for the result of each request, JSON lines (default: none)"
+    )
+    parser.add_argument(
+        "--deadline-s",
+        type=float,
+        default=10.0,
+        help="a request without an answer by then counts as failed [s] (default: 10)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the arrivals and of the choice of bodies (default: 0)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the load; print a summary; 1 when it could not be sent at all."""
+    """Send the load and print a summary; return 1 when it could not be sent."""
     note = Home.find(arguments.home).read_note()
     try:
         text = arguments.body_file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        print(f"the body file cannot be read: {error}", file=sys.stderr)
+        print(f"The body file could not be read: {error}", file=sys.stderr)
         return 1
     bodies = tuple(line.encode() for line in text.splitlines() if line.strip())
     if note is None or not bodies or arguments.rps <= 0:
         print(
-            "traffic needs a sandbox that is up, a body file with at least one line, and --rps above 0.",
+            "No load was sent. It needs a sandbox that is up, a body file with at least one line, and --rps above 0.",
             file=sys.stderr,
         )
         return 1
@@ -142,8 +155,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _send(note: dict[str, Any], endpoint: str, load: Load, results: LoadReport) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for word in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(word, stop.set)
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(ending, stop.set)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         target = await _find(http, note, endpoint)
         prefix, pending = f"load-{uuid.uuid4().hex[:8]}", set[asyncio.Task[None]]()
@@ -161,7 +174,7 @@ async def _send(note: dict[str, Any], endpoint: str, load: Load, results: LoadRe
 
 
 async def _stopped(stop: asyncio.Event, for_s: float) -> bool:
-    """Wait until the next arrival is due; answer whether the load was told to stop."""
+    """Wait until the next arrival is due; return whether the load was stopped."""
     if for_s <= 0:
         await asyncio.sleep(0)
         return stop.is_set()
@@ -211,7 +224,7 @@ async def _request(
 
 
 async def _find(http: aiohttp.ClientSession, note: dict[str, Any], endpoint: str) -> Target:
-    """Ask ARM for the endpoint's address and credential, as any client would."""
+    """Read the endpoint's address and credential from ARM, as any client does."""
     workspace = note["workspace"]
     tls = ssl.create_default_context(cafile=note["environment"]["REQUESTS_CA_BUNDLE"])
     names = {
@@ -224,19 +237,19 @@ async def _find(http: aiohttp.ClientSession, note: dict[str, Any], endpoint: str
     headers = {"Authorization": f"Bearer {await _token(http, note, tls, note['url'])}"}
     async with http.get(address, headers=headers, ssl=tls) as answer:
         if answer.status != 200:
-            raise LookupError(f"endpoint '{endpoint}' cannot be read: HTTP {answer.status}. Create it first.")
+            raise LookupError(f"endpoint '{endpoint}' could not be read: HTTP {answer.status}. Does it exist?")
         properties = (await answer.json())["properties"]
     if properties["authMode"] == "AADToken":
         return Target(properties["scoringUri"], await _token(http, note, tls, _SCORING_AUDIENCE), tls)
     verb, name = {"Key": ("listKeys", "primaryKey"), "AMLToken": ("token", "accessToken")}[properties["authMode"]]
     async with http.post(f"{address}/{verb}", headers=headers, ssl=tls) as answer:
         if answer.status != 200:
-            raise LookupError(f"endpoint '{endpoint}' gives no {name} (HTTP {answer.status}).")
+            raise LookupError(f"endpoint '{endpoint}' returned no {name}: HTTP {answer.status}.")
         return Target(properties["scoringUri"], (await answer.json())[name], tls)
 
 
 async def _token(http: aiohttp.ClientSession, note: dict[str, Any], tls: ssl.SSLContext, audience: str) -> str:
-    """Ask the managed-identity endpoint for the operator's token."""
+    """Get the operator's token from the managed-identity endpoint."""
     env, query = note["environment"], {"resource": audience, "api-version": "2019-08-01"}
     secret = {"X-IDENTITY-HEADER": env["IDENTITY_HEADER"]}
     async with http.get(env["IDENTITY_ENDPOINT"], params=query, headers=secret, ssl=tls) as answer:

@@ -5,33 +5,35 @@ import json
 import shlex
 from typing import Any
 
-from opslib.sandbox.cli.admin_client import call, run_word
+from opslib.sandbox.cli.admin_client import call, run_command
 from opslib.sandbox.core.certificates import write_private
 from opslib.sandbox.core.home import Home
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """Add the word's arguments."""
-    parser.add_argument("what", choices=("add", "list", "remove"))
-    parser.add_argument("name", nargs="?", default="")
-    parser.add_argument("--role", help="a role to give it: Reader, Contributor, 'AzureML Data Scientist', ...")
-    parser.add_argument("--scope", help="ARM id on which it has the role (default: the sandbox's own workspace)")
-    parser.add_argument("--seconds", type=float, help="how long it has the role (default: until it is taken away)")
+    """Add the options of `principal`."""
+    parser.add_argument("what", choices=("add", "list", "remove"), help="what to do")
+    parser.add_argument("name", nargs="?", default="", help="name of the principal to add or remove")
     parser.add_argument(
-        "--json", action="store_true", help="print what the sandbox answers instead of export lines"
+        "--role", help="role to assign: Reader, Contributor, 'AzureML Data Scientist', ... (default: none)"
     )
+    parser.add_argument("--scope", help="ARM id on which it has the role (default: the sandbox's workspace)")
+    parser.add_argument("--seconds", type=float, help="how long it has the role [s] (default: until it is removed)")
+    parser.add_argument("--json", action="store_true", help="print the sandbox's answer as JSON, not export lines")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the word says."""
-    return run_word(arguments, lambda home: _ask(home, arguments), lambda home, row: _show(home, arguments, row))
+    """Add, list or remove principals of a running sandbox."""
+    return run_command(
+        arguments, lambda home: _call(home, arguments), lambda home, row: _show(home, arguments, row)
+    )
 
 
 def environment(home: Home, row: dict[str, Any]) -> dict[str, str]:
-    """Return the variables with which azure-identity takes a principal, by secret or by federated token.
+    """Return the variables with which azure-identity authenticates as a principal, by secret or federated token.
 
-    The tenant is called `adfs`: MSAL asks a public address about any other at an unknown authority.
+    The tenant is called `adfs`: for any other tenant of an unknown authority MSAL queries a public address.
     """
     url = str((home.read_note() or {})["url"])
     token = home.private / f"federated-{row['object_id']}.jwt"
@@ -46,7 +48,7 @@ def environment(home: Home, row: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _ask(home: Home, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _call(home: Home, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     if arguments.what == "list":
         return call(home, "GET", "principals")
     if arguments.what == "remove":

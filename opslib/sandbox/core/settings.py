@@ -1,72 +1,67 @@
-"""The knobs of a sandbox, and the limits that Azure publishes, in one table each."""
+"""The settings of a sandbox, and the limits that Azure publishes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+def described(default: _T, description: str) -> _T:
+    """Return a dataclass field with a description, which the command line shows."""
+    return field(default=default, metadata={"description": description})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be chosen when a sandbox is started; the defaults need no thought.
+    """What can be chosen when a sandbox is started. Any other subscription, group and workspace is served too."""
 
-    Attributes
-    ----------
-    subscription_id, resource_group, workspace_name, location
-        The workspace that `config.json` names. Any other name is served too: workspaces exist because
-        they are asked for.
-    operation_s
-        Least duration of a long-running operation, so that transitional states can be seen [s].
-    metrics_delay_s, logs_delay_s
-        Time until a minute's metrics, or a log row, can be read; on Azure it is minutes [s].
-    token_lifetime_s
-        Validity of managed-identity tokens, and of an AMLToken endpoint's [s].
-    startup_timeout_s
-        Time given to an instance to answer its readiness probe at all, whatever its probe settings say [s].
-    autoscale_every_s
-        Pace at which autoscale settings are evaluated [s].
-    alerts_every_s
-        Pace at which metric alerts are evaluated; 0: each at its own evaluationFrequency [s].
-    quota_cores
-        Limit of each VM family in each region [vCPU].
-    seed
-        Seed of the traffic split; None for a different split in each run.
-    max_requests_per_second
-        Limit of each endpoint, all its deployments together [1/s].
-    max_connections, max_new_connections_per_second
-        Limits of each endpoint [count; 1/s].
-    max_bytes_per_second
-        Limit of each endpoint, requests and answers together; more waits [bytes/s].
-    consistency_lag_s
-        For how long after a write reads still show an endpoint's traffic as it was [s].
-    max_payload_bytes
-        Largest scoring request that is accepted [bytes].
-    """
-
-    subscription_id: str = "00000000-0000-4000-8000-000000000001"
-    resource_group: str = "sandbox"
-    workspace_name: str = "sandbox"
-    location: str = "eastus"
-    operation_s: float = 0.1
-    metrics_delay_s: float = 0.0
-    logs_delay_s: float = 0.0
-    token_lifetime_s: float = 3600.0
-    startup_timeout_s: float = 120.0
-    autoscale_every_s: float = 15.0
-    alerts_every_s: float = 0.0
-    quota_cores: int = 100
-    seed: int | None = None
-    max_requests_per_second: int = 500
-    max_connections: int = 500
-    max_new_connections_per_second: int = 500
-    max_bytes_per_second: int = 5_000_000
-    consistency_lag_s: float = 0.0
-    max_payload_bytes: int = 16 * 1024 * 1024
+    subscription_id: str = described(
+        "00000000-0000-4000-8000-000000000001", "subscription of the workspace in config.json"
+    )
+    resource_group: str = described("sandbox", "resource group of the workspace in config.json")
+    workspace_name: str = described("sandbox", "name of the workspace in config.json")
+    location: str = described("eastus", "region of the workspace")
+    operation_s: float = described(
+        0.1, "least duration of a long-running operation, so that transitional states can be seen [s]"
+    )
+    metrics_delay_s: float = described(0.0, "time until a minute's metrics can be read; minutes on Azure [s]")
+    logs_delay_s: float = described(0.0, "time until a log row can be queried; minutes on Azure [s]")
+    token_lifetime_s: float = described(
+        3600.0, "validity of managed-identity tokens and of scoring tokens of aml_token endpoints [s]"
+    )
+    startup_timeout_s: float = described(
+        120.0, "longest wait for an instance's first readiness answer, whatever its probes allow [s]"
+    )
+    autoscale_every_s: float = described(15.0, "interval at which autoscale settings are evaluated [s]")
+    alerts_every_s: float = described(
+        0.0, "interval at which metric alerts are evaluated; 0: each at its own evaluationFrequency [s]"
+    )
+    quota_cores: int = described(100, "quota of each VM family in each region [vCPU]")
+    seed: int | None = described(None, "seed of the traffic split; none: another split in each run")
+    max_requests_per_second: int = described(
+        500, "limit of each endpoint over all its deployments; more are answered 429 [1/s]"
+    )
+    max_connections: int = described(500, "open connections of each endpoint; more are answered 429")
+    max_new_connections_per_second: int = described(
+        500, "new connections of each endpoint; more are answered 429 [1/s]"
+    )
+    max_bytes_per_second: int = described(
+        5_000_000, "bandwidth of each endpoint, requests and answers together; more is delayed [bytes/s]"
+    )
+    consistency_lag_s: float = described(
+        0.0, "how long after a write reads still show an endpoint's earlier traffic [s]"
+    )
+    max_payload_bytes: int = described(
+        16 * 1024 * 1024, "largest scoring request; a larger one is answered 413 [bytes]"
+    )
 
     def __post_init__(self) -> None:
-        """Refuse what nothing could be served with.
+        """Refuse a setting that leaves nothing to serve.
 
         Raises
         ------
         ValueError
-            If a limit is below one, a pace is none, or a time is negative.
+            If a limit is below one, the autoscale interval below 0.05 s, or a time negative.
         """
         for name, value in vars(self).items():
             least = 1 if name.startswith("max_") else 0.05 if name == "autoscale_every_s" else 0
@@ -93,7 +88,7 @@ class Limits:
 
 LIMITS = Limits()
 
-# Retention: nothing in a sandbox grows without end.
+# Retention: every table and log of a sandbox is bounded.
 KEEP_REQUESTS = 2_000_000
 KEEP_CONSOLE_LINES = 200_000
 KEEP_EVENTS = 50_000

@@ -1,4 +1,4 @@
-"""One declared fault: what goes wrong, where, how often, and until when. Pure: values in, refusals out."""
+"""One declared fault: what fails, where, how often, and until when. Pure."""
 
 import fnmatch
 from collections.abc import Mapping
@@ -7,13 +7,14 @@ from enum import StrEnum
 from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
+from opslib.sandbox.core.settings import described
 
 MAX_DURATION_S = 3600.0
 MAX_ACTIVE_FAULTS = 100
 
 
 class FaultKind(StrEnum):
-    """What can be made to go wrong; `EFFECTS` says how it looks to a client."""
+    """What can fail; `EFFECTS` describes the effect on a client."""
 
     ARM_LATENCY = "arm-latency"
     ARM_THROTTLE = "arm-throttle"
@@ -42,11 +43,11 @@ EFFECTS = {
     FaultKind.LRO_FAIL: "a long-running operation ends in Failed with `code` (InternalServerError)",
     FaultKind.LRO_HANG: "a long-running operation does nothing until the fault ends, then its work",
     FaultKind.BLOB_ERROR: "blob storage answers `status` (503) ServerBusy",
-    FaultKind.MODEL_LATENCY: "the model answers `delay_s` later; what is too late is a 408",
+    FaultKind.MODEL_LATENCY: "the model answers `delay_s` later; a request over its timeout is answered 408",
     FaultKind.MODEL_ERROR: "the model answers `status` (500), the endpoint 424",
     FaultKind.SCORING_RESET: "the connection of a scoring request is reset",
     FaultKind.INSTANCE_DEAD: "`count` (1) instances are killed",
-    FaultKind.INSTANCE_HANG: "`count` (1) instances stop answering, their processes stay",
+    FaultKind.INSTANCE_HANG: "`count` (1) instances stop answering; their processes stay",
     FaultKind.METRIC_GAP: "metrics of the minutes that the fault touches are lost",
     FaultKind.METRIC_DELAY: "metrics can be read `delay_s` later",
     FaultKind.LOG_DELAY: "rows of the endpoint's logs can be queried `delay_s` later",
@@ -56,47 +57,25 @@ _STATUS = {FaultKind.ARM_ERROR: 500, FaultKind.BLOB_ERROR: 503, FaultKind.MODEL_
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault as it is declared.
-
-    Attributes
-    ----------
-    kind
-        What goes wrong.
-    name
-        How it is listed and cleared; empty: the sandbox gives one.
-    operation, endpoint, deployment
-        Globs, in any case, of what it hits: the operation as in SUPPORT.md (of a long-running one
-        `OnlineEndpoints_Updating`, `OnlineDeployments_Creating` and the like), and the names. What belongs
-        to no endpoint is hit by `*` only.
-    rate
-        Share of the occasions that are hit; in (0, 1] [fraction].
-    count
-        Occasions that are hit at most; 0: no such bound [count].
-    after_s, seconds
-        Wait before it begins, and its length; at most an hour each [s].
-    delay_s, retry_after_s
-        Parameters of some kinds [s].
-    status, code, message
-        What is answered, for kinds that answer; 0 and empty: the kind's own.
-    seed
-        Of the draws against `rate`.
-    """
+    """A fault as it is declared; `operation`, `endpoint` and `deployment` are globs, in any case."""
 
     kind: FaultKind
-    name: str = ""
-    operation: str = "*"
-    endpoint: str = "*"
-    deployment: str = "*"
-    rate: float = 1.0
-    count: int = 0
-    after_s: float = 0.0
-    seconds: float = 60.0
-    delay_s: float = 1.0
-    retry_after_s: int = 5
-    status: int = 0
-    code: str = ""
-    message: str = ""
-    seed: int = 0
+    name: str = described("", "name by which it is listed and cleared; none: the sandbox chooses one")
+    operation: str = described(
+        "*", "operations to hit, as in SUPPORT.md; of long-running ones OnlineDeployments_Creating and the like"
+    )
+    endpoint: str = described("*", "endpoints to hit; a request of no endpoint is hit by * alone")
+    deployment: str = described("*", "deployments to hit")
+    rate: float = described(1.0, "share of the matching requests that are hit, above 0 and at most 1")
+    count: int = described(0, "most hits before it ends; 0: no such limit")
+    after_s: float = described(0.0, "wait before it begins, at most 3600 [s]")
+    seconds: float = described(60.0, "how long it lasts, at most 3600 [s]")
+    delay_s: float = described(1.0, "delay, for kinds that delay [s]")
+    retry_after_s: int = described(5, "Retry-After of arm-throttle [s]")
+    status: int = described(0, "HTTP status, for kinds that answer one; 0: the kind's own")
+    code: str = described("", "error code, for kinds that answer one; none: the kind's own")
+    message: str = described("", "error message, for kinds that answer one; none: the sandbox's own")
+    seed: int = described(0, "seed of the draws against the rate")
 
     @property
     def answer_status(self) -> int:
@@ -104,7 +83,7 @@ class Fault:
         return self.status or _STATUS.get(self.kind, 500)
 
     def aims_at(self, operation: str, endpoint: str, deployment: str) -> bool:
-        """Answer whether it hits this operation on these names."""
+        """Return whether it hits this operation on these names."""
         pairs = ((operation, self.operation), (endpoint, self.endpoint), (deployment, self.deployment))
         return all(fnmatch.fnmatchcase(value.lower(), glob.lower()) for value, glob in pairs)
 

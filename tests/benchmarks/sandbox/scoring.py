@@ -26,7 +26,7 @@ sys.path[:0] = [str(HERE.parents[3]), str(HERE.parents[2]), str(HERE.parents[2] 
 from rest_client import make_endpoint  # noqa: E402 - the path is set above
 from sandbox_fixture import RunningSandbox, running_sandbox  # noqa: E402
 
-from opslib.sandbox.cli.commands import _inventory  # noqa: E402
+from opslib.sandbox.cli.inventory import inventory  # noqa: E402
 from opslib.sandbox.core.process import group_usage  # noqa: E402
 from opslib.sandbox.core.settings import Settings  # noqa: E402
 
@@ -116,7 +116,7 @@ async def measure(bare: Target, through: Target, daemon: int, rps: float, reques
 
 def targets(sandbox: RunningSandbox) -> tuple[Target, Target]:
     """Return the bare server and the sandbox before it."""
-    port = next(int(row[3].split()[3]) for row in _inventory(sandbox.home) if row[0] == "instance")
+    port = next(int(row[3].split()[3]) for row in inventory(sandbox.home) if row[0] == "instance")
     endpoint = sandbox.endpoint_id("lasting")
     with sandbox.arm() as arm:
         key = arm.post(f"{endpoint}/listKeys").json()["primaryKey"]
