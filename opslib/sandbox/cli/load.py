@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
     bodies = tuple(line.encode() for line in text.splitlines() if line.strip())
     if note is None or not bodies or arguments.rps <= 0:
         print(
-            "No load was sent. It needs a sandbox that is up, a body file with at least one line, and --rps above 0.",
+            "No load was sent. It needs a running sandbox, a body file with at least one line, and --rps above 0.",
             file=sys.stderr,
         )
         return 1

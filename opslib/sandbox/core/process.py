@@ -24,7 +24,7 @@ class ProcessId:
         return cls(pid, int(fields[19]))
 
     def alive(self) -> bool:
-        """Answer whether this very process still runs."""
+        """Return whether this very process still runs."""
         return ProcessId.of(self.pid) == self
 
     def signal_group(self, number: signal.Signals) -> None:
@@ -34,7 +34,7 @@ class ProcessId:
                 os.killpg(self.pid, number)
 
     def end(self, grace_s: float) -> bool:
-        """Ask the group to end, insist after `grace_s`; answer whether it is gone."""
+        """Ask the group to end, insist after `grace_s`; return whether it is gone."""
         self.signal_group(signal.SIGTERM)
         if not wait_until_gone(self, grace_s):
             self.signal_group(signal.SIGKILL)
@@ -50,7 +50,7 @@ class Usage:
 
 
 def wait_until_gone(process: ProcessId, timeout_s: float) -> bool:
-    """Wait for a process to end; answer whether it did."""
+    """Wait for a process to end; return whether it did."""
     deadline = time.monotonic() + timeout_s
     while process.alive():
         if time.monotonic() > deadline:

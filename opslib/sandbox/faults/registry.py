@@ -54,7 +54,7 @@ class Declared:
         return self.begins_us + round((self.ends_s - self.begins_s) * MICROSECONDS)
 
     def draw(self) -> bool:
-        """Answer whether this occasion is hit."""
+        """Return whether this occasion is hit."""
         self.drawn += 1
         return self.draws.random() < self.fault.rate
 
@@ -181,7 +181,7 @@ class Faults:
         return 0.0 if found is None else found.fault.delay_s
 
     def lost(self, endpoint: str, deployment: str, start_us: int, end_us: int) -> bool:
-        """Answer whether metrics between these times are lost, now and for ever."""
+        """Return whether metrics between these times are lost, now and for ever."""
         return any(
             one.fault.kind is FaultKind.METRIC_GAP
             and one.fault.aims_at("Metrics_List", endpoint, deployment)

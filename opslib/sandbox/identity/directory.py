@@ -53,7 +53,7 @@ class Directory:
         self._store.delete(f"/principals/{principal.object_id}")
 
     def knows_secret(self, client_id: str, secret: str) -> bool:
-        """Answer whether a client secret is its principal's."""
+        """Return whether a client secret is its principal's."""
         principal = self.find(client_id)
         stored = self._store.get(f"/principals/{principal.object_id}") if principal is not None else None
         return stored is not None and hmac.compare_digest(stored.secrets["clientSecret"].encode(), secret.encode())
@@ -104,11 +104,11 @@ class Directory:
                 yield role
 
     def allows(self, principal: Principal, action: str, scope: str | None) -> bool:
-        """Answer whether a principal may do something to a resource: any one role is enough."""
+        """Return whether a principal may do something to a resource: any one role is enough."""
         return any(role.allows(action) for role in self.roles_of(principal, scope))
 
     def allows_data(self, principal: Principal, action: str, scope: str) -> bool:
-        """Answer whether a principal may do something to a resource's data: Owner alone is not enough."""
+        """Return whether a principal may do something to a resource's data: Owner alone is not enough."""
         return any(role.allows_data(action) for role in self.roles_of(principal, scope))
 
     def _endpoint_identity(self, object_id: str) -> Principal | None:

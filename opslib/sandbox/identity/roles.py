@@ -26,7 +26,7 @@ class Role:
     custom: bool = False
 
     def allows(self, action: str) -> bool:
-        """Answer whether this role grants a control-plane action.
+        """Return whether this role grants a control-plane action.
 
         Examples
         --------
@@ -36,7 +36,7 @@ class Role:
         return _any(self.actions, action) and not _any(self.not_actions, action)
 
     def allows_data(self, action: str) -> bool:
-        """Answer whether this role grants a data-plane action."""
+        """Return whether this role grants a data-plane action."""
         return _any(self.data_actions, action) and not _any(self.not_data_actions, action)
 
     def permission(self) -> dict[str, list[str]]:

@@ -163,7 +163,7 @@ class Fleet:
         return instance
 
     async def _start(self, instance: Instance) -> bool:
-        """Start one instance and wait until it is ready; answer whether it is."""
+        """Start one instance and wait until it is ready; return whether it is."""
         payload = instance.payload
         self._log.note(payload)
         async with self._starting:

@@ -124,7 +124,7 @@ class Instance:
         return False
 
     def running(self) -> bool:
-        """Answer whether the server's main process has not ended."""
+        """Return whether the server's main process has not ended."""
         return self._process is not None and self._process.returncode is None
 
     async def ended(self) -> int:
@@ -158,7 +158,7 @@ class Instance:
         self.identity.signal_group(signal.SIGSTOP)
 
     async def answers(self, timeout_s: float) -> bool:
-        """ProbeSettings once: answer whether its health route says 200 in time."""
+        """Probe once: return whether the health route answers 200 in time."""
         try:
             async with asyncio.timeout(timeout_s):
                 return (await ask(self.port, "GET", "/", {})).status == 200

@@ -19,7 +19,7 @@ class Connections:
         self._opened = Counter[str]()
 
     def admits(self, endpoint: str, client: str) -> bool:
-        """Answer whether a client (`host:port`) has, or is given, a connection to an endpoint."""
+        """Return whether a client (`host:port`) has, or is given, a connection to an endpoint."""
         clients = self._open.setdefault(endpoint, set())
         if client in clients:
             return True

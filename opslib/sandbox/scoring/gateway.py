@@ -163,7 +163,7 @@ class Gateway:
         return deployment, scored
 
     def _expired(self, traffic: EndpointTraffic) -> bool:
-        """Answer whether a fault has it that the token is too old; a key has no age."""
+        """Return whether a fault has it that the token is too old; a key has no age."""
         by_key = traffic.endpoint.properties["authMode"] == "Key"
         return (
             not by_key

@@ -17,7 +17,7 @@ class RateLimit:
         self._counts: dict[str, int] = {}
 
     def admits(self, endpoint: str) -> bool:
-        """Count a request; answer whether it is within the limit."""
+        """Count a request; return whether it is within the limit."""
         second = int(self._clock())
         if second != self._second:
             self._second, self._counts = second, {}

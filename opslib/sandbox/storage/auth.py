@@ -112,7 +112,7 @@ def folder(request: Request) -> str:
 
 
 def exists(request: Request, sandbox: Sandbox) -> bool:
-    """Answer whether a request's container is there; in the home account each one is."""
+    """Return whether a request's container is there; in the home account each one is."""
     name = request.parameters.get("account", HOME_ACCOUNT)
     account = account_named(sandbox.store, name)
     if account is None:

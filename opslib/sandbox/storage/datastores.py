@@ -53,7 +53,7 @@ def sas(sandbox: Sandbox, folder: str) -> str:
 
 
 def check_sas(sandbox: Sandbox, folder: str, query: str) -> bool:
-    """Answer whether a query string carries a good signature for a container."""
+    """Return whether a query string carries a good signature for a container."""
     values = {name: value[-1] for name, value in parse_qs(query).items()}
     expires, signature = values.get("se", ""), values.get("sig", "")
     fresh = expires.isdigit() and int(expires) > time.time()

@@ -10,7 +10,7 @@ _GROUPS = {"alllogs": CATEGORIES, "audit": ("AmlOnlineEndpointTrafficLog",)}
 
 
 def logged(store: Store, endpoint_id: str, category: str) -> bool:
-    """Answer whether an enabled diagnostic setting of the endpoint keeps a category."""
+    """Return whether an enabled diagnostic setting of the endpoint keeps a category."""
     scope = f"{endpoint_id}/providers/Microsoft.Insights"
     return any(category in categories(setting.body) for setting in store.children(scope, KIND))
 

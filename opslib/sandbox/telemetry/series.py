@@ -74,7 +74,7 @@ def _query(
 
 
 def _wanted(name: str, value: str, conditions: list[Condition]) -> bool:
-    """Answer whether a dimension's value passes $filter: any `eq` of it (or `*`), and every `ne`."""
+    """Return whether a dimension's value passes $filter: any `eq` of it (or `*`), and every `ne`."""
     equal = [given for field, sign, given in conditions if field == name and sign == "eq"]
     unequal = [given for field, sign, given in conditions if field == name and sign == "ne"]
     return value not in unequal and (not equal or "*" in equal or value in equal)

@@ -95,7 +95,7 @@ def _find(request: Request, sandbox: Sandbox) -> Resource:
 
 
 def _within(alert: Resource, request: Request) -> bool:
-    """Answer whether an alert's target is the scope or lies below it."""
+    """Return whether an alert's target is the scope or lies below it."""
     scope, target = ids.key(request.parameters["scope"]), alert.properties["essentials"]["targetResource"]
     return bool(target == scope or target.startswith(scope + "/"))
 

@@ -43,7 +43,7 @@ class Criterion:
     dimensions: tuple[Dimension, ...] = ()
 
     def met_by(self, value: float) -> bool:
-        """Answer whether a value is beyond the threshold."""
+        """Return whether a value is beyond the threshold."""
         return OPERATORS[self.operator](value, self.threshold)
 
 
@@ -96,7 +96,7 @@ class Standing:
 
 
 def judge(rule: AlertRule, values: Mapping[Criterion, float | None]) -> bool | None:
-    """Answer whether all criteria are met; None when one of them has no value."""
+    """Return whether all criteria are met; None when one of them has no value."""
     measured = [(criterion, values.get(criterion)) for criterion in rule.criteria]
     if any(value is None for _, value in measured):
         return None

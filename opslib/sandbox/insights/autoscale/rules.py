@@ -62,7 +62,7 @@ class Rule:
         return _AGGREGATIONS[self.aggregation](points) / (max(1, capacity) if self.per_instance else 1)
 
     def triggers(self, measured: float | None) -> bool:
-        """Answer whether a measured value is beyond the threshold; what was not measured is not."""
+        """Return whether a measured value is beyond the threshold; what was not measured is not."""
         return measured is not None and OPERATORS[self.operator](measured, self.threshold)
 
     def target(self, capacity: int) -> int:
@@ -157,7 +157,7 @@ def present_profile(profiles: tuple[Profile, ...], now: datetime) -> Profile | N
 
 
 def _flaps(profile: Profile, capacity: int, wanted: int, measured: Mapping[Rule, float | None]) -> bool:
-    """Answer whether fewer instances would at once be told to become more again."""
+    """Return whether fewer instances would at once be told to become more again."""
     projected = {rule: (value or 0.0) * capacity / wanted for rule, value in measured.items()}
     return any(rule.increase and rule.triggers(projected[rule]) for rule in profile.rules)
 

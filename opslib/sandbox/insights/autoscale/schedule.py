@@ -27,7 +27,7 @@ class FixedDate:
     end: datetime
 
     def holds(self, now: datetime) -> bool:
-        """Answer whether a moment is within."""
+        """Return whether a moment is within."""
         return self.start <= now < self.end
 
 
