@@ -90,9 +90,7 @@ class LoadReport:
             heads = ("deployment", "status", "requests", *(f"p{percent} ms" for percent in _PERCENTS), "max ms")
             lines.append("  {:<32} {:<20} {:>8} {:>9} {:>9} {:>9} {:>9}".format(*heads))
             lines += [_line(*group) for group in (*groups, ("all", "", everything))]
-            lines.append(
-                f"requests were sent at most {self.late_ms:.1f} ms after they were due; latencies include that"
-            )
+            lines.append(f"sent at most {self.late_ms:.1f} ms after they were due; latencies include that")
         return "\n".join(lines)
 
 
