@@ -10,6 +10,7 @@ LEVELS = {
     "opslib.import_shims": 0,
     "opslib.model": 1,
     "opslib.redaction": 2,
+    "opslib.definitions": 2,
     # pure
     "opslib.judge.values": 2,
     "opslib.judge.harm": 3,
