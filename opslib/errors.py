@@ -58,6 +58,12 @@ class DefinitionError(OpsError):
     refused = True
 
 
+class PolicyError(OpsError):
+    """A policy file cannot be used, or a rule in it cannot be evaluated."""
+
+    refused = True
+
+
 class PreflightError(OpsError):
     """A finding blocks the change."""
 

@@ -40,7 +40,7 @@ class Source:
     def line(self, field: str) -> int:
         """Return a field's line, or that of the closest field around it; 1 for what is not in the file."""
         while field and field not in self.lines:
-            field = field.rpartition(".")[0]
+            field = re.sub(r"(\.[^.\[]*|\[\d+\]|^[^.\[]*)$", "", field)
         return self.lines.get(field, 1)
 
     def get(self, field: str) -> Any:
@@ -156,6 +156,7 @@ def _lines(node: yaml.Node | None, prefix: str, path: Path) -> Iterator[tuple[st
     """
     if isinstance(node, yaml.SequenceNode):
         for number, inner in enumerate(node.value):
+            yield f"{prefix.removesuffix('.')}[{number}]", inner.start_mark.line + 1
             yield from _lines(inner, f"{prefix.removesuffix('.')}[{number}].", path)
     if not isinstance(node, yaml.MappingNode):
         return

@@ -20,6 +20,7 @@ LEVELS = {
     # the world
     "opslib.azure": 7,
     "opslib.parameters": 8,
+    "opslib.policy": 9,
     # evidence
     "opslib.evidence.run": 8,
     "opslib.evidence.signing": 9,

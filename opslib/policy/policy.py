@@ -1,0 +1,262 @@
+"""The operating rules of one endpoint, as ``policy.yml`` beside its definitions gives them."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from opslib.errors import PolicyError
+from opslib.parameters import RUNBOOKS, CanaryParameters, MetricName
+from opslib.policy.windows import require_schedule
+
+FILE = "policy.yml"
+VERSION = 1
+
+RELEASE_FIELDS = (
+    *("stages", "bake_s", "max_bake_s", "lease_s", "on_hold", "answer_s", "min_requests", "alpha"),
+    *("tolerated_slowdown", "max_slowdown", "proven_quantiles", "settle_s", "warm_up_s", "late_data_s", "source"),
+    *("failures_mode", "latency_mode", "answers_mode", "outcomes_mode", "max_changed_answers"),
+    *("probe_every_s", "outcome_window_s"),
+)
+"""Parameters of the canary runbook that a policy may set; their names, units and ranges are the runbook's own."""
+
+RunbookName = Literal["deploy", "canary", "scale", "rollback"]
+Text = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+def _to_moment(value: Any) -> Any:
+    """Read a date as its first moment, and a time without a zone as UTC."""
+    if isinstance(value, date):
+        value = value.isoformat()
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return value  # pydantic refuses it
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_to_moment)]
+
+
+class Section(BaseModel):
+    """A part of the policy: unknown fields are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Owner(Section):
+    """Who answers for the endpoint."""
+
+    team: Text = Field(description="team that owns the endpoint")
+    contact: Text = Field(description="address or channel that reaches the team at any hour")
+    escalation: tuple[Text, ...] = Field(default=(), description="whom to call next, in order")
+    dependents: tuple[Text, ...] = Field(default=(), description="owners of what depends on the endpoint")
+
+
+class BusinessObjective(Section):
+    """A limit of a yes/no outcome, or of the fall of a measure's mean."""
+
+    name: MetricName = Field(description="the outcome's or measure's name in the outcomes file")
+    bad: bool = Field(default=True, description="true: a yes/no outcome; false: a measure, more is better")
+    tolerated_fall: float | None = Field(
+        default=None, ge=0, description="for a measure: fall of its mean that is no harm [its unit]"
+    )
+
+    @model_validator(mode="after")
+    def _fall_of_a_measure(self) -> Self:
+        if self.bad == (self.tolerated_fall is not None):
+            raise ValueError("tolerated_fall goes with bad: false, and is needed there")
+        return self
+
+
+class Objectives(Section):
+    """What the endpoint must hold (SLOs)."""
+
+    max_failure_rate: float | None = Field(
+        default=None, gt=0, lt=0.9, description="failures per request [fraction]"
+    )
+    max_p95_ms: float | None = Field(default=None, gt=0, description="95th percentile of latency [ms]")
+    business: tuple[BusinessObjective, ...] = Field(default=(), description="outcomes and measures that are judged")
+
+
+class ChangeWindow(Section):
+    """When changes may begin."""
+
+    schedule: Text = Field(description="starts: five cron fields, or an RRULE (RFC 5545)")
+    duration_min: int = Field(ge=1, le=7 * 24 * 60, description="how long it is open from each start [minutes]")
+    time_zone: Text = Field(default="UTC", description="IANA time zone of the schedule")
+    runbooks: tuple[RunbookName, ...] = Field(default=(), description="only for these; empty: for all")
+
+    @property
+    def duration(self) -> timedelta:
+        """How long it is open from each start."""
+        return timedelta(minutes=self.duration_min)
+
+    @model_validator(mode="after")
+    def _known_schedule(self) -> Self:
+        try:
+            require_schedule(self.schedule, self.time_zone)
+        except PolicyError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class ChangeFreeze(Section):
+    """When no change may begin; it ends by itself."""
+
+    starts: Moment = Field(description="first moment")
+    ends: Moment = Field(description="first moment after it")
+    reason: Text = Field(description="why, for the person who is refused")
+    runbooks: tuple[RunbookName, ...] = Field(default=(), description="only for these; empty: for all")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.ends <= self.starts:
+            raise ValueError(f"ends must be after starts, got {self.starts.isoformat()} to {self.ends.isoformat()}")
+        return self
+
+
+class Approvals(Section):
+    """How many people agree to a plan before it is applied."""
+
+    runbooks: tuple[RunbookName, ...] = Field(min_length=1, description="runbooks that need it")
+    count: int = Field(ge=1, le=10, description="approvals needed [count]")
+    of: tuple[Text, ...] = Field(
+        default=(), description="whose keys count (`who` of the approvers file); empty: any"
+    )
+    valid_h: float = Field(default=24, gt=0, le=24 * 90, description="an approval counts for this long [hours]")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.of and self.count > len(set(self.of)):
+            raise ValueError(
+                f"count is {self.count}, and only {len(set(self.of))} may approve: {', '.join(self.of)}"
+            )
+        return self
+
+
+class Cost(Section):
+    """What the endpoint may cost."""
+
+    max_per_month: float = Field(gt=0, description="ceiling for all its deployments [currency per 730 hours]")
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field(default="USD", description="ISO 4217 code")
+
+
+class Monitoring(Section):
+    """What must watch the endpoint before it is changed."""
+
+    logs: tuple[Text, ...] = Field(default=(), description="categories a diagnostic setting must send")
+    alerts: tuple[Text, ...] = Field(default=(), description="metrics that an enabled metric alert must watch")
+
+
+class Retention(Section):
+    """What stays after a release."""
+
+    release_cycles: int = Field(default=1, ge=0, le=20, description="releases the old deployment stays for [count]")
+
+
+class Notification(Section):
+    """Where events of runs are sent."""
+
+    to: Annotated[str, Field(pattern=r"^(env|keyvault):.+")] = Field(
+        description="webhook, named by reference: env:NAME or keyvault:NAME"
+    )
+    form: Literal["cloudevents", "teams", "slack"] = Field(default="cloudevents", description="form of the message")
+    on: tuple[Literal["asks", "holds", "rolled_back", "promoted", "needs_approval", "recovered"], ...] = Field(
+        default=(), description="only these events; empty: all"
+    )
+
+
+class PolicyException(Section):
+    """A rule that is not applied here, by whom and until when."""
+
+    rule: Text = Field(description="the rule's name")
+    owner: Text = Field(description="who accepted it")
+    reason: Text = Field(description="why")
+    expires: Moment = Field(description="it counts until then")
+
+
+def _optional(name: str) -> Any:
+    """Return a canary parameter's type and description, with nothing as its default."""
+    field = CanaryParameters.model_fields[name]
+    kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return (kind | None, Field(default=None, description=field.description))
+
+
+if TYPE_CHECKING:
+    Release = Section
+else:
+    Release = create_model(
+        "Release",
+        __base__=Section,
+        __doc__="How a canary is released and judged; what is left out has the runbook's default.",
+        **{name: _optional(name) for name in RELEASE_FIELDS},
+    )
+
+
+class Policy(Section):
+    """The operating rules of one endpoint."""
+
+    version: Literal[1] = Field(description="version of this file's format")
+    endpoint: str = Field(min_length=3, max_length=32, description="the endpoint's name")
+    owner: Owner
+    objectives: Objectives = Objectives()
+    release: Release = Field(default=Release(), description="stages, bake and judge settings")
+    windows: tuple[ChangeWindow, ...] = Field(default=(), description="when changes may begin; empty: at any time")
+    freezes: tuple[ChangeFreeze, ...] = Field(default=(), description="when no change may begin")
+    emergency: bool = Field(
+        default=True, description="whether --emergency passes windows and freezes; it is recorded"
+    )
+    approvals: tuple[Approvals, ...] = Field(default=(), description="who agrees to which runbooks' plans")
+    cost: Cost | None = Field(default=None, description="ceiling; without one, cost is only shown")
+    monitoring: Monitoring = Monitoring()
+    retention: Retention = Retention()
+    notifications: tuple[Notification, ...] = ()
+    tags: dict[str, Text] = Field(default={}, description="tags that endpoint and deployments must have")
+    exceptions: tuple[PolicyException, ...] = ()
+
+    @field_validator("approvals")
+    @classmethod
+    def _once_each(cls, approvals: tuple[Approvals, ...]) -> tuple[Approvals, ...]:
+        named = [runbook for approval in approvals for runbook in approval.runbooks]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"approvals of {', '.join(twice)} are given more than once")
+        return approvals
+
+    def windows_for(self, runbook: str) -> tuple[ChangeWindow, ...]:
+        """Return the windows that concern a runbook."""
+        return tuple(window for window in self.windows if not window.runbooks or runbook in window.runbooks)
+
+    def freezes_for(self, runbook: str) -> tuple[ChangeFreeze, ...]:
+        """Return the freezes that concern a runbook."""
+        return tuple(freeze for freeze in self.freezes if not freeze.runbooks or runbook in freeze.runbooks)
+
+    def approvals_for(self, runbook: str) -> Approvals | None:
+        """Return what a runbook's plan needs, None where it needs no approval."""
+        return next((approval for approval in self.approvals if runbook in approval.runbooks), None)
+
+    def excepted(self, rule: str, now: datetime) -> PolicyException | None:
+        """Return the exception from a rule that counts now."""
+        return next((one for one in self.exceptions if one.rule == rule and now < one.expires), None)
+
+    def settings(self, runbook: str) -> dict[str, Any]:
+        """Return the parameters of a runbook that this policy sets, by name."""
+        release: dict[str, Any] = self.release.model_dump(exclude_none=True)
+        found = {
+            **release,
+            "max_failure_rate": self.objectives.max_failure_rate,
+            "max_p95_ms": self.objectives.max_p95_ms,
+            "bad_outcomes": [one.name for one in self.objectives.business if one.bad],
+            "measures": {one.name: one.tolerated_fall for one in self.objectives.business if not one.bad},
+        }
+        fields = RUNBOOKS[runbook].model_fields
+        return {name: value for name, value in found.items() if name in fields and value not in (None, [], {})}

@@ -1,0 +1,55 @@
+"""Read and validate a policy file, with the line of each problem."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from opslib.definitions.source import Source, read_source
+from opslib.errors import DefinitionError, PolicyError
+from opslib.policy.policy import Policy
+
+
+def read_policy(path: Path) -> Policy:
+    """Read and validate a policy file.
+
+    Raises
+    ------
+    PolicyError
+        Names file, line, field, what was expected and what is there, for every problem at once.
+    """
+    try:
+        source = read_source(path)
+    except DefinitionError as error:
+        raise PolicyError(str(error)) from error
+    problems = find_problems(source)
+    if problems:
+        raise PolicyError("\n".join(f"{path}:{line}: {field}: {message}" for line, field, message in problems))
+    return Policy.model_validate(dict(source.content))
+
+
+def find_problems(source: Source) -> list[tuple[int, str, str]]:
+    """Return line, field and message of everything that is wrong with a policy's content."""
+    try:
+        Policy.model_validate(dict(source.content))
+    except ValidationError as error:
+        return [_problem(source, item) for item in error.errors()]
+    return []
+
+
+def _problem(source: Source, error: Any) -> tuple[int, str, str]:
+    parts: list[str] = []
+    for part in error["loc"]:
+        if isinstance(part, int) and parts:
+            parts[-1] += f"[{part}]"
+        else:
+            parts.append(str(part))
+    field = ".".join(parts)
+    if error["type"] == "extra_forbidden":
+        return source.line(field), field, "unknown field"
+    if error["type"] == "missing":
+        return source.line(field), field, "missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    shown = "" if isinstance(error["input"], Mapping) else f", got {error['input']!r}"
+    return source.line(field), field or "policy", f"{message[0].lower()}{message[1:]}{shown}"
