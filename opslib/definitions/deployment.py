@@ -151,7 +151,7 @@ def _count(source: Source) -> int:
 
 
 def _serving(source: Source) -> Serving:
-    """Tell a definition's kind by the fields that it has, as Azure does."""
+    """Return a definition's kind by the fields that it has, as Azure decides it."""
     if source.get("code_configuration"):
         return Serving.SCRIPT
     environment = source.get("environment")

@@ -152,7 +152,7 @@ def _lines(node: yaml.Node | None, prefix: str, path: Path) -> Iterator[tuple[st
     Raises
     ------
     DefinitionError
-        If a field is given twice: YAML's readers keep one of them and do not say which.
+        If a field is given twice: a YAML reader keeps the last without a warning.
     """
     if isinstance(node, yaml.SequenceNode):
         for number, inner in enumerate(node.value):

@@ -1,0 +1,191 @@
+"""An endpoint's folder, checked without Azure: endpoint.yml, a YAML per deployment, probes and policy.yml."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opslib.definitions.deployment import read_deployment
+from opslib.definitions.rules import Severity, check_deployment
+from opslib.definitions.source import Source, read_source
+from opslib.errors import DefinitionError
+from opslib.policy.policy import FILE, Policy
+from opslib.policy.reading import find_problems
+
+ENDPOINT = "endpoint.yml"
+AUTH_MODES = ("key", "aml_token", "aad_token")
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One problem in one file of the folder.
+
+    Attributes
+    ----------
+    file
+        Path relative to the folder.
+    line
+        Line in it, from 1 on.
+    rule
+        The rule's name.
+    severity
+        Whether a run would be refused for it.
+    reason, fix
+        What is wrong, and what to do about it.
+    """
+
+    file: str
+    line: int
+    rule: str
+    severity: Severity
+    reason: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class FolderCheck:
+    """What a check of a folder found.
+
+    Attributes
+    ----------
+    folder
+        The folder.
+    files
+        Files that were checked, relative to it.
+    results
+        Problems, by file and line.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    results: tuple[CheckResult, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a run from this folder would be refused."""
+        return any(result.severity is Severity.ERROR for result in self.results)
+
+
+def check_folder(folder: Path) -> FolderCheck:
+    """Check everything in an endpoint's folder that can be checked without Azure.
+
+    Raises
+    ------
+    DefinitionError
+        If there is no such folder, or nothing in it is an endpoint's.
+    """
+    if not folder.is_dir():
+        raise DefinitionError(f"{folder} is not a folder: expected one with {ENDPOINT}, deployments and {FILE}")
+    endpoint, policy = _endpoint_name(folder), folder / FILE
+    deployments = sorted(path for path in folder.glob("*.y*ml") if _is_deployment(path))
+    probes = sorted(folder.glob("*probes*.jsonl"))
+    if not deployments and not policy.exists() and not (folder / ENDPOINT).exists():
+        raise DefinitionError(f"{folder} has no {ENDPOINT}, no deployment's definition and no {FILE}")
+    results = [
+        *_check_endpoint(folder),
+        *_check_policy(policy, endpoint),
+        *(result for path in deployments for result in _check_deployment(path, endpoint)),
+        *(result for path in probes for result in _check_probes(path)),
+    ]
+    files = [path for path in (folder / ENDPOINT, policy, *deployments, *probes) if path.exists()]
+    names = tuple(path.relative_to(folder).as_posix() for path in files)
+    return FolderCheck(folder, names, tuple(sorted(results, key=lambda one: (one.file, one.line))))
+
+
+def _endpoint_name(folder: Path) -> str:
+    try:
+        return str(read_source(folder / ENDPOINT).get("name") or "")
+    except DefinitionError:
+        return ""
+
+
+def _is_deployment(path: Path) -> bool:
+    """Return whether a YAML file looks like a deployment's definition; a template that is no YAML yet does, too."""
+    if path.name in {ENDPOINT, FILE}:
+        return False
+    try:
+        content = read_source(path).content
+    except DefinitionError:
+        return True
+    schema = str(content.get("$schema", "")).lower()
+    if "deployment" in schema:
+        return True
+    marks = {"instance_type", "code_configuration", "endpoint_name", "request_settings", "instance_count"}
+    return not schema and "dependencies" not in content and bool(marks & content.keys())
+
+
+def _check_endpoint(folder: Path) -> Iterator[CheckResult]:
+    try:
+        source = read_source(folder / ENDPOINT)
+    except DefinitionError as error:
+        yield CheckResult(ENDPOINT, 1, "readable", Severity.ERROR, _without(folder / ENDPOINT, error))
+        return
+    if not source.get("name"):
+        yield _result(source, "name", "name", "the endpoint has no name", "Add a line such as `name: fraud`.")
+    mode = source.get("auth_mode")
+    if mode is not None and mode not in AUTH_MODES:
+        reason = f"auth_mode is {mode!r}, expected one of {', '.join(AUTH_MODES)}"
+        yield _result(source, "auth-mode", "auth_mode", reason, "Correct it.")
+    for name, value in (source.get("tags") or {}).items():
+        if not isinstance(value, str):
+            yield _result(source, "text", f"tags.{name}", f"tags.{name} is {value!r}, expected text", "Quote it.")
+
+
+def _check_policy(path: Path, endpoint: str) -> Iterator[CheckResult]:
+    if not path.exists():
+        reason = "no policy: the endpoint has no named owner, and runs use the default settings"
+        yield CheckResult(FILE, 1, "policy", Severity.WARNING, reason, f"Write {FILE}, or let `opslib init` do it.")
+        return
+    try:
+        source = read_source(path)
+    except DefinitionError as error:
+        yield CheckResult(FILE, 1, "readable", Severity.ERROR, _without(path, error))
+        return
+    problems = find_problems(source)
+    for line, field, message in problems:
+        yield CheckResult(FILE, line, "policy", Severity.ERROR, f"{field}: {message}", "Correct it.")
+    if not problems and endpoint and Policy.model_validate(dict(source.content)).endpoint != endpoint:
+        reason = f"the policy is of endpoint {source.get('endpoint')!r}, {ENDPOINT} names {endpoint!r}"
+        yield _result(source, "endpoint", "endpoint", reason, "Use one name.")
+
+
+def _check_deployment(path: Path, endpoint: str) -> Iterator[CheckResult]:
+    try:
+        definition = read_deployment(path, endpoint or "endpoint", path.stem)
+    except DefinitionError as error:
+        message = _without(path, error)
+        line, _, rest = message.partition(": ")
+        known = line.isdigit()
+        reason = rest if known else message
+        yield CheckResult(path.name, int(line) if known else 1, "readable", Severity.ERROR, reason)
+        return
+    if endpoint and definition.endpoint != endpoint:
+        reason = f"it is for endpoint {definition.endpoint!r}, {ENDPOINT} names {endpoint!r}"
+        yield _result(definition.source, "endpoint", "endpoint_name", reason, "Use one name.")
+    for violation in check_deployment(definition):
+        reason = f"{violation.field} is {violation.seen}; expected {violation.expected}"
+        yield CheckResult(path.name, violation.line, violation.rule, violation.severity, reason, violation.fix)
+
+
+def _check_probes(path: Path) -> Iterator[CheckResult]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        fix = 'A line is {"request": ..., "answer": ...}; the answer may be left out.'
+        try:
+            content: Any = json.loads(line)
+        except ValueError as error:
+            yield CheckResult(path.name, number, "probes", Severity.ERROR, f"not JSON: {error}", fix)
+            continue
+        if not isinstance(content, dict) or "request" not in content:
+            yield CheckResult(path.name, number, "probes", Severity.ERROR, "there is no request", fix)
+
+
+def _result(source: Source, rule: str, field: str, reason: str, fix: str) -> CheckResult:
+    return CheckResult(source.path.name, source.line(field), rule, Severity.ERROR, reason, fix)
+
+
+def _without(path: Path, error: Exception) -> str:
+    """Return an error's message without the file's name, which the report has already."""
+    return str(error).removeprefix(f"{path}:").removeprefix(str(path)).strip()

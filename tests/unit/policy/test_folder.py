@@ -1,0 +1,177 @@
+"""An endpoint's folder as a whole, and the reports that people and CI systems read."""
+
+import json
+from xml.etree import ElementTree as ET
+
+import jsonschema
+import pytest
+import yaml
+
+from opslib.cli import check as command
+from opslib.definitions.rules import Severity
+from opslib.errors import DefinitionError
+from opslib.policy.folder import check_folder
+from opslib.policy.policy import Policy
+from opslib.policy.reports import REPORTS
+from opslib.policy.schema import SCHEMA, schema
+
+FILES = {
+    "endpoint.yml": "name: fraud\nauth_mode: key\n",
+    "policy.yml": "version: 1\nendpoint: fraud\nowner: {team: claims, contact: on-call}\n",
+    "green.yml": (
+        "name: green\nmodel: {path: model}\ncode_configuration: {code: code, scoring_script: score.py}\n"
+        "environment: {image: 'x:1', conda_file: conda.yml}\ninstance_type: Standard_DS3_v2\n"
+    ),
+    "conda.yml": "dependencies: [python=3.11]\n",
+    "probes.jsonl": '{"request": {"a": 1}, "answer": 2}\n\n{"request": 1}\n',
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder in which nothing is wrong."""
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/score.py").write_text("")
+    (tmp_path / "model").mkdir()
+    return tmp_path
+
+
+def spoil(folder):
+    """Break each kind of file once."""
+    (folder / "endpoint.yml").write_text("name: fraud\nauth_mode: open\n")
+    (folder / "policy.yml").write_text("version: 1\nendpoint: fraud\nowner: {team: claims}\n")
+    (folder / "green.yml").write_text(FILES["green.yml"] + "tags:\n  version: 3\nmodell: x\n")
+    (folder / "blue.yml").write_text("name: blue\nmodel: azureml:m:{{VERSION}}\ninstance_type: Standard_DS3_v2\n")
+    (folder / "probes.jsonl").write_text('{"request": 1}\n{"answer": 2}\n{\n')
+
+
+def test_a_folder_in_order_has_no_results(folder):
+    """Every file is named, the conda file is not taken for a deployment."""
+    check = check_folder(folder)
+    assert check.results == ()
+    assert check.files == ("endpoint.yml", "policy.yml", "green.yml", "probes.jsonl")
+    assert not check.failed
+
+
+def test_each_file_that_is_wrong_is_named_with_its_line(folder):
+    """The endpoint, the policy, both deployments, and the probes."""
+    spoil(folder)
+    found = {(one.file, one.line, one.rule) for one in check_folder(folder).results}
+    assert found == {
+        ("endpoint.yml", 2, "auth-mode"),
+        ("policy.yml", 3, "policy"),
+        ("green.yml", 7, "text"),
+        ("green.yml", 8, "unknown-field"),
+        ("blue.yml", 2, "readable"),
+        ("probes.jsonl", 2, "probes"),
+        ("probes.jsonl", 3, "probes"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rule"),
+    [
+        ("policy.yml", FILES["policy.yml"].replace("fraud", "other"), "endpoint"),
+        ("green.yml", FILES["green.yml"] + "endpoint_name: other\n", "endpoint"),
+        ("endpoint.yml", "auth_mode: key\n", "name"),
+        ("endpoint.yml", "name: fraud\ntags: {version: 3}\n", "text"),
+        ("policy.yml", "version: [", "readable"),
+    ],
+)
+def test_files_that_contradict_each_other_are_named(folder, name, content, rule):
+    """One endpoint's folder is of one endpoint."""
+    (folder / name).write_text(content)
+    (result,) = check_folder(folder).results
+    assert (result.file, result.rule, result.severity) == (name, rule, Severity.ERROR)
+
+
+def test_a_folder_without_a_policy_is_warned_of(folder):
+    """It works by the stated defaults."""
+    (folder / "policy.yml").unlink()
+    check = check_folder(folder)
+    assert [one.severity for one in check.results] == [Severity.WARNING]
+    assert not check.failed
+
+
+def test_a_folder_that_is_no_endpoints_is_refused(tmp_path):
+    """The message says what was expected in it."""
+    with pytest.raises(DefinitionError, match=r"has no endpoint\.yml"):
+        check_folder(tmp_path)
+    with pytest.raises(DefinitionError, match="is not a folder"):
+        check_folder(tmp_path / "none")
+
+
+def test_text_reads_as_compilers_print(folder):
+    """File, line, severity, reason, rule; a count at the end."""
+    spoil(folder)
+    text = REPORTS["text"](check_folder(folder))
+    assert f"{folder}/green.yml:7: error: tags.version is 3; expected text in quotes [text]" in text
+    assert text.endswith("5 files checked: 7 errors")
+
+
+def test_json_holds_the_same(folder):
+    """One object."""
+    spoil(folder)
+    content = json.loads(REPORTS["json"](check_folder(folder)))
+    assert content["failed"] is True
+    assert len(content["results"]) == 7
+    assert content["results"][0]["file"] == "blue.yml"
+
+
+def test_sarif_points_at_each_line(folder):
+    """Version, tool, rules, and a location per result, as SARIF 2.1.0 wants them."""
+    spoil(folder)
+    log = json.loads(REPORTS["sarif"](check_folder(folder)))
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]] == result["ruleId"]
+        assert result["level"] in {"error", "warning", "note"}
+        place = result["locations"][0]["physicalLocation"]
+        assert place["region"]["startLine"] >= 1
+        assert place["artifactLocation"]["uri"] in FILES.keys() | {"blue.yml"}
+
+
+def test_junit_has_a_case_per_file(folder):
+    """A file with errors is a failure; the others passed."""
+    spoil(folder)
+    suite = ET.fromstring(REPORTS["junit"](check_folder(folder)))  # noqa: S314 - our own
+    assert suite.get("tests") == "5"
+    assert suite.get("failures") == "5"
+    (folder / "blue.yml").unlink()
+    (folder / "endpoint.yml").write_text(FILES["endpoint.yml"])
+    suite = ET.fromstring(REPORTS["junit"](check_folder(folder)))  # noqa: S314 - our own
+    assert (suite.get("tests"), suite.get("failures")) == ("4", "3")
+
+
+def test_the_command_exits_by_what_it_found(folder, capsys):
+    """0 where nothing is wrong, 1 for an error; the report goes where it is wanted."""
+    run = command.run_check
+    assert run(folder, "text", None) == 0
+    assert "4 files checked: no problems" in capsys.readouterr().out
+    spoil(folder)
+    assert run(folder, "junit", folder / "report.xml") == 1
+    assert (folder / "report.xml").read_text().startswith("<?xml")
+
+
+def test_the_schema_is_that_of_the_model():
+    """policy.schema.json is current: else run `python -m opslib.policy.schema`."""
+    assert SCHEMA.read_text(encoding="utf-8") == schema()
+
+
+def test_the_schema_accepts_what_the_model_accepts():
+    """Editors complain about what a run would refuse, and about nothing else."""
+    validator = jsonschema.Draft202012Validator(json.loads(schema()))
+    good = yaml.safe_load(FILES["policy.yml"])
+    assert list(validator.iter_errors(good)) == []
+    full = good | {
+        "release": {"stages": [10, 100], "bake_s": 60},
+        "windows": [{"schedule": "0 9 * * *", "duration_min": 5}],
+    }
+    assert list(validator.iter_errors(full)) == []
+    assert Policy.model_validate(full)
+    for bad in ({"owner": {}}, {"release": {"bake": 1}}, {"cost": {"max_per_month": 0}}, {"other": 1}):
+        assert list(validator.iter_errors(good | bad)), bad
