@@ -108,6 +108,12 @@ class ApplyError(OpsError):
     """A change was started and not completed."""
 
 
+class CreateRefused(ApplyError):  # noqa: N818 - what happened
+    """Azure rejected the request for a deployment, so none was created."""
+
+    refused = True
+
+
 class OperationFailed(ApplyError):  # noqa: N818 - the field's word
     """A long-running operation ended as Failed; `code` is Azure's, `logs` the last lines of the container's log."""
 

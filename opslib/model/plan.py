@@ -1,8 +1,10 @@
 """A change before it is made (findings, steps, plan and undo), and the receipt of each step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from opslib.displayed import Displayed
 from opslib.model.endpoint import Endpoint, Traffic
@@ -52,6 +54,8 @@ class CreateDeployment:
     instance_type: str
     instance_count: int
     model: str
+    replacements: Mapping[str, Any] = field(default_factory=dict)
+    """Values that replace the definition's own, by dotted name."""
 
 
 @dataclass(frozen=True)

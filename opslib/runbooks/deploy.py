@@ -2,16 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
+from opslib.azure.capacity import read_instance_types, read_quotas
 from opslib.azure.connect import Workspace
-from opslib.azure.definition import Definition, read_definition
 from opslib.azure.endpoints import read_logs
 from opslib.azure.permissions import missing_actions
+from opslib.azure.registered_assets import AssetVersion, find_asset
 from opslib.azure.scoring_client import failures, read_probes, scoring_client
+from opslib.definitions.deployment import DeploymentDefinition, read_deployment
+from opslib.definitions.rules import check_deployment
+from opslib.definitions.source import read_replacements
 from opslib.displayed import Displayed
-from opslib.errors import ApplyError, AzureError, Drift, OpsError, ProbeFailed
+from opslib.errors import ApplyError, AzureError, CreateRefused, DefinitionError, Drift, OpsError, ProbeFailed
 from opslib.evidence.run.journal import JournalEvent
-from opslib.model import CreateDeployment, Endpoint, Findings, Outcome, Plan, ProbeResult, SendProbes
+from opslib.model import CreateDeployment, Endpoint, Finding, Findings, Outcome, Plan, ProbeResult, SendProbes
 from opslib.parameters import DeployParameters
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
@@ -31,9 +36,9 @@ class Deployed(Displayed):
 
 
 def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
-    """Check whether the deployment can be created."""
+    """Check everything about the deployment that can be known before anything is created."""
     p, scope = run.parameters, run.workspace.scope
-    definition = read_definition(p.definition)
+    definition = _read(p)
     if p.probes:
         read_probes(p.probes)  # a damaged file is refused before anything is created
     findings = (
@@ -42,15 +47,56 @@ def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
         preflight.check_permissions(missing_actions(run.workspace, before, "deploy"), scope.principal),
         preflight.check_owner(before, definition.endpoint),
         preflight.check_absent(before, definition.name),
+        *preflight.check_definition(str(definition.path), check_deployment(definition)),
+        *_check_capacity(run.workspace, before, definition),
+        *(preflight.check_asset(o.kind, o.reference, o.found) for o in _find_assets(run.workspace, definition)),
     )
     return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
 
 def plan_deploy(run: Run[DeployParameters], before: Endpoint) -> Plan:
-    """Plan the creation and the probes that test it."""
-    p = run.parameters
-    requests = p.probe_requests if p.probes else 0
-    return run.log(JournalEvent.PLAN, planning.plan_create(before, _step(read_definition(p.definition)), requests))
+    """Plan the creation and the probes that test it; ``@latest`` is pinned to the version that it names now."""
+    p, definition = run.parameters, _read(run.parameters)
+    found = _find_assets(run.workspace, definition)
+    pinned = {one.kind.removesuffix("s"): one.found for one in found if one.found}
+    create = CreateDeployment(
+        endpoint=definition.endpoint,
+        deployment=definition.name,
+        definition=str(definition.path),
+        instance_type=definition.instance_type,
+        instance_count=definition.instance_count,
+        model=pinned.get("model", definition.model),
+        replacements=read_replacements(p.set) | pinned,
+    )
+    return run.log(JournalEvent.PLAN, planning.plan_create(before, create, p.probe_requests if p.probes else 0))
+
+
+def _read(parameters: DeployParameters) -> DeploymentDefinition:
+    replacements = read_replacements(parameters.set)
+    return read_deployment(Path(parameters.definition), parameters.endpoint, parameters.deployment, replacements)
+
+
+def _check_capacity(
+    workspace: Workspace, before: Endpoint, definition: DeploymentDefinition
+) -> tuple[Finding, ...]:
+    """Check instance type and quota in the endpoint's region."""
+    offered = read_instance_types(workspace, before)
+    finding = preflight.check_instance_type(definition.instance_type, {one.name: one.cores for one in offered})
+    chosen = next((one for one in offered if one.name.lower() == definition.instance_type.lower()), None)
+    quota = next((q for q in read_quotas(workspace, before) if chosen and q.family == chosen.family), None)
+    if chosen is None or quota is None:
+        return (finding,)
+    needed = chosen.cores_needed(definition.instance_count)
+    return (finding, preflight.check_quota(quota.family, needed, quota.used, quota.limit))
+
+
+def _find_assets(workspace: Workspace, definition: DeploymentDefinition) -> tuple[AssetVersion, ...]:
+    """Look up the registered model and environment that the definition refers to."""
+    found = (
+        find_asset(workspace, "models", definition.model),
+        find_asset(workspace, "environments", definition.environment),
+    )
+    return tuple(one for one in found if one is not None)
 
 
 def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
@@ -71,8 +117,8 @@ def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
     try:
         run.log(JournalEvent.APPLIED, apply(create, run.workspace, p.operation_timeout_s, run.progress))
         probes = _send_probes(run, test)
-    except Drift:
-        raise  # another change created it: this run must not delete it
+    except (Drift, CreateRefused, DefinitionError):
+        raise  # this run created nothing that it may delete
     except BaseException as error:
         logs = _read_logs(run.workspace, plan.endpoint, create.deployment)
         undo_plan(plan, run.workspace, run.journal, run.progress, p.operation_timeout_s)
@@ -109,14 +155,3 @@ def _read_logs(workspace: Workspace, endpoint: str, deployment: str) -> str:
         return read_logs(workspace, endpoint, deployment)
     except OpsError as error:
         return f"(no logs: {error})"
-
-
-def _step(definition: Definition) -> CreateDeployment:
-    return CreateDeployment(
-        endpoint=definition.endpoint,
-        deployment=definition.name,
-        definition=str(definition.path),
-        instance_type=definition.instance_type,
-        instance_count=definition.instance_count,
-        model=definition.model,
-    )

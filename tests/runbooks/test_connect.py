@@ -6,7 +6,7 @@ import ssl
 import pytest
 
 from opslib.azure.connect import connect
-from opslib.azure.definition import _ml_client
+from opslib.azure.create_deployment import _ml_client
 from opslib.errors import ConnectError
 
 

@@ -1,14 +1,21 @@
 """The deploy runbook, executed by papermill against the sandbox."""
 
 import json
+from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
-from opslib.errors import ParameterError
+from opslib.errors import ParameterError, PreflightError
+from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
-from opslib.model import Outcome
+from opslib.model import Level, Outcome
+from opslib.parameters import DeployParameters
+from opslib.runbooks.deploy import check_deploy, plan_deploy
+from opslib.runbooks.run import Run
+from opslib.runbooks.steps.preflight import require_clear
 
 
 def test_passes_a_deployment_that_answers(world):
@@ -69,7 +76,10 @@ def test_a_dry_run_plans_and_creates_nothing(world):
         (None, "cannot be read"),
         ("name: [", "is not YAML"),
         ("just words", "expected a mapping"),
-        ("name: green", "lacks endpoint_name, model, instance_type"),
+        ("name: green", "has no instance_type"),
+        ("{name: green, instance_type: t}", "has no model: pass set with model=azureml:NAME:VERSION"),
+        ("{name: {{NAME}}, model: m, instance_type: t}", "holds the placeholder {{NAME}}"),
+        ("{name: green, type: kubernetes, model: m}", "is a Kubernetes online deployment"),
         ("{name: green, endpoint_name: x, model: m, instance_type: t, instance_count: two}", "whole number"),
         ("{name: green, endpoint_name: other, model: m, instance_type: t}", "is for endpoint 'other'"),
     ],
@@ -106,3 +116,93 @@ def test_refuses_unknown_parameters_before_a_kernel_starts(world):
     with pytest.raises(ParameterError, match="definiton: unknown"):
         world.run("deploy", definiton="green.yml")
     assert not list(world.runs.iterdir())
+
+
+REFUSED = {
+    "code that is not there": (
+        {"code_configuration": {"code": "gone", "scoring_script": "score.py"}},
+        "'gone', which",
+    ),
+    "script that is not there": (
+        {"code_configuration": {"code": "code", "scoring_script": "s.py"}},
+        "'s.py', which",
+    ),
+    "instance type": ({"instance_type": "Standard_NC6"}, "Standard_NC6 is not offered in the endpoint's region"),
+    "timeout": (
+        {"request_settings": {"request_timeout_ms": 300_000}},
+        "is 300000; expected a whole number, 1 to 180,000",
+    ),
+    "tag": ({"tags": {"version": 3}}, 'Quote it: version: "3"'),
+    "name": ({"name": "regular_deployment"}, "for example to regular-deployment"),
+    "scale settings": ({"scale_settings": {"type": "target_utilization"}}, "is for Kubernetes deployments"),
+    "model by label": ({"model": "azureml:no-such@latest"}, "azureml:no-such@latest is not in the workspace"),
+    "model by version": ({"model": "azureml:no-such:3"}, "azureml:no-such:3 is not in the workspace"),
+    "environment": ({"environment": "azureml:no-such:1"}, "azureml:no-such:1 is not in the workspace"),
+    "quota": ({"instance_type": "Standard_F32s_v2", "instance_count": 50}, "more needed (20 % reserve included)"),
+}
+
+
+def test_a_dry_run_refuses_what_the_real_run_would_meet(world):
+    """Each kind of defect is a blocker with its place and its fix; nothing changes."""
+    before = world.read()
+    for case, (changes, message) in REFUSED.items():
+        path = Path(world.definition("green"))
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+        run = Run.open(DeployParameters.check({"endpoint": world.name, "definition": str(path), "dry_run": True}))
+        findings = check_deploy(run, run.read_endpoint())
+        with pytest.raises(PreflightError) as error:
+            require_clear(findings)
+        assert message in str(error.value), case
+        release(run.folder)
+    assert world.read() == before
+
+
+def test_what_az_takes_is_taken(world):
+    """No endpoint_name, name and model from outside, unquoted environment variables: the deployment answers."""
+    path = Path(world.definition("green", WORKER_COUNT=1))
+    content = yaml.safe_load(path.read_text())
+    del content["endpoint_name"], content["name"], content["model"]
+    path.write_text(yaml.safe_dump(content))
+    given = {
+        "deployment": "green",
+        "set": '["model.path=model", "tags.release=r7"]',
+        "probes": world.probes("green"),
+    }
+    folder, record = world.run("deploy", definition=str(path), **given)
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    green = world.read().find("green")
+    assert green.arm["properties"]["environmentVariables"]["WORKER_COUNT"] == "1"
+    assert green.arm["tags"]["release"] == "r7"
+    assert "--set tags.release=r7" in (folder / "notebook.ipynb").read_text()
+    assert "sent as the text '1', as az sends it" in (folder / "journal.jsonl").read_text()
+
+
+def test_a_deployment_without_probes_is_not_called_tested(world):
+    """The reason says that no request was sent."""
+    _, record = world.run("deploy", definition=world.definition("green"))
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    assert record.reason == "green is ready at zero traffic; no request was sent to it"
+
+
+def test_a_label_is_pinned_to_the_version_that_it_names(world):
+    """What was planned is what is created, and the record says which version that was."""
+    world.create("first")
+    model = short_reference(world.read().find("first").arm["properties"]["model"])
+    name = model.split(":")[1]
+    path = Path(world.definition("green"))
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"model": f"azureml:{name}@latest"}))
+    run = Run.open(DeployParameters.check({"endpoint": world.name, "definition": str(path)}))
+    before = run.read_endpoint()
+    findings = {one.check: one for one in check_deploy(run, before)}
+    assert findings["models"].level is Level.WARNING
+    plan = plan_deploy(run, before)
+    assert plan.steps[0].model == model
+    assert plan.steps[0].replacements == {"model": model}
+    assert f"--set model={model}" in (run.folder / "plan.json").read_text()
+    release(run.folder)
+
+
+def short_reference(resource_id):
+    """azureml:name:version of an ARM id."""
+    parts = resource_id.split("/")
+    return f"azureml:{parts[-3]}:{parts[-1]}"

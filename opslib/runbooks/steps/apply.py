@@ -7,7 +7,8 @@ from time import monotonic
 from opslib.azure import endpoints
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
-from opslib.azure.definition import create_deployment, read_definition
+from opslib.azure.create_deployment import create_deployment
+from opslib.definitions.deployment import read_deployment
 from opslib.errors import ApplyError, Drift
 from opslib.model import CreateDeployment, DeleteDeployment, Receipt, SendProbes, SetInstanceCount, SetTraffic, Step
 
@@ -43,7 +44,7 @@ def apply(
 
 def _create(step: CreateDeployment, workspace: Workspace, deadline_s: float, progress: Progress) -> Receipt:
     started_at, begun_s = datetime.now(UTC), monotonic()
-    definition = read_definition(str(Path(step.definition)))
+    definition = read_deployment(Path(step.definition), step.endpoint, step.deployment, step.replacements)
     endpoints.settle(workspace, step.endpoint, deadline_s, progress)
     if endpoints.read_endpoint(workspace, step.endpoint).find(step.deployment):
         raise Drift(

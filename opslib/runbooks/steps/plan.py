@@ -1,5 +1,6 @@
 """Plans: before, after, the steps between and the undo, made before anything is applied. Pure."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -183,7 +184,9 @@ def az_command(step: Step, scope: Scope) -> str:
             weights = " ".join(f"{n}={w}" for n, w in (dict.fromkeys(step.before, 0) | dict(step.after)).items())
             return f'az ml online-endpoint update --name {step.endpoint} --traffic "{weights}" {where}'
         case CreateDeployment():
-            return f"az ml online-deployment create --file {step.definition} {where}"
+            name = f"--name {step.deployment} --endpoint-name {step.endpoint}"
+            changes = "".join(f" --set {key}={shlex.quote(str(v))}" for key, v in step.replacements.items())
+            return f"az ml online-deployment create --file {step.definition} {name}{changes} {where}"
         case DeleteDeployment():
             name = f"--name {step.deployment} --endpoint-name {step.endpoint}"
             return f"az ml online-deployment delete {name} --yes {where}"

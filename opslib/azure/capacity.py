@@ -1,0 +1,69 @@
+"""Instance types that a region offers, and how many cores the subscription may still use there."""
+
+import math
+from dataclasses import dataclass
+
+from opslib.azure.arm import Json
+from opslib.azure.connect import Workspace
+from opslib.azure.endpoints import API_VERSION
+from opslib.model import Endpoint
+
+RESERVE = 1.2
+"""Cores of the quota per core that a deployment runs on. Source: quota-allocation-online-deployment.md."""
+
+WITHOUT_RESERVE = frozenset(
+    {
+        *("standard_nc24ads_a100_v4", "standard_nc48ads_a100_v4", "standard_nc96ads_a100_v4"),
+        *("standard_nc40ads_h100_v5", "standard_nc80adis_h100_v5", "standard_nd96amsr_a100_v4"),
+        *("standard_nd96asr_v4", "standard_nd40rs_v2", "standard_nd96is_h100_v5", "standard_nd96isr_h100_v5"),
+    }
+)
+"""Instance types without the reserve. Source: reference-managed-online-endpoints-vm-sku-list.md."""
+
+
+@dataclass(frozen=True)
+class InstanceType:
+    """An instance type that a region offers."""
+
+    name: str
+    family: str
+    cores: int
+
+    def cores_needed(self, instances: int) -> int:
+        """Return the cores that instances take of the quota, the service's reserve for upgrades included."""
+        reserve = 1.0 if self.name.lower() in WITHOUT_RESERVE else RESERVE
+        return math.ceil(round(reserve * instances, 6)) * self.cores
+
+
+@dataclass(frozen=True)
+class Quota:
+    """Cores of one family of instance types, in one region [vCPU]."""
+
+    family: str
+    used: int
+    limit: int
+
+
+def read_instance_types(workspace: Workspace, endpoint: Endpoint) -> tuple[InstanceType, ...]:
+    """Read the instance types that the endpoint's region offers."""
+    rows = workspace.arm.list(f"{_location(workspace, endpoint)}/vmSizes", API_VERSION)
+    return tuple(
+        InstanceType(str(row.get("name")), str(row.get("family")), int(row.get("vCPUs") or 0)) for row in rows
+    )
+
+
+def read_quotas(workspace: Workspace, endpoint: Endpoint) -> tuple[Quota, ...]:
+    """Read the quota of each family in the endpoint's region; -1 stands for no limit."""
+    rows = workspace.arm.list(f"{_location(workspace, endpoint)}/usages", API_VERSION)
+    return tuple(_quota(row) for row in rows)
+
+
+def _quota(row: Json) -> Quota:
+    family = str((row.get("name") or {}).get("value"))
+    return Quota(family, int(row.get("currentValue") or 0), int(row.get("limit", -1)))
+
+
+def _location(workspace: Workspace, endpoint: Endpoint) -> str:
+    region = str(endpoint.arm["location"]).replace(" ", "").lower()
+    subscription = workspace.scope.subscription_id
+    return f"/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{region}"

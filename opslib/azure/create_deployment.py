@@ -1,0 +1,87 @@
+"""Create a deployment from its definition, with azure-ai-ml.
+
+azure-ai-ml is imported where it is used: the import takes seconds, and only `deploy` needs it.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any
+
+from azure.core.exceptions import HttpResponseError
+
+from opslib.azure.arm import Progress, await_operation, mapped_errors
+from opslib.azure.connect import Workspace
+from opslib.definitions.deployment import DeploymentDefinition
+from opslib.errors import AzureError, ConnectError, CreateRefused, DefinitionError
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def create_deployment(
+    workspace: Workspace, definition: DeploymentDefinition, deadline_s: float, progress: Progress
+) -> None:
+    """Upload the files of the definition, create the deployment at 0 % traffic, and wait until it is ready.
+
+    Raises
+    ------
+    DefinitionError
+        If azure-ai-ml finds the definition invalid: nothing was created.
+    CreateRefused
+        If Azure rejects the request: no deployment was created.
+    AzureError
+        If the request got no answer, or a server error.
+    OperationFailed
+        If the deployment does not become ready.
+    """
+    from azure.ai.ml import load_online_deployment  # noqa: PLC0415 - takes seconds
+    from azure.ai.ml.exceptions import MlException  # noqa: PLC0415
+
+    client = _ml_client(workspace)
+    what = f"create deployment {definition.name}"
+    try:
+        text = StringIO(definition.to_yaml())
+        entity = load_online_deployment(source=text, relative_origin=str(definition.path.absolute()))
+        progress("uploading model, code and environment")
+        with _refused(what), mapped_errors(what):
+            poller = client.online_deployments.begin_create_or_update(entity)
+    except MlException as error:
+        if isinstance(error.__cause__, HttpResponseError):
+            with _refused(what), mapped_errors(what):
+                raise error.__cause__ from error
+        raise DefinitionError(f"{definition.path}: {_COLOURS.sub('', str(error))}") from error
+    await_operation(poller, what, deadline_s, progress)
+
+
+@contextmanager
+def _refused(what: str) -> Iterator[None]:
+    """Distinguish a refusal of the request (4xx) from an answer that leaves open what happened."""
+    try:
+        yield
+    except AzureError as error:
+        if error.status is not None and 400 <= error.status < 500 and error.status not in {408, 429}:
+            raise CreateRefused(f"{error}. {what}: refused by Azure, no deployment was created") from error
+        raise
+
+
+def _ml_client(workspace: Workspace) -> Any:
+    """Return azure-ai-ml's client; raise if it resolved another cloud than the workspace's."""
+    from azure.ai.ml import MLClient  # noqa: PLC0415 - takes seconds
+
+    scope = workspace.scope
+    client = MLClient(
+        workspace.credential,
+        scope.subscription_id,
+        scope.resource_group,
+        scope.workspace_name,
+        enable_telemetry=False,
+    )
+    # where azure-ai-ml cannot load cloud metadata, it only warns and uses the public cloud
+    resolved = str(getattr(client, "_base_url", "")).rstrip("/")
+    if resolved != scope.resource_manager:
+        raise ConnectError(
+            f"azure-ai-ml resolved {resolved or 'no address'}, expected {scope.resource_manager}: nothing was "
+            "sent. Check ARM_CLOUD_METADATA_URL, REQUESTS_CA_BUNDLE and AZUREML_CURRENT_CLOUD"
+        )
+    return client

@@ -1,0 +1,52 @@
+"""Registered models and environments that a definition refers to: which version, and whether it is there."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from opslib.azure.connect import Workspace
+from opslib.azure.endpoints import API_VERSION
+from opslib.errors import NotFound
+
+Kind = Literal["models", "environments"]
+_REFERENCE = re.compile(r"azureml:(?P<name>[^:@/]+)(?::(?P<version>[^:@/]+)|@(?P<label>[^:@/]+))?")
+
+
+@dataclass(frozen=True)
+class AssetVersion:
+    """A registered asset as a definition refers to it.
+
+    Attributes
+    ----------
+    reference
+        As the definition has it.
+    found
+        ``azureml:name:version`` of what it refers to now; "" where there is no such version.
+    """
+
+    kind: Kind
+    reference: str
+    found: str
+
+
+def find_asset(workspace: Workspace, kind: Kind, reference: str) -> AssetVersion | None:
+    """Look a reference up in the workspace; None for what is not a workspace asset's name.
+
+    ``@latest`` is the version that was registered last, as azure-ai-ml resolves it.
+    """
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        return None
+    container = f"{workspace.scope.workspace_id}/{kind}/{match['name']}"
+    try:
+        version = match["version"]
+        if version is None:
+            newest = workspace.arm.get(
+                f"{container}/versions", API_VERSION, **{"$orderBy": "createdtime desc", "$top": "1"}
+            )
+            version = next((str(row["name"]) for row in newest.get("value") or []), "")
+        elif not workspace.arm.get(f"{container}/versions/{version}", API_VERSION):
+            version = ""
+    except NotFound:
+        version = ""
+    return AssetVersion(kind, reference, f"azureml:{match['name']}:{version}" if version else "")
