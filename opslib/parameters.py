@@ -52,6 +52,7 @@ class RunbookParameters(BaseModel):
         default=3600.0, description="longest wait for one Azure operation [seconds]"
     )
     reason: str = Field(default="", max_length=2000, description="why this run is made; kept in the record")
+    policy: str = Field(default="", description="path of the endpoint's policy.yml; empty: none")
     dry_run: bool = Field(default=False, description="stop after the plan, change nothing")
 
     @field_validator("*", mode="wrap")
@@ -89,10 +90,17 @@ class RunbookParameters(BaseModel):
     def bind(cls, namespace: Mapping[str, Any]) -> Self:
         """Validate the parameters in a notebook's namespace (`globals()`).
 
+        What papermill injected, or a person changed, is given (`model_fields_set`); the rest has its default.
+
         Unknown names are searched for in the cell that papermill injected, which IPython keeps in its history.
         """
-        unknown = _injected_names(namespace.get("In", [])) - cls.model_fields.keys()
-        given = {name: namespace[name] for name in cls.model_fields if name in namespace}
+        injected = _injected_names(namespace.get("In", []))
+        unknown = injected - cls.model_fields.keys()
+        given = {
+            name: namespace[name]
+            for name, field in cls.model_fields.items()
+            if name in namespace and (name in injected or field.is_required() or namespace[name] != field.default)
+        }
         return cls.check(given | {name: namespace.get(name) for name in sorted(unknown)})
 
 
@@ -204,7 +212,8 @@ class CanaryParameters(WatchedParameters):
     @model_validator(mode="after")
     def _check_outcomes(self) -> Self:
         names = [*self.bad_outcomes, *self.measures]
-        if bool(self.outcomes) != bool(names):
+        named_by_policy = bool(self.outcomes and self.policy)
+        if bool(self.outcomes) != bool(names) and not named_by_policy:
             raise ValueError(
                 "outcomes and the names in it (bad_outcomes, measures) must be given together, got "
                 f"outcomes={self.outcomes!r}, bad_outcomes={self.bad_outcomes}, measures={self.measures}"

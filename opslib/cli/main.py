@@ -68,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "notebooks", module="opslib.cli.notebooks", help="copy the runbooks' notebooks into a folder for editing"
     )
+    commands.add_parser("parameters", module="opslib.cli.parameters", help="list the parameters of a runbook")
+    commands.add_parser(
+        "check", module="opslib.cli.check", help="check an endpoint's definitions, probes and policy without Azure"
+    )
     commands.add_parser("runs", module="opslib.cli.runs", help="list the runs, newest first; show one; export them")
     commands.add_parser(
         "verify", module="opslib.cli.verify", help="verify that runs are unaltered and complete, offline"

@@ -29,6 +29,9 @@ RELEASE_FIELDS = (
 )
 """Parameters of the canary runbook that a policy may set; their names, units and ranges are the runbook's own."""
 
+CHANGES = ("deploy", "canary", "scale")
+"""Runbooks that windows and freezes concern unless they name others: a rollback must not wait."""
+
 RunbookName = Literal["deploy", "canary", "scale", "rollback"]
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -94,7 +97,9 @@ class ChangeWindow(Section):
     schedule: Text = Field(description="starts: five cron fields, or an RRULE (RFC 5545)")
     duration_min: int = Field(ge=1, le=7 * 24 * 60, description="how long it is open from each start [minutes]")
     time_zone: Text = Field(default="UTC", description="IANA time zone of the schedule")
-    runbooks: tuple[RunbookName, ...] = Field(default=(), description="only for these; empty: for all")
+    runbooks: tuple[RunbookName, ...] = Field(
+        default=(), description="only for these; empty: for deploy, canary and scale"
+    )
 
     @property
     def duration(self) -> timedelta:
@@ -116,7 +121,9 @@ class ChangeFreeze(Section):
     starts: Moment = Field(description="first moment")
     ends: Moment = Field(description="first moment after it")
     reason: Text = Field(description="why, for the person who is refused")
-    runbooks: tuple[RunbookName, ...] = Field(default=(), description="only for these; empty: for all")
+    runbooks: tuple[RunbookName, ...] = Field(
+        default=(), description="only for these; empty: for deploy, canary and scale"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -142,47 +149,6 @@ class Approvals(Section):
                 f"count is {self.count}, and only {len(set(self.of))} may approve: {', '.join(self.of)}"
             )
         return self
-
-
-class Cost(Section):
-    """What the endpoint may cost."""
-
-    max_per_month: float = Field(gt=0, description="ceiling for all its deployments [currency per 730 hours]")
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = Field(default="USD", description="ISO 4217 code")
-
-
-class Monitoring(Section):
-    """What must watch the endpoint before it is changed."""
-
-    logs: tuple[Text, ...] = Field(default=(), description="categories a diagnostic setting must send")
-    alerts: tuple[Text, ...] = Field(default=(), description="metrics that an enabled metric alert must watch")
-
-
-class Retention(Section):
-    """What stays after a release."""
-
-    release_cycles: int = Field(default=1, ge=0, le=20, description="releases the old deployment stays for [count]")
-
-
-class Notification(Section):
-    """Where events of runs are sent."""
-
-    to: Annotated[str, Field(pattern=r"^(env|keyvault):.+")] = Field(
-        description="webhook, named by reference: env:NAME or keyvault:NAME"
-    )
-    form: Literal["cloudevents", "teams", "slack"] = Field(default="cloudevents", description="form of the message")
-    on: tuple[Literal["asks", "holds", "rolled_back", "promoted", "needs_approval", "recovered"], ...] = Field(
-        default=(), description="only these events; empty: all"
-    )
-
-
-class PolicyException(Section):
-    """A rule that is not applied here, by whom and until when."""
-
-    rule: Text = Field(description="the rule's name")
-    owner: Text = Field(description="who accepted it")
-    reason: Text = Field(description="why")
-    expires: Moment = Field(description="it counts until then")
 
 
 def _optional(name: str) -> Any:
@@ -217,12 +183,6 @@ class Policy(Section):
         default=True, description="whether --emergency passes windows and freezes; it is recorded"
     )
     approvals: tuple[Approvals, ...] = Field(default=(), description="who agrees to which runbooks' plans")
-    cost: Cost | None = Field(default=None, description="ceiling; without one, cost is only shown")
-    monitoring: Monitoring = Monitoring()
-    retention: Retention = Retention()
-    notifications: tuple[Notification, ...] = ()
-    tags: dict[str, Text] = Field(default={}, description="tags that endpoint and deployments must have")
-    exceptions: tuple[PolicyException, ...] = ()
 
     @field_validator("approvals")
     @classmethod
@@ -233,20 +193,16 @@ class Policy(Section):
         return approvals
 
     def windows_for(self, runbook: str) -> tuple[ChangeWindow, ...]:
-        """Return the windows that concern a runbook."""
-        return tuple(window for window in self.windows if not window.runbooks or runbook in window.runbooks)
+        """Return the windows that concern a runbook; a rollback only by those that name it."""
+        return tuple(window for window in self.windows if runbook in (window.runbooks or CHANGES))
 
     def freezes_for(self, runbook: str) -> tuple[ChangeFreeze, ...]:
-        """Return the freezes that concern a runbook."""
-        return tuple(freeze for freeze in self.freezes if not freeze.runbooks or runbook in freeze.runbooks)
+        """Return the freezes that concern a runbook; a rollback only by those that name it."""
+        return tuple(freeze for freeze in self.freezes if runbook in (freeze.runbooks or CHANGES))
 
     def approvals_for(self, runbook: str) -> Approvals | None:
         """Return what a runbook's plan needs, None where it needs no approval."""
         return next((approval for approval in self.approvals if runbook in approval.runbooks), None)
-
-    def excepted(self, rule: str, now: datetime) -> PolicyException | None:
-        """Return the exception from a rule that counts now."""
-        return next((one for one in self.exceptions if one.rule == rule and now < one.expires), None)
 
     def settings(self, runbook: str) -> dict[str, Any]:
         """Return the parameters of a runbook that this policy sets, by name."""

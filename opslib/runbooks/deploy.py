@@ -44,6 +44,7 @@ def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
     findings = (
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
+        *run.check_policy(),
         preflight.check_permissions(missing_actions(run.workspace, before, "deploy"), scope.principal),
         preflight.check_owner(before, definition.endpoint),
         preflight.check_absent(before, definition.name),

@@ -98,6 +98,7 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> F
     findings = (
         _check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
+        *run.check_policy(),
         _check_permissions(run.workspace, before),
         preflight.check_ready(before, to, "rollback target"),
     )

@@ -24,9 +24,12 @@ from opslib.evidence.run.provenance import find_executor, find_versions
 from opslib.evidence.run.record import Record, read_record, write_atomically, write_record
 from opslib.evidence.run.run_lock import release
 from opslib.import_shims import skip_iri_checks
-from opslib.model import Deployment, Endpoint, Outcome, Plan
+from opslib.model import Deployment, Endpoint, Finding, Outcome, Plan
 from opslib.parameters import RunbookParameters
+from opslib.policy.agreements import Agreement, count_agreements
+from opslib.policy.values import Values, fill_from_policy
 from opslib.runbooks.progress import CellDisplay
+from opslib.runbooks.steps import preflight
 from opslib.runbooks.steps.plan import az_command
 
 P = TypeVar("P", bound=RunbookParameters)
@@ -42,7 +45,11 @@ class Run(Displayed, Generic[P]):
     Attributes
     ----------
     parameters
-        The validated parameters.
+        What was asked for, validated, and filled in from the policy.
+    origins
+        Where each parameter's value came from: "given", "policy" or "default".
+    policy
+        The endpoint's policy, None without one.
     workspace
         The workspace that is changed.
     folder
@@ -51,8 +58,10 @@ class Run(Displayed, Generic[P]):
         The record so far.
     """
 
-    def __init__(self, parameters: P, workspace: Workspace, folder: Path, record: Record) -> None:
-        self.parameters = parameters
+    def __init__(self, values: Values[P], workspace: Workspace, folder: Path, record: Record) -> None:
+        self.parameters = values.parameters
+        self.origins = values.origins
+        self.policy = values.policy
         self.workspace = workspace
         self.folder = folder
         self.record = record
@@ -62,11 +71,14 @@ class Run(Displayed, Generic[P]):
     @classmethod
     def open(cls, parameters: P) -> "Run[P]":
         """Connect, create the run's folder (or use the runner's), and begin its journal."""
+        values = fill_from_policy(parameters)
+        parameters = values.parameters
         workspace = connect(parameters.target)
         given = os.environ.get(FOLDER_VARIABLE)
         folder = Path(given) if given else new_folder(find_archive(), parameters.runbook, parameters.endpoint)
         record = _first_record(parameters, folder)
-        run = cls(parameters, workspace, folder, replace(record, scope=workspace.scope))
+        record = replace(record, parameters=parameters.model_dump(), origins=dict(values.origins))
+        run = cls(values, workspace, folder, replace(record, scope=workspace.scope))
         write_record(folder, run.record)
         run.journal.write(JournalEvent.OPENED, run.record)
         _watch_cells(run)
@@ -86,6 +98,25 @@ class Run(Displayed, Generic[P]):
         write_record(self.folder, self.record)
         self.journal.write(JournalEvent.STATE, endpoint)
         return endpoint
+
+    def check_policy(self) -> tuple[Finding, ...]:
+        """Check owner, change window and approvals by the endpoint's policy; without one, nothing."""
+        if self.policy is None:
+            return ()
+        now, runbook = datetime.now(UTC), self.parameters.runbook
+        findings = [
+            preflight.check_owner_named(self.policy),
+            preflight.check_window(self.policy, runbook, now, emergency=self.record.emergency),
+        ]
+        rule = self.policy.approvals_for(runbook)
+        if rule is not None:
+            given = [
+                Agreement(a.who, datetime.fromisoformat(a.at).astimezone(UTC), bool(a.keyid))
+                for a in self.record.approvals
+            ]
+            count = count_agreements(rule, given, now)
+            findings.append(preflight.check_agreements(rule, count, dry_run=self.parameters.dry_run))
+        return tuple(findings)
 
     def log(self, event: JournalEvent, value: T) -> T:
         """Write a value to the journal and return it; a plan is also written to plan.json."""

@@ -44,6 +44,7 @@ def check_scale(run: Run[ScaleParameters], before: Endpoint) -> Findings:
     findings = (
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
+        *run.check_policy(),
         preflight.check_permissions(missing_actions(run.workspace, before, "scale"), scope.principal),
         preflight.check_ready(before, name, "deployment"),
         preflight.check_autoscale(settings, name),

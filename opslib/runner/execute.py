@@ -29,6 +29,7 @@ from opslib.evidence.signing import approval
 from opslib.evidence.signing.keys import SigningKey, find_signing_key
 from opslib.model import Outcome
 from opslib.parameters import RUNBOOKS, CanaryParameters, RunbookParameters
+from opslib.policy.values import fill_from_policy
 from opslib.redaction.kernel_pipes import secrets_pipe
 from opslib.runbooks.run import new_record
 from opslib.runbooks.undo.reap import reap
@@ -81,7 +82,7 @@ def execute(
     """
     if runbook not in RUNBOOKS:
         raise ParameterError(f"there is no runbook {runbook!r}: expected one of {', '.join(sorted(RUNBOOKS))}")
-    parameters = RUNBOOKS[runbook].check(given)
+    parameters = fill_from_policy(RUNBOOKS[runbook].check(given)).parameters
     notebook = find_notebook(runbook)
     key = _signing_key()
     request = _check_approvals(request or ChangeRequest(), key)

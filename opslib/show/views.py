@@ -41,18 +41,22 @@ _HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 _SERVED = ("requests", "failures", "p50", "p95", "p99")
 
 
+_OWN_ROWS = {"endpoint", "target"}
+
+
 @view.register(Run)
 def _run(run: Run) -> Table:  # type: ignore[type-arg]
     scope = run.workspace.scope
-    given = run.parameters.model_dump(exclude={"endpoint", "target"}, exclude_defaults=True)
-    defaults = len(type(run.parameters).model_fields) - 2 - len(given)
+    names = [name for name, origin in run.origins.items() if origin != "default" and name not in _OWN_ROWS]
+    shown = [f"{name} = {getattr(run.parameters, name)!r} ({run.origins[name]})" for name in names]
+    defaults = sum(origin == "default" for origin in run.origins.values())
     rows = [
         ("runbook", run.parameters.runbook),
         ("endpoint", run.parameters.endpoint),
         ("workspace", f"{scope.workspace_name} in {scope.resource_group}, subscription {scope.subscription_id}"),
         ("Azure Resource Manager", scope.resource_manager),
         ("principal", scope.principal),
-        ("parameters", "\n".join([*(f"{k} = {v!r}" for k, v in given.items()), f"{defaults} others: default"])),
+        ("parameters", "\n".join([*shown, f"{defaults} others: default"])),
         ("evidence", run.folder.name),
     ]
     return Table("Scope", ("what", "value"), rows)

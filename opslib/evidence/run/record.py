@@ -69,6 +69,8 @@ class Record(Displayed):
         The commit of the notebook's repository, and whether the repository had local changes.
     deployments_before, deployments_after
         Model, environment, code and size of each deployment, by name, with ARM ids.
+    origins
+        Where each parameter's value came from: "given", "policy" or "default".
     gates
         Preflight findings and each stage's criteria, with the numbers that were measured.
     rollback
@@ -109,6 +111,7 @@ class Record(Displayed):
     rollback: Mapping[str, Any] = field(default_factory=dict)
     correlation_ids: tuple[str, ...] = ()
     exit_code: int | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
     failing_cell: str = ""
     redactions: int = 0
     quarantine: tuple[str, ...] = ()

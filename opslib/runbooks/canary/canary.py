@@ -43,6 +43,7 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> Findings:
     findings = (
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
+        *run.check_policy(),
         preflight.check_permissions(missing_actions(run.workspace, before, "canary"), scope.principal),
         ready,
         preflight.check_off_traffic(before, p.canary),

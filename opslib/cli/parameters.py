@@ -1,0 +1,32 @@
+"""`opslib parameters`: list what a runbook takes."""
+
+import argparse
+
+from opslib.errors import ParameterError
+from opslib.parameters import RUNBOOKS
+
+EPILOG = """\
+A run takes a value from -p NAME=VALUE, else from the endpoint's policy, else the default.
+
+example:
+  opslib parameters canary
+"""
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = "List every parameter of a runbook: name, default, meaning."
+    parser.epilog = EPILOG
+    parser.add_argument("runbook", metavar="RUNBOOK", help=", ".join(RUNBOOKS))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a line for each parameter."""
+    if arguments.runbook not in RUNBOOKS:
+        raise ParameterError(f"unknown runbook {arguments.runbook!r}; expected one of: {', '.join(RUNBOOKS)}")
+    fields = RUNBOOKS[arguments.runbook].model_fields
+    width = max(len(name) for name in fields)
+    for name, field in fields.items():
+        default = "required" if field.is_required() else repr(field.default)
+        print(f"{name:<{width}}  {default:<18}  {field.description}")
+    return 0

@@ -1,0 +1,69 @@
+"""A runbook's parameters from three sources: what was given, the policy, and the defaults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+from opslib.errors import PolicyError
+from opslib.parameters import CanaryParameters, RunbookParameters
+from opslib.policy.policy import Policy
+from opslib.policy.reading import read_policy
+
+P = TypeVar("P", bound=RunbookParameters)
+
+Origin = Literal["given", "policy", "default"]
+_WITH_OUTCOMES = {"bad_outcomes", "measures"}
+
+
+@dataclass(frozen=True)
+class Values(Generic[P]):
+    """The parameters of one run.
+
+    Attributes
+    ----------
+    parameters
+        All of them, validated.
+    origins
+        Where each value came from, by name.
+    policy
+        The endpoint's policy, None without one.
+    """
+
+    parameters: P
+    origins: Mapping[str, Origin]
+    policy: Policy | None
+
+
+def fill_from_policy(parameters: P) -> Values[P]:
+    """Fill in from the policy what was not given.
+
+    Raises
+    ------
+    PolicyError
+        If the policy cannot be read, or is another endpoint's.
+    ParameterError
+        If what was given and what the policy sets do not fit together.
+    """
+    names, given = type(parameters).model_fields, parameters.model_fields_set
+    policy = read_policy(Path(parameters.policy)) if parameters.policy else None
+    settings = {} if policy is None else policy.settings(parameters.runbook)
+    if policy is not None and policy.endpoint != parameters.endpoint:
+        raise PolicyError(
+            f"{parameters.policy} is the policy of endpoint {policy.endpoint!r}; this run is for "
+            f"{parameters.endpoint!r}"
+        )
+    if not getattr(parameters, "outcomes", ""):  # outcomes are judged where the run has a file of them
+        settings = {name: value for name, value in settings.items() if name not in _WITH_OUTCOMES}
+    added = {name: value for name, value in settings.items() if name not in given}
+    explicit = {name: getattr(parameters, name) for name in given}
+    filled = type(parameters).check({**explicit, **added}) if added else parameters
+    if isinstance(filled, CanaryParameters) and filled.outcomes and not (filled.bad_outcomes or filled.measures):
+        raise PolicyError(
+            f"outcomes={filled.outcomes!r} is given, and {parameters.policy} names no business objectives to judge. "
+            "Add them, or pass bad_outcomes or measures"
+        )
+    origins: dict[str, Origin] = {
+        name: "given" if name in given else "policy" if name in added else "default" for name in names
+    }
+    return Values(filled, origins, policy)
