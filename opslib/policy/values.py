@@ -60,7 +60,7 @@ def fill_from_policy(parameters: P) -> Values[P]:
     filled = type(parameters).check({**explicit, **added}) if added else parameters
     if isinstance(filled, CanaryParameters) and filled.outcomes and not (filled.bad_outcomes or filled.measures):
         raise PolicyError(
-            f"outcomes={filled.outcomes!r} is given, and {parameters.policy} names no business objectives to judge. "
+            f"outcomes={filled.outcomes!r} is given, and {parameters.policy} names no business objectives. "
             "Add them, or pass bad_outcomes or measures"
         )
     origins: dict[str, Origin] = {
