@@ -45,7 +45,7 @@ class Run(Displayed, Generic[P]):
     Attributes
     ----------
     parameters
-        What was asked for, validated, and filled in from the policy.
+        The validated parameters, filled in from the policy.
     origins
         Where each parameter's value came from: "given", "policy" or "default".
     policy

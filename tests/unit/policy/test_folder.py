@@ -173,5 +173,11 @@ def test_the_schema_accepts_what_the_model_accepts():
     }
     assert list(validator.iter_errors(full)) == []
     assert Policy.model_validate(full)
-    for bad in ({"owner": {}}, {"release": {"bake": 1}}, {"approvals": [{}]}, {"other": 1}):
+    spoiled: tuple[dict[str, object], ...] = (
+        {"owner": {}},
+        {"release": {"bake": 1}},
+        {"approvals": [{}]},
+        {"other": 1},
+    )
+    for bad in spoiled:
         assert list(validator.iter_errors(good | bad)), bad
