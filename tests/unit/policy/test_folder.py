@@ -173,11 +173,5 @@ def test_the_schema_accepts_what_the_model_accepts():
     }
     assert list(validator.iter_errors(full)) == []
     assert Policy.model_validate(full)
-    spoiled: tuple[dict[str, object], ...] = (
-        {"owner": {}},
-        {"release": {"bake": 1}},
-        {"approvals": [{}]},
-        {"other": 1},
-    )
-    for bad in spoiled:
-        assert list(validator.iter_errors(good | bad)), bad
+    for name, value in {"owner": {}, "release": {"bake": 1}, "approvals": [{}], "other": 1}.items():
+        assert list(validator.iter_errors(good | {name: value})), name
