@@ -27,6 +27,16 @@ class Finding:
     evidence: str
     fix: str = field(default="", metadata={"stored_as": "mend"})
 
+    @classmethod
+    def ok(cls, check: str, evidence: str) -> "Finding":
+        """Return a check that passed."""
+        return cls(check, Level.OK, evidence)
+
+    @classmethod
+    def blocker(cls, check: str, evidence: str, fix: str) -> "Finding":
+        """Return a check that stops the run."""
+        return cls(check, Level.BLOCKER, evidence, fix)
+
 
 class Findings(Displayed, tuple[Finding, ...]):
     """All findings of one preflight, in order."""

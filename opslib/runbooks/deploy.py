@@ -19,8 +19,8 @@ from opslib.evidence.run.journal import JournalEvent
 from opslib.model import CreateDeployment, Endpoint, Finding, Findings, Outcome, Plan, ProbeResult, SendProbes
 from opslib.parameters import DeployParameters
 from opslib.runbooks.run import Run
+from opslib.runbooks.steps import definition_preflight, preflight
 from opslib.runbooks.steps import plan as planning
-from opslib.runbooks.steps import preflight
 from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.undo.undo_plan import undo_plan
 
@@ -48,9 +48,12 @@ def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
         preflight.check_permissions(missing_actions(run.workspace, before, "deploy"), scope.principal),
         preflight.check_owner(before, definition.endpoint),
         preflight.check_absent(before, definition.name),
-        *preflight.check_definition(str(definition.path), check_deployment(definition)),
+        *definition_preflight.check_definition(str(definition.path), check_deployment(definition)),
         *_check_capacity(run.workspace, before, definition),
-        *(preflight.check_asset(o.kind, o.reference, o.found) for o in _find_assets(run.workspace, definition)),
+        *(
+            definition_preflight.check_asset(o.kind, o.reference, o.found)
+            for o in _find_assets(run.workspace, definition)
+        ),
     )
     return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
@@ -82,13 +85,15 @@ def _check_capacity(
 ) -> tuple[Finding, ...]:
     """Check instance type and quota in the endpoint's region."""
     offered = read_instance_types(workspace, before)
-    finding = preflight.check_instance_type(definition.instance_type, {one.name: one.cores for one in offered})
+    finding = definition_preflight.check_instance_type(
+        definition.instance_type, {one.name: one.cores for one in offered}
+    )
     chosen = next((one for one in offered if one.name.lower() == definition.instance_type.lower()), None)
     quota = next((q for q in read_quotas(workspace, before) if chosen and q.family == chosen.family), None)
     if chosen is None or quota is None:
         return (finding,)
     needed = chosen.cores_needed(definition.instance_count)
-    return (finding, preflight.check_quota(quota.family, needed, quota.used, quota.limit))
+    return (finding, definition_preflight.check_quota(quota.family, needed, quota.used, quota.limit))
 
 
 def _find_assets(workspace: Workspace, definition: DeploymentDefinition) -> tuple[AssetVersion, ...]:

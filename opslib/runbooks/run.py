@@ -29,7 +29,7 @@ from opslib.parameters import RunbookParameters
 from opslib.policy.agreements import Agreement, count_agreements
 from opslib.policy.values import Values, fill_from_policy
 from opslib.runbooks.progress import CellDisplay
-from opslib.runbooks.steps import preflight
+from opslib.runbooks.steps import policy_preflight
 from opslib.runbooks.steps.plan import az_command
 
 P = TypeVar("P", bound=RunbookParameters)
@@ -105,8 +105,8 @@ class Run(Displayed, Generic[P]):
             return ()
         now, runbook = datetime.now(UTC), self.parameters.runbook
         findings = [
-            preflight.check_owner_named(self.policy),
-            preflight.check_window(self.policy, runbook, now, emergency=self.record.emergency),
+            policy_preflight.check_owner_named(self.policy),
+            policy_preflight.check_window(self.policy, runbook, now, emergency=self.record.emergency),
         ]
         rule = self.policy.approvals_for(runbook)
         if rule is not None:
@@ -115,7 +115,7 @@ class Run(Displayed, Generic[P]):
                 for a in self.record.approvals
             ]
             count = count_agreements(rule, given, now)
-            findings.append(preflight.check_agreements(rule, count, dry_run=self.parameters.dry_run))
+            findings.append(policy_preflight.check_agreements(rule, count, dry_run=self.parameters.dry_run))
         return tuple(findings)
 
     def log(self, event: JournalEvent, value: T) -> T:

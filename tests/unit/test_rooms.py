@@ -95,6 +95,9 @@ def test_errors_and_model_are_below_everything():
 PURE = [
     *(path for module, path in MODULES.items() if module.startswith("opslib.judge")),
     PACKAGE / "runbooks/steps/preflight.py",
+    PACKAGE / "runbooks/steps/definition_preflight.py",
+    PACKAGE / "runbooks/steps/policy_preflight.py",
+    *(PACKAGE / f"policy/{name}.py" for name in ("agreements", "policy", "windows")),
     PACKAGE / "runbooks/steps/plan.py",
     PACKAGE / "runbooks/lease/tags.py",
 ]
