@@ -21,11 +21,11 @@ VARIABLE = "OPSLIB_CHAOS_REPORT"
 
 @dataclass(frozen=True)
 class Ending:
-    """What became of one canary.
+    """How one canary ended.
 
-    `fault` is who was killed or what the service did, `when` at which moment; `unwatched_s` counts from the kill
-    until the traffic was safe again, None where nobody was killed [seconds]; `lost` counts requests of clients
-    that were not answered, of `sent`.
+    `fault` is the process that was killed or what the service did, `when` at which moment. `unwatched_s` is the
+    time from the kill until the traffic was safe; None without a kill [seconds]. `lost` is the number of client
+    requests without a response, of `sent`.
     """
 
     fault: str
@@ -38,7 +38,7 @@ class Ending:
 
 
 def note(ending: Ending) -> None:
-    """Add a line to the report, where one is asked for."""
+    """Add a line to the report, if one is wanted."""
     path = os.environ.get(VARIABLE)
     if path:
         with Path(path).open("a") as file:

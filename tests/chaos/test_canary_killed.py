@@ -1,4 +1,4 @@
-"""A canary under live traffic, killed: whoever dies, the traffic goes back and the evidence tells the truth.
+"""A canary under live traffic, killed: whichever process dies, the traffic is restored and the evidence is correct.
 
 The suite kills a seeded dozen; `endings` has the command of the full run, and makes a table of it.
 """
@@ -53,7 +53,7 @@ def kills(count: int) -> list[Kill]:
 
 @pytest.mark.parametrize("kill", kills(KILLS), ids=str)
 def test_traffic_is_safe_and_the_record_true(make_world, kill, capsys):
-    """After recovery traffic is on stable or the finished target, no lease is left, the record says which."""
+    """After recovery traffic is on stable or the finished target, no lease is left, and the record matches."""
     world = make_world(green={})
     with world.clients(rps=20) as answered:
         run = start_canary(world)
@@ -130,7 +130,7 @@ def processes(marker: str, where: str) -> list[int]:
 
 
 def recover(world, folder: Path, killed_s: float) -> float:
-    """Let whoever is left do the work; then sweep, as a pipeline's schedule would. Returns seconds unwatched."""
+    """Wait for the surviving processes; then recover, as a scheduled job would. Returns seconds unwatched."""
 
     def settled() -> bool:
         endpoint = world.read()

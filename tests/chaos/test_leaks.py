@@ -37,7 +37,7 @@ def spread(s):
         print(base64.b64encode(b"x" * n + b + b"tail").decode(), base64.urlsafe_b64encode(b"y" * n + b).decode())
     print(b.hex(), b.hex().upper(), urllib.parse.quote(s), urllib.parse.quote_plus(s), html.escape(s))
     print(urllib.parse.urlencode({"key": s}), urllib.parse.quote(base64.b64encode(b).decode(), safe=""))
-    display(HTML(f"<b title='{html.escape(s)}'>{html.escape(s)}</b>"), Markdown(f"`{s}`"), {"model said": [s]})
+    display(HTML(f"<b title='{html.escape(s)}'>{html.escape(s)}</b>"), Markdown(f"`{s}`"), {"model output": [s]})
     print(s[: len(s) // 2], end="", flush=True); print(s[len(s) // 2 :], flush=True)
     print(s, file=sys.stderr)
     os.write(2, b + b"\n")
@@ -93,7 +93,7 @@ def dumps(said):
 
 
 def decoded(content):
-    """What a file says, and whatever can be decoded of it, again and again decoded."""
+    """Yield a file's text and everything that can be decoded from it, repeatedly."""
     seen, wanted = set(), [content]
     for _ in range(3):
         found = []
@@ -171,7 +171,7 @@ def test_no_planted_secret_is_on_the_disk(planted, tmp_path, capsys):
 
 
 def test_the_search_finds_what_was_not_masked():
-    """The search is no better than what it can decode: each planted form is found when nobody masks it."""
+    """The search finds each planted form of the secret when nothing is masked."""
     for encode in (str, repr, json.dumps, html.escape, urllib.parse.quote, lambda s: s.encode().hex()):
         assert leaks(f"x {encode(IN_ENVIRONMENT)} y".encode()) == {IN_ENVIRONMENT}
     for n in range(4):
@@ -187,7 +187,7 @@ LEAKY_CELLS = {
 
 @pytest.mark.parametrize("pattern", LEAKY_CELLS)
 def test_a_run_that_looks_leaky_is_quarantined(tmp_path, monkeypatch, pattern):
-    """A secret that nobody knew of: masked, told with its file, sealed as quarantined."""
+    """An unregistered secret is masked, recorded with its file, and the run sealed as quarantined."""
     monkeypatch.chdir(tmp_path)
     write_runbook(tmp_path, LEAKY_CELLS[pattern], RECORD)
     folder, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")

@@ -1,4 +1,4 @@
-"""Whoever alters an archive is found: every byte of every file, every operation on the ledger.
+"""Every alteration of an archive is found: every byte of every file, every operation on the ledger.
 
 A small archive is altered exhaustively (``OPSLIB_TAMPER=full``: every byte; else every byte of the ledger's and the
 checkpoints' ends and a sample of the rest), a larger one at random places (``OPSLIB_TAMPER_RUNS``, 1000 in the full
@@ -144,7 +144,7 @@ def test_every_file_that_is_cut_or_gone_is_found(archive, kept, operation):
     "place", ["run", "month", "archive", "CHECKPOINTS", "KEYS", "hidden in run", "folder in run"]
 )
 def test_what_was_added_is_found(archive, kept, place):
-    """A file that nobody sealed does not go unnoticed, wherever it is put."""
+    """A file that was not sealed is found, wherever it is put."""
     run = folders(archive)[1]
     path = {
         "run": run / "extra.txt",
@@ -163,7 +163,7 @@ def test_what_was_added_is_found(archive, kept, place):
 
 
 def test_a_viewers_copy_is_no_finding_unless_it_differs(archive, kept):
-    """Jupyter's server copies what root opens; the copy of a sealed file says nothing new, any other does."""
+    """Jupyter's server copies what root opens; the copy of a sealed file is accepted, any other is a finding."""
     run = folders(archive)[0]
     copy = run / ".ipynb_checkpoints" / "notebook-checkpoint.ipynb"
     copy.parent.mkdir()
@@ -193,7 +193,7 @@ def test_a_link_in_place_of_the_real_thing_is_found(archive, kept, what, tmp_pat
 
 
 def test_a_pipe_in_a_run_is_found_and_not_opened(archive, kept):
-    """A named pipe would hang whoever reads it."""
+    """A named pipe would block its reader."""
     path = folders(archive)[0] / "run.json"
     path.unlink()
     os.mkfifo(path)
@@ -224,7 +224,7 @@ def test_every_dropped_moved_doubled_and_changed_line_is_found(archive, kept):
 
 
 def test_a_ledger_that_was_written_anew_is_found(archive, kept):
-    """A chain without one run fits in itself; the checkpoints say that it is another one."""
+    """A chain without one run is consistent in itself; the checkpoints show that it is another one."""
     victim = folders(archive)[1].name
     entries = [e for e in ledger.read_ledger(archive) if e.run != victim]
     previous, anew = ledger.GENESIS, []
@@ -269,7 +269,7 @@ def test_swapped_runs_and_seals_are_found(archive, kept):
 
 
 def test_another_key_is_found(archive, kept, tmp_path, monkeypatch):
-    """Everything is signed anew by somebody else: keys kept apart do not know them, those of the archive would."""
+    """Everything is signed again with another key: keys kept elsewhere detect it, the archive's own do not."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mallory"))
     forged = archive.with_name("forged")
     for folder in folders(archive):
@@ -286,7 +286,7 @@ def test_another_key_is_found(archive, kept, tmp_path, monkeypatch):
 
 
 def test_a_planted_key_is_found_with_keys_kept_apart(archive, kept, tmp_path, monkeypatch):
-    """Whoever adds a key of their own to the archive prepares a forgery."""
+    """A key that was added to the archive is a finding: it prepares a forgery."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mallory"))
     keys.store_public_key(archive, keys.find_signing_key())
     assert verify(archive, kept).state is VerifyState.UNKNOWN_KEY

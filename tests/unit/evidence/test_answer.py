@@ -1,4 +1,4 @@
-"""A person's answer: taken once for each question, by a run that asks, with a reason."""
+"""An operator's decision: taken once for each request, by a run that waits for one, with a reason."""
 
 import fcntl
 import json
@@ -37,7 +37,7 @@ def ask(folder, seconds=0.0):
 
 
 def test_an_answer_is_taken_and_journaled(run):
-    """It says what, why, who and when; the kernel hears it once."""
+    """It contains choice, reason, person and time; the kernel takes it once."""
     folder, _ = run
     question = ask(folder)
     assert take_answer(Journal(folder), question, "") is None
@@ -67,7 +67,7 @@ def test_a_question_has_one_answer_and_the_next_one_its_own(run):
 
 
 def test_an_answer_that_is_never_finished_is_not_waited_for(run, monkeypatch):
-    """Somebody stops their terminal while it answers: the run watches on, and ends its question on its own."""
+    """A terminal is stopped while it answers: the run continues to watch, and closes its request itself."""
     folder, _ = run
     question = ask(folder)
     monkeypatch.setattr(operator_decision, "LOCK_TIMEOUT_S", 0.05)
@@ -75,7 +75,7 @@ def test_an_answer_that_is_never_finished_is_not_waited_for(run, monkeypatch):
     fcntl.flock(stopped, fcntl.LOCK_EX)
     try:
         assert take_answer(Journal(folder), question, "") is None
-        assert take_answer(Journal(folder), question, "nobody answered") is None
+        assert take_answer(Journal(folder), question, "no answer") is None
         with pytest.raises(AnswerError, match="is being answered by another process"):
             give_answer(folder, "promote", "checked")
     finally:
@@ -84,7 +84,7 @@ def test_an_answer_that_is_never_finished_is_not_waited_for(run, monkeypatch):
 
 
 def test_of_many_who_answer_at_once_one_is_heard(run):
-    """The others are told so."""
+    """The others are errors."""
     folder, _ = run
     ask(folder)
     taken, refused = [], []
@@ -105,7 +105,7 @@ def test_of_many_who_answer_at_once_one_is_heard(run):
 
 
 def test_an_answer_without_reason_is_refused(run):
-    """It stands in the evidence."""
+    """It is in the evidence."""
     folder, _ = run
     ask(folder)
     with pytest.raises(AnswerError, match="needs a reason"):
@@ -114,11 +114,11 @@ def test_an_answer_without_reason_is_refused(run):
 
 
 def test_a_run_that_does_not_ask_takes_no_answer(run):
-    """Neither one that never asked, nor one whose question was ended, nor one that gives its traffic back."""
+    """Not without a request, not after its end, and not while the run restores its traffic."""
     folder, _ = run
     with pytest.raises(AnswerError, match="waits for no answer now"):
         give_answer(folder, "promote", "why not")
-    take_answer(Journal(folder), ask(folder), "nobody answered within 1 s")
+    take_answer(Journal(folder), ask(folder), "no answer within 1 s")
     with pytest.raises(AnswerError, match="waits for no answer now"):
         give_answer(folder, "promote", "too late")
     ask(folder, 1.0)
@@ -128,7 +128,7 @@ def test_a_run_that_does_not_ask_takes_no_answer(run):
 
 
 def test_a_run_that_is_over_takes_no_answer(run, tmp_path):
-    """Ended, sealed, or left by a process that died while it asked."""
+    """Ended, sealed, or left by a process that died while it waited."""
     folder, record = run
     ask(folder)
     write_record(folder, record.ended(Outcome.HELD, "not decided"))
@@ -143,7 +143,7 @@ def test_a_run_that_is_over_takes_no_answer(run, tmp_path):
 
 
 def test_a_file_that_is_no_answer_is_refused(run):
-    """Somebody who wrote it by hand is told what is wrong."""
+    """An answer written by hand that is invalid is an error that shows what is wrong."""
     folder, _ = run
     (folder / ANSWER).write_text(json.dumps({"choice": "promote"}))
     with pytest.raises(RecordError, match="is not a valid answer file"):

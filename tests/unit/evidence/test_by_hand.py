@@ -1,4 +1,4 @@
-"""A notebook that somebody runs by hand in JupyterLab: known to the ledger, sealed when they have finished."""
+"""A notebook run by hand in JupyterLab: in the ledger from its start, sealed after its end."""
 
 import os
 import subprocess

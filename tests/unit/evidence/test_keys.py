@@ -1,4 +1,4 @@
-"""Keys that are believed for a time: replaced, revoked, and what is said of runs that were sealed outside of it."""
+"""Keys that are trusted for a time: replaced and revoked keys, and findings on runs sealed outside that time."""
 
 import shutil
 import subprocess
@@ -80,7 +80,7 @@ def test_a_key_is_replaced_without_a_gap(archive, kept, monkeypatch, tmp_path):
 
 
 def test_what_a_second_key_signed_before_the_first_was_revoked_stays_believed(archive, kept, monkeypatch, tmp_path):
-    """The next checkpoint, by another key, says that it was there; what nobody else saw before is not believed."""
+    """A later checkpoint by another key dates a signature; without an independent time it is not trusted."""
     old = pem(archive)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "new"))
     make_run(archive)
@@ -101,7 +101,7 @@ def test_a_limit_that_cannot_be_read_is_an_error(archive, kept):
 
 
 def test_openssl_still_reads_the_file(archive, kept):
-    """Limits stand where PEM allows words: every other tool passes over them."""
+    """Limits are where PEM allows text, which other tools ignore."""
     path = kept("# of the pipeline\nnot-after: 2027-01-01T00:00:00Z\n", pem(archive))
     command = ["openssl", "pkey", "-pubin", "-in", path, "-outform", "PEM"]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == pem(archive)

@@ -60,7 +60,7 @@ def crash_at(monkeypatch, call, number):
 
 @pytest.mark.parametrize("call", WRITES)
 def test_a_crash_between_any_two_writes_is_never_taken_for_tampering(tmp_path, monkeypatch, call):
-    """A run dies at its every write in turn: incomplete, then mended by ending it again, and the chain goes on."""
+    """A run that dies at any write is incomplete; ending it again completes it, and the chain continues."""
     number = 0
     while True:
         archive = tmp_path / f"{call}{number}"
@@ -87,7 +87,7 @@ def test_a_crash_between_any_two_writes_is_never_taken_for_tampering(tmp_path, m
 
 @pytest.mark.parametrize("kept", [1, 40, -1])
 def test_a_line_that_a_crash_cut_off_is_incomplete_and_then_healed(tmp_path, kept):
-    """What was never acknowledged is cut off by the next line, which says so."""
+    """The next line removes an unfinished line, and records its size."""
     make_archive(tmp_path, 1)
     path = tmp_path / LEDGER
     whole = path.read_bytes()
@@ -186,7 +186,7 @@ def test_ending_twice_changes_nothing(tmp_path):
 
 
 def test_a_run_that_was_never_begun_or_has_no_outcome_is_not_sealed(tmp_path):
-    """A seal says how a run ended: there must be an end, and a beginning."""
+    """A run needs an outcome and a start in the ledger before it is sealed."""
     folder, begun = open_run(tmp_path)
     with pytest.raises(RecordError, match="has no outcome"):
         finish.end_run(folder, begun)

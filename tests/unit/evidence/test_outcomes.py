@@ -1,4 +1,4 @@
-"""However a notebook ends, the runner's own record says so: outcome, exit code, ledger, seal; not papermill.
+"""The runner records how a notebook ended, in every case: outcome, exit code, ledger, seal; papermill does not.
 
 The cases are those in which papermill alone writes "completed" or leaves nothing to read.
 """
@@ -130,7 +130,7 @@ def test_a_stopped_runner_ends_its_run_in_order(tmp_path, signum):
 
 
 def test_a_killed_runner_leaves_an_open_run_that_everybody_sees(tmp_path, capsys):
-    """Started and never finished: listed as incomplete, verified as incomplete (2), until somebody ends it."""
+    """Started and never finished: listed as incomplete, verified as incomplete (2), until it is ended."""
     process, folder = start(tmp_path)
     assert run_lock.is_held(folder)
     process.kill()
@@ -254,7 +254,7 @@ def fill_before(monkeypatch, place, name, spared, disk):
 
 
 def test_the_notebook_names_its_kernel_as_installed(tmp_path):
-    """JupyterLab rewrites a file whose kernel has another name, merely because somebody looked."""
+    """JupyterLab rewrites an opened file whose kernel has another name than the installed one."""
     write_runbook(tmp_path, RECORD)
     folder, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
     seen = json.loads((folder / "notebook.ipynb").read_text())["metadata"]
@@ -263,7 +263,7 @@ def test_the_notebook_names_its_kernel_as_installed(tmp_path):
 
 
 def test_the_record_holds_what_a_change_record_needs(tmp_path):
-    """Who asked, who agreed to which plan, who ran it, from which commit, on which versions, at which place."""
+    """Requester, approvals, executor, commit, versions and line in the ledger are recorded."""
     path = write_runbook(tmp_path, RECORD)
     for words in (
         ["init", "-q"],

@@ -107,7 +107,7 @@ def test_a_broken_publication_is_incomplete_and_goes_on(url, archive):
 
 
 def test_another_file_under_the_same_name_is_never_overwritten(url, archive):
-    """Somebody put other bytes there: said, with both digests, and left alone."""
+    """A blob with other content is an error that names both digests; it is not overwritten."""
     run = next(archive.glob(f"2*/*/{SEAL}"))
     name = run.relative_to(archive).as_posix()
     with open_container(url) as container:
@@ -127,7 +127,7 @@ def test_another_archives_ledger_is_refused(url, archive, tmp_path):
 
 
 def test_what_is_open_quarantined_or_altered_stays_at_home(url, archive):
-    """Only sealed, sound runs that hold no secret leave the machine; the others are told of."""
+    """Only sealed, sound runs without secrets are published; the others are listed."""
     altered = next(archive.glob("2*/*"))
     folder, _ = open_run(archive)
     leaky, record = open_run(archive)
@@ -163,7 +163,7 @@ def test_the_commands_work_from_there(url, archive, capsys, monkeypatch):
 
 
 def test_a_name_that_leads_elsewhere_is_found(url, archive):
-    """A blob whose name would leave the folder is kept as a stray, and told."""
+    """A blob whose name would leave the folder becomes a finding."""
     with open_container(url) as container:
         publish(archive, [], container)
         container.create("2026-11\\..\\..\\evil.txt", b"x")
@@ -183,6 +183,6 @@ def test_an_address_with_a_secret_or_without_a_container_is_refused(address):
 
 
 def test_a_container_that_is_not_there_is_an_error_of_ours(url):
-    """The service's refusal is told in one line."""
+    """The service's refusal is reported in one line."""
     with open_container(f"{url}-nowhere") as container, pytest.raises(AzureError, match="404"):
         container.sizes()

@@ -118,7 +118,7 @@ def test_a_damaged_sidecar_is_listed_all_the_same(archive):
 
 
 def test_listing_and_showing_alter_nothing(archive, capsys):
-    """The archive is byte for byte as before; the index, which is no evidence, stands apart."""
+    """The archive keeps its bytes; only the index, which is not evidence, is added."""
     before = contents(archive)
     run = next(archive.glob("2*/*-canary-*")).name
     for words in (
@@ -150,7 +150,7 @@ def test_the_command_lists_what_is_asked(archive, capsys):
 
 
 def test_a_runs_story_is_told_in_words(archive, capsys):
-    """Who asked, what held, what was decided, how it ended, and whether it is sealed."""
+    """The summary shows requester, gates, decisions, outcome, files and whether the run is sealed."""
     run = find_runs(archive, RunQuery(who="owner"))[0][0].run
     assert main(["runs", "show", run[-6:], "--runs", str(archive)]) == 0
     told = capsys.readouterr().out
@@ -169,7 +169,7 @@ def test_a_runs_story_is_told_in_words(archive, capsys):
 
 
 def test_a_run_is_named_by_what_only_it_has(archive):
-    """A part of an id that fits several, or none, is an error that says so."""
+    """A part of an id that matches several runs or none is an error."""
     with pytest.raises(RecordError, match="2 runs match it"):
         find_run(archive, "canary")
     with pytest.raises(RecordError, match="no run in"):

@@ -1,4 +1,4 @@
-"""What runs/README.md says can be typed, and what it says of files and exit codes is so."""
+"""The commands of runs/README.md work, and it names every file."""
 
 import re
 import shutil
@@ -41,7 +41,7 @@ def test_the_archive_is_verified_by_hand_with_standard_tools(tmp_path):
 
 
 def test_every_file_of_a_run_is_explained(tmp_path):
-    """No file stands in a run or beside it that the README does not name."""
+    """The README names every file of a run and of an archive."""
     archive = tmp_path / "runs"
     folder = make_archive(archive, 1)[0]
     for path in folder.iterdir():

@@ -1,4 +1,4 @@
-"""The redactor: known values in every encoding, and what looks like a secret whoever made it."""
+"""The redactor: known values in every encoding, and well-known formats of secrets."""
 
 import base64
 import html
@@ -84,8 +84,8 @@ LEAKY = {
 @pytest.mark.parametrize("pattern", LEAKY)
 @pytest.mark.parametrize("wrap", [str, json.dumps], ids=["plain", "json"])
 def test_what_looks_like_a_secret_is_found_and_masked(pattern, wrap):
-    """Patterns catch what nobody registered."""
-    text = wrap(f"it said: {LEAKY[pattern]} and went on")
+    """Patterns find secrets that were not registered."""
+    text = wrap(f"it printed: {LEAKY[pattern]} and went on")
     assert pattern in redact.find_patterns(text)
     masked = redact.mask_patterns(text)
     assert redact.find_patterns(masked) == []
@@ -101,7 +101,7 @@ def test_pictures_do_not_look_like_secrets():
 
 
 def test_the_environments_secrets_are_known_from_the_start():
-    """Variables whose names say so; not paths, not references, not keyboards."""
+    """Variables with the names of secrets; not paths, references or keyboards."""
     environment = {
         "AZURE_CLIENT_SECRET": "a-secret-value",
         "STORAGE_SAS": "sas-value-long",
@@ -119,7 +119,7 @@ def test_the_environments_secrets_are_known_from_the_start():
         {"api_key": "hunter2hunter2"},
         {"sas": "sv=2024"},
         {"reason": LEAKY["shared access signature"]},
-        {"reason": f"said {LEAKY['JSON web token']}"},
+        {"reason": f"token {LEAKY['JSON web token']}"},
         {"password": "x"},
     ],
     ids=str,
@@ -138,23 +138,23 @@ def test_a_reference_is_no_secret():
 
 
 def test_a_registered_value_is_refused_as_a_parameter():
-    """What is known to be secret must not stand in a notebook."""
+    """A known secret must not be in a notebook."""
     redact.register("correct horse battery")
     with pytest.raises(ParameterError, match="contains a secret"):
         CanaryParameters.check({"endpoint": "fraud", "canary": "green", "reason": "a correct horse battery staple"})
 
 
 def test_a_kernel_tells_its_runner(monkeypatch):
-    """What is registered on one side of the pipe is masked on the other; a runner that is gone blocks nobody."""
+    """A value that the kernel registers is masked in the runner; a runner that died does not block the kernel."""
     with kernel_pipes.secrets_pipe() as pipe:
         monkeypatch.setenv(redact.PIPE_VARIABLE, str(pipe.path))
         assert pipe.path.stat().st_mode & 0o777 == 0o600
-        redact.register("told through a pipe")
+        redact.register("sent through a pipe")
         redact.redactor.cache_clear()
-        assert redact.redact("told through a pipe") == "told through a pipe"
+        assert redact.redact("sent through a pipe") == "sent through a pipe"
         pipe.drain()
-        assert redact.redact("told through a pipe") == redact.MASK
-    redact.register("nobody listens")
+        assert redact.redact("sent through a pipe") == redact.MASK
+    redact.register("without a reader")
 
 
 def test_long_secrets_pass_the_pipe(monkeypatch):

@@ -22,7 +22,7 @@ def pem_of(key):
 
 
 def test_a_key_is_made_at_first_use_for_this_user_alone(tmp_path, monkeypatch):
-    """0600 in the settings; its public part stands beside the archive, and that is said once."""
+    """0600 in the settings; its public key is added to the archive, with a notice the first time."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     key = keys.find_signing_key()
     assert (tmp_path / "settings/opslib/signing-key.pem").stat().st_mode & 0o777 == 0o600
@@ -79,7 +79,7 @@ class Vault:
 
 
 def test_a_key_in_a_vault_is_used_by_reference(monkeypatch):
-    """``keyvault:NAME`` leads to a PEM in Azure Key Vault; a wrong name says where it looked."""
+    """``keyvault:NAME`` reads a PEM from Azure Key Vault; the error for a wrong name contains the address."""
     Vault.pem = pem_of(Ed25519PrivateKey.generate())
     monkeypatch.setattr("azure.keyvault.secrets.SecretClient", Vault)
     monkeypatch.setenv("OPSLIB_SIGNING_KEY", "keyvault:runner")

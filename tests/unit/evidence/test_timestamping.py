@@ -77,7 +77,7 @@ def authority(tmp_path_factory):
             self.wfile.write(answer)
 
         def log_message(self, *_):
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -103,7 +103,7 @@ def test_every_checkpoint_carries_a_time_that_holds(stamped, authority):
 
 
 def test_a_token_of_another_checkpoint_or_authority_is_found(stamped, authority):
-    """Tokens that were swapped, changed, or made by somebody else."""
+    """Tokens that were exchanged, changed, or made by another authority."""
     first, second = (timestamping.token_path(path) for path in ledger.checkpoints(stamped))
     original = first.read_bytes()
     first.chmod(0o644)
@@ -121,7 +121,7 @@ def test_a_token_of_another_checkpoint_or_authority_is_found(stamped, authority)
 
 
 def test_what_the_authority_saw_before_a_key_was_revoked_stays_believed(stamped, authority, tmp_path):
-    """A time of somebody else's proves that the signature is older than the theft; the signer's own does not."""
+    """A third party's time proves that a signature is older than the theft; the signer's own time does not."""
     kept = tmp_path / "kept.pem"
     pem = next((stamped / "KEYS").iterdir()).read_text()
     kept.write_text(f"revoked: {datetime.now(UTC) + timedelta(minutes=1)}\n{pem}")
