@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 
 from opslib.errors import ParameterError
@@ -89,3 +90,10 @@ def test_the_notebooks_parameters_cell_repeats_the_class(runbook):
     for name, value in written.items():
         if not fields[name].is_required():
             assert value == fields[name].default, name
+
+
+@pytest.mark.parametrize("runbook", RUNBOOKS)
+def test_papermill_parses_every_line_of_the_parameters_cell(runbook, caplog):
+    """A line with a second equals sign, even in its comment, makes papermill warn in every run."""
+    assert papermill.inspect_notebook(NOTEBOOKS / f"{runbook}.ipynb")
+    assert "Unable to parse" not in caplog.text
