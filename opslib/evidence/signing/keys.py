@@ -224,8 +224,10 @@ def _split(text: bytes, path: Path) -> Iterator[tuple[str, bytes]]:
     """Yield each PEM with the text above it."""
     begin, end = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
     *parts, rest = text.split(end)
-    if rest.strip() or not parts:
-        raise RecordError(f"{path} must contain public keys in PEM and nothing after the last one")
+    if not parts:
+        raise RecordError(f"{path} does not contain public keys in PEM")
+    if rest.strip():
+        raise RecordError(f"{path} contains text after its last public key; limits belong above their key")
     for part in parts:
         words, found, base64 = part.partition(begin)
         yield words.decode("utf-8", "replace"), found + base64 + end

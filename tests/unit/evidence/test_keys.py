@@ -96,7 +96,7 @@ def test_a_limit_that_cannot_be_read_is_an_error(archive, kept):
     for words in ("revokd: 2026-01-01", "revoked: yesterday", "revoked 2026-01-01", "made by oncall"):
         with pytest.raises(RecordError, match="Expected not-before, not-after or revoked"):
             read_public_keys([kept(words, "\n", pem(archive))])
-    with pytest.raises(RecordError, match="nothing after the last one"):
+    with pytest.raises(RecordError, match="text after its last public key"):
         read_public_keys([kept(pem(archive), "revoked: 2026-01-01")])
 
 
