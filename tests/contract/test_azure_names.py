@@ -154,7 +154,7 @@ def own(sandbox: RunningSandbox) -> dict[str, str]:
 
 
 def test_an_accounts_key_opens_its_containers(named: httpx.Client, arm: httpx.Client, account: str):
-    """A blob is written and read with either key's signature, and with no other; a missing container is said."""
+    """A blob is written and read with either key's signature and no other; a missing container is reported."""
     first, second = (one["value"] for one in arm.post(f"{account}/listKeys").json()["keys"])
     put = named.put(f"{BLOBS}/cats/1.txt", content=b"tabby", headers=signed("PUT", "/cats/1.txt", b"tabby", first))
     assert put.status_code == 201

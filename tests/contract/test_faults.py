@@ -198,11 +198,11 @@ def test_a_scoring_token_expires(make_endpoint: Callable[..., Served], faults: F
 
 
 def test_a_scenario_is_declared_from_a_file(tmp_path: Path, faults: Faults, sandbox: RunningSandbox):
-    """All faults of a file begin, are listed by `status`, and stand in the sandbox's log."""
+    """All faults of a file begin, are listed by `status`, and are in the sandbox's log."""
     scenario = tmp_path / "bad-day.yml"
     scenario.write_text(
-        "seed: 7\nfaults:\n  - {kind: arm-error, endpoint: nobody, name: first}\n"
-        "  - {kind: metric-gap, endpoint: nobody, after_s: 50, name: later}\n"
+        "seed: 7\nfaults:\n  - {kind: arm-error, endpoint: absent, name: first}\n"
+        "  - {kind: metric-gap, endpoint: absent, after_s: 50, name: later}\n"
     )
     _opslib(sandbox, "fault", "file", "--file", str(scenario))
     status = _opslib(sandbox, "status")
@@ -234,7 +234,7 @@ def test_a_bad_fault_is_refused_whole(fault: dict[str, Any], sandbox: RunningSan
 
 
 def test_faults_need_the_secret(sandbox: RunningSandbox):
-    """Nobody but the sandbox's owner declares, lists or clears faults."""
+    """Only the sandbox's owner declares, lists or clears faults."""
     with sandbox.http() as client:
         for method in ("GET", "POST", "DELETE"):
             assert (

@@ -1,4 +1,4 @@
-"""Microsoft's published flows, call for call, written anew: what a foreign notebook does."""
+"""Microsoft's published flows, call for call, rewritten: what a foreign notebook does."""
 
 import pytest
 from azure.ai.ml import MLClient

@@ -248,7 +248,7 @@ def test_nothing_escaped_and_nothing_was_traced(alone: RunningSandbox):
 
 def test_an_endpoint_has_a_limit_of_requests_per_second(alone: RunningSandbox):
     """What is beyond it is 429, and it is over with the second."""
-    path = alone.endpoint_id("limited")  # nobody knows what became of the other one
+    path = alone.endpoint_id("limited")  # the result of the other one is unknown
     with alone.arm() as arm:
         arm.put(path, json={"location": "eastus", "properties": {"authMode": "Key"}}).raise_for_status()
         key = arm.post(f"{path}/listKeys").json()["primaryKey"]

@@ -1,4 +1,4 @@
-"""What published clients do that no specification says: found by running Microsoft's own files unmodified."""
+"""What published clients do that no specification states: found by running Microsoft's own files unmodified."""
 
 from urllib.parse import quote
 
@@ -39,7 +39,7 @@ def test_the_older_identity_request_is_answered(sandbox: RunningSandbox):
 
 
 def test_a_resource_group_is_said_to_exist(arm: httpx.Client, sandbox: RunningSandbox):
-    """azure-mgmt-resource asks by HEAD, and takes 404 for a no."""
+    """azure-mgmt-resource checks by HEAD, and reads 404 as absent."""
     group = sandbox.workspace_id.split("/providers/", maxsplit=1)[0]
     assert arm.head(group).status_code == 204
     listed = arm.get(group.rsplit("/", 1)[0]).json()["value"]
@@ -88,7 +88,7 @@ def test_an_autoscale_setting_may_follow_the_week(arm: httpx.Client, blue_only: 
 
 
 def test_what_is_archived_is_listed_when_asked_for(arm: httpx.Client, sandbox: RunningSandbox):
-    """A list shows what is active, unless `listViewType` says otherwise."""
+    """A list shows what is active, or as `listViewType` selects."""
     path = f"{sandbox.workspace_id}/environments/shelved"
     for version, archived in (("1", True), ("2", False)):
         body = {"properties": {"image": "an/image:1", "isArchived": archived}}

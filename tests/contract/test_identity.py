@@ -77,7 +77,7 @@ def test_azure_identity_takes_a_client_secret(
 
 
 def test_azure_identity_takes_a_workload_identity(person: Person, sandbox: RunningSandbox):
-    """A federated token stands in for a secret."""
+    """A federated token replaces a secret."""
     who = person("Reader")
     values = environment(sandbox.home, who)
     with WorkloadIdentityCredential(
@@ -193,7 +193,7 @@ def test_an_assignment_ends(person: Person, arm: httpx.Client, sandbox: RunningS
 
 @pytest.mark.parametrize(("role", "status"), [("AzureML Data Scientist", 200), ("Reader", 401), (None, 401)])
 def test_an_entra_endpoint_scores_for_roles(role, status, person: Person, entra_url: str, sandbox: RunningSandbox):
-    """aad_token scoring asks for onlineEndpoints/score/action, and for a token of the right audience."""
+    """aad_token scoring requires onlineEndpoints/score/action, and a token of the right audience."""
     who = person(role)
     token = _token(sandbox, who, "https://ml.azure.com").json()["access_token"]
     other = _token(sandbox, who).json()["access_token"]

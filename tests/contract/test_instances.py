@@ -45,7 +45,7 @@ def _ids(served: Served) -> set[str]:
 
 
 def test_a_hanging_instance_is_restarted(probed: Served, sandbox: RunningSandbox):
-    """What fails its liveness probe as often as it may is started anew, under its id; the log says so."""
+    """An instance that fails its liveness probe too often is restarted under its id, and the log shows it."""
     sandbox.keep_logs(probed.name)
     probed.ml.online_deployments.begin_create_or_update(
         deployment("blue", probed.name, instance_type=SIZE, liveness_probe=QUICK, readiness_probe=QUICK)

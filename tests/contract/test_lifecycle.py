@@ -78,7 +78,7 @@ def test_failed_init_is_told_and_harms_nobody(blue_only: Served, ml: MLClient):
     assert "RuntimeError: the model file is from another planet" in log
     storage = ml.online_deployments.get_logs("broken", blue_only.name, 200, container_type="storage-initializer")
     assert "weights.json" in storage
-    assert "Python 3.9 is asked for" in storage
+    assert "Python 3.9 is required" in storage
     ml.online_deployments.begin_delete("broken", blue_only.name).result(30)
 
 

@@ -83,7 +83,7 @@ def test_patch_scales_a_deployment(fraud: Served, arm: httpx.Client):
 
 
 def test_defaults_are_filled_in_on_reading(fraud: Served, arm: httpx.Client):
-    """A read shows the probes, request and scale settings that nobody sent."""
+    """A read shows the probes, request and scale settings that were not sent."""
     seen = arm.get(f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments/blue").json()["properties"]
     assert seen["scaleSettings"] == {"scaleType": "Default"}
     assert seen["livenessProbe"]["failureThreshold"] == 30
@@ -105,7 +105,7 @@ def test_ids_match_in_any_case(fraud: Served, arm: httpx.Client):
 
 
 def test_lists_come_in_pages(fraud: Served, arm: httpx.Client):
-    """A list longer than asked for goes on behind nextLink."""
+    """A list longer than a page continues behind nextLink."""
     first = arm.get(f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments", params={"$top": "1"}).json()
     second = arm.get(first["nextLink"]).json()
     assert first["value"][0]["name"] != second["value"][0]["name"]
@@ -163,7 +163,7 @@ def test_permissions_and_locks_are_answered(arm: httpx.Client, fraud: Served):
 
 
 def test_blob_names_cannot_leave_the_store(arm: httpx.Client, sandbox: RunningSandbox):
-    """`..` in a blob's name is refused, and the container's signature is asked for."""
+    """`..` in a blob's name is refused, and the container's signature is required."""
     path = f"{sandbox.workspace_id}/codes/escape/versions/1/startPendingUpload"
     place = arm.post(path, json={}).json()["blobReferenceForConsumption"]
     base, signature = place["credential"]["sasUri"].split("?")

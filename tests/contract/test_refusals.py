@@ -27,7 +27,7 @@ from served import Served, deployment, wait_until
     ],
 )
 def test_bad_endpoint_updates_change_nothing(fraud: Served, arm: httpx.Client, change, words):
-    """A refused endpoint update is a 400 that says why, and leaves the endpoint as it was."""
+    """A refused endpoint update is a 400 with a reason, and leaves the endpoint as it was."""
     path = fraud.sandbox.endpoint_id(fraud.name)
     before = arm.get(path).json()
     body = {**before, "properties": {**before["properties"], **change}}

@@ -89,7 +89,7 @@ def test_a_connection_too_many_is_refused(tight: RunningSandbox, ask: Callable[.
 
 
 def test_bandwidth_is_shared_out_by_waiting(tight: RunningSandbox, ask: Callable[..., httpx.Response]):
-    """What is above a second's worth is served later; its headers and the log say for how long it waited."""
+    """What is above a second's worth is served later; its headers and the log show how long it waited."""
     path = tight.endpoint_id("lasting")
     with tight.http() as client:
         wait_until(lambda: ask(client).status_code == 200)

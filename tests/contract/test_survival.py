@@ -102,7 +102,7 @@ def test_settings_and_faults_survive(mortal: RunningSandbox):
 
 
 def test_up_is_idempotent_and_env_says_where(mortal: RunningSandbox):
-    """A second `up` finds the first, `env` and the note say the same."""
+    """A second `up` finds the first; `env` and the note agree."""
     assert "is already up" in _opslib(mortal, "up")
     exports = _opslib(mortal, "env")
     note = json.loads(_opslib(mortal, "env", "--json"))
@@ -134,7 +134,7 @@ def test_everything_listens_on_loopback_only(mortal: RunningSandbox):
 
 
 def test_traffic_reports_every_request(mortal: RunningSandbox, tmp_path: Path):
-    """The load source sends what it was asked for, writes a line for each, and says what came back."""
+    """The load source sends the requested load, writes a line for each request, and prints a summary."""
     bodies, report = tmp_path / "bodies.jsonl", tmp_path / "report.jsonl"
     bodies.write_text('{"data": [1]}\n{"data": [2]}\n')
     options = ["--rps", "40", "--seconds", "2", "--seed", "1", "--body-file", str(bodies), "--report", str(report)]

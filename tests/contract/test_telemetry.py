@@ -104,7 +104,7 @@ def test_without_a_diagnostic_setting_nothing_is_kept(logs: LogsQueryClient, blu
         ("| summarize count() by ResponseCode | order by ResponseCode asc", [[200, 180], [424, 20]]),
         ("| where ResponseCode between (400 .. 499) | summarize n = dcount(XRequestId)", [[20]]),
         ("| where not(ResponseCode == 200) and AuthType =~ 'KEY' | count", [[20]]),
-        ("| where XMSClientRequestId in ('probe-1', 'opslib-2', 'nobody') | count", [[2]]),
+        ("| where XMSClientRequestId in ('probe-1', 'opslib-2', 'absent') | count", [[2]]),
         ("| where XMSClientRequestId !in ('probe-1') and isnotempty(XMSClientRequestId) | count", [[199]]),
         ("| where UserAgent contains 'HTTPX' and Path has 'score' | distinct Method", [["POST"]]),
         ("| where TimeGenerated > ago(1d) and TimeGenerated <= now() | take 3 | count", [[3]]),
@@ -142,7 +142,7 @@ def test_kql_means_what_it_says(logs: LogsQueryClient, sandbox: RunningSandbox, 
 def test_kql_that_is_not_built_is_refused(
     logs: LogsQueryClient, sandbox: RunningSandbox, counted: Counted, query: str
 ):
-    """What cannot be answered honestly is a 400 with a semantic error, never an empty table."""
+    """What cannot be answered is a 400 with a semantic error, never an empty table."""
     with pytest.raises(HttpResponseError) as caught:
         logs.query_resource(sandbox.endpoint_id(counted.endpoint), query, timespan=None)
     assert caught.value.status_code == 400
@@ -206,7 +206,7 @@ def test_metrics_equal_what_the_client_counted(
     for status, count in counted.by_status.items():
         assert total(scope, f"statusCode eq '{status}' and deployment eq '*'") == count
     assert total(scope, "deployment eq '*'", "RequestLatency_P95") > 0
-    assert total(scope, "deployment eq 'nobody'") == 0
+    assert total(scope, "deployment eq 'absent'") == 0
 
 
 def test_a_minute_without_data_has_no_value(

@@ -69,7 +69,7 @@ def _scheduled(name: str, minimum: int, **when: Any) -> dict[str, Any]:
 def test_profiles_hold_on_their_dates_and_scaling_is_in_the_activity_log(
     fraud: Served, arm: httpx.Client, sandbox: RunningSandbox, monitor: MonitorManagementClient
 ):
-    """Bounds of today's date go before those of every week; what was done is told, with one correlation id."""
+    """Bounds of today's date go before those of every week; what was done is recorded, with one correlation id."""
     group, green = sandbox.workspace["resource_group"], f"{sandbox.endpoint_id(fraud.name)}/deployments/green"
     now = datetime.now(UTC)
     schedule = {"time_zone": "UTC", "days": list(calendar.day_name), "hours": [0], "minutes": [0]}
@@ -148,7 +148,7 @@ def test_metric_alerts_are_kept(fraud: Served, sandbox: RunningSandbox, monitor:
 def test_a_metric_alert_fires_and_is_resolved(
     counted: Counted, arm: httpx.Client, sandbox: RunningSandbox, monitor: MonitorManagementClient
 ):
-    """Each deployment's own series fires once; status, alerts and the activity log say so, and that it is over."""
+    """Each deployment's own series fires once; status, alerts and the activity log record it and its end."""
     group, scope = sandbox.workspace["resource_group"], sandbox.endpoint_id(counted.endpoint)
     split = [{"name": "deployment", "operator": "Include", "values": ["*"]}]
     began = datetime.now(UTC)
@@ -184,7 +184,7 @@ def test_a_metric_alert_fires_and_is_resolved(
 
 
 def test_prices_are_quoted_as_documented(sandbox: RunningSandbox):
-    """The documented filter finds one Linux pay-as-you-go price, among those that must be told apart."""
+    """The documented filter finds one Linux pay-as-you-go price, among those that must be distinguished."""
     query = (
         "serviceName eq 'Virtual Machines' and armRegionName eq 'eastus' and armSkuName eq 'Standard_DS3_v2' "
         "and priceType eq 'Consumption'"

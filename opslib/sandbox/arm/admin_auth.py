@@ -1,4 +1,4 @@
-"""Who may use the sandbox's own API, which stands beside Azure's."""
+"""Authentication of the sandbox's own API."""
 
 import hmac
 
@@ -8,7 +8,7 @@ from opslib.sandbox.core.context import Sandbox
 
 
 def check_secret(request: Request, sandbox: Sandbox) -> None:
-    """Refuse whoever does not know the secret that stands in the sandbox's home."""
+    """Refuse a request without the secret of the sandbox's home."""
     given = request.headers.get("x-identity-header", "")
     if not hmac.compare_digest(given.encode(), sandbox.identity_header.encode()):
         raise ArmError.unauthorized("The X-IDENTITY-HEADER is missing or wrong.", sandbox.base_url)

@@ -139,8 +139,8 @@ class ArmError(Exception):
         return cls(
             404,
             "InvalidResourceType",
-            f"The sandbox has no resource type at {method} {path}. Check the address; what is built stands in "
-            "opslib/sandbox/routes.py.",
+            f"The sandbox has no resource type at {method} {path}. Check the address; SUPPORT.md lists what "
+            "is built.",
         )
 
     @classmethod

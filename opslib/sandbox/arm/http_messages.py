@@ -30,7 +30,7 @@ class Request:
     client
         `host:port` of the caller.
     caller
-        Who the bearer token names; None where the route does not ask ARM's question.
+        The principal of the bearer token; None where the route takes none.
     """
 
     method: str
@@ -47,7 +47,7 @@ class Request:
     def json(self) -> dict[str, Any]:
         """Read the body as a JSON object; anything else is the caller's error.
 
-        A line break may stand in a string as it is, as in Azure: Microsoft's REST tutorial sends a conda file so.
+        A line break in a string is accepted, as in Azure: Microsoft's REST tutorial sends a conda file so.
         """
         try:
             value = json.loads(self.body or b"{}", strict=False)

@@ -1,7 +1,7 @@
 """A route: one operation of an API, its address, its handler, and how its caller authenticates.
 
 Each module of handlers declares its own `ROUTES`; `server/routes.py` joins them in one table. In a template
-`{name}` is one segment, `{name*}` any number of them, `{name:a|b}` one of some words; literal segments match in
+`{name}` is one segment, `{name*}` any number of them, `{name:a|b}` one of the named ones; literal segments match in
 any case, as in ARM.
 """
 

@@ -16,7 +16,7 @@ DIFFERENCES = (
     Difference(
         "environment",
         "builds an image",
-        "runs the Python it is installed in; each unmet requirement is said in the StorageInitializer log",
+        "runs the Python it is installed in; each unmet requirement is written to the StorageInitializer log",
     ),
     Difference(
         "instance",
@@ -25,18 +25,18 @@ DIFFERENCES = (
     ),
     Difference(
         "probes",
-        "an instance is ready when its probes say so, first asked after initialDelay",
-        "at start readiness is polled at once, for as long as the probes are patient; from then on by the settings",
+        "an instance is ready when its probes succeed; the first is sent after initialDelay",
+        "at start readiness is polled at once, for as long as the probe settings allow; then by the settings",
     ),
     Difference(
         "update in place",
         "20 % of the nodes at a time",
-        "20 % of the instances, at least one, on top of the old; after a failure the version before is filled up",
+        "20 % of the instances, at least one, on top of the old; after a failure back to the earlier version",
     ),
     Difference(
         "an instance that dies or fails its liveness probe",
         "its container is restarted in it, under its id; a lost node comes back under another",
-        "restarted under its id, with its log, always: there are no nodes to lose",
+        "always restarted under its id, with its log: there are no nodes to lose",
     ),
     Difference(
         "durations",
@@ -46,12 +46,12 @@ DIFFERENCES = (
     Difference(
         "failed update",
         "not documented",
-        "the version before goes on serving, also after a restart",
+        "the earlier version continues to serve, also after a restart",
     ),
     Difference(
         "after a crash",
         "not visible",
-        "operations that were cut short are run again to their end",
+        "interrupted operations are run again to their end",
     ),
     Difference(
         "traffic to an instance that died",
@@ -59,14 +59,14 @@ DIFFERENCES = (
         "424 `model_not_ready` for the request it held; 503 while no instance is ready",
     ),
     Difference(
-        "words of refusals",
+        "messages of refusals",
         "documented for few",
-        "Azure's where a source has them, else our own in Azure's envelope",
+        "Azure's where a source has them, else the sandbox's own in Azure's envelope",
     ),
     Difference(
         "a new version of an asset under an old number",
         "refused",
-        "refused with 409; the code is our choice",
+        "refused with 409; the error code is a choice of the sandbox",
     ),
     Difference(
         "writes while a deployment is in transition",
@@ -96,12 +96,12 @@ DIFFERENCES = (
     Difference(
         "limits of requests and connections",
         "500 RPS, 500 connections, 500 new ones per second; how it counts is not documented",
-        "counted per second of the clock; the request that comes on a connection too many is 429",
+        "counted per second of the clock; a request on a connection above the limit is answered 429",
     ),
     Difference(
         "limit of bandwidth",
-        "5 MBPS; delays, told in the log and in response trailers",
-        "5 000 000 bytes per second and one second's worth at once; told in the log and in headers",
+        "5 MBPS; delays, recorded in the log and in response trailers",
+        "5 000 000 bytes per second and one second's worth at once; recorded in the log and in headers",
     ),
     Difference(
         "custom containers, Kubernetes, registries, curated environments",
@@ -115,18 +115,18 @@ DIFFERENCES = (
     ),
     Difference(
         "autoscale profiles",
-        "a recurring profile holds until the next one begins; beside a plain default: contradicting words",
+        "a recurring profile holds until the next one begins; beside a plain default: contradictory",
         "it holds until the next recurring one begins: the plain default then never does",
     ),
     Difference(
         "autoscale in the activity log",
         "an attempt and its result, by Microsoft.Insights/autoscaleSettings",
-        "the same; a refusal by quota is told once, until another count is wanted",
+        "the same; a refusal by quota is recorded once, until another count is wanted",
     ),
     Difference(
         "metric alerts",
-        "also dynamic thresholds, several scopes, logs, tests from the web; action groups notify",
-        "static thresholds on one endpoint or deployment; action groups are kept and notify nobody",
+        "also dynamic thresholds, several scopes, logs, web tests; action groups notify",
+        "static thresholds on one endpoint or deployment; action groups are stored and send nothing",
     ),
     Difference(
         "metric alerts that measured nothing",
@@ -156,11 +156,11 @@ DIFFERENCES = (
     Difference(
         "egress disabled",
         "the instance's network has no way out",
-        "proxy variables lead nowhere; a program that does not ask them is not stopped",
+        "proxy variables name an unreachable proxy; a program that ignores them is not stopped",
     ),
     Difference(
         "access",
-        "assignments take up to an hour to be believed; deny assignments, conditions, groups, PIM approval",
+        "assignments take up to an hour to take effect; deny assignments, conditions, groups, PIM approval",
         "assignments hold at once and end to the second; roles, custom ones too, decide every action; no more",
     ),
     Difference(
@@ -171,7 +171,7 @@ DIFFERENCES = (
     Difference(
         "blob storage, managed identity's own rights",
         "an endpoint's identity needs AcrPull and Storage Blob Data Reader",
-        "assignments are not asked for when an instance starts; a token reads blobs only with a role on data",
+        "assignments are not checked when an instance starts; a token reads blobs only with a role on data",
     ),
     Difference(
         "storage accounts",

@@ -54,7 +54,7 @@ def _short(template: str) -> str:
 
 
 def _summary(route: Route) -> str:
-    """Return what a handler's docstring says after the address."""
+    """Return the text after the address in a handler's docstring."""
     first = (inspect.getdoc(route.handler) or "").split("\n", 1)[0] if route.handler is not None else ""
     return first.rpartition("`: ")[2] if "`: " in first else ""
 

@@ -39,10 +39,10 @@ AZURE = Names(
 
 
 def ensure_certificates(authority: Path, server: Path, key: Path, names: Names = LOOPBACK) -> None:
-    """Write the authority, and the server's certificate and key, unless good ones stand there.
+    """Write the authority, and the server's certificate and key, unless they exist and are valid.
 
     The authority's private key is thrown away once the server's certificate is signed, and the authority
-    is constrained to its names: it cannot be used to impersonate anybody else.
+    is constrained to its names: it cannot be used to impersonate another host.
     """
     if all(path.exists() for path in (authority, server, key)) and not _stale(server):
         return

@@ -49,7 +49,7 @@ class Home:
 
     @property
     def log(self) -> Path:
-        """`sandbox.log`: what the service itself says."""
+        """`sandbox.log`: the log of the service itself."""
         return self.root / "sandbox.log"
 
     @property
@@ -97,7 +97,7 @@ class Home:
         temporary.replace(self.note)
 
     def identity_header(self) -> str:
-        """Return the secret that the managed-identity endpoint asks for, made on first use."""
+        """Return the secret that the managed-identity endpoint requires, made on first use."""
         path = self.private / "identity-header"
         if not path.exists():
             write_private(path, secrets.token_hex(16).encode())
@@ -107,5 +107,5 @@ class Home:
         """Make the folders."""
         for folder in (self.root, self.state, self.private, self.state / "blobs", self.state / "instances"):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self.state, self.private):  # endpoint keys stand in one, the sandbox's own in the other
+        for folder in (self.state, self.private):  # endpoint keys are in one, the sandbox's own in the other
             folder.chmod(0o700)

@@ -37,7 +37,7 @@ KINDS = {
 
 
 def list_containers(request: Request, sandbox: Sandbox) -> Response:
-    """`GET W/{kind}`: those not archived, unless `listViewType` asks for others."""
+    """`GET W/{kind}`: those not archived, or as `listViewType` selects."""
     found = _viewed(request, sandbox.store.children(ids.workspace_id(request.parameters), _kind(request).name))
     return page(request, [_render_container(one, sandbox) for one in found], "count")
 
@@ -56,7 +56,7 @@ def put_container(request: Request, sandbox: Sandbox) -> Response:
 
 
 def list_versions(request: Request, sandbox: Sandbox) -> Response:
-    """`GET W/{kind}/{name}/versions`: newest first, as `$orderBy=createdtime desc` asks; codes by hash."""
+    """`GET W/{kind}/{name}/versions`: newest first, as by `$orderBy=createdtime desc`; codes by hash."""
     found = sandbox.store.children(_container_id(request), f"{_kind(request).name}/versions")
     if not found and sandbox.store.get(_container_id(request)) is None and "hash" not in request.query:
         raise ArmError.not_found(_kind(request).name, request.parameters["name"])
@@ -132,13 +132,13 @@ def start_pending_upload(request: Request, sandbox: Sandbox) -> Response:
 
 
 def _viewed(request: Request, found: list[Resource]) -> list[Resource]:
-    """Return those that `listViewType` asks for: ActiveOnly (the default), ArchivedOnly or All."""
+    """Return those that `listViewType` selects: ActiveOnly (the default), ArchivedOnly or All."""
     view = request.query.get("listViewType", "ActiveOnly").lower()
     return [one for one in found if view == "all" or one.properties["isArchived"] == (view == "archivedonly")]
 
 
 def _check_curated(request: Request) -> None:
-    """Say that Microsoft's own environments are not here, before they are said not to exist."""
+    """Answer 501 for Microsoft's own environments, which exist on Azure, instead of 404."""
     name = request.parameters["name"]
     if _kind(request).name == "environments" and name.lower().startswith("azureml-"):
         raise ArmError.not_built(f"the curated environment {name}")

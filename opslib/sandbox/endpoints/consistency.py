@@ -1,4 +1,4 @@
-"""Eventual consistency as a knob: for a while after a write, reads show an endpoint's traffic as it was.
+"""Eventual consistency as a setting: for a while after a write, reads show an endpoint's earlier traffic.
 
 Source: Azure/azure-dev#3881 had to read an endpoint again until it showed what had been written.
 """
@@ -12,7 +12,7 @@ _FIELDS = ("traffic", "mirrorTraffic")
 
 
 class ReadLag:
-    """Remembers what reads go on showing."""
+    """Earlier traffic that reads still show."""
 
     def __init__(self, settings: Settings) -> None:
         self._lag_s = settings.consistency_lag_s
@@ -20,7 +20,7 @@ class ReadLag:
         self._before: dict[str, tuple[float, dict[str, object]]] = {}
 
     def note(self, before: Resource | None) -> None:
-        """Take the endpoint as it is before a write."""
+        """Note the endpoint before a write."""
         if before is not None and self._lag_s > 0:
             now_s = time.monotonic()
             self._before = {key: held for key, held in self._before.items() if held[0] > now_s}

@@ -1,4 +1,4 @@
-"""Handlers: where a long-running operation stands."""
+"""Handlers: the state of a long-running operation."""
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response

@@ -63,7 +63,7 @@ _PAGE = 100
 
 
 def list_prices(request: Request, sandbox: Sandbox) -> Response:
-    """`GET /api/retail/prices`: asks for no token; values of `$filter` are case-sensitive, as on Azure."""
+    """`GET /api/retail/prices`: needs no token; values of `$filter` are case-sensitive, as on Azure."""
     if request.query.get("currencyCode", "USD").strip("'") != "USD":
         raise ArmError.bad_request("The sandbox knows prices in USD only: leave currencyCode out.")
     wanted = _CONDITION.findall(request.query.get("$filter", ""))
@@ -86,7 +86,7 @@ def estimated(sku: skus.Sku) -> list[dict[str, Any]]:
 
 
 def _rows() -> list[dict[str, Any]]:
-    """Return each size thrice: a reader has to tell the plain one from its Spot and Windows sisters."""
+    """Return each size three times: plain, Spot and Windows; a client must choose the plain one."""
     rows = []
     for name, price in USD_PER_HOUR.items():
         sku = skus.find(name)

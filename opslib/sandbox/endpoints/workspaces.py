@@ -1,6 +1,6 @@
 """Handlers: workspaces, and what a region offers - VM sizes, usage, quota.
 
-A workspace exists because it is asked for: any subscription, group and name are served.
+Every workspace exists: any subscription, group and name are served.
 """
 
 import uuid

@@ -1,6 +1,6 @@
-"""The faults that are declared now: who is hit, how often, until when. All of it is said in the log.
+"""The faults that are declared now: their targets, hits and ends, all of it logged.
 
-They are kept in the store: a sandbox that is killed and started anew goes on with them, hits and draws included.
+They are kept in the store: a sandbox that is killed and started again continues them, hits and draws included.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
 from opslib.sandbox.faults.model import MAX_ACTIVE_FAULTS, Fault, FaultKind
 
 logger = logging.getLogger("opslib.sandbox.faults.registry")
-STRIKES = (FaultKind.INSTANCE_DEAD, FaultKind.INSTANCE_HANG)  # they hit one instance unless told otherwise
+STRIKES = (FaultKind.INSTANCE_DEAD, FaultKind.INSTANCE_HANG)  # they hit one instance by default
 _HITS_LOGGED = 100
 _ENDED_KEPT = 200
 

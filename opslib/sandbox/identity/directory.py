@@ -1,4 +1,4 @@
-"""The tenant's directory: principals with their secrets, and which roles each one has where, until when."""
+"""The tenant's directory: principals with their secrets, and their role assignments."""
 
 import hmac
 import secrets
@@ -19,7 +19,7 @@ AUTHORIZATION = "providers/Microsoft.Authorization"
 
 
 class Directory:
-    """Answers who somebody is, and what that somebody may do."""
+    """Finds principals, and decides what each may do."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -49,7 +49,7 @@ class Directory:
         return self._store.put(Resource(f"/principals/{principal.object_id}", PRINCIPALS, body, kept))
 
     def remove(self, principal: Principal) -> None:
-        """Forget a principal; its tokens end with it, its assignments name nobody."""
+        """Delete a principal: its tokens end, its assignments have no effect."""
         self._store.delete(f"/principals/{principal.object_id}")
 
     def knows_secret(self, client_id: str, secret: str) -> bool:

@@ -2,8 +2,8 @@
 
 Source: Microsoft Learn, "Microsoft identity platform and the OAuth 2.0 client credentials flow" (secret, and
 federated credential as assertion), OpenID Connect discovery, "Microsoft Entra authentication error codes".
-MSAL asks a public address whether it may trust an authority it does not know, except for the tenant `adfs`
-(msal/authority.py): that is why the sandbox answers under that name too.
+MSAL checks an unknown authority at a public address, except for the tenant `adfs` (msal/authority.py);
+therefore the sandbox serves that name too.
 """
 
 import json

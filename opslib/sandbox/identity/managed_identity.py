@@ -17,9 +17,9 @@ def cloud_name(base_url: str) -> str:
 
 
 def metadata(request: Request, sandbox: Sandbox) -> Response:
-    """`GET /metadata/endpoints`: Azure's own single document when a recent api-version asks for it.
+    """`GET /metadata/endpoints`: one document for a recent api-version, else a list, as on Azure.
 
-    azure-ai-ml reads `$ARM_CLOUD_METADATA_URL` as it stands and takes a list or one object
+    azure-ai-ml reads `$ARM_CLOUD_METADATA_URL` unchanged and takes a list or one object
     (`azure/ai/ml/_azure_environments.py`, `_convert_arm_to_cli`); the list is what old api-versions and
     no api-version get from Azure. Shape: https://management.azure.com/metadata/endpoints?api-version=2022-09-01.
     """
@@ -74,7 +74,7 @@ def token(request: Request, sandbox: Sandbox) -> Response:
 
 
 def _chosen(request: Request, sandbox: Sandbox) -> Principal | None:
-    """Return the identity that is asked for; the operator is this machine's own."""
+    """Return the requested identity; without a name, the operator."""
     names = ("client_id", "clientid", "object_id", "principal_id", "mi_res_id", "msi_res_id")
     wanted = next((request.query[name] for name in names if name in request.query), None)
     return OPERATOR if wanted is None else sandbox.directory.find(wanted)

@@ -61,7 +61,7 @@ def put_definition(request: Request, sandbox: Sandbox) -> Response:
 
 
 def delete_definition(request: Request, sandbox: Sandbox) -> Response:
-    """`DELETE .../roleDefinitions/{name}`: a custom role that nobody has any more."""
+    """`DELETE .../roleDefinitions/{name}`: a custom role that is not assigned."""
     role = sandbox.directory.role(request.parameters["name"])
     if role is None:
         return Response(204)

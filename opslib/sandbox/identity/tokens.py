@@ -20,7 +20,7 @@ SCORING_AUDIENCES = ("https://ml.azure.com",)
 STORAGE_AUDIENCES = ("https://storage.azure.com",)
 
 
-class TokenRefused(Exception):  # noqa: N818 - says what happened, as Entra does
+class TokenRefused(Exception):  # noqa: N818 - named for what happened, as Entra does
     """A token is missing, malformed, expired, forged, or meant for another audience."""
 
 
@@ -49,7 +49,7 @@ class Tokens:
         return Issued(jwt.encode(content, self._private, algorithm=ALGORITHM), expires)
 
     def issue_for(self, principal: Principal, audience: str, lifetime_s: float) -> Issued:
-        """Sign a token that says who a principal is."""
+        """Sign a token that identifies a principal."""
         claims = {
             "oid": principal.object_id,
             "sub": principal.object_id,

@@ -1,4 +1,4 @@
-"""What autoscale rules and metric alerts are both made of: words, thresholds, times, dimensions. Pure."""
+"""The parts of autoscale rules and metric alerts: operators, thresholds, times, dimensions. Pure."""
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +20,7 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
 
 
 def read_word(name: str, value: Any, known: Iterable[str]) -> str:
-    """Return one of some words."""
+    """Return a value that is one of the known ones."""
     words = list(known)
     if value not in words:
         raise ArmError.bad_request(f"The {name} must be one of {', '.join(words)}; got {value!r}.")

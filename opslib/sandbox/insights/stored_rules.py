@@ -42,7 +42,7 @@ def read_properties(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge(request: Request, sandbox: Sandbox, kind: str) -> dict[str, Any]:
-    """Return what is there with what was sent over it, as one body."""
+    """Return the stored body with the sent properties and tags over it."""
     before, sent = find_rule(request, sandbox, kind).body, request.json()
     changes = sent.get("properties") or {}
     if not isinstance(changes, dict):
@@ -53,7 +53,7 @@ def merge(request: Request, sandbox: Sandbox, kind: str) -> dict[str, Any]:
 def put_rule(
     request: Request, sandbox: Sandbox, kind: str, properties: dict[str, Any], body: dict[str, Any]
 ) -> Response:
-    """Store one and answer it as stored; a first autoscale setting answers 201."""
+    """Store a rule and answer with it; a new autoscale setting answers 201."""
     before = sandbox.store.get(address_of(request, kind))
     tags = body.get("tags") if isinstance(body.get("tags"), dict) else {}
     kept = {"location": body["location"], "tags": tags, "properties": properties}
@@ -78,7 +78,7 @@ def find_rule(request: Request, sandbox: Sandbox, kind: str) -> Resource:
 
 
 def delete_rule(request: Request, sandbox: Sandbox, kind: str) -> Response:
-    """Delete one; 204 when it is not there."""
+    """Delete a rule; 204 when absent."""
     existed = sandbox.store.get(address_of(request, kind)) is not None
     sandbox.store.delete(address_of(request, kind))
     return Response(200 if existed else 204)
@@ -92,5 +92,5 @@ def address_of(request: Request, kind: str) -> str:
 
 
 def render(one: Resource) -> dict[str, Any]:
-    """Return one as ARM answers it."""
+    """Return a rule as ARM shows it."""
     return {"id": one.id, "name": one.name, "type": f"Microsoft.Insights/{one.kind}", **one.body}

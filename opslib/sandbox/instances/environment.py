@@ -1,4 +1,4 @@
-"""What an instance finds around it: the endpoint's own identity, whom to trust, and whether there is a way out."""
+"""The environment of an instance: identity, CA bundle and egress."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ _NOWHERE = "http://127.0.0.1:9"  # the discard port, on which nothing listens
 
 
 class InstanceEnvironment:
-    """Makes the variables that do not come from the deployment."""
+    """Environment variables that do not come from the deployment."""
 
     def __init__(self, base_url: str, proxy_url: str, authority: Path, store: Store) -> None:
         self._base_url = base_url
@@ -19,7 +19,7 @@ class InstanceEnvironment:
         self._store = store
 
     def variables(self, deployment_id: str) -> dict[str, str]:
-        """Return them: a managed identity as azure-identity looks for it, proxies to nowhere without egress."""
+        """Return the variables: identity, CA bundle, and the proxy; an unreachable one without egress."""
         endpoint, deployment = self._store.get(ids.parent(deployment_id)), self._store.get(deployment_id)
         found = {"REQUESTS_CA_BUNDLE": str(self._authority), "SSL_CERT_FILE": str(self._authority)}
         if endpoint is not None:

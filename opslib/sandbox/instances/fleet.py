@@ -57,7 +57,7 @@ class Fleet:
         return {key: list(pool.instances) for key, pool in self._pools.items()}
 
     async def converge(self, deployment: Resource) -> None:
-        """Make the running instances what the deployment's body asks for.
+        """Make the running instances match the deployment's body.
 
         New instances are ready before they take traffic; old ones finish what they hold. When a new one
         does not become ready, those that served go on serving.

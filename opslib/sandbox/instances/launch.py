@@ -22,7 +22,7 @@ def die_with_parent(parent: int, number: signal.Signals) -> None:
 
 
 def post_fork(_server: Any, _worker: Any) -> None:
-    """Tie each gunicorn worker to its master, which may be killed without a chance to tell it."""
+    """Tie each gunicorn worker to its master, which may be killed without notice."""
     die_with_parent(os.getppid(), signal.SIGKILL)
 
 

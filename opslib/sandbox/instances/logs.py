@@ -1,4 +1,4 @@
-"""What instances say and what happens to them: container logs, console lines, events."""
+"""Logs of instances: container logs, console lines, events."""
 
 import shutil
 import uuid
@@ -42,7 +42,7 @@ class FleetLog:
         shutil.rmtree(self._of(deployment_id), ignore_errors=True)
 
     def note(self, payload: Payload) -> None:
-        """Write what the storage initializer has to say."""
+        """Write the notes of the storage initializer."""
         log = InstanceLog(self._of(payload.deployment) / "storage-initializer.log")
         for line in payload.notes:
             log.append(line)

@@ -47,7 +47,7 @@ class Payload:
     timeout_s
         Time given to one request [s].
     probes
-        What its instances are asked, and how often.
+        Probe settings of its instances.
     """
 
     deployment: str
@@ -156,7 +156,7 @@ def _script(store: Store, properties: dict[str, Any]) -> tuple[Path, Files, File
 
 
 def _model(store: Store, properties: dict[str, Any]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    """Lay the model out as Azure does: AZUREML_MODEL_DIR/{last part of its path}/...
+    """Place the model as Azure does: AZUREML_MODEL_DIR/{last part of its path}/...
 
     Source: MicrosoftDocs, how-to-deploy-online-endpoints.md:
     `/var/azureml-app/azureml-models/$MODEL_NAME/$VERSION`.
@@ -207,7 +207,7 @@ def _safe(path: str) -> str:
 
 
 def _environment_notes(store: Store, environment_id: str | None) -> list[str]:
-    """Say honestly that the environment's image and packages are not what really runs."""
+    """Return notes on how the environment's image and packages differ from what runs."""
     if environment_id is None or environment_id.startswith("azureml://registries/"):
         return [f"Environment {environment_id} is not fetched: the sandbox runs its own Python."]
     environment = _asset(store, environment_id, "environments")

@@ -93,7 +93,7 @@ class Pool:
         return instance if instance is not None and instance.in_flight < self.concurrency else None
 
     def hand_out(self) -> None:
-        """Give free instances to whoever waits."""
+        """Assign free instances to waiting requests."""
         while self._waiting:
             instance = self._free()
             if instance is None:

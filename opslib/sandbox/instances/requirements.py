@@ -1,4 +1,4 @@
-"""What an environment asks for against what really runs: said in the log, never hidden."""
+"""The requirements of an environment that the sandbox's own Python does not meet, for the log."""
 
 import platform
 import re
@@ -33,7 +33,7 @@ def _unmet(requirement: Any) -> Iterator[str]:
         return
     name, _, version = str(requirement).replace("==", "=").partition("=")
     if name.strip() == "python" and version and not _same(platform.python_version(), version.strip()):
-        yield f"Python {version} is asked for, {platform.python_version()} is what runs."
+        yield f"Python {version} is required, {platform.python_version()} runs."
 
 
 def _unmet_package(requirement: str) -> Iterator[str]:
@@ -43,10 +43,10 @@ def _unmet_package(requirement: str) -> Iterator[str]:
     try:
         present = metadata.version(named["name"])
     except metadata.PackageNotFoundError:
-        yield f"Package {requirement} is asked for, and not there."
+        yield f"Package {requirement} is required and not installed."
         return
     if exact is not None and not _same(present, exact["version"]):
-        yield f"Package {requirement} is asked for, {present} is what runs."
+        yield f"Package {requirement} is required, {present} runs."
 
 
 def _same(present: str, wanted: str) -> bool:

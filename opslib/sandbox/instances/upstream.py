@@ -1,4 +1,4 @@
-"""How the sandbox talks to an instance: one request on one connection of HTTP/1.1, on loopback.
+"""The HTTP/1.1 client of an instance: one request on one loopback connection.
 
 No connection is kept: gunicorn's synchronous worker, which the inference server runs on, closes each after its
 answer, and would be held by one that stays. Nothing is retried: a model is never scored twice for one request.
@@ -100,4 +100,4 @@ class _Exchange(asyncio.Protocol):
     def _fail(self, why: str) -> None:
         if not self.answer.done():
             self.answer.set_exception(UpstreamLost(why))
-            self.answer.exception()  # nobody may be waiting any more
+            self.answer.exception()  # the waiter may be gone

@@ -1,4 +1,4 @@
-"""Who may score: key, aml_token or aad_token, as the endpoint's authMode says."""
+"""Who may score: key, aml_token or aad_token, by the endpoint's authMode."""
 
 import hmac
 
@@ -17,7 +17,7 @@ class ScoringAuth:
         self._directory = directory
 
     def identify(self, endpoint: Resource, authorization: str) -> str | None:
-        """Return who calls, as IdentityData would say it; None when the credential is no good."""
+        """Return the caller, as IdentityData shows it; None when the credential is invalid."""
         scheme, _, given = authorization.partition(" ")
         given = given.strip()
         if scheme.lower() != "bearer" or not given:

@@ -35,5 +35,5 @@ class Connections:
             clients.discard(client)
 
     def measure(self, endpoint: str) -> tuple[int, int]:
-        """Return the open connections, and those opened since it was asked last [count]."""
+        """Return the open connections, and those opened since the last call [count]."""
         return len(self._open.get(endpoint, ())), self._opened.pop(endpoint, 0)

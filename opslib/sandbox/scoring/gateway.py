@@ -68,7 +68,7 @@ class EndpointTraffic:
 
 
 class Gateway:
-    """Routes scoring requests. Asks the same store as the control plane."""
+    """Routes scoring requests, by the same store as the control plane."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class Gateway:
         return deployment, scored
 
     def _expired(self, traffic: EndpointTraffic) -> bool:
-        """Return whether a fault has it that the token is too old; a key has no age."""
+        """Return whether a fault makes the token expired; a key has no age."""
         by_key = traffic.endpoint.properties["authMode"] == "Key"
         return (
             not by_key
@@ -190,7 +190,7 @@ class Gateway:
         return traffic.deployments[name], ScoringResponse(404)
 
     def _mirror(self, traffic: EndpointTraffic, request: Request) -> None:
-        """Send a copy to the mirror, whose answer nobody waits for; forced requests are not mirrored."""
+        """Send a copy to the mirror and ignore its answer; forced requests are not mirrored."""
         if traffic.mirror is None or DEPLOYMENT in request.headers:
             return
         name, percent = traffic.mirror

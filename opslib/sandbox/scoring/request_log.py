@@ -13,16 +13,16 @@ _USER_AGENT = 70  # characters that AmlOnlineEndpointTrafficLog keeps
 
 @dataclass(frozen=True)
 class ServedRequest:
-    """A request that has its answer.
+    """A scoring request and its response.
 
     Attributes
     ----------
     started_s
         When it came [s, of `time.perf_counter`].
     deployment
-        Who answered; empty when nobody was asked.
+        The deployment that answered; empty when none did.
     identity
-        Whom the token named.
+        The principal of the token.
     delays_ms
         For how long its bytes, and those of its answer, waited for bandwidth [ms].
     """

@@ -1,4 +1,4 @@
-"""What becomes of a scoring request, in the statuses and headers of Azure's data plane."""
+"""Responses to scoring requests, with the statuses and headers of Azure's data plane."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ _CLIENT_ID = re.compile(r"^[A-Za-z0-9_-]{1,40}$")
 
 @dataclass(frozen=True)
 class ScoringResponse:
-    """What became of one request."""
+    """The response to one scoring request."""
 
     status: int
     body: bytes = b""
@@ -30,20 +30,20 @@ def text(message: str) -> bytes:
 
 
 def model_error(status: int | None, reason: str) -> dict[str, str]:
-    """Return the headers that say what the model did wrong."""
+    """Return the headers that describe a model's error."""
     headers = {"ms-azureml-model-error-reason": reason}
     return headers if status is None else {"ms-azureml-model-error-statuscode": str(status), **headers}
 
 
 def broken_by_fault(status: int) -> ScoringResponse:
-    """What becomes of a request whose model is made to answer a status by a declared fault."""
+    """Return the response of a request whose model a declared fault makes answer a status."""
     return ScoringResponse(
         424, b"declared fault", TEXT | model_error(status, "model_error"), "model_error", status, "model_error"
     )
 
 
 def throttled(scored: ScoringResponse, request_ms: float, response_ms: float) -> ScoringResponse:
-    """Return an scored that says for how long its bytes had to wait, if they had to [ms]."""
+    """Return a response with headers for how long its bytes waited, if they did [ms]."""
     delays = {"request": request_ms, "response": response_ms}
     said = {f"ms-azureml-bandwidth-{way}-delay-ms": f"{delay:.0f}" for way, delay in delays.items() if delay}
     return replace(scored, headers=scored.headers | said) if said else scored
@@ -56,7 +56,7 @@ def client_id(request: Request) -> str:
 
 
 def respond(request: Request, scored: ScoringResponse, deployment: str) -> Response:
-    """Return an scored with the ids and the name of the deployment that it came from."""
+    """Return a response with the ids and the name of its deployment."""
     headers = {name: value for name, value in scored.headers.items() if name.lower() != "x-request-id"}
     headers["x-request-id"] = request.request_id
     if given := client_id(request):

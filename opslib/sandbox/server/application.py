@@ -110,7 +110,7 @@ async def _send(response: Response, method: str, send: Send) -> None:
 
 
 async def _reset(receive: Receive) -> None:
-    """Reset the connection: ASGI has no word for it, uvicorn's `receive` is a method of what has the transport."""
+    """Reset the connection through uvicorn's transport: ASGI has no message for it."""
     transport = receive.__self__.transport  # type: ignore[attr-defined]
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

@@ -1,8 +1,8 @@
 """A CONNECT proxy on loopback, for programs with hard-coded Azure host names.
 
-A client with the proxy in `HTTPS_PROXY` sends `CONNECT` for, say, management.azure.com; the proxy connects it to
-the sandbox, which presents a certificate for that name. Every other host is refused, so that nothing reaches the
-public cloud.
+A client with the proxy in `HTTPS_PROXY` sends, for example, `CONNECT management.azure.com:443`; the proxy connects
+it to the sandbox, which presents a certificate for that name. Every other host is refused, so that nothing reaches
+the public cloud.
 
 Source: RFC 9110, section 9.3.6 (CONNECT).
 """
@@ -21,7 +21,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class ConnectProxy:
-    """Connects a client that asks for an Azure host name to the sandbox."""
+    """Connects a client of an Azure host name to the sandbox."""
 
     def __init__(self, port: int) -> None:
         self._port = port  # where the sandbox serves

@@ -18,7 +18,7 @@ from opslib.sandbox.server.application import Application
 
 
 def listen(last: Path, port: int) -> socket.socket:
-    """Bind the wished port; without a wish the one of last time, which stands in a file, if it is free."""
+    """Bind `port`; if it is 0, the port of the last start, which is read from a file, or a free one."""
     wished = port or (int(last.read_text()) if last.exists() else 0)
     try:
         listener = _bind(wished)
@@ -31,7 +31,7 @@ def listen(last: Path, port: int) -> socket.socket:
 
 
 def _bind(port: int) -> socket.socket:
-    """Bind a socket that says it is TCP: asyncio sets TCP_NODELAY on the connections of no other."""
+    """Bind a socket of protocol TCP: asyncio sets TCP_NODELAY only where the protocol is named."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -44,7 +44,7 @@ def _bind(port: int) -> socket.socket:
 
 
 def make_server(home: Home, application: Application, connections: Connections) -> uvicorn.Server:
-    """Return a server that speaks TLS with the sandbox's own certificate, and says when connections are gone."""
+    """Return a server with the sandbox's TLS certificate, which reports closed connections."""
     certificate, key = home.private / "server.pem", home.private / "server-key.pem"
     ensure_certificates(home.authority, certificate, key)
     config = uvicorn.Config(
@@ -67,7 +67,7 @@ def make_server(home: Home, application: Application, connections: Connections) 
 
 
 def _show_azure_names(home: Home, context: ssl.SSLContext) -> None:
-    """Show the other certificate to whoever asks for a name of Azure's (RFC 6066, server name indication)."""
+    """Present the certificate for Azure's names to clients that request one (RFC 6066, server name indication)."""
     authority, certificate, key = (
         home.private / name for name in ("azure-authority.pem", "azure.pem", "azure-key.pem")
     )
@@ -84,7 +84,7 @@ def _show_azure_names(home: Home, context: ssl.SSLContext) -> None:
 
 
 def _protocol(connections: Connections) -> type[HttpToolsProtocol]:
-    """Return uvicorn's own protocol, which also says when a connection is gone."""
+    """Return uvicorn's own protocol, which also reports a closed connection."""
 
     class Protocol(HttpToolsProtocol):
         def connection_lost(self, exc: Exception | None) -> None:

@@ -1,7 +1,7 @@
 """Handlers: storage accounts, their keys and containers, as far as scoring code and uploads meet them.
 
 The account `sandbox`, in which workspaces keep their assets, is in every resource group, and each of its
-containers is there because it is asked for. Others are made.
+containers exists as soon as it is named. Other accounts must be created.
 Source: Microsoft Learn, Storage resource provider REST API (storage accounts, blob containers), 2023-05-01.
 """
 

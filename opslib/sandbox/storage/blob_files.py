@@ -1,4 +1,4 @@
-"""Where blob contents stand on disk, and how the service's URIs name them."""
+"""Where blob contents are on disk, and how the service's URIs name them."""
 
 import hashlib
 import re

@@ -107,7 +107,7 @@ def _put_container(request: Request, sandbox: Sandbox) -> Response:
 
 
 def busy(status: int) -> Response:
-    """Answer as storage does when it has too much to do."""
+    """Return the response of an overloaded storage service."""
     return _error(status, "ServerBusy", "The server is currently unable to receive requests. Please retry.")
 
 

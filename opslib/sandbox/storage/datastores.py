@@ -1,4 +1,4 @@
-"""Handlers: the workspace's default datastore and the leave to write to it.
+"""Handlers: the workspace's default datastore and the permission to write to it.
 
 Account and suffix are chosen so that azure-ai-ml, which composes `https://{account}.blob.{suffix}`, ends up
 at this service's own port, with no name to resolve (`azure/ai/ml/_utils/_storage_utils.py`).

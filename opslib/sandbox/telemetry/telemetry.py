@@ -1,7 +1,7 @@
-"""What was really served and said: the one source of metrics and logs.
+"""What was served and logged: the one source of metrics and logs.
 
 Kept apart from the control plane's state: it is written in batches (a crash may lose the last fraction of
-a second), read by other threads, and forgotten when it grows too large.
+a second), read by other threads, and trimmed when it grows too large.
 """
 
 import sqlite3
@@ -69,7 +69,7 @@ class Telemetry:
         self._rows[table].append(row)
 
     def flush(self) -> None:
-        """Write what has been taken; every so often forget the oldest rows."""
+        """Write the rows taken so far; at times delete the oldest."""
         if any(self._rows.values()):
             self._db.execute("BEGIN IMMEDIATE")
             for table, rows in self._rows.items():

@@ -1,9 +1,9 @@
 """The scoring plane beside the bare inference server: `python tests/benchmarks/sandbox/scoring.py [--rps 200]`.
 
-Both are the very same process of the same instance: once asked directly, once through the sandbox (TLS, key,
+Both are the very same process of the same instance: once directly, once through the sandbox (TLS, key,
 traffic split, telemetry). Open loop: requests leave at the times of a Poisson process, whatever came back, and
 latency is counted from the time at which a request should have left. The two take turns, so that whatever else
-the machine does meets both. Then a closed loop says how many requests per second each can take.
+the machine does meets both. Then a closed loop measures how many requests per second each can take.
 """
 
 import argparse
@@ -63,7 +63,7 @@ class Target:
 
 
 async def open_loop(target: Target, rps: float, requests: int, seed: int) -> list[float]:
-    """Return latencies [ms] of requests that leave as a Poisson process says."""
+    """Return latencies [ms] of requests that leave as a Poisson process."""
     draws = random.Random(seed)  # noqa: S311 - arrivals, not secrets
     start_s, at_s, tasks = time.perf_counter(), 0.0, []
 

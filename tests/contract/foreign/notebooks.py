@@ -1,4 +1,4 @@
-"""Runs a published notebook as it stands: only the placeholders that it tells its reader to fill are filled."""
+"""Runs a published notebook unchanged: only the placeholders that its reader must fill are filled."""
 
 import shutil
 from pathlib import Path
@@ -47,7 +47,7 @@ def run_notebook(name: str, way: str, examples: Path, setting: Setting) -> Resul
 
 
 def _problem(cell: nbformat.NotebookNode) -> str:
-    """Return what a cell raised, its first line; empty when it did what it says."""
+    """Return what a cell raised, its first line; empty when it succeeded."""
     for output in cell.outputs:
         if output.output_type == "error":
             return f"{output.ename}: {output.evalue.strip().splitlines()[0] if output.evalue.strip() else ''}"[:200]

@@ -13,7 +13,7 @@ _KEPT = ("HOME", "LANG", "PATH", "TMPDIR")
 
 @dataclass(frozen=True)
 class Result:
-    """One file's run: how many of its parts (cells, tests, requests) there are, and how many did what they say.
+    """One file's run: how many of its parts (cells, tests, requests) there are, and how many succeeded.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Setting:
 
 
 def result(file: str, way: str, parts: int, problems: list[str]) -> Result:
-    """Sort what went wrong: what is not there and says so, what is the file's own, and what is the sandbox's."""
+    """Sort what went wrong: what is absent and reported, what is the file's own, and what is the sandbox's."""
     kinds: dict[str, set[str]] = {"missing": set(), "theirs": set(), "wrong": set()}
     for one in problems:
         kind = "missing" if any(word in one for word in ABSENT) else "theirs" if _known(one) else "wrong"

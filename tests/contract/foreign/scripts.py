@@ -17,7 +17,7 @@ ML_SCRIPTS = (
 )
 _WITHIN_S = 300
 # The CLI's `ml` extension is in no package index; where it is not installed, this answers the only thing
-# that the REST script asks of it. Everything else goes to the real program.
+# that the REST script uses. Everything else goes to the real program.
 _PLAIN = """#!/bin/sh
 unset PYTHONPATH
 exec "{az}" "$@"

@@ -57,5 +57,5 @@ def _broken(case: ET.Element) -> ET.Element | None:
 
 
 def _words(node: ET.Element) -> str:
-    """Return what broke a test: its message, or the line that says that something is absent."""
+    """Return what broke a test: its message, or the line that names what is absent."""
     return " ".join((node.get("message") or "").split())[:300]

@@ -40,7 +40,7 @@ def _standings(rule: AlertRule, seen: list[bool | None]) -> list[tuple[bool, boo
 
 
 def test_an_alert_is_raised_once_and_resolved_after_three_good_evaluations():
-    """Two good ones are not enough, a bad one between begins anew, and what was not measured counts for nothing."""
+    """Two good ones are not enough, a bad one restarts the count, and an unmeasured one does not count."""
     rule = read_alert(_alert())
     seen = _standings(rule, [False, True, True, False, False, True, False, None, False, None, False, True])
     assert [fired for fired, _ in seen] == [False] + [True] * 9 + [False, True]
@@ -100,7 +100,7 @@ def test_a_bad_alert_is_refused(alert: dict[str, Any]):
 
 
 def test_dynamic_thresholds_are_not_built():
-    """They say so, rather than never fire."""
+    """They are refused, instead of never firing."""
     with pytest.raises(ArmError) as caught:
         read_alert(_alert(_criterion(criterionType="DynamicThresholdCriterion")))
     assert caught.value.status == 501

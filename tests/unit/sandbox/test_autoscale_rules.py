@@ -101,7 +101,7 @@ def test_a_bad_setting_is_refused(changes):
 
 
 def test_a_rule_divides_and_splits_as_it_says():
-    """A metric is shared among instances if asked for, and read for the named dimensions only."""
+    """A metric is divided by instances if the rule sets it, and read for the named dimensions only."""
     dimensions = [{"DimensionName": "deployment", "Operator": "Equals", "Values": ["blue", "green"]}]
     (profile,) = read_profiles(_body(dividePerInstance=True, dimensions=dimensions))
     (rule,) = profile.rules

@@ -112,7 +112,7 @@ def test_every_documented_zone_is_there():
     ],
 )
 def test_a_bad_schedule_is_refused(rows: list[dict[str, Any]], words: str):
-    """What Azure Monitor does not accept is a 400 that says what."""
+    """What Azure Monitor does not accept is a 400 that names it."""
     with pytest.raises(ArmError, match=words) as caught:
         read_profiles({"profiles": rows})
     assert caught.value.status == 400

@@ -42,7 +42,7 @@ def test_draws_repeat_with_their_seed():
 
 
 def test_time_bounds_a_fault(monkeypatch: pytest.MonkeyPatch):
-    """Before it begins and after it ends nobody is hit."""
+    """Before it begins and after it ends it hits nothing."""
     faults, start_s = _faults(), time.monotonic()
     declared = faults.declare(Fault(FaultKind.ARM_ERROR, after_s=10, seconds=5))
     for at_s, state in ((9, "waiting"), (11, "active"), (16, "ended")):

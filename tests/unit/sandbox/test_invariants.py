@@ -1,4 +1,4 @@
-"""Whatever is asked for, in whatever order: what must always hold of a sandbox, its instances left out."""
+"""What must always hold of a sandbox, after any operations in any order, its instances left out."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ TRANSITIONS = {
 
 
 class AnySequence(RuleBasedStateMachine):
-    """Valid and invalid operations on a sandbox whose instances are only said to be there."""
+    """Valid and invalid operations on a sandbox with simulated instances."""
 
     @initialize()
     def start(self) -> None:
@@ -61,7 +61,7 @@ class AnySequence(RuleBasedStateMachine):
         async def converge(_deployment: Resource) -> None:
             await asyncio.sleep(0)
             if self._fails:
-                raise ProvisioningFailed("ResourceNotReady", "as asked")
+                raise ProvisioningFailed("ResourceNotReady", "as requested")
 
         async def serve(deployment: Resource, _request: Request) -> ScoringResponse:
             return ScoringResponse(200, deployment.name.encode())
@@ -182,4 +182,4 @@ AnySequence.TestCase.settings = settings(
 
 
 class TestAnySequence(AnySequence.TestCase):  # type: ignore[valid-type, misc]
-    """Traffic sums to 0 or 100, weight 0 serves nobody, states follow the machine, quota is never over."""
+    """Traffic sums to 0 or 100, weight 0 serves no request, states follow the machine, quota is never over."""

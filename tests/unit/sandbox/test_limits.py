@@ -65,7 +65,7 @@ def test_connections_are_limited_in_number_and_in_pace():
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(0, 5000)), max_size=40))
 def test_no_more_bytes_pass_than_the_limit_lets(sent: list[tuple[float, int]]):
-    """What has waited as told is never more than the limit times the time, and one second's worth beside."""
+    """Bytes that waited as returned never exceed the limit times the time plus one second's worth."""
     now_s = 100.0
     bandwidth = Bandwidth(1000, lambda: now_s)
     through = []

@@ -7,7 +7,7 @@ from opslib.sandbox.cli.load import Load, LoadReport, _measure
 
 
 def test_arrivals_are_poisson_and_repeat_with_their_seed():
-    """As many as asked for, gaps whose spread is their mean, every body in turn, the same for the same seed."""
+    """As many as requested, gaps whose spread is their mean, every body in turn, the same for the same seed."""
     load = Load(rps=50, seconds=200, deadline_s=1, seed=3, bodies=(b"a", b"b"))
     arrivals = list(load.arrivals())
     times = [at for at, _ in arrivals]
@@ -21,7 +21,7 @@ def test_arrivals_are_poisson_and_repeat_with_their_seed():
 
 
 def test_latency_runs_from_when_a_request_was_due():
-    """A request that its source sends late is late, and it is said by how much."""
+    """A request that its source sends late is late, and the delay is reported."""
 
     async def answer() -> tuple[int, str, None]:
         return 200, "blue", None

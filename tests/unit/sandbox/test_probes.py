@@ -33,7 +33,7 @@ class Script:
 
 @pytest.mark.parametrize(("answers", "dead"), [("---", True), ("--+--", False), ("+--+---", True), ("+++", False)])
 def test_liveness_counts_failures_in_a_row(answers, dead):
-    """Only as many failures in a row as the threshold says are death."""
+    """Only as many failures in a row as the threshold end an instance."""
     script = Script(answers)
     try:
         asyncio.run(until_dead(AT_ONCE, script.ask, script.fail))

@@ -49,17 +49,17 @@ def test_roles_allow_as_azure_does():
 
 
 def test_differing_environments_are_named():
-    """A requirement that the running Python does not meet is said, one that it meets is not."""
-    said = differences("dependencies: [python=2.7, pip, {pip: [no-such-package==1.0, pytest==0.1, pytest]}]")
-    assert len(said) == 3
-    assert said[0].startswith("Python 2.7 is asked for")
-    assert "not there" in said[1]
-    assert "pytest==0.1" in said[2]
+    """A requirement that the running Python does not meet is listed, one that it meets is not."""
+    lines = differences("dependencies: [python=2.7, pip, {pip: [no-such-package==1.0, pytest==0.1, pytest]}]")
+    assert len(lines) == 3
+    assert lines[0].startswith("Python 2.7 is required")
+    assert "not installed" in lines[1]
+    assert "pytest==0.1" in lines[2]
 
 
 @pytest.mark.parametrize(("audience", "lifetime_s", "good"), [("a", 60, True), ("a", -60, False), ("b", 60, False)])
 def test_tokens_expire_and_have_one_audience(tmp_path: Path, audience: str, lifetime_s: float, good: bool):
-    """An expired token, and one for somebody else, name nobody."""
+    """An expired token, and one for another audience, are refused."""
     tokens = Tokens(
         ensure_signing_key(tmp_path / "key.pem"), "https://issuer.invalid/", {OPERATOR.object_id: OPERATOR}.get
     )

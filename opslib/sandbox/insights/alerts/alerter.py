@@ -1,6 +1,6 @@
-"""Evaluates metric alerts on the metrics that were really made; raises alerts and resolves them.
+"""Evaluates metric alerts on the measured metrics; raises alerts and resolves them.
 
-How each series stands is kept beside its rule in the store, so that an alert outlives the process.
+The state of each series is stored with its rule, so that an alert outlives the process.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class Alerter:
         end -= end % MINUTE
         span = round(rule.window_s) * MICROSECONDS
         series = await self._series(rule, target, (end - span, end, span))
-        if store.get(resource.id) != resource:  # somebody wrote it meanwhile: it is due again
+        if store.get(resource.id) != resource:  # it was written meanwhile: it is due again
             return
         before, after = read_status(resource), {}
         names = (
@@ -109,7 +109,7 @@ class Alerter:
         values: Values,
         span: tuple[int, int],
     ) -> str:
-        """Store a fired alert, of which there are not too many, and tell the activity log; return its name."""
+        """Store a fired alert, within the retention, and record it in the activity log; return its name."""
         store, name = self._sandbox.store, str(uuid.uuid4())
         for old in store.all(FIRED)[: -KEEP_ALERTS + 1]:
             store.delete(old.id)
@@ -126,7 +126,7 @@ class Alerter:
         return name
 
     def _resolve(self, resource: Resource, rule: AlertRule, target: Resource, name: str) -> None:
-        """Resolve the alert of this name, unless it is."""
+        """Resolve the alert of this name, unless it is resolved."""
         store, now = self._sandbox.store, iso(now_us())
         alert = next((one for one in store.all(FIRED) if one.name == name), None)
         if alert is None or alert.properties["essentials"]["monitorCondition"] == "Resolved":
@@ -165,7 +165,7 @@ class Alerter:
 
 
 def read_status(rule: Resource) -> dict[Labels, tuple[Standing, str]]:
-    """Return how each series of a rule stood when it was last evaluated, and the name of its last alert."""
+    """Return the state of each series of a rule at its last evaluation, and the name of its last alert."""
     rows = rule.internal.get("status", [])
     return {
         tuple((name, value) for name, value in row["labels"]): (Standing(**row["standing"]), row["alert"])

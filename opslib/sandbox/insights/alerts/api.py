@@ -32,7 +32,7 @@ def get_alert(request: Request, sandbox: Sandbox) -> Response:
 
 
 def put_alert(request: Request, sandbox: Sandbox) -> Response:
-    """`PUT .../metricAlerts/{name}`: watches from now on, if enabled; it notifies nobody."""
+    """`PUT .../metricAlerts/{name}`: watches from now on, if enabled; it sends no notification."""
     return _accept(request, sandbox, request.json())
 
 

@@ -1,4 +1,4 @@
-"""Handlers: how metric alerts stand, and the alerts that they raised (Microsoft.AlertsManagement)."""
+"""Handlers: the status of metric alerts, and the alerts that they raised (Microsoft.AlertsManagement)."""
 
 import base64
 from typing import Any
@@ -35,10 +35,10 @@ def list_statuses(request: Request, sandbox: Sandbox) -> Response:
     rows = []
     for labels, (standing, _) in read_status(rule).items():
         dimensions = {"resourceId": str(rule.properties["scopes"][0]), **dict(labels)}
-        said = "&".join(f"{name}={value}" for name, value in dimensions.items())
+        name_of = "&".join(f"{name}={value}" for name, value in dimensions.items())
         row = {
             "id": rule.id,
-            "name": base64.urlsafe_b64encode(said.encode()).decode(),
+            "name": base64.urlsafe_b64encode(name_of.encode()).decode(),
             "type": f"Microsoft.Insights/{ALERTS}/status",
             "properties": {
                 "dimensions": dimensions,
@@ -77,7 +77,7 @@ def get_alert(request: Request, sandbox: Sandbox) -> Response:
 
 
 def change_state(request: Request, sandbox: Sandbox) -> Response:
-    """`POST .../alerts/{alert}/changestate`: what a person says of it; whether it holds is another thing."""
+    """`POST .../alerts/{alert}/changestate`: the state that a person sets; the condition is independent of it."""
     alert, state = _find(request, sandbox), request.query.get("newState", "")
     if state not in _STATES:
         raise ArmError.bad_request(f"The newState must be one of {', '.join(_STATES)}; got '{state}'.")

@@ -63,7 +63,7 @@ class AlertRule:
 
 @dataclass(frozen=True)
 class Standing:
-    """How one series of a rule stands.
+    """The state of one series of a rule.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Standing:
     fired_s: float = 0.0
 
     def next(self, met: bool | None, rule: AlertRule, now_s: float) -> "Standing":
-        """Return how it stands after one more evaluation; None is one that measured nothing.
+        """Return the state after one more evaluation; `met` is None when nothing was measured.
 
         A stateful rule raises one alert until that is resolved; another one raises again while its condition
         holds, every five minutes or as often as it is evaluated if that is less.

@@ -37,7 +37,7 @@ class Autoscaler:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._refused: dict[str, tuple[int, int]] = {}  # counts that quota refused, said once
+        self._refused: dict[str, tuple[int, int]] = {}  # counts that quota refused, recorded once
 
     async def run(self) -> None:
         """Evaluate for ever."""

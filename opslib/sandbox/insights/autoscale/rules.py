@@ -66,7 +66,7 @@ class Rule:
         return measured is not None and OPERATORS[self.operator](measured, self.threshold)
 
     def target(self, capacity: int) -> int:
-        """Return the count that the rule asks for."""
+        """Return the count that the rule sets."""
         if self.type == "ExactCount":
             return self.value
         step = self.value if self.type == "ChangeCount" else max(1, math.floor(capacity * self.value / 100))
@@ -97,7 +97,7 @@ class Decision:
 def decide(
     profile: Profile, capacity: int, measured: Mapping[Rule, float | None], rested_s: float
 ) -> Decision | None:
-    """Say what a profile asks for now; None when there is nothing to do.
+    """Return what a profile decides now; None when there is nothing to do.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def present_profile(profiles: tuple[Profile, ...], now: datetime) -> Profile | N
 
 
 def _flaps(profile: Profile, capacity: int, wanted: int, measured: Mapping[Rule, float | None]) -> bool:
-    """Return whether fewer instances would at once be told to become more again."""
+    """Return whether fewer instances would at once be scaled out again."""
     projected = {rule: (value or 0.0) * capacity / wanted for rule, value in measured.items()}
     return any(rule.increase and rule.triggers(projected[rule]) for rule in profile.rules)
 

@@ -33,7 +33,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 class SemanticError(Exception):
-    """The query cannot be understood, or asks for what is not built."""
+    """The query cannot be parsed, or uses what is not built."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A scoring script that does what the request asks for, so that tests can ask for trouble."""
+"""A scoring script that does what the request names, so that tests can cause failures."""
 
 import json
 import os

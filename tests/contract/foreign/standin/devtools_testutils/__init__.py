@@ -1,4 +1,4 @@
-"""Stands in for the SDK's unpublished test tools: every test is live, nothing is recorded or sanitized.
+"""Replaces the SDK's unpublished test tools: every test is live, nothing is recorded or sanitized.
 
 The real package starts a recording proxy that it downloads. Here tests talk to the service that their environment
 names. It is put on the path beside the SDK's tests, which import it by this name.
