@@ -20,22 +20,6 @@ from opslib.runner.execute import execute
 from opslib.show.table import Table
 from opslib.show.terminal import show_progress
 
-SOURCE = {"min_requests": 50, "late_data_s": 60, "source": "request log"}
-
-QUICK = {
-    **SOURCE,
-    "bake_s": 20,
-    "max_bake_s": 180,
-    "settle_s": 0,
-    "warm_up_s": 5,
-    "max_failure_rate": 0.05,
-    "tolerated_slowdown": 1.0,
-    "max_slowdown": 4.0,
-    "proven_quantiles": [0.5, 0.95],
-}
-"""The demo bakes for seconds, so it reads the request log and sets wide limits: seconds of traffic on a busy
-laptop prove little. In production bake for minutes, with the defaults."""
-
 TIMEOUT_S = 600.0
 """Longest time of one run [seconds]."""
 
@@ -69,7 +53,7 @@ def run_demo(archive: Path) -> int:
             print("Creating its production with azure-ai-ml: endpoint fraud, deployment blue (v1)", flush=True)
             build_production(repository)
             with client_traffic(repository, report):
-                results = [_run_step(step, archive) for step in _steps(repository)]
+                results = [_run_step(step, repository / "policy.yml", archive) for step in _steps(repository)]
         requests = [json.loads(line) for line in report.read_text().splitlines()]
     problems = [*_unexpected_outcomes(results), *_lost_requests(requests)]
     print(f"\n{_summary(results, requests).text}\n\nDone in {monotonic() - started_s:.0f} s. The notebooks:")
@@ -86,18 +70,18 @@ def _steps(repository: Path) -> tuple[DemoStep, ...]:
 
     return (
         DemoStep("deploy", {"definition": path("green.yml"), "probes": path("probes-v2.jsonl")}),
-        DemoStep("canary", {"canary": "green", "probes": path("probes-v2.jsonl"), **QUICK}),
-        DemoStep("scale", {"deployment": "green", "instances": 2, "observe_s": 15, "max_p95_ratio": 4, **SOURCE}),
+        DemoStep("canary", {"canary": "green", "probes": path("probes-v2.jsonl")}),
+        DemoStep("scale", {"deployment": "green", "instances": 2, "observe_s": 15, "max_p95_ratio": 4}),
         DemoStep("rollback", {"probes": path("probes-v1.jsonl")}),
         DemoStep("deploy", {"definition": path("amber.yml"), "probes": path("probes-v3.jsonl")}),
-        DemoStep("canary", {"canary": "amber", "probes": path("probes-v3.jsonl"), **QUICK}, Outcome.ROLLED_BACK),
+        DemoStep("canary", {"canary": "amber", "probes": path("probes-v3.jsonl")}, Outcome.ROLLED_BACK),
     )
 
 
-def _run_step(step: DemoStep, archive: Path) -> StepResult:
+def _run_step(step: DemoStep, policy: Path, archive: Path) -> StepResult:
     deployment = step.parameters.get("canary") or step.parameters.get("deployment") or ""
     print(f"\nopslib run {step.runbook} -p endpoint=fraud {deployment and f'... ({deployment})'}", flush=True)
-    parameters = {"endpoint": "fraud", **step.parameters}
+    parameters = {"endpoint": "fraud", "policy": str(policy), **step.parameters}
     with show_progress() as on_event:
         folder, record = execute(step.runbook, parameters, archive, TIMEOUT_S, on_event)
     print(f"  {record.outcome}: {record.reason}", flush=True)

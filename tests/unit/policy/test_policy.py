@@ -1,6 +1,8 @@
 """A policy file: what it gives to a runbook, and what is refused with its line."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import yaml
@@ -119,3 +121,20 @@ def test_a_policy_does_not_change():
     policy = Policy.model_validate(LEAST)
     with pytest.raises(ValueError, match="frozen"):
         policy.endpoint = "other"
+
+
+def test_the_readmes_policy_is_valid(tmp_path):
+    """What a user copies from the README is accepted."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    (example,) = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "owner:" in block]
+    path = tmp_path / "policy.yml"
+    path.write_text(example)
+    policy = read_policy(path)
+    assert policy.approvals_for("canary").count == 2
+    assert policy.settings("canary")["max_p95_ms"] == 250
+
+
+def test_the_demos_policy_is_valid():
+    """The practice folder's rules are accepted."""
+    demo = Path(__file__).parents[3] / "opslib/demo/harborshield/policy.yml"
+    assert read_policy(demo).settings("canary")["bake_s"] == 20
