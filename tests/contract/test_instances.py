@@ -11,7 +11,7 @@ from served import ASK, Served, deployment, wait_until
 
 from opslib.sandbox.cli.inventory import inventory
 
-QUICK = ProbeSettings(initial_delay=1, period=1, timeout=1, failure_threshold=2, success_threshold=1)
+QUICK = ProbeSettings(initial_delay=10, period=1, timeout=1, failure_threshold=2, success_threshold=1)
 SIZE = "Standard_E2s_v3"  # a family of its own: the suite shares its quota
 PATIENT = ProbeSettings(initial_delay=1, period=1, timeout=1, failure_threshold=30)
 
