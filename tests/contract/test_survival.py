@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -175,11 +174,9 @@ def test_reset_forgets_and_keeps_trust(mortal: RunningSandbox):
         assert arm.get(f"{mortal.workspace_id}/onlineEndpoints").json() == {"value": []}
 
 
-def test_it_starts_fast_and_stays_small(tmp_path: Path):
-    """An empty sandbox answers in less than two seconds and idles below 80 MB."""
-    began = time.monotonic()
+def test_it_stays_small(tmp_path: Path):
+    """An empty sandbox idles below 80 MB."""
     with running_sandbox(tmp_path / "quick") as quick:
-        assert time.monotonic() - began < 2
         status = Path(f"/proc/{quick.note['pid']}/status").read_text()
         resident_kb = int(status.split("VmRSS:")[1].split()[0])
         assert resident_kb < 80_000

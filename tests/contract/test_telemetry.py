@@ -1,5 +1,6 @@
 import datetime as dt
 import time
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -88,12 +89,13 @@ def test_console_and_event_logs_are_kept(logs: LogsQueryClient, sandbox: Running
     wait_until(lambda: logs.query_resource(scope, events, timespan=None).tables[0].rows)
 
 
-def test_without_a_diagnostic_setting_nothing_is_kept(logs: LogsQueryClient, blue_only: Served):
+def test_without_a_diagnostic_setting_nothing_is_kept(
+    logs: LogsQueryClient, make_endpoint: Callable[..., Served], sandbox: RunningSandbox
+):
     """An endpoint whose logs are not switched on has no rows, which is not an error."""
-    assert blue_only.score().status_code == 200
-    answer = logs.query_resource(
-        blue_only.sandbox.endpoint_id("fraud"), "AmlOnlineEndpointTrafficLog", timespan=None
-    )
+    served = make_endpoint("unlogged", "blue", instance_type="Standard_D2a_v4")
+    assert served.score().status_code == 200
+    answer = logs.query_resource(sandbox.endpoint_id("unlogged"), "AmlOnlineEndpointTrafficLog", timespan=None)
     assert answer.tables[0].rows == []
 
 

@@ -71,7 +71,8 @@ def test_answers_that_change_more_than_allowed_need_a_person(make_world):
     with world.clients():
         _, record = world.run("canary", canary="green", **(QUICK | given | {"max_bake_s": 6}))
     assert record.outcome is Outcome.HELD, record.reason
-    assert "changed answers looks harmed (advice only): a person decides" in record.reason
+    assert "changed answers: evidence of harm" in record.reason
+    assert "in mode advise a person decides" in record.reason
     assert world.read().traffic == {"blue": 100}
 
 
