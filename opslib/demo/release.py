@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from opslib.demo.claims import write_repository
-from opslib.demo.practice import build_production, client_traffic, demo_sandbox
+from opslib.demo.practice import RATE, build_production, client_traffic, demo_sandbox
 from opslib.evidence.run.files import NOTEBOOK
 from opslib.evidence.run.record import Record
 from opslib.model import Outcome
@@ -99,7 +100,13 @@ def _lost_requests(requests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a problem if requests failed for another reason than the broken version's own error (424)."""
     lost = [r for r in requests if r["status"] != 200 and not (r["status"] == 424 and r["deployment"] == "amber")]
     if lost:
-        yield f"{len(lost)} of {len(requests)} client requests failed because of an operation; first: {lost[0]}"
+        counts = ", ".join(
+            f"{count} with {status}" for status, count in Counter(r["status"] for r in lost).most_common()
+        )
+        yield (
+            f"{len(lost)} of {len(requests)} client requests failed, not counting amber's own error: {counts}. "
+            f"429 and 504 mean that this machine is too busy for {RATE} requests per second. First: {lost[0]}"
+        )
     if not requests:
         yield "no client request was sent"
 
