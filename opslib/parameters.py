@@ -95,13 +95,12 @@ class RunbookParameters(BaseModel):
         Unknown names are searched for in the cell that papermill injected, which IPython keeps in its history.
         """
         injected = _injected_names(namespace.get("In", []))
-        unknown = injected - cls.model_fields.keys()
         given = {
             name: namespace[name]
             for name, field in cls.model_fields.items()
             if name in namespace and (name in injected or field.is_required() or namespace[name] != field.default)
         }
-        return cls.check(given | {name: namespace.get(name) for name in sorted(unknown)})
+        return cls.check(given | {name: namespace.get(name) for name in sorted(injected - cls.model_fields.keys())})
 
 
 class WatchedParameters(RunbookParameters):
@@ -214,8 +213,7 @@ class CanaryParameters(WatchedParameters):
     @model_validator(mode="after")
     def _check_outcomes(self) -> Self:
         names = [*self.bad_outcomes, *self.measures]
-        named_by_policy = bool(self.outcomes and self.policy)
-        if bool(self.outcomes) != bool(names) and not named_by_policy:
+        if bool(self.outcomes) != bool(names) and not (self.outcomes and self.policy):
             raise ValueError(
                 "outcomes and the names in it (bad_outcomes, measures) must be given together, got "
                 f"outcomes={self.outcomes!r}, bad_outcomes={self.bad_outcomes}, measures={self.measures}"

@@ -8,9 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -19,7 +17,7 @@ import httpx
 
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import read_scoring_key
-from opslib.errors import DefinitionError
+from opslib.definitions.probes import Probe
 from opslib.model import Endpoint, ProbeResult
 
 PROBE_PREFIX = "opslib-"
@@ -27,41 +25,6 @@ PROBE_PREFIX = "opslib-"
 
 TIMEOUT_S = 185.0
 """Longer than the longest request timeout of a managed endpoint (180 s), whose 408 then arrives [seconds]."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One request and, where it is known, the expected answer."""
-
-    request: Any
-    answer: Any = None
-
-
-def read_probes(path: str) -> tuple[Probe, ...]:
-    """Read a ``.jsonl`` of probes: one ``{"request": ..., "answer": ...}`` per line; `answer` is optional.
-
-    Raises
-    ------
-    DefinitionError
-        If the file does not exist or is empty, or a line is not a probe.
-    """
-    try:
-        lines = [line for line in Path(path).read_text().splitlines() if line.strip()]
-    except OSError as error:
-        raise DefinitionError(f"probes {path!r} cannot be read: {error.strerror}") from error
-    if not lines:
-        raise DefinitionError(f'{path} has no probes; expected lines like {{"request": ..., "answer": ...}}')
-    return tuple(_read_probe(path, number, line) for number, line in enumerate(lines, start=1))
-
-
-def _read_probe(path: str, number: int, line: str) -> Probe:
-    try:
-        probe = json.loads(line)
-        if not isinstance(probe, dict) or "request" not in probe or probe.keys() - {"request", "answer"}:
-            raise ValueError('expected an object with "request" and, optionally, "answer"')
-        return Probe(probe["request"], probe.get("answer"))
-    except ValueError as error:
-        raise DefinitionError(f"{path}, line {number}: {error}") from error
 
 
 class ScoringClient:

@@ -1,17 +1,16 @@
 """An endpoint's folder, checked without Azure: endpoint.yml, a YAML per deployment, probes and policy.yml."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from opslib.definitions.deployment import read_deployment
+from opslib.definitions.probes import parse_probe
 from opslib.definitions.rules import Severity, check_deployment
 from opslib.definitions.source import Source, read_source
 from opslib.errors import DefinitionError
-from opslib.policy.policy import FILE, Policy
-from opslib.policy.reading import find_problems
+from opslib.policy.policy import FILE
+from opslib.policy.reading import validate_policy
 
 ENDPOINT = "endpoint.yml"
 AUTH_MODES = ("key", "aml_token", "aad_token")
@@ -135,18 +134,18 @@ def _check_endpoint(folder: Path) -> Iterator[CheckResult]:
 def _check_policy(path: Path, endpoint: str) -> Iterator[CheckResult]:
     if not path.exists():
         reason = "no policy: the endpoint has no named owner, and runs use the default settings"
-        yield CheckResult(FILE, 1, "policy", Severity.WARNING, reason, f"Write {FILE}, or let `opslib init` do it.")
+        yield CheckResult(FILE, 1, "policy", Severity.WARNING, reason, f"Write {FILE}: the README has an example.")
         return
     try:
         source = read_source(path)
     except DefinitionError as error:
         yield CheckResult(FILE, 1, "readable", Severity.ERROR, _without(path, error))
         return
-    problems = find_problems(source)
+    policy, problems = validate_policy(source)
     for line, field, message in problems:
         yield CheckResult(FILE, line, "policy", Severity.ERROR, f"{field}: {message}", "Correct it.")
-    if not problems and endpoint and Policy.model_validate(dict(source.content)).endpoint != endpoint:
-        reason = f"the policy is of endpoint {source.get('endpoint')!r}, {ENDPOINT} names {endpoint!r}"
+    if policy is not None and endpoint and policy.endpoint != endpoint:
+        reason = f"the policy is of endpoint {policy.endpoint!r}, {ENDPOINT} names {endpoint!r}"
         yield _result(source, "endpoint", "endpoint", reason, "Use one name.")
 
 
@@ -169,17 +168,17 @@ def _check_deployment(path: Path, endpoint: str) -> Iterator[CheckResult]:
 
 
 def _check_probes(path: Path) -> Iterator[CheckResult]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        fix = 'A line is {"request": ..., "answer": ...}; the answer may be left out.'
+    """Read each line as the runbooks read it."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    fix = 'A line is {"request": ..., "answer": ...}; the answer may be left out.'
+    if not any(line.strip() for line in lines):
+        yield CheckResult(path.name, 1, "probes", Severity.ERROR, "there are no probes", fix)
+    for number, line in enumerate(lines, start=1):
         try:
-            content: Any = json.loads(line)
+            if line.strip():
+                parse_probe(line)
         except ValueError as error:
-            yield CheckResult(path.name, number, "probes", Severity.ERROR, f"not JSON: {error}", fix)
-            continue
-        if not isinstance(content, dict) or "request" not in content:
-            yield CheckResult(path.name, number, "probes", Severity.ERROR, "there is no request", fix)
+            yield CheckResult(path.name, number, "probes", Severity.ERROR, str(error), fix)
 
 
 def _result(source: Source, rule: str, field: str, reason: str, fix: str) -> CheckResult:

@@ -23,19 +23,18 @@ def read_policy(path: Path) -> Policy:
         source = read_source(path)
     except DefinitionError as error:
         raise PolicyError(str(error)) from error
-    problems = find_problems(source)
-    if problems:
+    policy, problems = validate_policy(source)
+    if policy is None:
         raise PolicyError("\n".join(f"{path}:{line}: {field}: {message}" for line, field, message in problems))
-    return Policy.model_validate(dict(source.content))
+    return policy
 
 
-def find_problems(source: Source) -> list[tuple[int, str, str]]:
-    """Return line, field and message of everything that is wrong with a policy's content."""
+def validate_policy(source: Source) -> tuple[Policy | None, list[tuple[int, str, str]]]:
+    """Return the policy, or None with line, field and message of everything that is wrong with its content."""
     try:
-        Policy.model_validate(dict(source.content))
+        return Policy.model_validate(dict(source.content)), []
     except ValidationError as error:
-        return [_problem(source, item) for item in error.errors()]
-    return []
+        return None, [_problem(source, item) for item in error.errors()]
 
 
 def _problem(source: Source, error: Any) -> tuple[int, str, str]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 from awaiting import wait_until
 
-from opslib.azure.scoring_client import Probe
+from opslib.definitions.probes import Probe
 from opslib.judge import Interval, begin, judge, pair_probes
 from opslib.model import ProbeResult
 from opslib.parameters import CanaryParameters
