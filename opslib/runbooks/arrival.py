@@ -7,8 +7,9 @@ from time import monotonic, sleep
 
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
-from opslib.azure.scoring_client import Probe, ScoringClient, scoring_client
+from opslib.azure.scoring_client import ScoringClient, scoring_client
 from opslib.azure.source import find_source
+from opslib.definitions.probes import Probe
 from opslib.errors import ObserveError
 from opslib.model import Endpoint, ProbeResult
 from opslib.runbooks.steps.observe import read_source

@@ -9,8 +9,9 @@ from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import read_logs
 from opslib.azure.permissions import missing_actions
 from opslib.azure.registered_assets import AssetVersion, find_asset
-from opslib.azure.scoring_client import failures, read_probes, scoring_client
+from opslib.azure.scoring_client import failures, scoring_client
 from opslib.definitions.deployment import DeploymentDefinition, read_deployment
+from opslib.definitions.probes import read_probes
 from opslib.definitions.rules import check_deployment
 from opslib.definitions.source import read_replacements
 from opslib.displayed import Displayed

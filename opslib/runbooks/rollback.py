@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from opslib.azure.connect import Workspace
 from opslib.azure.permissions import missing_actions
-from opslib.azure.scoring_client import read_probes
+from opslib.definitions.probes import read_probes
 from opslib.displayed import Displayed
 from opslib.errors import AzureError, PlanError
 from opslib.evidence.archive.run_folders import find_archive, read_archive

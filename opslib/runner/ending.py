@@ -1,13 +1,16 @@
 """How a run ended, from its record, journal and notebook; and the undo of what a dead kernel left behind."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from opslib import errors
 from opslib.evidence.run.files import JOURNAL, NOTEBOOK
 from opslib.evidence.run.journal import JournalEvent, read_journal
-from opslib.evidence.run.record import read_record
+from opslib.evidence.run.record import Record, read_record
 from opslib.model import Outcome
+from opslib.model.traffic import describe_traffic
 from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 
 
@@ -51,6 +54,14 @@ def undo_if_interrupted(folder: Path) -> str:
         return f"UNDO FAILED: check the endpoint now. {error}"
 
 
+def describe_own_undo(folder: Path, record: Record) -> str:
+    """Return where a canary's own cell left the traffic; empty where it moved none, or did not restore it."""
+    undone = any(event["event"] == JournalEvent.UNDONE for event in _events(folder))
+    if record.runbook != "canary" or not undone or record.traffic_after != record.traffic_before:
+        return ""
+    return f"traffic is as it was before: {describe_traffic(record.traffic_before)}"
+
+
 def _outcome_of(name: str) -> Outcome:
     """Return the outcome of a run whose notebook raised an error of that name."""
     if name in {"DeadKernelError", "KeyboardInterrupt"}:
@@ -62,8 +73,12 @@ def _outcome_of(name: str) -> Outcome:
 
 def _has_changed_anything(folder: Path) -> bool:
     """Return whether the run had begun to apply a step."""
+    return any(event["event"] == JournalEvent.APPLYING for event in _events(folder))
+
+
+def _events(folder: Path) -> tuple[Mapping[str, Any], ...]:
     path = folder / JOURNAL
-    return path.exists() and any(event["event"] == JournalEvent.APPLYING for event in read_journal(path))
+    return tuple(read_journal(path)) if path.exists() else ()
 
 
 def _count_unrun_cells(notebook: Path) -> tuple[int, int]:

@@ -33,7 +33,7 @@ from opslib.policy.values import fill_from_policy
 from opslib.redaction.kernel_pipes import secrets_pipe
 from opslib.runbooks.run import new_record
 from opslib.runbooks.undo.reap import reap
-from opslib.runner.ending import find_outcome, undo_if_interrupted
+from opslib.runner.ending import describe_own_undo, find_outcome, undo_if_interrupted
 from opslib.runner.guardian import end_kernel, guarded
 from opslib.runner.notebooks import find_notebook
 from opslib.runner.papermill_engine import Event, Watch, execute_watched
@@ -167,9 +167,11 @@ def _first_record(parameters: RunbookParameters, folder: Path, notebook: Path, r
 def _last_record(folder: Path, watch: Watch, error: BaseException | None) -> Record:
     """Decide how the run ended, undo what a dead kernel could not, and return the completed record."""
     outcome, reason = find_outcome(folder, watch.stop_reason, error)
-    if outcome in {Outcome.ABORTED, Outcome.FAILED}:
-        reason = "; ".join(part for part in (reason.removesuffix("."), undo_if_interrupted(folder)) if part)
+    undone = undo_if_interrupted(folder) if outcome in {Outcome.ABORTED, Outcome.FAILED} else ""
     record = read_record(folder)
+    if outcome in {Outcome.ABORTED, Outcome.FAILED}:
+        state = undone or describe_own_undo(folder, record)
+        reason = "; ".join(part for part in (reason.removesuffix("."), state) if part)
     if (record.outcome, record.reason) != (outcome, reason) or record.finished_at is None:
         record = record.ended(outcome, reason)
     broken = outcome in {Outcome.ABORTED, Outcome.FAILED, Outcome.REFUSED}

@@ -41,10 +41,9 @@ def test_a_disk_that_fills_up_under_a_canary_costs_no_traffic_and_no_evidence(ma
         record = read_record(folder)
         assert record.outcome is Outcome.FAILED
         assert "cannot be written" in record.reason
-        assert record.traffic_before == {"blue": 100}
+        assert "traffic is as it was before: blue=100" in record.reason
+        assert (record.traffic_before, record.traffic_after) == ({"blue": 100}, {"blue": 100})
         events = list(read_journal(folder / "journal.jsonl"))
-        # the canary's own cell undoes it where the notebook was the first that could not be written
-        assert journal(folder, "undone") or "traffic is as it was before: blue=100" in record.reason
         assert [e["seq"] for e in events] == list(range(1, len(events) + 1))
         assert verify(world.runs).findings == ()
         assert contents(sealed) == before

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from opslib.azure.connect import Workspace
 from opslib.azure.permissions import missing_actions
-from opslib.azure.scoring_client import Probe, read_probes, scoring_client
+from opslib.azure.scoring_client import scoring_client
 from opslib.azure.source import Source, find_source
+from opslib.definitions.probes import Probe, read_probes
 from opslib.errors import ObserveError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.judge import BakeForecast, begin, rehearse

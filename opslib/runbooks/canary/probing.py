@@ -11,7 +11,8 @@ from threading import Event, Thread
 from typing import Any
 
 from opslib.azure.connect import Workspace
-from opslib.azure.scoring_client import Probe, ScoringClient, matches, scoring_client
+from opslib.azure.scoring_client import ScoringClient, matches, scoring_client
+from opslib.definitions.probes import Probe
 from opslib.judge import Interval, PairedProbe, pair_probes, probe_order
 from opslib.model import Endpoint, ProbeResult
 

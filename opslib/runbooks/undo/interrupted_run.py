@@ -60,7 +60,12 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
     events = list(read_journal(journal.path)) if journal.path.exists() else []
     begun = [event["data"] for event in events if event["event"] == JournalEvent.APPLYING]
     ended = {event["event"] for event in events} & {JournalEvent.UNDONE, JournalEvent.FINISHED, JournalEvent.SCALED}
-    if not begun or ended or record.runbook not in {"canary", "deploy", "scale"}:
+    if not begun or record.runbook not in {"canary", "deploy", "scale"}:
+        return ""
+    if ended:
+        if JournalEvent.FINISHED not in ended:  # its own cell has undone it, and read no state after
+            with contextlib.suppress(OpsError):
+                _write_traffic_after(folder, record, connect(str(record.parameters["target"])))
         return ""
     target = str(record.parameters["target"])
     workspace = retry(lambda _: connect(target), "Azure does not respond", progress, deadline_s)
@@ -71,9 +76,13 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
     else:
         done = _undo_step(record, journal, workspace, begun[-1], progress, deadline_s)
     with contextlib.suppress(OpsError):
-        after = read_endpoint(workspace, record.endpoint)
-        write_record(folder, replace(record, traffic_after=dict(after.traffic)))
+        _write_traffic_after(folder, record, workspace)
     return done
+
+
+def _write_traffic_after(folder: Path, record: Record, workspace: Workspace) -> None:
+    after = read_endpoint(workspace, record.endpoint)
+    write_record(folder, replace(record, traffic_after=dict(after.traffic)))
 
 
 def _promoted(events: Sequence[Event]) -> bool:

@@ -9,7 +9,8 @@ from typing import TypeVar
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import edit_tags, read_endpoint, set_traffic, settle
-from opslib.azure.scoring_client import Probe, read_probes, scoring_client
+from opslib.azure.scoring_client import scoring_client
+from opslib.definitions.probes import Probe, read_probes
 from opslib.errors import ApplyError, AzureError, ConnectError, DefinitionError, Drift, OpsError
 from opslib.model import Endpoint, ProbeResult, Receipt, SetTraffic, Traffic
 from opslib.model.traffic import describe_traffic, same_traffic

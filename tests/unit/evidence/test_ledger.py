@@ -172,7 +172,8 @@ def test_several_that_end_one_run_at_once_end_it_once(tmp_path):
     for worker in workers:
         worker.join(60)
     while not failures.empty():
-        assert "running" in failures.get()
+        message = failures.get()
+        assert "is running in another process" in message or "is still running. Wait until it ends" in message
     assert [e.event for e in ledger.read_ledger(tmp_path)] == [ledger.STARTED, ledger.FINISHED]
     assert verify(tmp_path).state is VerifyState.SOUND
 
