@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "check", module="opslib.cli.check", help="check an endpoint's definitions, probes and policy without Azure"
     )
+    commands.add_parser(
+        "cost", module="opslib.cli.cost", help="show what an endpoint costs, and what it would with other instances"
+    )
     commands.add_parser("runs", module="opslib.cli.runs", help="list the runs, newest first; show one; export them")
     commands.add_parser(
         "verify", module="opslib.cli.verify", help="verify that runs are unaltered and complete, offline"

@@ -1,5 +1,14 @@
 """The frozen values that pass from stage to stage. A later stage never changes an earlier stage's value."""
 
+from opslib.model.cost import (
+    HOURS_PER_MONTH,
+    CostChange,
+    DeploymentCost,
+    EndpointCost,
+    Overlap,
+    Price,
+    PriceList,
+)
 from opslib.model.endpoint import Deployment, Endpoint, Scope, Traffic, asset_name
 from opslib.model.outcome import Outcome
 from opslib.model.plan import (
@@ -20,17 +29,24 @@ from opslib.model.served import FAILURE_CODES, Observation, ProbeResult, Served,
 
 __all__ = [
     "FAILURE_CODES",
+    "HOURS_PER_MONTH",
     "Change",
+    "CostChange",
     "CreateDeployment",
     "DeleteDeployment",
     "Deployment",
+    "DeploymentCost",
     "Endpoint",
+    "EndpointCost",
     "Finding",
     "Findings",
     "Level",
     "Observation",
     "Outcome",
+    "Overlap",
     "Plan",
+    "Price",
+    "PriceList",
     "ProbeResult",
     "Receipt",
     "Scope",

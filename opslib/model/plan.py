@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from opslib.displayed import Displayed
+from opslib.model.cost import CostChange
 from opslib.model.endpoint import Endpoint, Traffic
 
 
@@ -100,13 +101,14 @@ Step = SetTraffic | CreateDeployment | DeleteDeployment | SetInstanceCount | Sen
 
 @dataclass(frozen=True)
 class Plan(Displayed):
-    """The state before, the steps, and their undo, which is made before anything is applied."""
+    """The state before, the steps, and their undo, which is made before anything is applied; what both cost."""
 
     endpoint: str
     before: Endpoint
     steps: tuple[Step, ...]
     undo: tuple[Step, ...]
     changes: tuple["Change", ...]
+    cost: CostChange | None = None
 
 
 @dataclass(frozen=True)

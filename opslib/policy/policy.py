@@ -1,6 +1,7 @@
 """The operating rules of one endpoint, as ``policy.yml`` beside its definitions gives them."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -151,6 +152,18 @@ class Approvals(Section):
         return self
 
 
+class CostLimit(Section):
+    """What the endpoint may cost at list prices."""
+
+    max_per_month: float = Field(gt=0, description="highest cost of all instances for a month of 730 h [currency]")
+    currency: str = Field(default="USD", pattern="^[A-Z]{3}$", description="ISO 4217 code, such as USD or EUR")
+
+    @property
+    def ceiling(self) -> Decimal:
+        """`max_per_month`, exact."""
+        return Decimal(str(self.max_per_month))
+
+
 def _optional(name: str) -> Any:
     """Return a canary parameter's type and description, with nothing as its default."""
     field = CanaryParameters.model_fields[name]
@@ -183,6 +196,8 @@ class Policy(Section):
         default=True, description="whether --emergency passes windows and freezes; it is recorded"
     )
     approvals: tuple[Approvals, ...] = Field(default=(), description="who agrees to which runbooks' plans")
+
+    cost: CostLimit | None = Field(default=None, description="what the endpoint may cost; empty: no ceiling")
 
     @field_validator("approvals")
     @classmethod

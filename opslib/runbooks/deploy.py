@@ -1,6 +1,6 @@
 """The deploy runbook: a new deployment at zero traffic, tested by probes that are sent to it directly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from opslib.errors import ApplyError, AzureError, CreateRefused, DefinitionError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.model import CreateDeployment, Endpoint, Finding, Findings, Outcome, Plan, ProbeResult, SendProbes
 from opslib.parameters import DeployParameters
+from opslib.runbooks.costs import check_cost, deploy_cost
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import definition_preflight, preflight
 from opslib.runbooks.steps import plan as planning
@@ -51,6 +52,7 @@ def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
         preflight.check_absent(before, definition.name),
         *definition_preflight.check_definition(str(definition.path), check_deployment(definition)),
         *_check_capacity(run.workspace, before, definition),
+        check_cost(run, deploy_cost(run, before, definition)),
         *(
             definition_preflight.check_asset(o.kind, o.reference, o.found)
             for o in _find_assets(run.workspace, definition)
@@ -73,7 +75,8 @@ def plan_deploy(run: Run[DeployParameters], before: Endpoint) -> Plan:
         model=pinned.get("model", definition.model),
         replacements=read_replacements(p.set) | pinned,
     )
-    return run.log(JournalEvent.PLAN, planning.plan_create(before, create, p.probe_requests if p.probes else 0))
+    plan = planning.plan_create(before, create, p.probe_requests if p.probes else 0)
+    return run.log(JournalEvent.PLAN, replace(plan, cost=deploy_cost(run, before, definition)))
 
 
 def _read(parameters: DeployParameters) -> DeploymentDefinition:

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import read_endpoint
+from opslib.cost.estimate import cost_results
 from opslib.displayed import Displayed
 from opslib.errors import OpsError, OutcomeError, PlanError
 from opslib.evidence.archive.run_folders import find_archive, new_folder
@@ -24,7 +25,7 @@ from opslib.evidence.run.provenance import find_executor, find_versions
 from opslib.evidence.run.record import Record, read_record, write_atomically, write_record
 from opslib.evidence.run.run_lock import release
 from opslib.import_shims import skip_iri_checks
-from opslib.model import Deployment, Endpoint, Finding, Outcome, Plan
+from opslib.model import CostChange, Deployment, Endpoint, Finding, Outcome, Plan, PriceList
 from opslib.parameters import RunbookParameters
 from opslib.policy.agreements import Agreement, count_agreements
 from opslib.policy.values import Values, fill_from_policy
@@ -56,6 +57,8 @@ class Run(Displayed, Generic[P]):
         Folder of the evidence.
     record
         The record so far.
+    prices
+        List prices, once they were read.
     """
 
     def __init__(self, values: Values[P], workspace: Workspace, folder: Path, record: Record) -> None:
@@ -65,7 +68,9 @@ class Run(Displayed, Generic[P]):
         self.workspace = workspace
         self.folder = folder
         self.record = record
+        self.prices: PriceList | None = None
         self.journal = Journal(folder, CellDisplay().follow)
+        self._planned_cost: CostChange | None = None
         self._shown = ""
 
     @classmethod
@@ -127,6 +132,7 @@ class Run(Displayed, Generic[P]):
 
     def _keep_plan(self, plan: Plan) -> None:
         """Write the plan to the file that people approve by its digest, and its undo to the record."""
+        self._planned_cost = plan.cost
         content = json.dumps(self._approved_content(plan), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         write_atomically(self.folder / PLAN, content)
         digest = hashlib.sha256((self.folder / PLAN).read_bytes()).hexdigest()
@@ -147,7 +153,7 @@ class Run(Displayed, Generic[P]):
         """Return what people approve: the plan, its workspace and its parameters.
 
         The same change, planned again, has the same content. It leaves out what changes without a change of the
-        release, such as instance counts; before.json has the whole state.
+        release, such as instance counts and list prices; before.json and the journal have the whole.
         """
         before, scope = plan.before, self.workspace.scope
         serve = [
@@ -157,6 +163,7 @@ class Run(Displayed, Generic[P]):
         given = self.parameters.model_dump(mode="json", exclude={"dry_run", "reason"})
         files = [Path(given[name]) for name in ("definition", "probes") if given.get(name)]
         content: dict[str, Any] = as_json(plan)
+        del content["cost"]
         return content | {
             "runbook": self.parameters.runbook,
             "workspace": [scope.subscription_id, scope.resource_group, scope.workspace_name],
@@ -174,8 +181,9 @@ class Run(Displayed, Generic[P]):
 
     def finish(self, outcome: Outcome, reason: str, results: Mapping[str, Any] | None = None) -> Record:
         """Read the endpoint, write the record, and glue its results for scrapbook."""
-        self.read_endpoint()
-        self.record = replace(self.record, results=dict(results or {})).ended(outcome, reason)
+        ended = self.read_endpoint()
+        costs = cost_results(self._planned_cost, ended) if self._planned_cost else {}
+        self.record = replace(self.record, results={**(results or {}), **costs}).ended(outcome, reason)
         write_record(self.folder, self.record)
         self.journal.write(
             JournalEvent.FINISHED, {"outcome": outcome, "reason": reason, "results": self.record.results}

@@ -1,6 +1,6 @@
 """The scale runbook: another number of instances, assessed by what the deployment served before and after."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import sleep
 
@@ -13,6 +13,7 @@ from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.judge.before_after import Assessment, ServedLimits, judge
 from opslib.model import Endpoint, Findings, Observation, Outcome, Plan, Served, SetInstanceCount
 from opslib.parameters import ScaleParameters
+from opslib.runbooks.costs import check_cost, scale_cost
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps import preflight
@@ -48,6 +49,7 @@ def check_scale(run: Run[ScaleParameters], before: Endpoint) -> Findings:
         preflight.check_permissions(missing_actions(run.workspace, before, "scale"), scope.principal),
         preflight.check_ready(before, name, "deployment"),
         preflight.check_autoscale(settings, name),
+        check_cost(run, scale_cost(run, before, name, run.parameters.instances)),
     )
     return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
@@ -55,7 +57,8 @@ def check_scale(run: Run[ScaleParameters], before: Endpoint) -> Findings:
 def plan_scale(run: Run[ScaleParameters], before: Endpoint) -> Plan:
     """Plan the scale and its undo."""
     p = run.parameters
-    return run.log(JournalEvent.PLAN, planning.plan_instances(before, p.deployment, p.instances))
+    plan = planning.plan_instances(before, p.deployment, p.instances)
+    return run.log(JournalEvent.PLAN, replace(plan, cost=scale_cost(run, before, p.deployment, p.instances)))
 
 
 def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from statistics import median
 
+from opslib.cost.text import describe_change, describe_prices
 from opslib.displayed import view
 from opslib.evidence.run.record import Record
 from opslib.judge import BakeForecast, Verdict
@@ -107,7 +108,10 @@ def _plan(plan: Plan) -> Table:
         for number, step in enumerate(steps, start=1):
             name = f"{role} {number}" if len(steps) > 1 or role == "step" else role
             rows.append((name, describe_step(step), Cell(az_command(step, scope), code=True)))
-    return Table(f"Plan for endpoint {plan.endpoint}", ("", "what", "the same by hand"), rows)
+    if plan.cost is not None:
+        rows.append(("cost", describe_change(plan.cost), Cell("")))
+    note = f"{describe_prices(plan.cost.prices)}." if plan.cost else ""
+    return Table(f"Plan for endpoint {plan.endpoint}", ("", "what", "the same by hand"), rows, note=note)
 
 
 def _scope(endpoint: Endpoint) -> Scope:

@@ -20,6 +20,13 @@ def test_passes_out_and_in_again_and_no_client_notices(world):
     (scaled,) = journal(folder, "scaled")
     assert (scaled["instances_before"], scaled["instances_after"]) == (1, 2)
     assert scaled["served_after"]["p95_ms"] > 0
+    costs = {name: value for name, value in record.results.items() if name.startswith("cost_")}
+    assert costs == {
+        "cost_per_month_before": 123.52,
+        "cost_per_month_after": 61.76,
+        "cost_per_month_saved": 61.76,
+        "cost_currency": "USD",
+    }
 
 
 def test_a_deployment_without_traffic_needs_no_comparison(make_world):

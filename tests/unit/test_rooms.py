@@ -11,6 +11,7 @@ LEVELS = {
     "opslib.model": 1,
     "opslib.redaction": 2,
     "opslib.definitions": 2,
+    "opslib.cost": 2,
     # pure
     "opslib.judge.values": 2,
     "opslib.judge.harm": 3,
@@ -94,7 +95,9 @@ def test_errors_and_model_are_below_everything():
 
 PURE = [
     *(path for module, path in MODULES.items() if module.startswith("opslib.judge")),
+    *(path for module, path in MODULES.items() if module.startswith("opslib.cost")),
     PACKAGE / "runbooks/steps/preflight.py",
+    PACKAGE / "runbooks/steps/cost_preflight.py",
     PACKAGE / "runbooks/steps/definition_preflight.py",
     PACKAGE / "runbooks/steps/policy_preflight.py",
     *(PACKAGE / f"policy/{name}.py" for name in ("agreements", "policy", "windows")),

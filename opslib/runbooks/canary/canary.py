@@ -28,6 +28,7 @@ from opslib.runbooks.canary.resumption import resume
 from opslib.runbooks.canary.rollout import Rollout, outcome_of
 from opslib.runbooks.canary.stage_watch import HoldPolicy
 from opslib.runbooks.canary.stages import Stages
+from opslib.runbooks.costs import canary_cost, check_cost
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps import preflight
@@ -49,6 +50,7 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> Findings:
         ready,
         preflight.check_off_traffic(before, p.canary),
         preflight.check_rollback_target(before),
+        check_cost(run, canary_cost(run, before)),
         *_check_source(run, before),
     )
     probed: tuple[ProbeResult, ...] = ()
@@ -61,7 +63,7 @@ def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:
     """Plan the stages and the undo."""
     p, canary = run.parameters, before.find(run.parameters.canary)
     plan = planning.plan_stages(before, canary.name if canary else p.canary, p.stages, p.bake_s)
-    return run.log(JournalEvent.PLAN, plan)
+    return run.log(JournalEvent.PLAN, replace(plan, cost=canary_cost(run, before)))
 
 
 def forecast_canary(run: Run[CanaryParameters], before: Endpoint) -> BakeForecast | None:
