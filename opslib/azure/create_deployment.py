@@ -16,6 +16,9 @@ from opslib.azure.connect import Workspace
 from opslib.definitions.deployment import DeploymentDefinition
 from opslib.errors import AzureError, ConnectError, CreateRefused, DefinitionError
 
+NOT_OFFERED = 501
+"""HTTP status of an operation that the service does not have."""
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -56,11 +59,12 @@ def create_deployment(
 
 @contextmanager
 def _refused(what: str) -> Iterator[None]:
-    """Distinguish a refusal of the request (4xx) from an answer that leaves open what happened."""
+    """Distinguish a refusal of the request (4xx, 501) from an answer that leaves open what happened."""
     try:
         yield
     except AzureError as error:
-        if error.status is not None and 400 <= error.status < 500 and error.status not in {408, 429}:
+        status = error.status or 0
+        if status == NOT_OFFERED or (400 <= status < 500 and status not in {408, 429}):
             raise CreateRefused(f"{error}. {what}: refused by Azure, no deployment was created") from error
         raise
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import API_VERSION
-from opslib.errors import NotFound
+from opslib.errors import AzureError, NotFound
 
 Kind = Literal["models", "environments"]
 _REFERENCE = re.compile(r"azureml:(?P<name>[^:@/]+)(?::(?P<version>[^:@/]+)|@(?P<label>[^:@/]+))?")
@@ -22,11 +22,14 @@ class AssetVersion:
         As the definition has it.
     found
         ``azureml:name:version`` of what it refers to now; "" where there is no such version.
+    problem
+        Why it could not be looked up, else "".
     """
 
     kind: Kind
     reference: str
     found: str
+    problem: str = ""
 
 
 def find_asset(workspace: Workspace, kind: Kind, reference: str) -> AssetVersion | None:
@@ -49,4 +52,6 @@ def find_asset(workspace: Workspace, kind: Kind, reference: str) -> AssetVersion
             version = ""
     except NotFound:
         version = ""
+    except AzureError as error:
+        return AssetVersion(kind, reference, "", str(error))
     return AssetVersion(kind, reference, f"azureml:{match['name']}:{version}" if version else "")

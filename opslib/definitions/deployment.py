@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from opslib.definitions.source import Source, read_source
+from opslib.definitions.violation import Severity, Violation
 from opslib.errors import DefinitionError
 
 
@@ -55,6 +56,12 @@ class DeploymentDefinition:
     def path(self) -> Path:
         """The file."""
         return self.source.path
+
+    def violation(
+        self, rule: str, field: str, seen: str, expected: str, fix: str, severity: Severity = Severity.ERROR
+    ) -> Violation:
+        """Return a broken rule at the line of a field."""
+        return Violation(rule, field, self.source.line(field), seen, expected, fix, severity)
 
     def to_yaml(self) -> str:
         """Return the whole definition as YAML, for a reader that resolves paths relative to the file."""

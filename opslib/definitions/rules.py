@@ -1,17 +1,25 @@
 """The service's rules for a deployment's definition that can be checked without Azure.
 
 Sources: Microsoft's reference-yaml-deployment-managed-online.md (fields, request settings, probes),
-how-to-manage-quotas.md (names, limits), and azure-ai-ml 1.35 (what it refuses before it sends a request).
+how-to-manage-quotas.md (names, limits), and azure-ai-ml 1.35, ManagedOnlineDeploymentSchema (what it refuses before
+it sends a request).
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
-from enum import StrEnum
 from typing import Any
 
-from opslib.definitions.deployment import DeploymentDefinition, Serving
+from opslib.definitions.asset_rules import (
+    check_environment,
+    check_files,
+    check_pinned,
+    check_references,
+    check_script,
+)
+from opslib.definitions.deployment import DeploymentDefinition
+from opslib.definitions.violation import Severity, Violation, fix_name, quoted
+
+__all__ = ["RULES", "Severity", "Violation", "check_deployment"]
 
 NAME_PATTERN = re.compile(r"[a-zA-Z](?:-?[a-zA-Z0-9])*")
 NAME_LENGTHS = range(3, 33)
@@ -24,48 +32,19 @@ FIELDS = frozenset(
         *("$schema", "name", "description", "tags", "properties", "endpoint_name", "type"),
         *("model", "model_mount_path", "code_configuration", "environment", "environment_variables"),
         *("instance_type", "instance_count", "scale_settings", "request_settings"),
-        *("liveness_probe", "readiness_probe", "startup_probe"),
+        *("liveness_probe", "readiness_probe", "private_network_connection"),
         *("egress_public_network_access", "app_insights_enabled", "data_collector"),
     }
 )
-PROBES = ("liveness_probe", "readiness_probe", "startup_probe")
+OF_THE_SERVICE = frozenset({"id", "provisioning_state"})
+"""Fields that `az ml online-deployment show` prints, and that a creation ignores."""
 
+WORDS = ("name", "endpoint_name", "description", "instance_type", "model_mount_path", "type")
+"""Fields that hold text: an unquoted ``on`` or ``123`` is none."""
 
-class Severity(StrEnum):
-    """What a broken rule does to a change."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
-
-
-@dataclass(frozen=True)
-class Violation:
-    """A rule that a definition breaks.
-
-    Attributes
-    ----------
-    rule
-        The rule's name, as reports list it.
-    field
-        Dotted name of the field.
-    line
-        Its line in the file, from 1 on.
-    seen, expected, fix
-        What is there, what should be, and what to do about it.
-    """
-
-    rule: str
-    field: str
-    line: int
-    seen: str
-    expected: str
-    fix: str
-    severity: Severity = Severity.ERROR
-
-    def __str__(self) -> str:
-        """One sentence, without the file's name."""
-        return f"line {self.line}: {self.field} is {self.seen}; expected {self.expected}"
+PROBES = ("liveness_probe", "readiness_probe")
+PERIOD_S, TIMEOUT_S = 10, 2
+"""The service's defaults of a probe [seconds]. Source: GET of a deployment, recorded 2024 and 2025."""
 
 
 def check_deployment(definition: DeploymentDefinition) -> tuple[Violation, ...]:
@@ -79,18 +58,42 @@ def check_name(definition: DeploymentDefinition) -> Iterator[Violation]:
         if len(value) not in NAME_LENGTHS or not NAME_PATTERN.fullmatch(value):
             expected = "3 to 32 letters, digits and single dashes, a letter first, no dash at the end"
             better = re.sub(r"-{2,}", "-", re.sub(r"[^a-zA-Z0-9-]", "-", value)).strip("-")
-            fix = f"Rename it, for example to {better}." if NAME_PATTERN.fullmatch(better) else "Rename it."
-            yield _violation(definition, "name", field, repr(value), expected, fix)
+            good = NAME_PATTERN.fullmatch(better) and len(better) in NAME_LENGTHS
+            fix = f"Rename it, for example to {better}." if good else "Rename it."
+            yield definition.violation("name", field, repr(value), expected, fix)
 
 
 def check_fields(definition: DeploymentDefinition) -> Iterator[Violation]:
-    """Fields: a misspelt one is ignored or refused by the SDK."""
+    """Fields: azure-ai-ml refuses a field that it does not know."""
     for field in definition.source.content:
-        if field not in FIELDS:
-            near = get_close_matches(str(field), FIELDS, 1)
-            fix = f"Did you mean {near[0]}?" if near else "Remove it."
+        if field in OF_THE_SERVICE:
+            seen, expected = "set by the service", "a definition without it"
+            yield definition.violation("unknown-field", field, seen, expected, "Remove it.", Severity.WARNING)
+        elif field == "startup_probe":
+            expected = "a definition without it: azure-ai-ml 1.35 refuses it"
+            fix = "Remove it, and give the liveness probe a longer initial_delay."
+            yield definition.violation("unknown-field", field, "there", expected, fix)
+        elif field not in FIELDS:
             expected = "a field of the managed online deployment schema"
-            yield _violation(definition, "unknown-field", str(field), "not known", expected, fix)
+            yield definition.violation("unknown-field", str(field), "not known", expected, fix_name(field, FIELDS))
+
+
+def check_words(definition: DeploymentDefinition) -> Iterator[Violation]:
+    """Text, words and switches: quoted where YAML would read something else."""
+    for field in WORDS:
+        value = definition.source.get(field)
+        if value is not None and not isinstance(value, str):
+            yield definition.violation("text", field, repr(value), "text", f"Quote it: {field}: {quoted(value)}.")
+    for field in ("app_insights_enabled", "private_network_connection"):
+        value = definition.source.get(field)
+        if value is not None and str(value).lower() not in {"true", "false", "yes", "no", "on", "off", "1", "0"}:
+            yield definition.violation("switch", field, repr(value), "true or false", "Correct it.")
+    value = definition.source.get("egress_public_network_access")
+    if value is not None and str(value).lower() not in {"enabled", "disabled"}:
+        fix = "YAML reads an unquoted off as false: write disabled." if value is False else "Correct it."
+        yield definition.violation(
+            "egress", "egress_public_network_access", repr(value), "enabled or disabled", fix
+        )
 
 
 def check_texts(definition: DeploymentDefinition) -> Iterator[Violation]:
@@ -100,22 +103,21 @@ def check_texts(definition: DeploymentDefinition) -> Iterator[Violation]:
         if values is None:
             continue
         if not isinstance(values, Mapping):
-            yield _violation(definition, "text", section, repr(values), "a mapping of names to text", "Correct it.")
+            yield definition.violation("text", section, repr(values), "a mapping of names to text", "Correct it.")
             continue
+        if section == "tags" and len(values) > MAX_TAGS:
+            seen, expected = f"{len(values)} tags", f"at most {MAX_TAGS}"
+            yield definition.violation("text", section, seen, expected, "Remove some.")
         for name, value in values.items():
             if not isinstance(value, str):
-                fix = f'Quote it: {name}: "{str(value).lower() if isinstance(value, bool) else value}".'
-                yield _violation(definition, "text", f"{section}.{name}", repr(value), "text in quotes", fix)
+                fix = f"Quote it: {name}: {quoted(value)}."
+                yield definition.violation("text", f"{section}.{name}", repr(value), "text in quotes", fix)
     for name in definition.converted:
         value = definition.source.get("environment_variables")[name]
-        yield _violation(
-            definition,
-            "text",
-            f"environment_variables.{name}",
-            f"unquoted; it is sent as the text {value!r}, as az sends it",
-            "text in quotes",
-            f'Quote it: {name}: "{value}".',
-            Severity.NOTE,
+        seen = f"unquoted; it is sent as the text {value!r}, as az sends it"
+        fix = f'Quote it: {name}: "{value}".'
+        yield definition.violation(
+            "text", f"environment_variables.{name}", seen, "text in quotes", fix, Severity.NOTE
         )
 
 
@@ -123,19 +125,23 @@ def check_instances(definition: DeploymentDefinition) -> Iterator[Violation]:
     """Instances: 1 to 50; scaling of a managed deployment is Azure Monitor autoscale, not a field of it."""
     if definition.instance_count > MAX_INSTANCES:
         seen, expected = str(definition.instance_count), f"at most {MAX_INSTANCES} instances"
-        yield _violation(
-            definition, "instances", "instance_count", seen, expected, "Use fewer, or raise the quota."
-        )
-    kind = definition.source.get("scale_settings.type") or "default"
-    if kind != "default":
-        yield _violation(
-            definition,
-            "scale-settings",
-            "scale_settings.type",
-            repr(kind),
-            "default (target_utilization is for Kubernetes deployments)",
-            "Remove scale_settings; scale a managed deployment by an Azure Monitor autoscale setting.",
-        )
+        fix = "Use fewer, or raise the quota."
+        yield definition.violation("instances", "instance_count", seen, expected, fix)
+    settings = definition.source.get("scale_settings")
+    if settings is None:
+        return
+    fix = "Remove scale_settings; scale a managed deployment by an Azure Monitor autoscale setting."
+    if not isinstance(settings, Mapping):
+        yield definition.violation("scale-settings", "scale_settings", repr(settings), "{type: default}", fix)
+        return
+    kind = settings.get("type") or "default"
+    if str(kind).lower() != "default":
+        expected = "default (target_utilization is for Kubernetes deployments)"
+        yield definition.violation("scale-settings", "scale_settings.type", repr(kind), expected, fix)
+        return
+    for field in settings.keys() - {"type"}:
+        expected = "no other field beside type: default"
+        yield definition.violation("scale-settings", f"scale_settings.{field}", "there", expected, fix)
 
 
 def check_request_settings(definition: DeploymentDefinition) -> Iterator[Violation]:
@@ -156,67 +162,49 @@ def check_probes(definition: DeploymentDefinition) -> Iterator[Violation]:
         limits: dict[str, tuple[int, int | None]] = {**seconds, **counts}
         if probe == "liveness_probe":
             limits["success_threshold"] = (1, 1)
-        yield from _check_numbers(definition, probe, limits)
+        broken = tuple(_check_numbers(definition, probe, limits))
+        yield from broken
+        values = definition.source.get(probe)
+        if broken or not isinstance(values, Mapping):
+            continue
+        timeout, period = (int(values.get(n, d)) for n, d in (("timeout", TIMEOUT_S), ("period", PERIOD_S)))
+        if timeout > period:
+            seen, expected = f"{timeout} s", f"at most its period, {period} s: the next probe starts before it ends"
+            fix = f"Use a timeout of at most {period}, or a longer period."
+            yield definition.violation("probe", f"{probe}.timeout", seen, expected, fix, Severity.WARNING)
 
 
-def check_files(definition: DeploymentDefinition) -> Iterator[Violation]:
-    """Files: code folder, scoring script, conda file, build context and local model are there."""
-    source = definition.source
-    code, script = source.get("code_configuration.code"), source.get("code_configuration.scoring_script")
-    if definition.serving is Serving.SCRIPT and not script:
-        expected = "the script's path in the code folder"
-        yield _violation(definition, "file", "code_configuration.scoring_script", "missing", expected, "Name it.")
-    if is_local(code):
-        folder = source.local_path(code)
-        if not folder.is_dir():
-            yield _missing(definition, "code_configuration.code", code, "a folder")
-        elif script and not (folder / str(script)).is_file():
-            yield _missing(definition, "code_configuration.scoring_script", str(script), f"a file in {code}")
-    for field in ("model", "model.path", "environment.conda_file", "environment.build.path"):
-        value = source.get(field)
-        if is_local(value) and not source.local_path(value).exists():
-            yield _missing(definition, field, value, "a file or folder")
-
-
-def check_pinned(definition: DeploymentDefinition) -> Iterator[Violation]:
-    """Versions: a label or a mutable image tag names another version tomorrow."""
-    for field, value in (("model", definition.model), ("environment", definition.environment)):
-        if value.startswith("azureml:") and "@" in value:
-            expected = "a version, such as azureml:name:3"
-            fix = "Pin the version that you tested."
-            yield _violation(definition, "pinned", field, value, expected, fix, Severity.WARNING)
-    image = definition.source.get("environment.image")
-    if isinstance(image, str) and (image.endswith(":latest") or ":" not in image.rpartition("/")[2]):
-        expected = "an image by version or digest"
-        fix = "Pin the tag or the digest: the service may pull another image for the next instance."
-        yield _violation(definition, "pinned", "environment.image", image, expected, fix, Severity.WARNING)
-
-
-def check_egress(definition: DeploymentDefinition) -> Iterator[Violation]:
-    """Egress: enabled or disabled."""
-    value = definition.source.get("egress_public_network_access")
-    if value is not None and str(value).lower() not in {"enabled", "disabled"}:
-        yield _violation(
-            definition, "egress", "egress_public_network_access", repr(value), "enabled or disabled", "Correct it."
+def check_data_collector(definition: DeploymentDefinition) -> Iterator[Violation]:
+    """Data collector: each collection is enabled by a word in quotes; the sampling rate is a fraction."""
+    collections = definition.source.get("data_collector.collections")
+    for name, one in (collections if isinstance(collections, Mapping) else {}).items():
+        enabled = one.get("enabled") if isinstance(one, Mapping) else None
+        if not isinstance(enabled, str) or enabled.lower() not in {"true", "false"}:
+            field, fix = f"data_collector.collections.{name}.enabled", f"Quote it: enabled: {quoted(enabled)}."
+            yield definition.violation("data-collector", field, repr(enabled), '"true" or "false" in quotes', fix)
+    rate = definition.source.get("data_collector.sampling_rate")
+    if rate is not None and not (isinstance(rate, int | float) and 0 <= rate <= 1):
+        expected = "a fraction, 0 to 1"
+        yield definition.violation(
+            "data-collector", "data_collector.sampling_rate", repr(rate), expected, "Correct it."
         )
 
 
 RULES: tuple[Callable[[DeploymentDefinition], Iterator[Violation]], ...] = (
     check_name,
     check_fields,
+    check_words,
     check_texts,
     check_instances,
     check_request_settings,
     check_probes,
+    check_data_collector,
+    check_references,
+    check_environment,
     check_files,
+    check_script,
     check_pinned,
-    check_egress,
 )
-
-
-def is_local(value: Any) -> bool:
-    """Return whether a value is a local path: not a reference to an asset, and no address."""
-    return isinstance(value, str) and bool(value) and not value.startswith("azureml:") and "://" not in value
 
 
 def _check_numbers(
@@ -226,40 +214,25 @@ def _check_numbers(
     if values is None:
         return
     if not isinstance(values, Mapping):
-        yield _violation(
-            definition, "number", section, repr(values), f"a mapping with {', '.join(limits)}", "Correct it."
-        )
+        expected = f"a mapping with {', '.join(limits)}"
+        yield definition.violation("number", section, repr(values), expected, "Correct it.")
         return
     for name, value in values.items():
         field = f"{section}.{name}"
         if name not in limits:
-            near = get_close_matches(str(name), limits, 1)
-            fix = f"Did you mean {near[0]}?" if near else "Remove it."
-            yield _violation(definition, "unknown-field", field, "not known", f"one of {', '.join(limits)}", fix)
+            expected = f"one of {', '.join(limits)}"
+            yield definition.violation("unknown-field", field, "not known", expected, fix_name(name, limits))
             continue
         least, most = limits[str(name)]
-        number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-        good = isinstance(number, int) and not isinstance(number, bool) and number >= least
-        if not good or (most is not None and number > most):
+        if not _is_whole(value, least, most):
             expected = (
                 f"a whole number of at least {least}" if most is None else f"a whole number, {least} to {most:,}"
             )
-            yield _violation(definition, "number", field, repr(value), expected, "Change it.")
+            yield definition.violation("number", field, repr(value), expected, "Change it.")
 
 
-def _missing(definition: DeploymentDefinition, field: str, value: str, what: str) -> Violation:
-    where = definition.source.local_path(value)
-    seen = f"{value!r}, which is not there ({where})"
-    return _violation(definition, "file", field, seen, what, "Correct the path: it is relative to the definition.")
-
-
-def _violation(  # noqa: PLR0913 - a violation has six parts
-    definition: DeploymentDefinition,
-    rule: str,
-    field: str,
-    seen: str,
-    expected: str,
-    fix: str,
-    severity: Severity = Severity.ERROR,
-) -> Violation:
-    return Violation(rule, field, definition.source.line(field), seen, expected, fix, severity)
+def _is_whole(value: Any, least: int, most: int | None) -> bool:
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if not isinstance(number, int) or isinstance(number, bool):
+        return False
+    return number >= least and (most is None or number <= most)

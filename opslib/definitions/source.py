@@ -1,5 +1,6 @@
 """A YAML file with the line of each field, its placeholders, and values that replace its own."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -13,6 +14,9 @@ from opslib.errors import DefinitionError
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([\w.-]+)\s*\}\}")
 _MARK = "placeholder-1f0c-"
+_JSON_SCALAR = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?|true|false|null", re.IGNORECASE)
+_TEXTS = ("tags.", "properties.", "environment_variables.")
+"""Sections that hold text only."""
 _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -74,11 +78,13 @@ def read_source(path: Path, replacements: Mapping[str, Any] | None = None) -> So
         nothing replaced. The message names the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DefinitionError(f"definition {str(path)!r} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise DefinitionError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        raise DefinitionError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}. Save it as UTF-8"
+        ) from error
     marked = _PLACEHOLDER.sub(lambda found: _MARK + found.group(1), text)
     try:
         node = yaml.compose(marked, Loader=yaml.SafeLoader)
@@ -87,8 +93,11 @@ def read_source(path: Path, replacements: Mapping[str, Any] | None = None) -> So
         raise DefinitionError(f"{path} is not YAML: {_first_problem(error)}") from error
     if not isinstance(content, Mapping):
         raise DefinitionError(f"{path}: expected a mapping with name and model, got {type(content).__name__}")
-    lines = dict(_lines(node, "", path))
-    replaced = replace_values(content, replacements or {})
+    try:
+        lines = dict(_lines(node, "", path))
+        replaced = replace_values(content, replacements or {})
+    except RecursionError as error:
+        raise DefinitionError(f"{path}: an alias (*name) leads back to the value that it is part of") from error
     _refuse_placeholders(path, replaced, lines)
     return Source(path, replaced, lines, tuple(replacements or {}))
 
@@ -124,15 +133,20 @@ def replace_values(content: Mapping[str, Any], replacements: Mapping[str, Any]) 
 
 
 def read_replacements(given: Sequence[str]) -> dict[str, Any]:
-    """Read ``name=value`` pairs; each value is read as YAML, so that numbers and booleans are what they look like.
+    """Read ``name=value`` pairs as az reads them: JSON is read as JSON, everything else is text.
 
-    >>> read_replacements(["model=azureml:fraud:3", "instance_count=2"])
-    {'model': 'azureml:fraud:3', 'instance_count': 2}
+    >>> read_replacements(["model=azureml:fraud:3", "instance_count=2", "description=Fraud: version 3"])
+    {'model': 'azureml:fraud:3', 'instance_count': 2, 'description': 'Fraud: version 3'}
+
+    Tags, properties and environment variables are text whatever they look like:
+
+    >>> read_replacements(["tags.version=1.10", "environment_variables.DEBUG=true", 'tags.team="a b"'])
+    {'tags.version': '1.10', 'environment_variables.DEBUG': 'true', 'tags.team': 'a b'}
 
     Raises
     ------
     DefinitionError
-        If a pair has no ``=``, an unusable name, or a value that is not YAML.
+        If a pair has no ``=``, an unusable name, or a list or mapping that cannot be read.
     """
     found = {}
     for pair in given:
@@ -140,10 +154,20 @@ def read_replacements(given: Sequence[str]) -> dict[str, Any]:
         if not equals or not re.fullmatch(r"[\w$-]+(\.[\w$-]+|\[\d+\])*", name):
             raise DefinitionError(f"set takes name=value, as in model=azureml:fraud:3; got {pair!r}")
         try:
-            found[name] = yaml.safe_load(text) if text else ""
+            found[name] = _read_value(name, text.strip())
         except yaml.YAMLError as error:
             raise DefinitionError(f"set {name}: the value is not YAML: {_first_problem(error)}") from error
     return found
+
+
+def _read_value(name: str, text: str) -> Any:
+    if text[:1] in {"[", "{"} and not _PLACEHOLDER.match(text):
+        return yaml.safe_load(text)
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    if name.startswith(_TEXTS) or not _JSON_SCALAR.fullmatch(text):
+        return text
+    return json.loads(text.lower())
 
 
 def _lines(node: yaml.Node | None, prefix: str, path: Path) -> Iterator[tuple[str, int]]:

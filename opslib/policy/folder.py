@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opslib.definitions.deployment import read_deployment
+from opslib.definitions.endpoint import ENDPOINT, check_endpoint
 from opslib.definitions.probes import parse_probe
-from opslib.definitions.rules import Severity, check_deployment
+from opslib.definitions.rules import Severity, Violation, check_deployment
 from opslib.definitions.source import Source, read_source
 from opslib.errors import DefinitionError
 from opslib.policy.policy import FILE
 from opslib.policy.reading import validate_policy
-
-ENDPOINT = "endpoint.yml"
-AUTH_MODES = ("key", "aml_token", "aad_token")
 
 
 @dataclass(frozen=True)
@@ -120,15 +118,7 @@ def _check_endpoint(folder: Path) -> Iterator[CheckResult]:
     except DefinitionError as error:
         yield CheckResult(ENDPOINT, 1, "readable", Severity.ERROR, _without(folder / ENDPOINT, error))
         return
-    if not source.get("name"):
-        yield _result(source, "name", "name", "the endpoint has no name", "Add a line such as `name: fraud`.")
-    mode = source.get("auth_mode")
-    if mode is not None and mode not in AUTH_MODES:
-        reason = f"auth_mode is {mode!r}, expected one of {', '.join(AUTH_MODES)}"
-        yield _result(source, "auth-mode", "auth_mode", reason, "Correct it.")
-    for name, value in (source.get("tags") or {}).items():
-        if not isinstance(value, str):
-            yield _result(source, "text", f"tags.{name}", f"tags.{name} is {value!r}, expected text", "Quote it.")
+    yield from (_broken(source, violation) for violation in check_endpoint(source))
 
 
 def _check_policy(path: Path, endpoint: str) -> Iterator[CheckResult]:
@@ -162,9 +152,7 @@ def _check_deployment(path: Path, endpoint: str) -> Iterator[CheckResult]:
     if endpoint and definition.endpoint != endpoint:
         reason = f"it is for endpoint {definition.endpoint!r}, {ENDPOINT} names {endpoint!r}"
         yield _result(definition.source, "endpoint", "endpoint_name", reason, "Use one name.")
-    for violation in check_deployment(definition):
-        reason = f"{violation.field} is {violation.seen}; expected {violation.expected}"
-        yield CheckResult(path.name, violation.line, violation.rule, violation.severity, reason, violation.fix)
+    yield from (_broken(definition.source, violation) for violation in check_deployment(definition))
 
 
 def _check_probes(path: Path) -> Iterator[CheckResult]:
@@ -179,6 +167,11 @@ def _check_probes(path: Path) -> Iterator[CheckResult]:
                 parse_probe(line)
         except ValueError as error:
             yield CheckResult(path.name, number, "probes", Severity.ERROR, str(error), fix)
+
+
+def _broken(source: Source, violation: Violation) -> CheckResult:
+    reason = f"{violation.field} is {violation.seen}; expected {violation.expected}"
+    return CheckResult(source.path.name, violation.line, violation.rule, violation.severity, reason, violation.fix)
 
 
 def _result(source: Source, rule: str, field: str, reason: str, fix: str) -> CheckResult:

@@ -49,6 +49,8 @@ def _problem(source: Source, error: Any) -> tuple[int, str, str]:
         return source.line(field), field, "unknown field"
     if error["type"] == "missing":
         return source.line(field), field, "missing"
+    if error["type"] == "string_too_short":
+        return source.line(field), field, "empty: fill it in"
     message = str(error["msg"]).removeprefix("Value error, ")
     shown = "" if isinstance(error["input"], Mapping) else f", got {error['input']!r}"
     return source.line(field), field or "policy", f"{message[0].lower()}{message[1:]}{shown}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
+from opslib.definitions.beforehand import Unknown
 from opslib.definitions.rules import Severity, Violation
 from opslib.model import Finding, Level
 
@@ -22,6 +23,21 @@ def check_definition(path: str, violations: Sequence[Violation]) -> tuple[Findin
             violation.fix,
         )
         for violation in violations
+    )
+
+
+def check_beforehand(unknown: Sequence[Unknown]) -> Finding:
+    """What the dry run cannot know: only the creation shows it."""
+    if not unknown:
+        return Finding.ok("beforehand", "everything that can fail is checked")
+    evidence = "not known beforehand: " + "; ".join(one.what for one in unknown)
+    if all(one.usual for one in unknown):
+        return Finding.ok("beforehand", f"{evidence}. If one fails, this run deletes the deployment again")
+    return Finding(
+        "beforehand",
+        Level.WARNING,
+        evidence,
+        "Nothing has to be done: if the creation is refused, the run ends as refused; if it fails, it is undone.",
     )
 
 
@@ -47,8 +63,11 @@ def check_quota(family: str, needed: int, used: int, limit: int) -> Finding:
     )
 
 
-def check_asset(kind: str, reference: str, found: str) -> Finding:
+def check_asset(kind: str, reference: str, found: str, problem: str = "") -> Finding:
     """A registered model or environment is there; a label is resolved to the version that it names now."""
+    if problem:
+        evidence = f"not known beforehand: {reference} could not be looked up: {problem}"
+        return Finding(kind, Level.WARNING, evidence, "If the creation is refused for it, the run ends as refused.")
     if not found:
         return Finding.blocker(
             kind, f"{reference} is not in the workspace", "Register it, or correct name and version."

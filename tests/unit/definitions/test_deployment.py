@@ -17,6 +17,8 @@ GOOD = {
     "instance_count": 1,
 }
 
+ROUTES = ("scoring_route", "liveness_route", "readiness_route")
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -101,7 +103,12 @@ def test_what_is_no_managed_deployment_is_named_as_what_it_is(folder, changes, m
         (("code_configuration", "environment"), {}, Serving.MLFLOW),
         (
             ("code_configuration",),
-            {"environment": {"image": "x:1", "inference_config": {"scoring_route": {"port": 80, "path": "/"}}}},
+            {
+                "environment": {
+                    "image": "x:1",
+                    "inference_config": {one: {"port": 80, "path": "/"} for one in ROUTES},
+                }
+            },
             Serving.CONTAINER,
         ),
         (("code_configuration", "model"), {"environment": "azureml:packaged:1"}, Serving.PACKAGE),

@@ -1,0 +1,52 @@
+"""What about a definition can only be known by creating the deployment."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from opslib.definitions.deployment import DeploymentDefinition, Serving
+
+CURATED = ("azureml-", "azureml:azureml-")
+"""How the names of Microsoft's own environments begin, which the workspace does not list as its own."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """One thing that is not known beforehand.
+
+    Attributes
+    ----------
+    what
+        What is not known.
+    usual
+        Whether it is so for every deployment; else a person should look at it before the run.
+    """
+
+    what: str
+    usual: bool = True
+
+
+def find_unknown(definition: DeploymentDefinition) -> tuple[Unknown, ...]:
+    """Return what only the creation shows; a run deletes the deployment again if it fails."""
+    return tuple(_unknown(definition))
+
+
+def _unknown(definition: DeploymentDefinition) -> Iterator[Unknown]:
+    for kind, reference in (("model", definition.model), ("environment", definition.environment)):
+        if reference.startswith("azureml://registries/"):
+            yield Unknown(f"whether the {kind} {reference} is in the registry and may be read from it", usual=False)
+        elif reference.lower().startswith(CURATED):
+            yield Unknown(f"whether the curated environment {reference} is offered in the region", usual=False)
+    environment = definition.source.get("environment")
+    if isinstance(environment, Mapping) and environment.get("image"):
+        yield Unknown(f"whether the image {environment['image']} can be pulled")
+        if environment.get("conda_file"):
+            yield Unknown("whether its packages can be installed")
+    match definition.serving:
+        case Serving.SCRIPT:
+            yield Unknown("whether init() of the scoring script succeeds")
+        case Serving.MLFLOW:
+            yield Unknown("whether the MLflow model can be loaded")
+        case Serving.CONTAINER:
+            yield Unknown("whether the container answers on its routes", usual=False)
+        case Serving.PACKAGE:
+            yield Unknown("what the packaged environment holds", usual=False)
