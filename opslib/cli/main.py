@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         "notebooks", module="opslib.cli.notebooks", help="copy the runbooks' notebooks into a folder for editing"
     )
     commands.add_parser("parameters", module="opslib.cli.parameters", help="list the parameters of a runbook")
+    commands.add_parser("init", module="opslib.cli.init", help="write an endpoint's folder from the live endpoint")
     commands.add_parser(
         "check", module="opslib.cli.check", help="check an endpoint's definitions, probes and policy without Azure"
     )

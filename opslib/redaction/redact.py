@@ -32,6 +32,10 @@ SECRET_NAME = re.compile(
 
 _NOT_A_VALUE = re.compile(r"(?:_FILE|_PATH|_DIR|_HOME|_URL|_URI|_NAME|_ID|_SOCK|_VERSION)$", re.IGNORECASE)
 
+_PLAIN = re.compile(r"[-+.\d]+|true|false", re.IGNORECASE)
+_WITH_PASSWORD = re.compile(r"://[^/\s:@]+:[^/\s@]+@|(?i:\b(?:password|pwd)\s*=\s*[^;\s]+)")
+"""Values that are no secret whatever their name is, and addresses or connection strings with a password in them."""
+
 PATTERNS: Mapping[str, "re.Pattern[str]"] = {
     "shared access signature": re.compile(r"(?i)\bsig(?:=|%3D)[A-Za-z0-9%+/_-]{20,}"),
     "JSON web token": re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
@@ -111,6 +115,14 @@ def environment_secrets(environment: Mapping[str, str]) -> Iterator[str]:
 def is_reference(value: object) -> bool:
     """Return whether a value is a reference to a secret (``env:NAME``, ``keyvault:NAME``), not a secret."""
     return isinstance(value, str) and re.fullmatch(r"(?:env|keyvault):[A-Za-z0-9_.:/-]+", value) is not None
+
+
+def holds_secret(name: str, value: str) -> bool:
+    """Return whether a named value is a secret, by its name or its format; a number or a reference is none."""
+    if not value or is_reference(value) or value.startswith("${{") or _PLAIN.fullmatch(value):
+        return False
+    named = SECRET_NAME.search(name) is not None and _NOT_A_VALUE.search(name) is None
+    return named or bool(find_patterns(value)) or _WITH_PASSWORD.search(value) is not None or redact(value) != value
 
 
 def find_patterns(text: str) -> list[str]:

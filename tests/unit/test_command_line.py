@@ -8,7 +8,7 @@ from opslib.cli.main import main
 from opslib.parameters import RUNBOOKS
 
 COMMANDS = (
-    *("run", "notebooks", "parameters", "check", "cost", "runs", "verify", "approve", "seal", "publish"),
+    *("run", "notebooks", "parameters", "init", "check", "cost", "runs", "verify", "approve", "seal", "publish"),
     *("recover", "judge", "answer", "demo", "sandbox"),
 )
 

@@ -1,0 +1,1 @@
+"""Write an endpoint's folder (endpoint.yml, a YAML per deployment, policy.yml) from the live endpoint."""
