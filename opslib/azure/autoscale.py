@@ -1,20 +1,34 @@
 """Autoscale settings, which override a manual scale."""
 
+from opslib.azure.arm import Json
 from opslib.azure.connect import Workspace
+from opslib.model import AutoscaleSetting, Endpoint
 
 AUTOSCALE_API_VERSION = "2022-10-01"
 
 
-def autoscale_settings(workspace: Workspace, deployment_id: str) -> tuple[str, ...]:
-    """Return the names of the enabled autoscale settings that target a deployment."""
+def read_autoscale(workspace: Workspace, endpoint: Endpoint) -> tuple[AutoscaleSetting, ...]:
+    """Read the enabled autoscale settings of an endpoint's deployments."""
     scope = workspace.scope
     path = (
         f"/subscriptions/{scope.subscription_id}/resourceGroups/{scope.resource_group}"
         "/providers/Microsoft.Insights/autoscaleSettings"
     )
+    names = {deployment.id.lower(): deployment.name for deployment in endpoint.deployments}
+    rows = workspace.arm.list(path, AUTOSCALE_API_VERSION)
     return tuple(
-        setting["name"]
-        for setting in workspace.arm.list(path, AUTOSCALE_API_VERSION)
-        if setting["properties"].get("enabled")
-        and str(setting["properties"].get("targetResourceUri", "")).lower() == deployment_id.lower()
+        _setting(row, name)
+        for row in rows
+        if row["properties"].get("enabled")
+        and (name := names.get(str(row["properties"].get("targetResourceUri", "")).lower()))
+    )
+
+
+def _setting(row: Json, deployment: str) -> AutoscaleSetting:
+    capacities = [profile.get("capacity") or {} for profile in row["properties"].get("profiles") or []]
+    return AutoscaleSetting(
+        name=str(row["name"]),
+        deployment=deployment,
+        minimum=min((int(one.get("minimum") or 0) for one in capacities), default=0),
+        maximum=max((int(one.get("maximum") or 0) for one in capacities), default=0),
     )

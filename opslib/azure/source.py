@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import Protocol
 
 from opslib.azure.connect import Workspace
+from opslib.azure.diagnostics import read_diagnostics
 from opslib.azure.platform_metrics import PlatformMetrics
 from opslib.azure.request_log import TRAFFIC_LOG, Exposure, RequestLog
 from opslib.errors import AzureError, ObserveError
 from opslib.model import Endpoint, Observation
-
-DIAGNOSTICS_API_VERSION = "2021-05-01-preview"
 
 
 class Source(Protocol):
@@ -69,14 +68,8 @@ def find_source(workspace: Workspace, endpoint: Endpoint, wanted: str = "auto", 
 
 
 def _keeps_request_log(workspace: Workspace, endpoint: Endpoint) -> bool:
-    path = f"{endpoint.id}/providers/Microsoft.Insights/diagnosticSettings"
     try:
-        settings = workspace.arm.list(path, DIAGNOSTICS_API_VERSION)
+        settings = read_diagnostics(workspace, endpoint)
     except AzureError as error:
         raise ObserveError(f"the endpoint's diagnostic settings cannot be read: {error}") from error
-    return any(
-        log.get("enabled") and (log.get("category") == TRAFFIC_LOG or log.get("categoryGroup") == "allLogs")
-        for setting in settings
-        if setting["properties"].get("workspaceId")
-        for log in setting["properties"].get("logs") or []
-    )
+    return any(setting.log_analytics and setting.keeps(TRAFFIC_LOG) for setting in settings)

@@ -9,9 +9,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from opslib.azure.connect import connect
+from opslib.azure.diagnostics import DIAGNOSTICS_API_VERSION
 from opslib.azure.endpoints import read_endpoint
 from opslib.azure.request_log import TRAFFIC_LOG
-from opslib.azure.source import DIAGNOSTICS_API_VERSION
 from opslib.demo.claims import write_repository
 from opslib.errors import OpsError
 

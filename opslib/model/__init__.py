@@ -10,6 +10,8 @@ from opslib.model.cost import (
     PriceList,
 )
 from opslib.model.endpoint import Deployment, Endpoint, Scope, Traffic, asset_name
+from opslib.model.load import Load, busiest_load
+from opslib.model.monitoring import AutoscaleSetting, FiredAlert, Monitoring
 from opslib.model.outcome import Outcome
 from opslib.model.plan import (
     Change,
@@ -30,6 +32,7 @@ from opslib.model.served import FAILURE_CODES, Observation, ProbeResult, Served,
 __all__ = [
     "FAILURE_CODES",
     "HOURS_PER_MONTH",
+    "AutoscaleSetting",
     "Change",
     "CostChange",
     "CreateDeployment",
@@ -40,7 +43,10 @@ __all__ = [
     "EndpointCost",
     "Finding",
     "Findings",
+    "FiredAlert",
     "Level",
+    "Load",
+    "Monitoring",
     "Observation",
     "Outcome",
     "Overlap",
@@ -58,5 +64,6 @@ __all__ = [
     "Step",
     "Traffic",
     "asset_name",
+    "busiest_load",
     "is_failure",
 ]

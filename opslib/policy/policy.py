@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     create_model,
     field_validator,
@@ -17,6 +15,8 @@ from pydantic import (
 
 from opslib.errors import PolicyError
 from opslib.parameters import RUNBOOKS, CanaryParameters, MetricName
+from opslib.policy.section import Section, Text
+from opslib.policy.standards import RequiredMonitoring, RequiredTags, Retention
 from opslib.policy.windows import require_schedule
 
 FILE = "policy.yml"
@@ -34,7 +34,6 @@ CHANGES = ("deploy", "canary", "scale")
 """Runbooks that windows and freezes concern unless they name others: a rollback must not wait."""
 
 RunbookName = Literal["deploy", "canary", "scale", "rollback"]
-Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 def _to_moment(value: Any) -> Any:
@@ -49,12 +48,6 @@ def _to_moment(value: Any) -> Any:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_to_moment)]
-
-
-class Section(BaseModel):
-    """A part of the policy: unknown fields are refused, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Owner(Section):
@@ -196,6 +189,9 @@ class Policy(Section):
         default=True, description="whether --emergency passes windows and freezes; it is recorded"
     )
     approvals: tuple[Approvals, ...] = Field(default=(), description="who agrees to which runbooks' plans")
+    monitoring: RequiredMonitoring = Field(default=RequiredMonitoring(), description="what must watch the endpoint")
+    retention: Retention | None = Field(default=None, description="how long an old deployment stays")
+    tags: RequiredTags = Field(default=RequiredTags(), description="tags that must be there")
 
     cost: CostLimit | None = Field(default=None, description="what the endpoint may cost; empty: no ceiling")
 

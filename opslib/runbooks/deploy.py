@@ -10,6 +10,7 @@ from opslib.azure.endpoints import read_logs
 from opslib.azure.permissions import missing_actions
 from opslib.azure.registered_assets import AssetVersion, find_asset
 from opslib.azure.scoring_client import failures, scoring_client
+from opslib.definitions.beforehand import find_unknown
 from opslib.definitions.deployment import DeploymentDefinition, read_deployment
 from opslib.definitions.probes import read_probes
 from opslib.definitions.rules import check_deployment
@@ -19,9 +20,10 @@ from opslib.errors import ApplyError, AzureError, CreateRefused, DefinitionError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.model import CreateDeployment, Endpoint, Finding, Findings, Outcome, Plan, ProbeResult, SendProbes
 from opslib.parameters import DeployParameters
+from opslib.runbooks.conditions import check_conditions
 from opslib.runbooks.costs import check_cost, deploy_cost
 from opslib.runbooks.run import Run
-from opslib.runbooks.steps import definition_preflight, preflight
+from opslib.runbooks.steps import definition_preflight, policy_preflight, preflight
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.undo.undo_plan import undo_plan
@@ -49,16 +51,27 @@ def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
         *run.check_policy(),
         preflight.check_permissions(missing_actions(run.workspace, before, "deploy"), scope.principal),
         preflight.check_owner(before, definition.endpoint),
+        *check_conditions(run, before),
+        *_check_tags(run, definition),
         preflight.check_absent(before, definition.name),
         *definition_preflight.check_definition(str(definition.path), check_deployment(definition)),
         *_check_capacity(run.workspace, before, definition),
         check_cost(run, deploy_cost(run, before, definition)),
         *(
-            definition_preflight.check_asset(o.kind, o.reference, o.found)
+            definition_preflight.check_asset(o.kind, o.reference, o.found, o.problem)
             for o in _find_assets(run.workspace, definition)
         ),
+        definition_preflight.check_beforehand(find_unknown(definition)),
     )
     return run.log(JournalEvent.PREFLIGHT, Findings(findings))
+
+
+def _check_tags(run: Run[DeployParameters], definition: DeploymentDefinition) -> tuple[Finding, ...]:
+    """Check the tags of the new deployment where the policy requires some."""
+    required = run.policy.tags.deployment if run.policy else ()
+    if not required:
+        return ()
+    return (policy_preflight.check_tags(definition.name, required, definition.source.get("tags") or {}),)
 
 
 def plan_deploy(run: Run[DeployParameters], before: Endpoint) -> Plan:

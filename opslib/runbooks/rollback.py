@@ -1,12 +1,13 @@
 """The rollback runbook: all traffic to one deployment, verified by live requests.
 
-It needs neither metrics nor a policy, so that it works while both are unavailable.
+It needs neither metrics nor a policy, so that it works while both are unavailable: what they show is a warning.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from opslib.azure.autoscale import read_autoscale
 from opslib.azure.connect import Workspace
 from opslib.azure.permissions import missing_actions
 from opslib.definitions.probes import read_probes
@@ -18,10 +19,14 @@ from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.parameters import RollbackParameters
 from opslib.runbooks.arrival import ArrivalCheck
+from opslib.runbooks.conditions import find_load
 from opslib.runbooks.run import Run
+from opslib.runbooks.steps import capacity_preflight, preflight
 from opslib.runbooks.steps import plan as planning
-from opslib.runbooks.steps import preflight
 from opslib.runbooks.steps.apply import apply
+
+LOAD_DEADLINE_S = 10.0
+"""Longest wait for the load of the last minutes: a rollback does not depend on it [seconds]."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,9 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> F
         *run.check_policy(),
         _check_permissions(run.workspace, before),
         preflight.check_ready(before, to, "rollback target"),
+        preflight.check_others(before, [to]),
+        preflight.check_mirror(before, to),
+        *_check_room(run, before, to),
     )
     return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
@@ -124,6 +132,20 @@ def _check_permissions(workspace: Workspace, before: Endpoint) -> Finding:
             "permissions", Level.WARNING, f"could not be read: {error}", "The rollback is tried nevertheless."
         )
     return preflight.check_permissions(missing, workspace.scope.principal)
+
+
+def _check_room(run: Run[RollbackParameters], before: Endpoint, to: str) -> tuple[Finding, ...]:
+    """Warn of a target that is too small, or that no autoscale setting scales; nothing here refuses a rollback."""
+    leaving = [name for name, weight in before.traffic.items() if weight and name.lower() != to.lower()]
+    try:
+        settings = read_autoscale(run.workspace, before)
+    except AzureError as error:
+        settings, problem = (), str(error)
+        follows = Finding("autoscale", Level.WARNING, f"could not be read: {problem}", "The rollback is tried.")
+    else:
+        follows = capacity_preflight.check_autoscale_follows(settings, leaving, to)
+    load, unknown = find_load(run, before, deadline_s=LOAD_DEADLINE_S)
+    return (follows, capacity_preflight.check_return_size(before, to, load, settings, unknown))
 
 
 def plan_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> Plan:

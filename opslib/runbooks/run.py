@@ -113,6 +113,8 @@ class Run(Displayed, Generic[P]):
             policy_preflight.check_owner_named(self.policy),
             policy_preflight.check_window(self.policy, runbook, now, emergency=self.record.emergency),
         ]
+        if self.policy.retention is not None and runbook in {"canary", "rollback"}:
+            findings.append(policy_preflight.check_retention(self.policy.retention))
         rule = self.policy.approvals_for(runbook)
         if rule is not None:
             given = [

@@ -5,18 +5,31 @@ from datetime import UTC, datetime, timedelta
 from time import sleep
 
 from opslib.azure.arm import Progress
-from opslib.azure.autoscale import autoscale_settings
+from opslib.azure.autoscale import read_autoscale
+from opslib.azure.capacity import read_instance_types, read_quotas
+from opslib.azure.connect import Workspace
 from opslib.azure.permissions import missing_actions
 from opslib.azure.source import Source, find_source
 from opslib.displayed import Displayed
 from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.judge.before_after import Assessment, ServedLimits, judge
-from opslib.model import Endpoint, Findings, Observation, Outcome, Plan, Served, SetInstanceCount
+from opslib.model import (
+    Deployment,
+    Endpoint,
+    Finding,
+    Findings,
+    Observation,
+    Outcome,
+    Plan,
+    Served,
+    SetInstanceCount,
+)
 from opslib.parameters import ScaleParameters
+from opslib.runbooks.conditions import check_conditions, find_load
 from opslib.runbooks.costs import check_cost, scale_cost
 from opslib.runbooks.run import Run
+from opslib.runbooks.steps import capacity_preflight, definition_preflight, preflight
 from opslib.runbooks.steps import plan as planning
-from opslib.runbooks.steps import preflight
 from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.steps.observe import pause_s, read_source
 from opslib.runbooks.undo.undo_plan import undo_plan
@@ -39,19 +52,36 @@ class Scaled(Displayed):
 
 def check_scale(run: Run[ScaleParameters], before: Endpoint) -> Findings:
     """Check whether the deployment can be scaled."""
-    name, scope = run.parameters.deployment, run.workspace.scope
-    found = before.find(name)
-    settings = autoscale_settings(run.workspace, found.id) if found else ()
+    p, scope = run.parameters, run.workspace.scope
+    found = before.find(p.deployment)
+    load, unknown = find_load(run, before, p.source)
     findings = (
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
         *run.check_policy(),
+        *check_conditions(run, before),
         preflight.check_permissions(missing_actions(run.workspace, before, "scale"), scope.principal),
-        preflight.check_ready(before, name, "deployment"),
-        preflight.check_autoscale(settings, name),
-        check_cost(run, scale_cost(run, before, name, run.parameters.instances)),
+        check_cost(run, scale_cost(run, before, p.deployment, p.instances)),
+        preflight.check_ready(before, p.deployment, "deployment"),
+        preflight.check_others(before, [p.deployment]),
+        preflight.check_autoscale(read_autoscale(run.workspace, before), p.deployment),
+        capacity_preflight.check_scale_size(before, p.deployment, p.instances, load, unknown),
+        *(_check_quota(run.workspace, before, found, p.instances) if found else ()),
     )
     return run.log(JournalEvent.PREFLIGHT, Findings(findings))
+
+
+def _check_quota(workspace: Workspace, before: Endpoint, found: Deployment, instances: int) -> tuple[Finding, ...]:
+    """Check the quota for what a scale-out adds; a scale-in needs none."""
+    if instances <= found.instance_count:
+        return ()
+    offered = read_instance_types(workspace, before)
+    chosen = next((one for one in offered if one.name.lower() == found.instance_type.lower()), None)
+    quota = next((q for q in read_quotas(workspace, before) if chosen and q.family == chosen.family), None)
+    if chosen is None or quota is None:
+        return ()
+    added = chosen.cores_needed(instances) - chosen.cores_needed(found.instance_count)
+    return (definition_preflight.check_quota(quota.family, added, quota.used, quota.limit),)
 
 
 def plan_scale(run: Run[ScaleParameters], before: Endpoint) -> Plan:

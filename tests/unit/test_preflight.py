@@ -6,7 +6,7 @@ import pytest
 from worlds import deployment, endpoint
 
 from opslib.errors import PreflightError
-from opslib.model import Level, ProbeResult
+from opslib.model import AutoscaleSetting, Level, ProbeResult
 from opslib.runbooks.steps import preflight
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,7 +42,10 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
             preflight.check_outcomes_in_time(3720, 1800, act=True),
             "outcomes count 3720 s after their request, a stage takes at most 1800 s",
         ),
-        (preflight.check_autoscale(["cpu"], "blue"), "autoscale setting cpu targets blue"),
+        (
+            preflight.check_autoscale([AutoscaleSetting("cpu", "blue", 1, 3)], "blue"),
+            "autoscale setting cpu (1 to 3 instances) targets blue",
+        ),
     ],
 )
 def test_what_blocks(finding, evidence):

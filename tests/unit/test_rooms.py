@@ -35,6 +35,7 @@ LEVELS = {
     "opslib.runbooks.undo": 15,
     "opslib.runbooks.canary": 17,
     "opslib.runbooks": 16,
+    "opslib.scaffold": 14,
     "opslib.show": 18,
     "opslib.runner": 19,
     "opslib.demo": 20,
@@ -100,7 +101,9 @@ PURE = [
     PACKAGE / "runbooks/steps/cost_preflight.py",
     PACKAGE / "runbooks/steps/definition_preflight.py",
     PACKAGE / "runbooks/steps/policy_preflight.py",
-    *(PACKAGE / f"policy/{name}.py" for name in ("agreements", "policy", "windows")),
+    PACKAGE / "runbooks/steps/capacity_preflight.py",
+    PACKAGE / "runbooks/steps/monitoring_preflight.py",
+    *(PACKAGE / f"policy/{name}.py" for name in ("agreements", "policy", "section", "standards", "windows")),
     PACKAGE / "runbooks/steps/plan.py",
     PACKAGE / "runbooks/lease/tags.py",
 ]

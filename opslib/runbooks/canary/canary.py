@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from opslib.azure.autoscale import read_autoscale
 from opslib.azure.connect import Workspace
 from opslib.azure.permissions import missing_actions
 from opslib.azure.scoring_client import scoring_client
@@ -28,10 +29,11 @@ from opslib.runbooks.canary.resumption import resume
 from opslib.runbooks.canary.rollout import Rollout, outcome_of
 from opslib.runbooks.canary.stage_watch import HoldPolicy
 from opslib.runbooks.canary.stages import Stages
+from opslib.runbooks.conditions import check_conditions, find_load
 from opslib.runbooks.costs import canary_cost, check_cost
 from opslib.runbooks.run import Run
+from opslib.runbooks.steps import capacity_preflight, preflight
 from opslib.runbooks.steps import plan as planning
-from opslib.runbooks.steps import preflight
 from opslib.runbooks.undo.traffic_lease import LeaseTerms, TrafficLease
 
 REHEARSAL_SEED = 20260101
@@ -46,17 +48,32 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> Findings:
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
         *run.check_policy(),
+        *check_conditions(run, before),
         preflight.check_permissions(missing_actions(run.workspace, before, "canary"), scope.principal),
         ready,
         preflight.check_off_traffic(before, p.canary),
         preflight.check_rollback_target(before),
         check_cost(run, canary_cost(run, before)),
+        preflight.check_others(before, [p.canary, *before.traffic]),
+        *_check_room(run, before),
         *_check_source(run, before),
     )
     probed: tuple[ProbeResult, ...] = ()
     if ready.level is Level.OK and p.probes:
         probed = run.log(JournalEvent.PROBES, _send_probes(run.workspace, before, p.canary, _probes(p)))
     return run.log(JournalEvent.PREFLIGHT, Findings((*findings, preflight.check_probes(probed, p.canary))))
+
+
+def _check_room(run: Run[CanaryParameters], before: Endpoint) -> tuple[Finding, ...]:
+    """Check that the canary has room for all traffic, and that stable keeps it; autoscale settings included."""
+    p, settings = run.parameters, read_autoscale(run.workspace, before)
+    load, unknown = find_load(run, before, p.source)
+    leaving = [name for name, weight in before.traffic.items() if weight]
+    return (
+        capacity_preflight.check_canary_size(before, p.canary, load, settings, unknown),
+        capacity_preflight.check_undo_size(before, load, settings),
+        capacity_preflight.check_autoscale_follows(settings, leaving, p.canary),
+    )
 
 
 def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:

@@ -1,10 +1,12 @@
 """Findings by the endpoint's policy: owner, change window, approvals. Pure: what was read comes in."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from opslib.model import Finding, Level
 from opslib.policy.agreements import AgreementCount
 from opslib.policy.policy import Approvals, Policy
+from opslib.policy.standards import Retention
 from opslib.policy.windows import decide_window
 
 
@@ -12,14 +14,16 @@ def check_owner_named(policy: Policy) -> Finding:
     """The endpoint has an owner who can be reached."""
     owner = policy.owner
     then = f"; then {', '.join(owner.escalation)}" if owner.escalation else ""
-    return Finding.ok("owner", f"{owner.team}, reached at {owner.contact}{then}")
+    others = f"; depend on it: {', '.join(owner.dependents)}" if owner.dependents else ""
+    return Finding.ok("owner", f"{owner.team}, reached at {owner.contact}{then}{others}")
 
 
 def check_window(policy: Policy, runbook: str, now: datetime, *, emergency: bool) -> Finding:
-    """A change may begin now, by the policy's change windows and freezes."""
+    """A change may begin now, by the policy's change windows and freezes; what has begun may finish after them."""
     decision = decide_window(policy.windows_for(runbook), policy.freezes_for(runbook), now)
     if decision.allowed:
-        return Finding.ok("change window", decision.reason)
+        until = "; a change that begins before may finish after it" if decision.until else ""
+        return Finding.ok("change window", f"{decision.reason}{until}")
     if emergency and policy.emergency:
         return Finding(
             "change window", Level.WARNING, f"{decision.reason}; passed as an emergency, which is recorded"
@@ -27,6 +31,27 @@ def check_window(policy: Policy, runbook: str, now: datetime, *, emergency: bool
     when = f"Wait until {decision.opens:%Y-%m-%d %H:%M} UTC" if decision.opens else "No later window was found"
     override = "; in an emergency: opslib run --emergency, which is recorded" if policy.emergency else ""
     return Finding.blocker("change window", decision.reason, f"{when}{override}.")
+
+
+def check_tags(what: str, required: Sequence[str], tags: Mapping[str, object]) -> Finding:
+    """An endpoint or a deployment has the tags that the policy requires."""
+    missing = [name for name in required if not str(tags.get(name) or "").strip()]
+    if not missing:
+        return Finding.ok("tags", f"{what} has {', '.join(required)}")
+    return Finding.blocker(
+        "tags",
+        f"{what} lacks {', '.join(missing)}, which the policy requires",
+        "Add them under `tags:` and deploy.",
+    )
+
+
+def check_retention(rule: Retention) -> Finding:
+    """How long a deployment stays that loses its traffic. This change deletes none; the policy is stated here."""
+    cycles = f"{rule.release_cycles} release cycle{'' if rule.release_cycles == 1 else 's'}"
+    return Finding.ok(
+        "retention",
+        f"a deployment that loses its traffic stays for {cycles} and {rule.days:g} days; none is deleted",
+    )
 
 
 def check_agreements(rule: Approvals, count: AgreementCount, *, dry_run: bool) -> Finding:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from opslib.errors import PreflightError
 from opslib.judge import BakeForecast
-from opslib.model import Endpoint, Finding, Level, ProbeResult
+from opslib.model import AutoscaleSetting, Endpoint, Finding, Level, ProbeResult
 from opslib.runbooks.lease.tags import describe, read_lease
 
 
@@ -238,12 +238,47 @@ def check_probes(results: Sequence[ProbeResult], deployment: str) -> Finding:
     return Finding.ok("probes", f"{len(results)} of {len(results)} probes of {deployment} answered as expected")
 
 
-def check_autoscale(settings: Sequence[str], deployment: str) -> Finding:
+def check_others(endpoint: Endpoint, involved: Sequence[str]) -> Finding:
+    """The deployments that this change does not concern are settled: the service refuses a write during another."""
+    names = {name.lower() for name in involved}
+    others = [one for one in endpoint.deployments if one.name.lower() not in names]
+    unsettled = [
+        f"{one.name} is {one.provisioning_state}" for one in others if one.provisioning_state != "Succeeded"
+    ]
+    if not unsettled:
+        return Finding.ok("other deployments", ", ".join(one.name for one in others) or "there are none")
+    return Finding(
+        "other deployments",
+        Level.WARNING,
+        ", ".join(unsettled),
+        "The run waits for operations under way. A failed deployment keeps its instances, which cost: delete it.",
+    )
+
+
+def check_mirror(endpoint: Endpoint, target: str) -> Finding:
+    """The deployment that gets live traffic takes no mirrored traffic: the service refuses both."""
+    mirrored = {name.lower(): weight for name, weight in endpoint.mirror_traffic.items() if weight}
+    if target.lower() in mirrored:
+        return Finding.blocker(
+            "mirror",
+            f"{target} takes {mirrored[target.lower()]} % of mirrored traffic, and cannot take live traffic too",
+            f'Remove the mirror: az ml online-endpoint update --name {endpoint.name} --mirror-traffic "{target}=0"',
+        )
+    if mirrored:
+        named = ", ".join(f"{name} {weight} %" for name, weight in mirrored.items())
+        return Finding(
+            "mirror", Level.WARNING, f"mirrored to {named}, which counts against the endpoint's bandwidth"
+        )
+    return Finding.ok("mirror", "no traffic is mirrored")
+
+
+def check_autoscale(settings: Sequence[AutoscaleSetting], deployment: str) -> Finding:
     """Check that no autoscale setting would override the scale."""
-    if not settings:
+    named = [str(one) for one in settings if one.deployment.lower() == deployment.lower()]
+    if not named:
         return Finding.ok("autoscale", f"no autoscale setting targets {deployment}")
     return Finding.blocker(
         "autoscale",
-        f"autoscale setting {', '.join(settings)} targets {deployment} and would override this scale",
+        f"autoscale setting {', '.join(named)} targets {deployment} and would override this scale",
         "Change the setting's minimum and maximum instead, or disable it.",
     )

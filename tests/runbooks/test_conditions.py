@@ -1,0 +1,136 @@
+"""Conditions around a change, read from the sandbox: monitoring, alerts, autoscale, tags, retention."""
+
+from contextlib import contextmanager
+
+import pytest
+import yaml
+from awaiting import wait_until
+
+from opslib.evidence.run.run_lock import release
+from opslib.model import Level
+from opslib.parameters import CanaryParameters, DeployParameters, RollbackParameters, ScaleParameters
+from opslib.runbooks.canary.canary import check_canary
+from opslib.runbooks.deploy import check_deploy
+from opslib.runbooks.rollback import check_rollback
+from opslib.runbooks.run import Run
+from opslib.runbooks.scale import check_scale
+
+CHECKS = {
+    CanaryParameters: check_canary,
+    DeployParameters: check_deploy,
+    RollbackParameters: check_rollback,
+    ScaleParameters: check_scale,
+}
+
+
+@pytest.fixture(autouse=True)
+def own_archive(tmp_path, monkeypatch):
+    """Runs are kept in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def findings_of(world, kind, **given):
+    """Findings of a dry run on the world, by name, without a notebook."""
+    run = Run.open(kind.check({"endpoint": world.name, "dry_run": True, **given}))
+    target = (given["to"],) if kind is RollbackParameters else ()
+    findings = CHECKS[kind](run, run.read_endpoint(), *target)
+    release(run.folder)
+    return {one.check: one for one in findings}
+
+
+@contextmanager
+def existing(sandbox, path, properties, **body):
+    """A resource of Azure Monitor for the time of a test."""
+    with sandbox.arm() as arm:
+        arm.put(path, json={"location": "eastus", "properties": properties, **body}).raise_for_status()
+        try:
+            yield arm
+        finally:
+            arm.delete(path).raise_for_status()
+
+
+def insights(sandbox, kind, name):
+    group = sandbox.workspace_id.split("/providers/", maxsplit=1)[0]
+    return f"{group}/providers/Microsoft.Insights/{kind}/{name}"
+
+
+def policy(world, **rules):
+    path = world.folder / "policy.yml"
+    owner = {"team": "claims", "contact": "on-call", "dependents": ["payouts"]}
+    path.write_text(yaml.safe_dump({"version": 1, "endpoint": world.name, "owner": owner, **rules}))
+    return str(path)
+
+
+def autoscale(deployment, least, most):
+    capacity = {"minimum": str(least), "maximum": str(most), "default": str(least)}
+    profile = {"name": "all day", "capacity": capacity, "rules": []}
+    return {"enabled": True, "targetResourceUri": deployment.id, "profiles": [profile]}
+
+
+def alert(scope, threshold):
+    criterion = {
+        "name": "c", "metricName": "RequestsPerMinute", "operator": "GreaterThanOrEqual", "threshold": threshold,
+        "timeAggregation": "Average", "criterionType": "StaticThresholdCriterion",
+    }  # fmt: skip
+    kind = "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria"
+    return {
+        "severity": 1, "enabled": True, "scopes": [scope], "evaluationFrequency": "PT1M", "windowSize": "PT1M",
+        "criteria": {"odata.type": kind, "allOf": [criterion]},
+    }  # fmt: skip
+
+
+def test_monitoring_and_tags_that_the_policy_requires(world, sandbox):
+    """Missing: the change is blocked. There: it is not. A rollback waits for neither."""
+    rules = {
+        "monitoring": {"alerts": [f"{world.name}-slow"], "logs": ["AmlOnlineEndpointTrafficLog"]},
+        "tags": {"endpoint": ["team"], "deployment": ["model_version"]},
+        "retention": {"release_cycles": 2, "days": 30},
+    }
+    given = {"policy": policy(world, **rules)}
+    found = findings_of(world, DeployParameters, definition=world.definition("green"), **given)
+    assert f"alert rule {world.name}-slow (not there)" in found["monitoring coverage"].evidence
+    assert found["monitoring coverage"].level is Level.BLOCKER
+    assert found["tags"].level is Level.BLOCKER
+    returned = findings_of(world, RollbackParameters, to="blue", **given)
+    assert not {"monitoring coverage", "tags"} & returned.keys()
+    assert "2 release cycles and 30 days" in returned["retention"].evidence
+    assert "payouts" in returned["owner"].evidence
+    path = insights(sandbox, "metricAlerts", f"{world.name}-slow")
+    with existing(sandbox, path, alert(world.read().id, 1e9), tags={}):
+        found = findings_of(world, ScaleParameters, deployment="blue", instances=2, **given)
+        assert found["monitoring coverage"].level is Level.OK
+        assert "AmlOnlineEndpointTrafficLog" in found["monitoring coverage"].evidence
+        assert found["alerts"].level is Level.OK
+
+
+def test_an_alert_that_has_fired_blocks_a_change(world, sandbox):
+    """A rule of severity 1 that any number of requests meets; one that was resolved does not count."""
+    path = insights(sandbox, "metricAlerts", f"{world.name}-busy")
+    alerts = (
+        f"{sandbox.workspace_id.split('/providers/', maxsplit=1)[0]}/providers/Microsoft.AlertsManagement/alerts"
+    )
+    with existing(sandbox, path, alert(world.read().id, 0), tags={}) as arm:
+        with world.clients(rps=10):
+            wait_until(lambda: f"{world.name}-busy" in arm.get(alerts).text, 60)
+        found = findings_of(world, ScaleParameters, deployment="blue", instances=2)
+        assert found["alerts"].level is Level.BLOCKER, found["alerts"]
+        assert f"{world.name}-busy (severity 1) fired on {world.name}" in found["alerts"].evidence
+        permitted = policy(world, monitoring={"block_severity": 0})
+        found = findings_of(world, ScaleParameters, deployment="blue", instances=2, policy=permitted)
+        assert found["alerts"].level is Level.WARNING
+
+
+def test_autoscale_settings_of_the_deployments_involved(make_world, sandbox):
+    """A setting fights a scale, and stays behind on the old deployment of a canary and a rollback."""
+    world = make_world(green={})
+    blue = world.read().find("blue")
+    path = insights(sandbox, "autoscalesettings", f"{world.name}-cpu")
+    with existing(sandbox, path, autoscale(blue, 1, 3)):
+        found = findings_of(world, ScaleParameters, deployment="blue", instances=2)
+        assert found["autoscale"].level is Level.BLOCKER
+        found = findings_of(world, CanaryParameters, canary="green", bake_s=120, max_bake_s=240)
+        assert f"{world.name}-cpu (1 to 3 instances) on blue stays behind" in found["autoscale"].evidence
+        found = findings_of(world, RollbackParameters, to="green")
+        assert found["autoscale"].level is Level.WARNING
+    found = findings_of(world, RollbackParameters, to="green")
+    assert found["autoscale"].level is Level.OK
