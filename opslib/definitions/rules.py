@@ -55,6 +55,8 @@ def check_deployment(definition: DeploymentDefinition) -> tuple[Violation, ...]:
 def check_name(definition: DeploymentDefinition) -> Iterator[Violation]:
     """Names: 3 to 32 characters, a letter first, single dashes between letters and digits."""
     for field, value in (("name", definition.name), ("endpoint_name", definition.endpoint)):
+        if not isinstance(definition.source.get(field), str):
+            continue  # named by the rule of text
         if len(value) not in NAME_LENGTHS or not NAME_PATTERN.fullmatch(value):
             expected = "3 to 32 letters, digits and single dashes, a letter first, no dash at the end"
             better = re.sub(r"-{2,}", "-", re.sub(r"[^a-zA-Z0-9-]", "-", value)).strip("-")
