@@ -10,6 +10,7 @@ The tree::
     +-- PlanError            the requested state cannot be planned from the current state
     +-- AzureError           Azure rejected or failed a request; has status, code and correlation id
     |   +-- NotFound         the endpoint or deployment does not exist
+    |   +-- AccessDenied     the caller lacks a permission (403)
     |   +-- PollError        the state of an operation could not be read; it may be running or have ended
     +-- ApplyError           a change was started and not completed
     |   +-- OperationFailed  a long-running operation ended as Failed; has Azure's code and the logs
@@ -100,6 +101,12 @@ class PollError(AzureError):
 
 class NotFound(AzureError):  # noqa: N818 - the field's word
     """The endpoint or deployment does not exist."""
+
+    refused = True
+
+
+class AccessDenied(AzureError):  # noqa: N818 - what happened
+    """The caller lacks a permission; Azure's message names the action and the scope."""
 
     refused = True
 

@@ -4,9 +4,7 @@ papermill ignores a misspelt name and does not check types. `opslib run` validat
 before a kernel starts, and the notebook's bind cell validates them again for runs by papermill alone.
 """
 
-import ast
 from collections.abc import Mapping
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -22,7 +20,8 @@ from pydantic import (
 )
 
 from opslib.errors import ParameterError
-from opslib.redaction.redact import SECRET_NAME, find_patterns, is_reference, redact
+from opslib.parameter_input import describe_problem, injected_names, refuse_secrets
+from opslib.redaction.redact import redact
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", min_length=3, max_length=32)]
 """Name of an endpoint or deployment. Source: the rule that azure-ai-ml checks before it sends a request."""
@@ -45,6 +44,8 @@ class RunbookParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     runbook: ClassVar[str]
+    changes: ClassVar[bool] = True
+    """Whether the runbook changes its endpoint; one that only reads needs a reader's role."""
 
     target: str = Field(default="sandbox", min_length=1, description=TARGET)
     endpoint: Name = Field(description="endpoint to work on")
@@ -78,11 +79,13 @@ class RunbookParameters(BaseModel):
         ParameterError
             Lists every unknown, missing, ill-typed and out-of-range parameter.
         """
-        _refuse_secrets(cls.runbook, given)
+        refuse_secrets(cls.runbook, given)
         try:
             return cls.model_validate(dict(given))
         except ValidationError as error:
-            problems = "\n".join(f"  {_problem(cls, dict(item))}" for item in error.errors())
+            problems = "\n".join(
+                f"  {describe_problem(cls.runbook, cls.model_fields, dict(item))}" for item in error.errors()
+            )
             message = redact(f"invalid parameters of {cls.runbook}:\n{problems}")
             raise ParameterError(message) from error
 
@@ -94,7 +97,7 @@ class RunbookParameters(BaseModel):
 
         Unknown names are searched for in the cell that papermill injected, which IPython keeps in its history.
         """
-        injected = _injected_names(namespace.get("In", []))
+        injected = injected_names(namespace.get("In", []))
         given = {
             name: namespace[name]
             for name, field in cls.model_fields.items()
@@ -286,35 +289,3 @@ RUNBOOKS: Mapping[str, type[RunbookParameters]] = {
     parameters.runbook: parameters
     for parameters in (DeployParameters, CanaryParameters, ScaleParameters, RollbackParameters)
 }
-
-
-def _refuse_secrets(runbook: str, given: Mapping[str, Any]) -> None:
-    """Raise if a value is a secret, without showing it: the notebook shows all parameters."""
-    for name, value in given.items():
-        if not isinstance(value, str) or not value or is_reference(value):
-            continue
-        if SECRET_NAME.search(name) or find_patterns(value) or redact(value) != value:
-            raise ParameterError(
-                f"invalid parameter of {runbook}: {name} contains a secret (not shown here), which the evidence "
-                "would show. Pass a reference, env:NAME or keyvault:NAME, and read it with opslib.secret"
-            )
-
-
-def _injected_names(history: list[str]) -> set[str]:
-    """Return the names assigned in the cell that papermill injected, which begins with "# Parameters"."""
-    injected = [source for source in history if source.startswith("# Parameters\n")]
-    assignments = [node for source in injected for node in ast.parse(source).body if isinstance(node, ast.Assign)]
-    return {t.id for node in assignments for t in node.targets if isinstance(t, ast.Name)}
-
-
-def _problem(parameters: type[RunbookParameters], error: Mapping[str, Any]) -> str:
-    """Describe one of pydantic's errors."""
-    name = ".".join(str(part) for part in error["loc"])
-    if not name:  # about several parameters: the message names them
-        return str(error["ctx"]["error"])
-    if error["type"] == "extra_forbidden":
-        hint = "".join(f" (did you mean {near}?)" for near in get_close_matches(name, parameters.model_fields, 1))
-        return f"{name}: unknown{hint}; {parameters.runbook} takes {', '.join(sorted(parameters.model_fields))}"
-    if error["type"] == "missing":
-        return f"{name}: missing; {parameters.model_fields[name].description}"
-    return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"

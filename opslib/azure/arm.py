@@ -28,7 +28,7 @@ from azure.mgmt.core import ARMPipelineClient
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
-from opslib.errors import AzureError, NotFound, OperationFailed, OperationTimeout, PollError
+from opslib.errors import AccessDenied, AzureError, NotFound, OperationFailed, OperationTimeout, PollError
 from opslib.model import Receipt
 
 Json = dict[str, Any]
@@ -201,11 +201,14 @@ def mapped_errors(what: str) -> Iterator[None]:
         code = error.error.code if error.error and error.error.code else ""
         headers = getattr(error.response, "headers", {})
         correlation_id = headers.get("x-ms-correlation-request-id", "")
-        kind = NotFound if error.status_code == 404 else AzureError
+        kind = _KINDS.get(error.status_code or 0, AzureError)
         message = f"{what}: {error.status_code} {describe(error)}"
         raise kind(message, error.status_code, code, correlation_id) from error
     except CoreError as error:
         raise AzureError(f"{what}: {error.message}") from error
+
+
+_KINDS = {403: AccessDenied, 404: NotFound}
 
 
 @contextmanager

@@ -32,6 +32,11 @@ class AssetVersion:
     problem: str = ""
 
 
+def is_registered(reference: str) -> bool:
+    """Return whether a reference names an asset of the workspace, as `find_asset` looks it up."""
+    return _REFERENCE.fullmatch(reference) is not None
+
+
 def find_asset(workspace: Workspace, kind: Kind, reference: str) -> AssetVersion | None:
     """Look a reference up in the workspace; None for what is not a workspace asset's name.
 

@@ -1,14 +1,16 @@
 """The deploy runbook: a new deployment at zero traffic, tested by probes that are sent to it directly."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from opslib.access.actions import READ_CAPACITY, READ_LOGS, find_registered, find_uploads, upload
 from opslib.azure.capacity import read_instance_types, read_quotas
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import read_logs
-from opslib.azure.permissions import missing_actions
-from opslib.azure.registered_assets import AssetVersion, find_asset
+from opslib.azure.permissions import identity_storage
+from opslib.azure.registered_assets import AssetVersion, find_asset, is_registered
 from opslib.azure.scoring_client import failures, scoring_client
 from opslib.definitions.beforehand import find_unknown
 from opslib.definitions.deployment import DeploymentDefinition, read_deployment
@@ -18,8 +20,19 @@ from opslib.definitions.source import read_replacements
 from opslib.displayed import Displayed
 from opslib.errors import ApplyError, AzureError, CreateRefused, DefinitionError, Drift, OpsError, ProbeFailed
 from opslib.evidence.run.journal import JournalEvent
-from opslib.model import CreateDeployment, Endpoint, Finding, Findings, Outcome, Plan, ProbeResult, SendProbes
+from opslib.model import (
+    CreateDeployment,
+    Endpoint,
+    Finding,
+    Findings,
+    Level,
+    Outcome,
+    Plan,
+    ProbeResult,
+    SendProbes,
+)
 from opslib.parameters import DeployParameters
+from opslib.runbooks.access import check_access, check_scope
 from opslib.runbooks.conditions import check_conditions
 from opslib.runbooks.costs import check_cost, deploy_cost
 from opslib.runbooks.run import Run
@@ -41,28 +54,32 @@ class Deployed(Displayed):
 
 def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
     """Check everything about the deployment that can be known before anything is created."""
-    p, scope = run.parameters, run.workspace.scope
+    p = run.parameters
     definition = _read(p)
     if p.probes:
         read_probes(p.probes)  # a damaged file is refused before anything is created
-    findings = (
+    permissions = _check_permissions(run, before, definition)
+    findings = [
+        check_scope(run, before),
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
         *run.check_policy(),
-        preflight.check_permissions(missing_actions(run.workspace, before, "deploy"), scope.principal),
+        permissions,
         preflight.check_owner(before, definition.endpoint),
         *check_conditions(run, before),
         *_check_tags(run, definition),
         preflight.check_absent(before, definition.name),
         *definition_preflight.check_definition(str(definition.path), check_deployment(definition)),
-        *_check_capacity(run.workspace, before, definition),
         check_cost(run, deploy_cost(run, before, definition)),
-        *(
+        definition_preflight.check_beforehand(find_unknown(definition)),
+    ]
+    if permissions.level is Level.OK:
+        findings += _check_capacity(run.workspace, before, definition)
+    if permissions.level is not Level.BLOCKER:  # what follows is read with these permissions
+        findings += [
             definition_preflight.check_asset(o.kind, o.reference, o.found, o.problem)
             for o in _find_assets(run.workspace, definition)
-        ),
-        definition_preflight.check_beforehand(find_unknown(definition)),
-    )
+        ]
     return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
 
@@ -76,9 +93,16 @@ def _check_tags(run: Run[DeployParameters], definition: DeploymentDefinition) ->
 
 def plan_deploy(run: Run[DeployParameters], before: Endpoint) -> Plan:
     """Plan the creation and the probes that test it; ``@latest`` is pinned to the version that it names now."""
-    p, definition = run.parameters, _read(run.parameters)
+    definition = _read(run.parameters)
     found = _find_assets(run.workspace, definition)
     pinned = {one.kind.removesuffix("s"): one.found for one in found if one.found}
+    plan = _plan(run.parameters, before, definition, pinned)
+    return run.log(JournalEvent.PLAN, replace(plan, cost=deploy_cost(run, before, definition)))
+
+
+def _plan(
+    p: DeployParameters, before: Endpoint, definition: DeploymentDefinition, pinned: Mapping[str, str]
+) -> Plan:
     create = CreateDeployment(
         endpoint=definition.endpoint,
         deployment=definition.name,
@@ -86,10 +110,32 @@ def plan_deploy(run: Run[DeployParameters], before: Endpoint) -> Plan:
         instance_type=definition.instance_type,
         instance_count=definition.instance_count,
         model=pinned.get("model", definition.model),
-        replacements=read_replacements(p.set) | pinned,
+        replacements=read_replacements(p.set) | dict(pinned),
     )
-    plan = planning.plan_create(before, create, p.probe_requests if p.probes else 0)
-    return run.log(JournalEvent.PLAN, replace(plan, cost=deploy_cost(run, before, definition)))
+    return planning.plan_create(before, create, p.probe_requests if p.probes else 0)
+
+
+def _check_permissions(run: Run[DeployParameters], before: Endpoint, definition: DeploymentDefinition) -> Finding:
+    """Check what the deployment, its undo, its files and its tests need."""
+    uploads = find_uploads(definition)
+    references = {"models": definition.model, "environments": definition.environment}
+    registered = [kind for kind, reference in references.items() if is_registered(reference)]
+    storage = _storage(run.workspace) if uploads else ""
+    uses = (
+        *upload(uploads, by_identity=bool(storage)),
+        *find_registered(*registered),
+        READ_CAPACITY,
+        READ_LOGS,
+    )
+    return check_access(run, before, lambda: _plan(run.parameters, before, definition, {}), uses, storage)
+
+
+def _storage(workspace: Workspace) -> str:
+    """Return the storage account that the caller uploads to itself; "" also where the datastore cannot be read."""
+    try:
+        return identity_storage(workspace)
+    except AzureError:
+        return ""  # the permission to read it is checked with the others
 
 
 def _read(parameters: DeployParameters) -> DeploymentDefinition:

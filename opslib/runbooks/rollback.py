@@ -4,12 +4,11 @@ It needs neither metrics nor a policy, so that it works while both are unavailab
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from opslib.access.actions import READ_AUTOSCALE, count_requests, score
 from opslib.azure.autoscale import read_autoscale
-from opslib.azure.connect import Workspace
-from opslib.azure.permissions import missing_actions
 from opslib.definitions.probes import read_probes
 from opslib.displayed import Displayed
 from opslib.errors import AzureError, PlanError
@@ -18,6 +17,7 @@ from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.parameters import RollbackParameters
+from opslib.runbooks.access import check_access, check_scope, source_name
 from opslib.runbooks.arrival import ArrivalCheck
 from opslib.runbooks.conditions import find_load
 from opslib.runbooks.run import Run
@@ -101,10 +101,10 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> F
     if run.parameters.probes:
         read_probes(run.parameters.probes)  # a damaged file is refused before anything is changed
     findings = (
+        *_check_access(run, before, to),
         _check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
         *run.check_policy(),
-        _check_permissions(run.workspace, before),
         preflight.check_ready(before, to, "rollback target"),
         preflight.check_others(before, [to]),
         preflight.check_mirror(before, to),
@@ -123,15 +123,19 @@ def _check_state(before: Endpoint) -> Finding:
     return state
 
 
-def _check_permissions(workspace: Workspace, before: Endpoint) -> Finding:
-    """Warn where permissions cannot be read: the rollback is tried without them."""
+def _check_access(run: Run[RollbackParameters], before: Endpoint, to: str) -> tuple[Finding, ...]:
+    """Check scope and permissions; warn where they cannot be read, and where only the verification lacks them."""
+    p = run.parameters
+    verify = (score(before.auth_mode),) if p.probes else count_requests(source_name(run, before, "auto"), "auto")
+    uses = [replace(purpose, optional=True) for purpose in (READ_AUTOSCALE, *verify)]
     try:
-        missing = missing_actions(workspace, before, "rollback")
-    except AzureError as error:
-        return Finding(
-            "permissions", Level.WARNING, f"could not be read: {error}", "The rollback is tried nevertheless."
+        return (
+            check_scope(run, before),
+            check_access(run, before, lambda: planning.plan_return(before, to, p.verify_requests), uses),
         )
-    return preflight.check_permissions(missing, workspace.scope.principal)
+    except AzureError as error:
+        fix = "The rollback is tried nevertheless."
+        return (Finding("permissions", Level.WARNING, f"could not be read: {error}", fix),)
 
 
 def _check_room(run: Run[RollbackParameters], before: Endpoint, to: str) -> tuple[Finding, ...]:

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import sleep
 
+from opslib.access.actions import READ_AUTOSCALE, READ_CAPACITY, count_requests
 from opslib.azure.arm import Progress
 from opslib.azure.autoscale import read_autoscale
 from opslib.azure.capacity import read_instance_types, read_quotas
 from opslib.azure.connect import Workspace
-from opslib.azure.permissions import missing_actions
 from opslib.azure.source import Source, find_source
 from opslib.displayed import Displayed
 from opslib.evidence.run.journal import Journal, JournalEvent
@@ -18,6 +18,7 @@ from opslib.model import (
     Endpoint,
     Finding,
     Findings,
+    Level,
     Observation,
     Outcome,
     Plan,
@@ -25,6 +26,7 @@ from opslib.model import (
     SetInstanceCount,
 )
 from opslib.parameters import ScaleParameters
+from opslib.runbooks.access import check_access, check_scope, source_name
 from opslib.runbooks.conditions import check_conditions, find_load
 from opslib.runbooks.costs import check_cost, scale_cost
 from opslib.runbooks.run import Run
@@ -52,22 +54,31 @@ class Scaled(Displayed):
 
 def check_scale(run: Run[ScaleParameters], before: Endpoint) -> Findings:
     """Check whether the deployment can be scaled."""
-    p, scope = run.parameters, run.workspace.scope
+    p = run.parameters
     found = before.find(p.deployment)
-    load, unknown = find_load(run, before, p.source)
-    findings = (
+    uses = (READ_AUTOSCALE, READ_CAPACITY, *count_requests(source_name(run, before, p.source), p.source))
+    permissions = check_access(
+        run, before, lambda: planning.plan_instances(before, p.deployment, p.instances), uses
+    )
+    findings = [
+        check_scope(run, before),
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
         *run.check_policy(),
         *check_conditions(run, before),
-        preflight.check_permissions(missing_actions(run.workspace, before, "scale"), scope.principal),
+        permissions,
         check_cost(run, scale_cost(run, before, p.deployment, p.instances)),
         preflight.check_ready(before, p.deployment, "deployment"),
         preflight.check_others(before, [p.deployment]),
-        preflight.check_autoscale(read_autoscale(run.workspace, before), p.deployment),
-        capacity_preflight.check_scale_size(before, p.deployment, p.instances, load, unknown),
-        *(_check_quota(run.workspace, before, found, p.instances) if found else ()),
-    )
+    ]
+    if permissions.level is not Level.BLOCKER:  # what follows is read with these permissions
+        load, unknown = find_load(run, before, p.source)
+        findings += [
+            preflight.check_autoscale(read_autoscale(run.workspace, before), p.deployment),
+            capacity_preflight.check_scale_size(before, p.deployment, p.instances, load, unknown),
+        ]
+    if permissions.level is Level.OK and found:
+        findings += _check_quota(run.workspace, before, found, p.instances)
     return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
 

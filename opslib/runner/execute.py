@@ -106,7 +106,7 @@ def execute(
 
 def _reap_first(parameters: RunbookParameters, archive: Path, on_event: Callable[[Event], None]) -> None:
     """Release an expired lease on the endpoint, and return the traffic that it held, before the run starts."""
-    if parameters.dry_run:
+    if parameters.dry_run or not parameters.changes:
         return
 
     def say(text: str) -> None:

@@ -5,18 +5,31 @@ from datetime import UTC, datetime
 import pytest
 from worlds import deployment, endpoint
 
+from opslib.access.actions import Action
+from opslib.access.required import MissingAction, RequiredAction
 from opslib.errors import PreflightError
-from opslib.model import AutoscaleSetting, Level, ProbeResult
-from opslib.runbooks.steps import preflight
+from opslib.model import AutoscaleSetting, Level, ProbeResult, Scope
+from opslib.runbooks.steps import access_preflight, preflight
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def lacking(*, optional=False):
+    return MissingAction(RequiredAction(Action("M/xs/write"), ("undo: delete",), optional), "/s/g")
 
 
 @pytest.mark.parametrize(
     ("finding", "evidence"),
     [
         (preflight.check_state(endpoint(state="Updating")), "fraud is Updating, expected Succeeded"),
-        (preflight.check_permissions(["a/write"], "ann"), "ann lacks a/write"),
+        (
+            access_preflight.check_permissions([lacking()], "ann", 4),
+            "lacks 1 of 4 actions: M/xs/write on /s/g",
+        ),
+        (
+            access_preflight.check_scope(Scope("s", "g", "w", ""), endpoint(), "", ""),
+            "Azure returned /fraud, expected /subscriptions/s/",
+        ),
         (preflight.check_ready(endpoint({}, deployment("blue")), "green", "canary"), "it has: blue"),
         (preflight.check_ready(endpoint({}, deployment("blue", "Failed")), "blue", "canary"), "blue is Failed"),
         (

@@ -12,6 +12,7 @@ LEVELS = {
     "opslib.redaction": 2,
     "opslib.definitions": 2,
     "opslib.cost": 2,
+    "opslib.access": 3,
     # pure
     "opslib.judge.values": 2,
     "opslib.judge.harm": 3,
@@ -20,6 +21,7 @@ LEVELS = {
     "opslib.judge": 6,
     # the world
     "opslib.azure": 7,
+    "opslib.parameter_input": 3,
     "opslib.parameters": 8,
     "opslib.policy": 9,
     # evidence
@@ -95,9 +97,11 @@ def test_errors_and_model_are_below_everything():
 
 
 PURE = [
+    *(path for module, path in MODULES.items() if module.startswith("opslib.access")),
     *(path for module, path in MODULES.items() if module.startswith("opslib.judge")),
     *(path for module, path in MODULES.items() if module.startswith("opslib.cost")),
     PACKAGE / "runbooks/steps/preflight.py",
+    PACKAGE / "runbooks/steps/access_preflight.py",
     PACKAGE / "runbooks/steps/cost_preflight.py",
     PACKAGE / "runbooks/steps/definition_preflight.py",
     PACKAGE / "runbooks/steps/policy_preflight.py",

@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from opslib.access.actions import READ_AUTOSCALE, count_requests, score
 from opslib.azure.autoscale import read_autoscale
 from opslib.azure.connect import Workspace
-from opslib.azure.permissions import missing_actions
 from opslib.azure.scoring_client import scoring_client
 from opslib.azure.source import Source, find_source
 from opslib.definitions.probes import Probe, read_probes
@@ -20,6 +20,7 @@ from opslib.evidence.run.journal import JournalEvent
 from opslib.judge import BakeForecast, begin, rehearse
 from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult
 from opslib.parameters import CanaryParameters
+from opslib.runbooks.access import check_access, check_scope, source_name
 from opslib.runbooks.canary.cohorts import Cohorts
 from opslib.runbooks.canary.forecast import forecast, reference_ms
 from opslib.runbooks.canary.judge_session import JudgeSession
@@ -42,26 +43,28 @@ REHEARSAL_SEED = 20260101
 
 def check_canary(run: Run[CanaryParameters], before: Endpoint) -> Findings:
     """Check whether the canary can start; probes are sent to it directly where they are given."""
-    p, scope = run.parameters, run.workspace.scope
+    p, permissions = run.parameters, _check_permissions(run, before)
     ready = preflight.check_ready(before, p.canary, "canary")
-    findings = (
+    findings = [
+        check_scope(run, before),
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
         *run.check_policy(),
         *check_conditions(run, before),
-        preflight.check_permissions(missing_actions(run.workspace, before, "canary"), scope.principal),
+        permissions,
         ready,
         preflight.check_off_traffic(before, p.canary),
         preflight.check_rollback_target(before),
         check_cost(run, canary_cost(run, before)),
         preflight.check_others(before, [p.canary, *before.traffic]),
-        *_check_room(run, before),
-        *_check_source(run, before),
-    )
+    ]
     probed: tuple[ProbeResult, ...] = ()
-    if ready.level is Level.OK and p.probes:
-        probed = run.log(JournalEvent.PROBES, _send_probes(run.workspace, before, p.canary, _probes(p)))
-    return run.log(JournalEvent.PREFLIGHT, Findings((*findings, preflight.check_probes(probed, p.canary))))
+    if permissions.level is not Level.BLOCKER:  # what follows is read and sent with these permissions
+        findings += (*_check_room(run, before), *_check_source(run, before))
+        if ready.level is Level.OK and p.probes:
+            probed = run.log(JournalEvent.PROBES, _send_probes(run.workspace, before, p.canary, _probes(p)))
+        findings.append(preflight.check_probes(probed, p.canary))
+    return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
 
 def _check_room(run: Run[CanaryParameters], before: Endpoint) -> tuple[Finding, ...]:
@@ -76,11 +79,24 @@ def _check_room(run: Run[CanaryParameters], before: Endpoint) -> tuple[Finding, 
     )
 
 
+def _check_permissions(run: Run[CanaryParameters], before: Endpoint) -> Finding:
+    """Check what the stages, their undo and their judging need; a rehearsal moves no traffic."""
+    p = run.parameters
+    counting = count_requests(source_name(run, before, p.source), p.source)
+    probing_too = (score(before.auth_mode),) if p.probes else ()
+    uses = (READ_AUTOSCALE, *counting, *probing_too)
+    return check_access(run, before, lambda: None if p.rehearse else _plan(p, before), uses)
+
+
 def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:
     """Plan the stages and the undo."""
-    p, canary = run.parameters, before.find(run.parameters.canary)
-    plan = planning.plan_stages(before, canary.name if canary else p.canary, p.stages, p.bake_s)
+    plan = _plan(run.parameters, before)
     return run.log(JournalEvent.PLAN, replace(plan, cost=canary_cost(run, before)))
+
+
+def _plan(p: CanaryParameters, before: Endpoint) -> Plan:
+    canary = before.find(p.canary)
+    return planning.plan_stages(before, canary.name if canary else p.canary, p.stages, p.bake_s)
 
 
 def forecast_canary(run: Run[CanaryParameters], before: Endpoint) -> BakeForecast | None:

@@ -55,17 +55,6 @@ def check_lease(endpoint: Endpoint, now: datetime) -> Finding:
     )
 
 
-def check_permissions(missing: Sequence[str], principal: str) -> Finding:
-    """Check that the principal has every permission that the runbook and its undo need."""
-    if not missing:
-        return Finding.ok("permissions", f"{principal} has every permission that this runbook needs")
-    return Finding.blocker(
-        "permissions",
-        f"{principal} lacks {', '.join(missing)}",
-        "Request the role AzureML Data Scientist on the workspace; an assignment takes effect within an hour.",
-    )
-
-
 def check_ready(endpoint: Endpoint, deployment: str, role: str) -> Finding:
     """Check that a deployment exists and can take traffic."""
     found = endpoint.find(deployment)

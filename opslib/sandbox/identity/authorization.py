@@ -1,5 +1,7 @@
 """What a caller may do: every request to ARM is one action on one scope."""
 
+import re
+
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import ANY_SCOPE, Auth, Route
@@ -61,12 +63,18 @@ def _action_and_scope(request: Request, operation: str, sandbox: Sandbox) -> tup
     if operation == "Logs_QueryWorkspace":
         return "Microsoft.OperationalInsights/workspaces/query/read", None
     if operation == "Logs_QueryResource":
-        return "Microsoft.Insights/logs/read", "/" + request.parameters["scope"]
+        return f"Microsoft.Insights/logs/{_table(request)}/read", "/" + request.parameters["scope"]
     if operation in _OF_OPERATIONS:  # they belong to the resource that they change
         known = sandbox.store.get_operation(request.parameters["operation"])
         if known is not None:
             return f"{ids.resource_type(known.resource)}/read", known.resource
     return action_of(request.method, request.path)
+
+
+def _table(request: Request) -> str:
+    """Return the table that a log query names first; Azure grants each table by itself."""
+    found = re.match(r"\s*(\w+)", str(request.json().get("query") or ""))
+    return found[1] if found else ""
 
 
 ROUTES = (
