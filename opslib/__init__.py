@@ -9,6 +9,7 @@ from typing import Any
 _HOMES = {
     "CanaryParameters": "opslib.parameters",
     "DeployParameters": "opslib.parameters",
+    "InventoryParameters": "opslib.parameters",
     "RollbackParameters": "opslib.parameters",
     "Run": "opslib.runbooks.run",
     "ScaleParameters": "opslib.parameters",
@@ -20,18 +21,21 @@ _HOMES = {
     "connect": "opslib.azure.connect",
     "deploy": "opslib.runbooks.deploy",
     "find_target": "opslib.runbooks.rollback",
+    "finish_inventory": "opslib.runbooks.inventory",
     "forecast_canary": "opslib.runbooks.canary.canary",
     "plan_canary": "opslib.runbooks.canary.canary",
     "plan_deploy": "opslib.runbooks.deploy",
     "plan_rollback": "opslib.runbooks.rollback",
     "plan_scale": "opslib.runbooks.scale",
     "plot": "opslib.show.plot",
+    "plot_inventory": "opslib.show.inventory",
     "plot_scale": "opslib.show.plot",
     "require_clear": "opslib.runbooks.steps.preflight",
     "roll_back": "opslib.runbooks.rollback",
     "run_stages": "opslib.runbooks.canary.canary",
     "scale": "opslib.runbooks.scale",
     "secret": "opslib.azure.secrets",
+    "take_inventory": "opslib.runbooks.inventory",
 }
 
 __all__ = [  # noqa: PLE0604 - names are strings

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from estate_fixture import estate, estate_sandbox
 from runbook_fixtures import make_world, sandbox_home, workspace, world, worlds
 from sandbox_fixture import RunningSandbox, pointed_at, running_sandbox
 from schedule import Schedule, order
@@ -12,7 +13,7 @@ from opslib.sandbox.core.settings import Settings
 
 skip_iri_checks()  # azure-ai-ml and papermill would each import them
 
-__all__ = ["make_world", "sandbox", "sandbox_home", "workspace", "world", "worlds"]
+__all__ = ["estate", "estate_sandbox", "make_world", "sandbox", "sandbox_home", "workspace", "world", "worlds"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

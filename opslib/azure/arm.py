@@ -28,6 +28,7 @@ from azure.mgmt.core import ARMPipelineClient
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
+from opslib.azure.throttle import SharedPause
 from opslib.errors import AccessDenied, AzureError, NotFound, OperationFailed, OperationTimeout, PollError
 from opslib.model import Receipt
 
@@ -76,6 +77,7 @@ class ArmClient:
     """
 
     def __init__(self, resource_manager: str, credential: TokenCredential) -> None:
+        self._pause = SharedPause()
         self._client: ARMPipelineClient[Any, Any] = ARMPipelineClient(
             base_url=resource_manager,
             policies=[
@@ -83,11 +85,17 @@ class ArmClient:
                 HeadersPolicy({"Accept": "application/json"}),
                 UserAgentPolicy("opslib"),
                 RetryPolicy(retry_total=6, retry_status=6, retry_backoff_max=20),
+                self._pause,
                 ARMChallengeAuthenticationPolicy(credential, f"{resource_manager}/.default"),
                 ContentDecodePolicy(),
             ],
             **HTTP_TIMEOUTS,
         )
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far, repeated ones included [count]."""
+        return self._pause.requests
 
     def get(self, path: str, api_version: str, **query: str) -> Json:
         """Read one resource."""

@@ -47,7 +47,7 @@ def read_endpoint(workspace: Workspace, name: str) -> Endpoint:
             error.correlation_id,
         ) from error
     deployments = workspace.arm.list(f"{_path(workspace, name)}/deployments", API_VERSION)
-    return _endpoint(arm, deployments)
+    return make_endpoint(arm, deployments)
 
 
 def list_endpoints(workspace: Workspace) -> list[Json]:
@@ -229,7 +229,8 @@ def _unchanged(method: str, path: str) -> Receipt:
     return Receipt(method, path, "", datetime.now(UTC), 0.0, changed=False)
 
 
-def _endpoint(arm: Json, deployments: list[Json]) -> Endpoint:
+def make_endpoint(arm: Json, deployments: list[Json]) -> Endpoint:
+    """Return the endpoint of ARM's JSON."""
     properties = arm["properties"]
     read = sorted((_deployment(d) for d in deployments), key=lambda d: d.name)
     cased = {d.name.lower(): d.name for d in read}

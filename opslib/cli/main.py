@@ -76,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "cost", module="opslib.cli.cost", help="show what an endpoint costs, and what it would with other instances"
     )
+    commands.add_parser(
+        "inventory",
+        module="opslib.cli.inventory",
+        help="list all deployments with cost, requests, owner, last change",
+    )
     commands.add_parser("runs", module="opslib.cli.runs", help="list the runs, newest first; show one; export them")
     commands.add_parser(
         "verify", module="opslib.cli.verify", help="verify that runs are unaltered and complete, offline"

@@ -10,6 +10,7 @@ from opslib.model.cost import (
     PriceList,
 )
 from opslib.model.endpoint import Deployment, Endpoint, Scope, Traffic, asset_name
+from opslib.model.estate import ActivityEvent, Estate, EstateScope, ResourceName, Unread
 from opslib.model.load import Load, busiest_load
 from opslib.model.monitoring import AutoscaleSetting, FiredAlert, Monitoring
 from opslib.model.outcome import Outcome
@@ -32,6 +33,7 @@ from opslib.model.served import FAILURE_CODES, Observation, ProbeResult, Served,
 __all__ = [
     "FAILURE_CODES",
     "HOURS_PER_MONTH",
+    "ActivityEvent",
     "AutoscaleSetting",
     "Change",
     "CostChange",
@@ -41,6 +43,8 @@ __all__ = [
     "DeploymentCost",
     "Endpoint",
     "EndpointCost",
+    "Estate",
+    "EstateScope",
     "Finding",
     "Findings",
     "FiredAlert",
@@ -55,6 +59,7 @@ __all__ = [
     "PriceList",
     "ProbeResult",
     "Receipt",
+    "ResourceName",
     "Scope",
     "SendProbes",
     "Served",
@@ -63,6 +68,7 @@ __all__ = [
     "SetTraffic",
     "Step",
     "Traffic",
+    "Unread",
     "asset_name",
     "busiest_load",
     "is_failure",

@@ -75,7 +75,7 @@ def check_folder(folder: Path) -> FolderCheck:
     if not folder.is_dir():
         raise DefinitionError(f"{folder} is not a folder: expected one with {ENDPOINT}, deployments and {FILE}")
     endpoint, policy = _endpoint_name(folder), folder / FILE
-    deployments = sorted(path for path in folder.glob("*.y*ml") if _is_deployment(path))
+    deployments = find_deployments(folder)
     probes = sorted(folder.glob("*probes*.jsonl"))
     if not deployments and not policy.exists() and not (folder / ENDPOINT).exists():
         raise DefinitionError(f"{folder} has no {ENDPOINT}, no deployment's definition and no {FILE}")
@@ -88,6 +88,11 @@ def check_folder(folder: Path) -> FolderCheck:
     files = [path for path in (folder / ENDPOINT, policy, *deployments, *probes) if path.exists()]
     names = tuple(path.relative_to(folder).as_posix() for path in files)
     return FolderCheck(folder, names, tuple(sorted(results, key=lambda one: (one.file, one.line))))
+
+
+def find_deployments(folder: Path) -> list[Path]:
+    """Return the deployments' definitions in an endpoint's folder."""
+    return sorted(path for path in folder.glob("*.y*ml") if _is_deployment(path))
 
 
 def _endpoint_name(folder: Path) -> str:

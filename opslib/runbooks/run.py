@@ -80,7 +80,9 @@ class Run(Displayed, Generic[P]):
         parameters = values.parameters
         workspace = connect(parameters.target)
         given = os.environ.get(FOLDER_VARIABLE)
-        folder = Path(given) if given else new_folder(find_archive(), parameters.runbook, parameters.endpoint)
+        folder = (
+            Path(given) if given else new_folder(find_archive(), parameters.runbook, parameters.endpoint or "all")
+        )
         record = _first_record(parameters, folder)
         record = replace(record, parameters=parameters.model_dump(), origins=dict(values.origins))
         run = cls(values, workspace, folder, replace(record, scope=workspace.scope))
@@ -182,9 +184,9 @@ class Run(Displayed, Generic[P]):
             self.journal.write(JournalEvent.PROGRESS, text)
 
     def finish(self, outcome: Outcome, reason: str, results: Mapping[str, Any] | None = None) -> Record:
-        """Read the endpoint, write the record, and glue its results for scrapbook."""
-        ended = self.read_endpoint()
-        costs = cost_results(self._planned_cost, ended) if self._planned_cost else {}
+        """Read the endpoint that was changed, write the record, and glue its results for scrapbook."""
+        ended = self.read_endpoint() if self.parameters.changes else None
+        costs = cost_results(self._planned_cost, ended) if self._planned_cost and ended else {}
         self.record = replace(self.record, results={**(results or {}), **costs}).ended(outcome, reason)
         write_record(self.folder, self.record)
         self.journal.write(

@@ -87,7 +87,7 @@ def execute(
     key = _signing_key()
     request = _check_approvals(request or ChangeRequest(), key)
     _reap_first(parameters, archive, on_event)
-    folder = new_folder(archive, runbook, parameters.endpoint)
+    folder = new_folder(archive, runbook, parameters.endpoint or "all")
     moves_traffic = runbook == "canary" and not parameters.dry_run
     hang_s = _hang_s(parameters)
     with guarded(folder, hang_s) if moves_traffic and hang_s else nullcontext(), secrets_pipe() as secrets:

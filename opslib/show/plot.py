@@ -47,7 +47,7 @@ def plot(rollout: Rollout) -> Picture:
     if not rollout.stages:
         figure = Figure(figsize=(9, 0.5))
         figure.text(0.0, 0.4, "No stage was observed: nothing to draw.", color=INK)
-        return _picture(figure, f"No stage was observed. {rollout.reason}")
+        return make_picture(figure, f"No stage was observed. {rollout.reason}")
     figure = Figure(figsize=(9, 8), layout="constrained")
     axes = figure.subplots(4, 1, sharex=True)
     stages = [stage.observation.intervals for stage in rollout.stages]
@@ -68,11 +68,11 @@ def plot(rollout: Rollout) -> Picture:
         _mark_stages(axis, rollout, labelled=axis is axes[0])
     lines = {str(line.get_label()): line for line in axes[1].get_lines() if len(line.get_xdata()) > 0}
     named = {label: line for label, line in lines.items() if not label.startswith("_")}
-    _legend(axes[1], named)
+    legend(axes[1], named)
     axes[0].set_title(f"Canary {rollout.canary} against {rollout.stable}: {rollout.outcome}", color=INK)
     axes[3].set_xlabel("time [UTC]")
     axes[3].tick_params(axis="x", rotation=30)
-    return _picture(figure, f"Evidence of harm, requests, failures and p95 latency over time. {rollout.reason}")
+    return make_picture(figure, f"Evidence of harm, requests, failures and p95 latency over time. {rollout.reason}")
 
 
 def _draw_evidence(axis: "Axes", rollout: Rollout) -> None:
@@ -99,7 +99,7 @@ def _draw_evidence(axis: "Axes", rollout: Rollout) -> None:
         columns.threshold, color=COLOURS[1], linestyle="--", label=f"rollback limit: {columns.threshold:.0f}"
     )
     axis.set_ylim(top=max(axis.get_ylim()[1], 3 * columns.threshold))
-    _legend(axis)
+    legend(axis)
 
 
 def _draw_failures(axis: "Axes", rollout: Rollout) -> None:
@@ -154,11 +154,11 @@ def plot_scale(scaled: Scaled) -> Picture:
     axis.set_xticks([0.2, 1.2, 2.2], ["p50", "p95", "p99"])
     axis.set_ylabel("latency [ms]")
     axis.set_title(f"Scale of {scaled.deployment}: {scaled.outcome}", color=INK)
-    _legend(axis)
-    return _picture(figure, f"Latency of {scaled.deployment} before and after. {scaled.reason}")
+    legend(axis)
+    return make_picture(figure, f"Latency of {scaled.deployment} before and after. {scaled.reason}")
 
 
-def _picture(figure: "Figure", caption: str) -> Picture:
+def make_picture(figure: "Figure", caption: str) -> Picture:
     """Draw what is not data in ink, leave the page's background, and render."""
     for axis in figure.axes:
         axis.set_facecolor("none")
@@ -173,7 +173,7 @@ def _picture(figure: "Figure", caption: str) -> Picture:
     return Picture(file.getvalue(), caption)
 
 
-def _legend(axis: "Axes", lines: Mapping[str, Any] | None = None) -> None:
+def legend(axis: "Axes", lines: Mapping[str, Any] | None = None) -> None:
     """Put the legend beside the axis, where it hides no data."""
     shown = (lines.values(), lines.keys()) if lines is not None else ()
     axis.legend(*shown, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, labelcolor=INK, frameon=False)

@@ -8,8 +8,8 @@ from opslib.cli.main import main
 from opslib.parameters import RUNBOOKS
 
 COMMANDS = (
-    *("run", "notebooks", "parameters", "init", "check", "cost", "runs", "verify", "approve", "seal", "publish"),
-    *("recover", "judge", "answer", "demo", "sandbox"),
+    *("run", "notebooks", "parameters", "init", "check", "cost", "inventory", "runs", "verify"),
+    *("approve", "seal", "publish", "recover", "judge", "answer", "demo", "sandbox"),
 )
 
 
@@ -62,7 +62,10 @@ def test_notebooks_go_to_the_folder_that_is_named(capsys, empty_folder):
     """`opslib notebooks DIR` makes the folder and prints what it wrote."""
     assert main(["notebooks", "a/b"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed == [*(f"a/b/{name}.ipynb" for name in sorted(RUNBOOKS)), "4 notebooks copied to a/b"]
+    assert printed == [
+        *(f"a/b/{name}.ipynb" for name in sorted(RUNBOOKS)),
+        f"{len(RUNBOOKS)} notebooks copied to a/b",
+    ]
 
 
 def test_notebooks_cannot_be_written_to_a_file(capsys, empty_folder):

@@ -43,6 +43,7 @@ class JournalEvent(StrEnum):
     UNDOING = "undoing"
     UNDONE = "undone"
     ARRIVED = "arrived"
+    INVENTORY = "inventory"
     RAISED = "raised"
     FINISHED = "finished"
 

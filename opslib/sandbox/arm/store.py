@@ -114,6 +114,7 @@ class Store:
         self.version = 0  # changes with every change of a resource
         self._resources: dict[str, Resource] = {}
         self._children: dict[tuple[str, str], dict[str, Resource]] = {}
+        self._kinds: dict[str, dict[str, Resource]] = {}
         self._load()
         self._sequence = max((resource.sequence for resource in self._resources.values()), default=0)
 
@@ -176,7 +177,7 @@ class Store:
             for key in gone:
                 self._db.execute("DELETE FROM resources WHERE key=?", (key,))
                 resource = self._resources.pop(key)
-                del self._children[resource.kind, ids.parent(key)][key]
+                del self._children[resource.kind, ids.parent(key)][key], self._kinds[resource.kind][key]
 
     def children(self, parent_id: str, kind: str) -> list[Resource]:
         """Return a resource's children of one kind, in the order of their creation."""
@@ -185,8 +186,7 @@ class Store:
 
     def all(self, kind: str) -> list[Resource]:
         """Return every resource of one kind, in the order of their creation."""
-        found = [resource for resource in self._resources.values() if resource.kind == kind]
-        return sorted(found, key=lambda resource: resource.sequence)
+        return sorted(self._kinds.get(kind, {}).values(), key=lambda resource: resource.sequence)
 
     def put_operation(self, operation: Operation) -> Operation:
         """Record an operation's state; delete the oldest ended ones."""
@@ -287,10 +287,12 @@ class Store:
     def _keep(self, resource: Resource) -> None:
         self._resources[resource.key] = resource
         self._children.setdefault((resource.kind, ids.parent(resource.key)), {})[resource.key] = resource
+        self._kinds.setdefault(resource.kind, {})[resource.key] = resource
 
     def _load(self) -> None:
         self._resources.clear()
         self._children.clear()
+        self._kinds.clear()
         for row in self._db.execute("SELECT id, kind, body, secrets, internal, sequence FROM resources"):
             body, secrets, internal = (json.loads(text) for text in row[2:5])
             self._keep(Resource(row[0], row[1], body, secrets, internal, row[5]))

@@ -139,6 +139,16 @@ DIFFERENCES = (
         "the same, with RuleUri naming the metric alert",
     ),
     Difference(
+        "Azure Resource Graph",
+        "every resource, seconds to minutes late; the whole query language, 15 queries in 5 s",
+        "workspaces, online endpoints and deployments, at once; the operators of Log Analytics, 15 queries in 5 s",
+    ),
+    Difference(
+        "subscriptions, groups and workspaces",
+        "exist when they have been created; a workspace takes about a minute",
+        "any name is served; lists show those in use and those created, which is done at once",
+    ),
+    Difference(
         "retail prices",
         "every region and currency, as of today",
         "USD in eastus from a table of early 2025; Spot and Windows by rules of thumb; elsewhere no items",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # the parts live in rooms above this one
     from opslib.sandbox.endpoints.consistency import ReadLag
     from opslib.sandbox.endpoints.lifecycle import Lifecycle
     from opslib.sandbox.faults.registry import Faults
+    from opslib.sandbox.graph.quota import UserQuota
     from opslib.sandbox.identity.directory import Directory
     from opslib.sandbox.identity.tokens import Tokens
     from opslib.sandbox.instances.fleet import Fleet
@@ -36,3 +37,4 @@ class Sandbox:
     gateway: Gateway
     faults: Faults
     read_lag: ReadLag
+    graph_quota: UserQuota

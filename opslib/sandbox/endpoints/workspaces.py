@@ -4,72 +4,45 @@ Every workspace exists: any subscription, group and name are served.
 """
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import OPERATOR, TENANT_ID
+from opslib.sandbox.arm.responses import page, system_data
 from opslib.sandbox.arm.routing import GROUP, LOCATION, MACHINE_LEARNING, SUBSCRIPTION, WORKSPACE, Route
+from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids, skus
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.endpoints import prices, quota
+from opslib.sandbox.endpoints.subscriptions import WORKSPACES as KIND
+from opslib.sandbox.endpoints.subscriptions import known_workspaces
 
 
 def get_workspace(request: Request, sandbox: Sandbox) -> Response:
     """`GET W`."""
-    return Response(200, _workspace(ids.workspace_id(request.parameters), sandbox.settings.location))
+    return Response(200, render(ids.workspace_id(request.parameters), sandbox))
 
 
 def list_workspaces(request: Request, sandbox: Sandbox) -> Response:
-    """`GET .../workspaces` of a group or a subscription: those in use, and the one in config.json."""
-    settings = sandbox.settings
-    home = {
-        "subscription": settings.subscription_id,
-        "group": settings.resource_group,
-        "workspace": settings.workspace_name,
-    }
-    found = {ids.key(ids.workspace_id(home)): ids.workspace_id(home)}
-    for endpoint in sandbox.store.all("onlineEndpoints"):
-        found.setdefault(ids.key(ids.parent(endpoint.id)), ids.parent(endpoint.id))
+    """`GET .../workspaces` of a group or a subscription: those in use, created, and the one in config.json."""
     prefix = ids.key(request.path.split("/providers/", 1)[0]) + "/"
-    chosen = [value for key, value in found.items() if key.startswith(prefix)]
-    return Response(200, {"value": [_workspace(value, settings.location) for value in chosen]})
+    chosen = [one for one in known_workspaces(sandbox) if ids.key(one).startswith(prefix)]
+    return page(request, [render(one, sandbox) for one in chosen], "$top")
 
 
-def list_subscriptions(request: Request, sandbox: Sandbox) -> Response:
-    """`GET /subscriptions`: the one in config.json; any other is served too."""
-    del request
-    return Response(200, {"value": [_subscription(sandbox.settings.subscription_id)]})
-
-
-def list_tenants(request: Request, sandbox: Sandbox) -> Response:
-    """`GET /tenants`: the only one."""
-    del request, sandbox
-    tenant = {"id": f"/tenants/{TENANT_ID}", "tenantId": TENANT_ID, "displayName": "sandbox"}
-    return Response(200, {"value": [tenant]})
-
-
-def get_subscription(request: Request, sandbox: Sandbox) -> Response:
-    """`GET /subscriptions/{subscription}`: every subscription exists."""
-    del sandbox
-    return Response(200, _subscription(request.parameters["subscription"]))
-
-
-def list_groups(request: Request, sandbox: Sandbox) -> Response:
-    """`GET /subscriptions/{subscription}/resourceGroups`: the one in config.json; any other is served too."""
-    return Response(
-        200, {"value": [_group(request.parameters["subscription"], sandbox.settings.resource_group, sandbox)]}
-    )
-
-
-def check_group(request: Request, sandbox: Sandbox) -> Response:
-    """`HEAD .../resourceGroups/{group}`: it exists."""
-    del request, sandbox
-    return Response(204)
-
-
-def get_group(request: Request, sandbox: Sandbox) -> Response:
-    """`GET .../resourceGroups/{group}`: every resource group exists."""
-    return Response(200, _group(request.parameters["subscription"], request.parameters["group"], sandbox))
+def put_workspace(request: Request, sandbox: Sandbox) -> Response:
+    """`PUT W`: its location, tags and properties; it succeeds at once."""
+    workspace, body = ids.workspace_id(request.parameters), request.json()
+    before = sandbox.store.get(workspace)
+    kept = {
+        "location": str(body.get("location") or sandbox.settings.location).lower().replace(" ", ""),
+        "tags": body.get("tags") or {},
+        "systemData": system_data(request, before),
+        "properties": body.get("properties") or {},
+    }
+    stored = Resource(workspace, KIND, kept) if before is None else replace(before, body=kept)
+    return Response(201 if before is None else 200, render(sandbox.store.put(stored).id, sandbox))
 
 
 def list_vm_sizes(request: Request, sandbox: Sandbox) -> Response:
@@ -91,21 +64,6 @@ def list_quotas(request: Request, sandbox: Sandbox) -> Response:
         for row in (_usage(request, sandbox, family) for family in skus.families())
     ]
     return Response(200, {"value": rows})
-
-
-def _group(subscription: str, name: str, sandbox: Sandbox) -> dict[str, Any]:
-    return {
-        "id": f"/subscriptions/{subscription}/resourceGroups/{name}",
-        "name": name,
-        "type": "Microsoft.Resources/resourceGroups",
-        "location": sandbox.settings.location,
-        "properties": {"provisioningState": "Succeeded"},
-    }
-
-
-def _subscription(name: str) -> dict[str, Any]:
-    state = {"id": f"/subscriptions/{name}", "subscriptionId": name, "displayName": "sandbox", "state": "Enabled"}
-    return {**state, "tenantId": TENANT_ID, "homeTenantId": TENANT_ID, "managedByTenants": []}
 
 
 def _usage(request: Request, sandbox: Sandbox, family: str) -> dict[str, Any]:
@@ -142,49 +100,39 @@ def _size(sku: skus.Sku) -> dict[str, Any]:
     }
 
 
-def _workspace(workspace: str, location: str) -> dict[str, Any]:
+def render(workspace: str, sandbox: Sandbox) -> dict[str, Any]:
+    """Return a workspace as ARM shows it: what was put, on top of what every workspace has."""
     providers = f"{workspace.split('/providers/', maxsplit=1)[0]}/providers"
+    stored = sandbox.store.get(workspace)
+    put: dict[str, Any] = {"location": sandbox.settings.location, "tags": {}} if stored is None else stored.body
     return {
         "id": workspace,
         "name": ids.name(workspace),
         "type": f"{ids.PROVIDER}/workspaces",
-        "location": location,
-        "tags": {},
         "kind": "Default",
         "sku": {"name": "Basic", "tier": "Basic"},
         "identity": {"type": "SystemAssigned", "principalId": OPERATOR.object_id, "tenantId": TENANT_ID},
+        **put,
         "properties": {
             "friendlyName": ids.name(workspace),
             "description": "served by the opslib sandbox",
-            "workspaceId": str(uuid.uuid5(uuid.NAMESPACE_URL, ids.key(workspace))),
-            "provisioningState": "Succeeded",
             "publicNetworkAccess": "Enabled",
             "storageAccount": f"{providers}/Microsoft.Storage/storageAccounts/sandbox",
             "containerRegistry": f"{providers}/Microsoft.ContainerRegistry/registries/sandbox",
             "keyVault": f"{providers}/Microsoft.Keyvault/vaults/sandbox",
             "applicationInsights": f"{providers}/Microsoft.insights/components/sandbox",
+            **put.get("properties", {}),
+            "workspaceId": str(uuid.uuid5(uuid.NAMESPACE_URL, ids.key(workspace))),
+            "provisioningState": "Succeeded",
         },
     }
 
 
 ROUTES = (
-    Route("GET", "/tenants", "Tenants_List", list_tenants),
-    Route("GET", "/subscriptions", "Subscriptions_List", list_subscriptions),
-    Route("GET", SUBSCRIPTION, "Subscriptions_Get", get_subscription),
-    Route("GET", SUBSCRIPTION + "/locations", "Subscriptions_ListLocations", None),
-    Route("GET", SUBSCRIPTION + "/resourceGroups", "ResourceGroups_List", list_groups),
-    Route("HEAD", GROUP, "ResourceGroups_CheckExistence", check_group),
-    Route("GET", GROUP, "ResourceGroups_Get", get_group),
-    Route("PUT", GROUP, "ResourceGroups_CreateOrUpdate", None),
-    Route("DELETE", GROUP, "ResourceGroups_Delete", None),
-    Route("GET", SUBSCRIPTION + "/resources", "Resources_List", None),
-    Route("GET", GROUP + "/resources", "Resources_ListByResourceGroup", None),
-    Route("GET", SUBSCRIPTION + "/providers", "Providers_List", None),
-    Route("GET", SUBSCRIPTION + "/providers/{namespace}", "Providers_Get", None),
     Route("GET", GROUP + MACHINE_LEARNING + "/workspaces", "Workspaces_ListByResourceGroup", list_workspaces),
     Route("GET", SUBSCRIPTION + MACHINE_LEARNING + "/workspaces", "Workspaces_ListBySubscription", list_workspaces),
     Route("GET", WORKSPACE, "Workspaces_Get", get_workspace),
-    Route("PUT", WORKSPACE, "Workspaces_CreateOrUpdate", None),
+    Route("PUT", WORKSPACE, "Workspaces_CreateOrUpdate", put_workspace),
     Route("PATCH", WORKSPACE, "Workspaces_Update", None),
     Route("DELETE", WORKSPACE, "Workspaces_Delete", None),
     Route("GET", LOCATION + "/usages", "Usages_List", list_usages),

@@ -103,6 +103,16 @@ class Directory:
             if role is not None and one.properties["principalId"] == principal.object_id:
                 yield role
 
+    def has_role_in(self, principal: Principal, scope: str) -> bool:
+        """Return whether a principal has a role on a scope, above it or below it."""
+        wanted = ids.key(scope).rstrip("/") + "/"
+        held = (
+            ids.key(one.properties["scope"]).rstrip("/") + "/"
+            for one in self.assignments()
+            if one.properties["principalId"] == principal.object_id
+        )
+        return principal == OPERATOR or any(wanted.startswith(one) or one.startswith(wanted) for one in held)
+
     def allows(self, principal: Principal, action: str, scope: str | None) -> bool:
         """Return whether a principal may do something to a resource: any one role is enough."""
         return any(role.allows(action) for role in self.roles_of(principal, scope))

@@ -24,6 +24,7 @@ from opslib.sandbox.core.settings import Settings
 from opslib.sandbox.endpoints.consistency import ReadLag
 from opslib.sandbox.endpoints.lifecycle import Lifecycle
 from opslib.sandbox.faults.registry import Faults
+from opslib.sandbox.graph.quota import UserQuota
 from opslib.sandbox.identity.directory import Directory
 from opslib.sandbox.identity.managed_identity import cloud_name
 from opslib.sandbox.identity.tokens import Tokens
@@ -121,6 +122,7 @@ def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Sand
         ),
         faults=faults,
         read_lag=ReadLag(settings),
+        graph_quota=UserQuota(),
     )
 
 

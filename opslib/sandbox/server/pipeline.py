@@ -132,6 +132,7 @@ async def answer(request: Request, sandbox: Sandbox) -> Response:
         exchange.route is not None
         and exchange.auth is Auth.ARM
         and request.method != "GET"
+        and request.path.lower().startswith("/subscriptions/")
         and exchange.request.caller
     ):
         record_activity(exchange.request, sandbox, response.status)

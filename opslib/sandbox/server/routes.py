@@ -1,7 +1,16 @@
 """Every operation that the sandbox knows, in the order of the services' specifications."""
 
 from opslib.sandbox.arm.routing import Route
-from opslib.sandbox.endpoints import assets, deployments, endpoints, operations, prices, workspaces
+from opslib.sandbox.endpoints import (
+    assets,
+    deployments,
+    endpoints,
+    operations,
+    prices,
+    subscriptions,
+    workspaces,
+)
+from opslib.sandbox.graph import api as graph_api
 from opslib.sandbox.identity import authorization, entra, managed_identity, principals_api, roles_api
 from opslib.sandbox.insights.alerts import api as alerts_api
 from opslib.sandbox.insights.alerts import fired_api
@@ -9,17 +18,27 @@ from opslib.sandbox.insights.autoscale import api as autoscale_api
 from opslib.sandbox.scoring import api as scoring_api
 from opslib.sandbox.server import faults_api
 from opslib.sandbox.storage import accounts, blobs, datastores
-from opslib.sandbox.telemetry import activity_api, diagnostics_api, logs_api, metrics_api
+from opslib.sandbox.telemetry import (
+    activity_api,
+    diagnostics_api,
+    logs_api,
+    metrics_api,
+    subscription_metrics_api,
+)
 
 ROUTES: tuple[Route, ...] = (
     # Microsoft.Resources, Microsoft.MachineLearningServices
+    *subscriptions.ROUTES,
     *workspaces.ROUTES,
     *operations.ROUTES,
     *assets.ROUTES,
     *datastores.ROUTES,
     *endpoints.ROUTES,
     *deployments.ROUTES,
+    # Microsoft.ResourceGraph
+    *graph_api.ROUTES,
     # Microsoft.Insights, Microsoft.AlertsManagement
+    *subscription_metrics_api.ROUTES,
     *metrics_api.ROUTES,
     *diagnostics_api.ROUTES,
     *activity_api.ROUTES,

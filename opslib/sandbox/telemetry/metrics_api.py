@@ -28,7 +28,7 @@ from opslib.sandbox.telemetry.series import (
 )
 
 _MAX_MINUTES = 93 * 24 * 60
-_FILTER = re.compile(r"(?P<name>[\w]+)\s+(?P<sign>eq|ne)\s+'(?P<value>[^']*)'", re.IGNORECASE)
+FILTER = re.compile(r"(?P<name>[\w]+)\s+(?P<sign>eq|ne)\s+'(?P<value>[^']*)'", re.IGNORECASE)
 
 
 async def list_metrics(request: Request, sandbox: Sandbox) -> Response:
@@ -38,14 +38,14 @@ async def list_metrics(request: Request, sandbox: Sandbox) -> Response:
     """
     resource = _resource(request, sandbox)
     chosen = [find_metric(resource, name) for name in _names(request, resource)]
-    window = _window(request, resource, sandbox)
-    split = _FILTER.findall(request.query.get("$filter", ""))
+    window = window_of(request, resource, sandbox)
+    split = FILTER.findall(request.query.get("$filter", ""))
     sandbox.telemetry.flush()
     values = []
     for metric in chosen:
-        _check(metric, request, split)
+        check(metric, request, split)
         series = await asyncio.to_thread(read_series, sandbox, metric, resource, split, window)
-        values.append(_value(metric, resource, request, series))
+        values.append(value_of(metric, resource.id, request, series))
     start, end, grain = window
     body = {
         "cost": 59 * len(values),
@@ -105,7 +105,8 @@ def _names(request: Request, resource: Resource) -> list[str]:
     return [name for name in sent.split(",") if name] or [OFFERED[resource.kind][0].name]
 
 
-def _check(metric: Metric, request: Request, split: list[Condition]) -> None:
+def check(metric: Metric, request: Request, split: list[Condition]) -> None:
+    """Refuse an aggregation or a dimension that a metric lacks."""
     for wanted in _aggregations(request):
         if wanted.capitalize() not in metric.aggregations:
             raise ArmError.bad_request(
@@ -125,7 +126,7 @@ def _aggregations(request: Request) -> list[str]:
     return [one.strip() for one in request.query.get("aggregation", "Average").split(",") if one.strip()]
 
 
-def _window(request: Request, resource: Resource, sandbox: Sandbox) -> Window:
+def window_of(request: Request, resource: Resource, sandbox: Sandbox) -> Window:
     """Return start, end and grain; the end is that of the last complete, ingested minute."""
     latest = latest_us(resource, sandbox)
     spanned = unquote(request.query.get("timespan", ""))  # the Azure CLI escapes it twice, and Azure reads it
@@ -147,12 +148,13 @@ def _window(request: Request, resource: Resource, sandbox: Sandbox) -> Window:
     return start, max(start, end), grain
 
 
-def _value(
-    metric: Metric, resource: Resource, request: Request, series: list[tuple[dict[str, str], list[Row]]]
+def value_of(
+    metric: Metric, resource_id: str, request: Request, series: list[tuple[dict[str, str], list[Row]]]
 ) -> dict[str, Any]:
+    """Return a metric's member of `value`: a series for each of its labels."""
     wanted = {one.lower() for one in _aggregations(request)} | {"timestamp"}
     return {
-        "id": f"{resource.id}/providers/Microsoft.Insights/metrics/{metric.name}",
+        "id": f"{resource_id}/providers/Microsoft.Insights/metrics/{metric.name}",
         "type": "Microsoft.Insights/metrics",
         "name": {"value": metric.name, "localizedValue": metric.name},
         "displayDescription": metric.name,

@@ -1,0 +1,203 @@
+"""The endpoints of all workspaces that a caller can read, in as few requests as possible.
+
+One query of Azure Resource Graph; where the caller may not use it, paged lists in parallel. Resource Graph leaves
+out what the caller may not read, and follows changes some minutes late. So a workspace that looks empty or
+incomplete there is listed by itself, which finds its content or the reason why it cannot be read.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+from opslib.azure.arm import ArmClient, Json, Progress
+from opslib.azure.endpoints import API_VERSION, make_endpoint
+from opslib.azure.parallel import read_all
+from opslib.azure.resource_graph import query_graph
+from opslib.errors import AzureError, NotFound
+from opslib.model import Endpoint, Estate, EstateScope, ResourceName, Unread
+
+Route = Literal["auto", "graph", "lists"]
+
+SUBSCRIPTIONS_API_VERSION = "2022-12-01"
+PROVIDER = "Microsoft.MachineLearningServices"
+
+_WORKSPACE = f"{PROVIDER}/workspaces".lower()
+_ENDPOINT = f"{_WORKSPACE}/onlineendpoints"
+_DEPLOYMENT = f"{_ENDPOINT}/deployments"
+_COLUMNS = "id, name, type, location, tags, kind, sku, identity, properties, systemData"
+
+
+def read_estate(
+    arm: ArmClient, scope: EstateScope, progress: Progress = lambda _: None, route: Route = "auto"
+) -> Estate:
+    """Read the endpoints and deployments of all workspaces in a scope.
+
+    Parameters
+    ----------
+    arm
+        Client of Azure Resource Manager.
+    scope
+        Where to look; empty: everywhere.
+    progress
+        Is called with what was read so far.
+    route
+        "graph": Azure Resource Graph; "lists": paged lists; "auto": lists where Resource Graph refuses.
+
+    Raises
+    ------
+    AzureError
+        If nothing at all can be read.
+    """
+    refusal = ""
+    if route != "lists":
+        try:
+            return _missing_named(_from_graph(arm, scope, progress), scope)
+        except AzureError as error:
+            if route == "graph":
+                raise
+            refusal = f" (Azure Resource Graph: {error.status or ''} {error.code})".replace("  ", " ")
+            progress(f"Azure Resource Graph cannot be used, listing instead: {error}")
+    workspaces, unread = _list_workspaces(arm, scope)
+    progress(f"{len(workspaces)} workspaces found")
+    endpoints, failed = _list_endpoints(arm, workspaces, scope, progress)
+    return _missing_named(
+        Estate(f"lists{refusal}", _sorted(endpoints), tuple(workspaces), (*unread, *failed)), scope
+    )
+
+
+def _from_graph(arm: ArmClient, scope: EstateScope, progress: Progress) -> Estate:
+    types = ", ".join(f"'{kind}'" for kind in (_WORKSPACE, _ENDPOINT, _DEPLOYMENT))
+    groups = ", ".join(f"'{group.lower()}'" for group in scope.groups)
+    inside = f" | where tolower(resourceGroup) in ({groups})" if groups else ""
+    kql = f"resources | where type in ({types}){inside} | project {_COLUMNS} | order by id asc"
+    rows = [row for row in query_graph(arm, kql, scope.subscriptions) if _chosen(str(row["id"]), scope)]
+    progress(f"{len(rows):,} resources read from Azure Resource Graph")
+    by_type: dict[str, list[Json]] = {_WORKSPACE: [], _ENDPOINT: [], _DEPLOYMENT: []}
+    for row in rows:
+        by_type[str(row["type"]).lower()].append(row)
+    deployments: dict[str, list[Json]] = {}
+    for row in by_type[_DEPLOYMENT]:
+        deployments.setdefault(_above(str(row["id"])), []).append(row)
+    endpoints = {
+        str(row["id"]).lower(): make_endpoint(row, deployments.get(str(row["id"]).lower(), []))
+        for row in by_type[_ENDPOINT]
+    }
+    workspaces = [str(row["id"]) for row in by_type[_WORKSPACE]]
+    doubtful = _doubtful(workspaces, endpoints)
+    listed, unread = _list_endpoints(arm, doubtful, scope, progress)
+    endpoints |= {one.id.lower(): one for one in listed}
+    return Estate("Azure Resource Graph", _sorted(endpoints.values()), tuple(workspaces), tuple(unread))
+
+
+def _doubtful(workspaces: Iterable[str], endpoints: dict[str, Endpoint]) -> list[str]:
+    """Return the workspaces whose content in Resource Graph may be incomplete: nothing in it, or fields missing."""
+    complete: dict[str, bool] = {}
+    for key, endpoint in endpoints.items():
+        routed = endpoint.traffic.keys() <= {one.name for one in endpoint.deployments}
+        whole = bool(endpoint.deployments) and routed and "traffic" in endpoint.arm["properties"]
+        complete[_above(key)] = complete.get(_above(key), True) and whole
+    return [one for one in workspaces if not complete.get(one.lower())]
+
+
+def _list_workspaces(arm: ArmClient, scope: EstateScope) -> tuple[list[str], list[Unread]]:
+    """List the workspaces in the scope, subscription by subscription."""
+    subscriptions = scope.subscriptions or tuple(
+        str(one["subscriptionId"]) for one in arm.list("/subscriptions", SUBSCRIPTIONS_API_VERSION)
+    )
+    places = [
+        f"/subscriptions/{subscription}{group}"
+        for subscription in subscriptions
+        for group in ([f"/resourceGroups/{name}" for name in scope.groups] or [""])
+    ]
+    found: list[str] = []
+    unread: list[Unread] = []
+    for read in read_all(lambda place: arm.list(f"{place}/providers/{PROVIDER}/workspaces", API_VERSION), places):
+        found += [str(one["id"]) for one in read.value or ()]
+        if read.error is not None and not isinstance(read.error, NotFound):
+            unread.append(Unread(read.key.removeprefix("/").replace("/", " "), str(read.error)))
+    return [one for one in found if _chosen(one, scope)], unread
+
+
+def _list_endpoints(
+    arm: ArmClient, workspaces: Iterable[str], scope: EstateScope, progress: Progress
+) -> tuple[list[Endpoint], list[Unread]]:
+    """List the endpoints of workspaces, and the deployments of each."""
+    bodies: list[Json] = []
+    unread: list[Unread] = []
+    for read in read_all(lambda one: arm.list(f"{one}/onlineEndpoints", API_VERSION), workspaces):
+        bodies += [one for one in read.value or () if _chosen(str(one["id"]), scope)]
+        if read.error is not None:
+            unread.append(Unread(f"endpoints of workspace {_describe(read.key)}", str(read.error)))
+    by_id = {str(one["id"]): one for one in bodies}
+    endpoints: list[Endpoint] = []
+    for number, deployments in enumerate(
+        read_all(lambda one: arm.list(f"{one}/deployments", API_VERSION), by_id), start=1
+    ):
+        if deployments.error is not None and not isinstance(deployments.error, NotFound):
+            reason = str(deployments.error)
+            unread.append(Unread(f"deployments of endpoint {_describe(deployments.key)}", reason))
+        endpoints.append(make_endpoint(by_id[deployments.key], deployments.value or []))
+        if number % 100 == 0:
+            progress(f"{number:,} of {len(by_id):,} endpoints read")
+    return endpoints, unread
+
+
+def _missing_named(estate: Estate, scope: EstateScope) -> Estate:
+    """Add what was named and not found: it may not exist, or the caller may not see it."""
+    names = [ResourceName.of(one) for one in estate.workspaces]
+    found = {
+        "subscription": {name.subscription.lower() for name in names},
+        "resource group": {name.group.lower() for name in names},
+        "workspace": {name.workspace.lower() for name in names},
+        "endpoint": {one.name.lower() for one in estate.endpoints},
+    }
+    asked = {
+        "subscription": scope.subscriptions,
+        "resource group": scope.groups,
+        "workspace": scope.workspaces,
+        "endpoint": (scope.endpoint,) if scope.endpoint else (),
+    }
+    reported = " ".join(one.part.lower() for one in estate.unread)
+    missing = tuple(
+        Unread(
+            f"{kind} {name}", "nothing was found there: it is empty, does not exist, or the caller may not read it"
+        )
+        for kind, wanted in asked.items()
+        for name in wanted
+        if name.lower() not in found[kind] and name.lower() not in reported
+    )
+    return replace(estate, unread=(*estate.unread, *missing))
+
+
+def _chosen(resource_id: str, scope: EstateScope) -> bool:
+    """Return whether a resource's id lies in the scope; a workspace is there whatever endpoint is wanted."""
+    name = ResourceName.of(resource_id)
+    pairs = (
+        (name.group, scope.groups),
+        (name.workspace, scope.workspaces),
+        (name.endpoint, (scope.endpoint,) if scope.endpoint and name.endpoint else ()),
+    )
+    return all(not wanted or value.lower() in {one.lower() for one in wanted} for value, wanted in pairs)
+
+
+def _above(resource_id: str) -> str:
+    """Return the id of the resource above, in lower case."""
+    return resource_id.lower().rsplit("/", 2)[0]
+
+
+def _describe(resource_id: str) -> str:
+    name = ResourceName.of(resource_id)
+    return "/".join(part for part in (name.group, name.workspace, name.endpoint) if part)
+
+
+def _sorted(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    return tuple(sorted(endpoints, key=lambda one: one.id.lower()))
+
+
+def regions_of(endpoints: Iterable[Endpoint]) -> Iterator[tuple[tuple[str, str], list[Endpoint]]]:
+    """Group endpoints by subscription and region, in which Azure Monitor and prices are read."""
+    groups: dict[tuple[str, str], list[Endpoint]] = {}
+    for one in endpoints:
+        region = str(one.arm["location"]).replace(" ", "").lower()
+        groups.setdefault((ResourceName.of(one.id).subscription, region), []).append(one)
+    yield from sorted(groups.items())

@@ -1,0 +1,106 @@
+"""`opslib inventory`: list all deployments that the caller can read."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from opslib.azure.connect import connect
+from opslib.errors import ParameterError, RecordError
+from opslib.inventory.formats import TEXTS, write_parquet
+from opslib.inventory.rows import Inventory
+from opslib.model import EstateScope
+from opslib.parameters import TARGET
+from opslib.runbooks.inventory import conclusion, read_inventory
+from opslib.show.inventory import inventory_table
+
+FORMATS = ("table", *TEXTS, "parquet")
+
+EPILOG = """\
+It only reads, and needs a reader's role. `opslib run inventory` leaves the same as a run in the archive.
+
+exit codes:
+  0  everything was read
+  1  nothing could be read         4  parts could not be read; they are named, with the reason
+
+example:
+  opslib inventory --target azure --definitions endpoints/ --output inventory.csv
+"""
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "List all deployments of all workspaces that the caller can read: state, region, instances, traffic,\n"
+        "model, environment, owner, cost per month, requests of the last 24 hours, last change and by whom,\n"
+        "lease, policy. Deployments that are billed without use are marked."
+    )
+    parser.epilog = EPILOG
+    parser.add_argument("--target", default="sandbox", help=f"{TARGET} (default: sandbox)")
+    for name, what in (
+        ("subscription", "subscription, by its id"),
+        ("group", "resource group"),
+        ("workspace", "workspace"),
+    ):
+        text = f"only this {what}; repeat it for more (default: all)"
+        parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME", help=text)
+    parser.add_argument("--endpoint", default="", metavar="NAME", help="only endpoints of this name (default: all)")
+    parser.add_argument(
+        "--definitions", default="", metavar="FOLDER", help="folder whose policies name the owners (default: none)"
+    )
+    parser.add_argument(
+        "--route",
+        choices=["auto", "graph", "lists"],
+        default="auto",
+        help="graph: Azure Resource Graph; lists: paged lists; auto: lists where it refuses (default: auto)",
+    )
+    parser.add_argument(
+        "--format", choices=FORMATS, default="", help="default: by the suffix of --output, else table"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file (default: print)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the inventory; print or write it."""
+    form, output = _form(arguments.format, arguments.output), arguments.output
+    a = arguments
+    scope = EstateScope(tuple(a.subscription), tuple(a.group), tuple(a.workspace), a.endpoint)
+    inventory = read_inventory(connect(a.target), scope, a.definitions, _report, a.route)
+    if form == "parquet":
+        write_parquet(inventory, output)
+    elif output:
+        _write(output, _text(inventory, form))
+    else:
+        print(_text(inventory, form), end="" if form in {"csv", "tsv"} else "\n")
+    outcome, reason = conclusion(inventory)
+    print(reason, file=sys.stderr)
+    return outcome.exit_code
+
+
+def _form(given: str, output: Path | None) -> str:
+    """Return the form of the output.
+
+    Raises
+    ------
+    ParameterError
+        If Parquet is to be printed.
+    """
+    form = given or (output.suffix.removeprefix(".") if output else "")
+    form = form if form in FORMATS else "table"
+    if form == "parquet" and output is None:
+        raise ParameterError("Parquet is not text: pass --output FILE.parquet")
+    return form
+
+
+def _text(inventory: Inventory, form: str) -> str:
+    return TEXTS[form](inventory) if form in TEXTS else inventory_table(inventory).text
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error}") from error
+
+
+def _report(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""All deployments of many workspaces, a row each: what runs, for whom, at which cost, and who changed it last."""
