@@ -46,9 +46,12 @@ def read_prices(
     prices: dict[str, Price] = {}
     missing: dict[str, str] = {}
     with httpx.Client(verify=workspace.tls, timeout=TIMEOUT_S) as client:
-        for key, name in _published_names(workspace, endpoint, wanted).items():
+        for key, name in wanted.items():
             try:
-                prices[key] = only_price(_read(client, url, region, name, currency), name, currency)
+                items = _read(client, url, region, name, currency)
+                if not items and (published := _published_name(workspace, endpoint, name)) != name:
+                    items = _read(client, url, region, published, currency)
+                prices[key] = only_price(items, name, currency)
             except httpx.TransportError as error:
                 missing |= dict.fromkeys(wanted.keys() - prices.keys(), f"{url} does not answer: {error}")
                 break
@@ -57,13 +60,13 @@ def read_prices(
     return PriceList(url, region, currency, datetime.now(UTC), prices, missing)
 
 
-def _published_names(workspace: Workspace, endpoint: Endpoint, wanted: dict[str, str]) -> dict[str, str]:
-    """Return each name as Azure publishes it: a deployment's may be in any case."""
+def _published_name(workspace: Workspace, endpoint: Endpoint, name: str) -> str:
+    """Return an instance type's name as Azure publishes it: a deployment's may be in any case."""
     try:
-        offered = {one.name.lower(): one.name for one in read_instance_types(workspace, endpoint)}
+        offered = (one.name for one in read_instance_types(workspace, endpoint))
+        return next((one for one in offered if one.lower() == name.lower()), name)
     except OpsError:
-        return wanted
-    return {key: offered.get(key, name) for key, name in wanted.items()}
+        return name
 
 
 def _read(client: httpx.Client, url: str, region: str, name: str, currency: str) -> list[dict[str, Any]]:

@@ -227,7 +227,7 @@ def test_prices_are_read_from_the_clouds_own_source(workspace, in_region):
     found = read_prices(workspace, in_region("East US"), ["standard_ds3_V2", "Standard_F2s_v2"])
     assert found.source == f"{workspace.scope.resource_manager}/api/retail/prices"
     assert (found.region, found.currency, found.missing) == ("eastus", "USD", {})
-    assert found.find("STANDARD_DS3_V2") == DS3
+    assert found.find("STANDARD_DS3_V2") == replace(DS3, instance_type="standard_ds3_V2")
     assert found.prices["standard_f2s_v2"].per_hour == Decimal("0.0846")
     assert "in force since 2025-01-01" in describe_prices(found)
 
