@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from estate_fixture import estate, estate_sandbox
+from receiver_fixture import receiver
 from runbook_fixtures import make_world, sandbox_home, workspace, world, worlds
 from sandbox_fixture import RunningSandbox, pointed_at, running_sandbox
 from schedule import Schedule, order
@@ -13,7 +14,17 @@ from opslib.sandbox.core.settings import Settings
 
 skip_iri_checks()  # azure-ai-ml and papermill would each import them
 
-__all__ = ["estate", "estate_sandbox", "make_world", "sandbox", "sandbox_home", "workspace", "world", "worlds"]
+__all__ = [
+    "estate",
+    "estate_sandbox",
+    "make_world",
+    "receiver",
+    "sandbox",
+    "sandbox_home",
+    "workspace",
+    "world",
+    "worlds",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

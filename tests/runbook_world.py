@@ -91,6 +91,13 @@ class World:
         path.write_text(json.dumps({"request": {"data": [1, 2, 3]}, "answer": {"version": version, "sum": total}}))
         return str(path)
 
+    def policy(self, **sections: object) -> str:
+        """Write a policy that names an owner and has these sections."""
+        path = self.folder / "policy.yml"
+        owner = {"team": "claims", "contact": "claims-on-call"}
+        path.write_text(yaml.safe_dump({"version": 1, "endpoint": self.name, "owner": owner, **sections}))
+        return str(path)
+
     def create(self, name: str, **variables: str) -> None:
         """Deploy by the SDK, without a runbook."""
         self.begin_create(name, **variables).result(timeout=60)

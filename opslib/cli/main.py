@@ -102,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
         "answer", module="opslib.cli.answer", help="decide for a canary that waits for an answer (on_hold=ask)"
     )
     commands.add_parser(
+        "notify", module="opslib.cli.notify", help="send a test message to the receivers of a policy"
+    )
+    commands.add_parser(
         "demo", module="opslib.cli.demo", help="run a whole release on a sandbox of its own, under live traffic"
     )
     sandbox.register(commands)

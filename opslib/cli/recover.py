@@ -1,9 +1,12 @@
 """`opslib recover`: return traffic that unwatched canaries still hold."""
 
 import argparse
+from functools import partial
+from pathlib import Path
 
 from opslib.azure.connect import connect
 from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.runbooks.notifier import notify_recovery
 from opslib.runbooks.undo.reap import close_left_open, reap
 
 EPILOG = """\
@@ -27,6 +30,14 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "--target", default="sandbox", help='"sandbox", "azure", or the path of a config.json (default: sandbox)'
     )
     parser.add_argument("--endpoint", default="", metavar="NAME", help="only this endpoint (default: all)")
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="policy.yml whose receivers are notified, one per endpoint (default: the policy of the run that died)",
+    )
     parser.add_argument("--take-over", action="store_true", help="also end leases that have not expired")
     add_archive_option(parser)
 
@@ -34,7 +45,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Release the leases; print what became of each."""
     workspace, archive = connect(arguments.target), archive_of(arguments)
-    reaped = list(reap(workspace, archive, print, arguments.endpoint, take_over=arguments.take_over))
+    notify = partial(notify_recovery, policies=arguments.policy)
+    taken = arguments.take_over
+    reaped = list(reap(workspace, archive, print, arguments.endpoint, take_over=taken, before_seal=notify))
     for one in reaped:
         print(f"{one.endpoint}: {one.outcome or 'held'}: {one.reason}")
     for run_id in close_left_open(archive):

@@ -14,10 +14,12 @@ from pydantic import (
 )
 
 from opslib.errors import PolicyError
+from opslib.notify.notice import Form, NoticeEvent
 from opslib.parameters import RUNBOOKS, CanaryParameters, MetricName
 from opslib.policy.section import Section, Text
 from opslib.policy.standards import RequiredMonitoring, RequiredTags, Retention
 from opslib.policy.windows import require_schedule
+from opslib.redaction.redact import is_reference
 
 FILE = "policy.yml"
 VERSION = 1
@@ -157,6 +159,26 @@ class CostLimit(Section):
         return Decimal(str(self.max_per_month))
 
 
+class Notification(Section):
+    """Where notices go. The address of a webhook is a secret, so that it is named by reference."""
+
+    events: tuple[NoticeEvent, ...] = Field(default=(), description="only these; empty: all")
+    to: Text = Field(description="the webhook's URL by reference: env:NAME or keyvault:NAME")
+    form: Form = Field(default="cloudevents", description="form of the message")
+
+    @model_validator(mode="after")
+    def _reference(self) -> Self:
+        if not is_reference(self.to):  # raised here, where pydantic does not repeat the value
+            raise ValueError(
+                "`to` must be a reference to the webhook's URL, env:NAME or keyvault:NAME, not the URL"
+            )
+        return self
+
+    def wants(self, event: NoticeEvent) -> bool:
+        """Return whether notices of this event go there."""
+        return not self.events or event in self.events
+
+
 def _optional(name: str) -> Any:
     """Return a canary parameter's type and description, with nothing as its default."""
     field = CanaryParameters.model_fields[name]
@@ -194,6 +216,8 @@ class Policy(Section):
     tags: RequiredTags = Field(default=RequiredTags(), description="tags that must be there")
 
     cost: CostLimit | None = Field(default=None, description="what the endpoint may cost; empty: no ceiling")
+
+    notifications: tuple[Notification, ...] = Field(default=(), description="who is notified of what")
 
     @field_validator("approvals")
     @classmethod

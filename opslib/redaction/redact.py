@@ -10,6 +10,7 @@ import html
 import json
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
@@ -55,6 +56,7 @@ class Redactor:
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._values: set[str] = set()
         self._regex: re.Pattern[str] | None = None
+        self._lock = threading.Lock()
         self.count = 0
         self.add(values)
 
@@ -65,9 +67,10 @@ class Redactor:
         }
         if wanted <= self._values:
             return
-        self._values |= wanted
-        values = sorted(self._values, key=len, reverse=True)
-        self._regex = re.compile("|".join(dict.fromkeys(form for value in values for form in encodings(value))))
+        with self._lock:  # another thread may add or mask meanwhile: it sees the old set or the new one
+            self._values = self._values | wanted
+            values = sorted(self._values, key=len, reverse=True)
+            self._regex = re.compile("|".join(dict.fromkeys(form for value in values for form in encodings(value))))
 
     def redact(self, text: str) -> str:
         """Mask every known value, in every encoding, also with control sequences between its characters."""

@@ -29,6 +29,8 @@ from opslib.model import CostChange, Deployment, Endpoint, Finding, Outcome, Pla
 from opslib.parameters import RunbookParameters
 from opslib.policy.agreements import Agreement, count_agreements
 from opslib.policy.values import Values, fill_from_policy
+from opslib.runbooks.notices import RunAbout
+from opslib.runbooks.notifier import Notifier
 from opslib.runbooks.progress import CellDisplay
 from opslib.runbooks.steps import policy_preflight
 from opslib.runbooks.steps.plan import az_command
@@ -69,7 +71,10 @@ class Run(Displayed, Generic[P]):
         self.folder = folder
         self.record = record
         self.prices: PriceList | None = None
-        self.journal = Journal(folder, CellDisplay().follow)
+        self.journal = Journal(folder, self._follow)
+        self._display = CellDisplay()
+        receivers = values.policy.notifications if values.policy else ()
+        self._notifier = Notifier(self.journal, receivers, RunAbout.of(record))
         self._planned_cost: CostChange | None = None
         self._shown = ""
 
@@ -117,6 +122,8 @@ class Run(Displayed, Generic[P]):
         ]
         if self.policy.retention is not None and runbook in {"canary", "rollback"}:
             findings.append(policy_preflight.check_retention(self.policy.retention))
+        if self.policy.notifications:
+            findings.append(policy_preflight.check_notifications(self.policy, os.environ))
         rule = self.policy.approvals_for(runbook)
         if rule is not None:
             given = [
@@ -192,6 +199,7 @@ class Run(Displayed, Generic[P]):
         self.journal.write(
             JournalEvent.FINISHED, {"outcome": outcome, "reason": reason, "results": self.record.results}
         )
+        self._notifier.settle()
         _glue(self.record)
         if FOLDER_VARIABLE not in os.environ:
             release(self.folder)
@@ -207,6 +215,14 @@ class Run(Displayed, Generic[P]):
         )
         self.record = self.record.ended(outcome, f"{type(error).__name__}: {error}")
         write_record(self.folder, self.record)
+        if FOLDER_VARIABLE not in os.environ:  # the runner knows better how the run ended
+            self._notifier.end(self.record)
+        self._notifier.settle()
+
+    def _follow(self, event: Mapping[str, Any]) -> None:
+        """Show one more event of the journal, and send its notice."""
+        self._display.follow(event)
+        self._notifier.follow(event)
 
 
 def conclude(record: Record) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from opslib import errors
 from opslib.evidence.run.files import JOURNAL, NOTEBOOK
-from opslib.evidence.run.journal import JournalEvent, read_journal
+from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.record import Record, read_record
 from opslib.model import Outcome
 from opslib.model.traffic import describe_traffic
@@ -51,6 +51,7 @@ def undo_if_interrupted(folder: Path) -> str:
     try:
         return undo_interrupted_run(folder)
     except errors.OpsError as error:
+        Journal(folder).try_write(JournalEvent.UNDO_FAILED, {"message": str(error)})
         return f"UNDO FAILED: check the endpoint now. {error}"
 
 

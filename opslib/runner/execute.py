@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from opslib.model import Outcome
 from opslib.parameters import RUNBOOKS, CanaryParameters, RunbookParameters
 from opslib.policy.values import fill_from_policy
 from opslib.redaction.kernel_pipes import secrets_pipe
+from opslib.runbooks.notifier import notify_end, notify_recovery
 from opslib.runbooks.run import new_record
 from opslib.runbooks.undo.reap import reap
 from opslib.runner.ending import describe_own_undo, find_outcome, undo_if_interrupted
@@ -98,7 +100,9 @@ def execute(
         error = execute_watched(notebook, _given_values(parameters, given), watch)
         end_kernel(folder)  # child processes of the kernel would continue to write
         free_reserve(folder)
-        sealed = _seal(folder, _last_record(folder, watch, error), key)
+        record = _last_record(folder, watch, error)
+        notify_end(folder, record)
+        sealed = _seal(folder, record, key)
     if sealed.notice:
         on_event({"event": JournalEvent.PROGRESS, "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
     return folder, sealed.record
@@ -113,7 +117,8 @@ def _reap_first(parameters: RunbookParameters, archive: Path, on_event: Callable
         on_event({"event": JournalEvent.PROGRESS, "at": datetime.now(UTC).isoformat(), "data": text})
 
     try:
-        for reaped in reap(connect(parameters.target), archive, say, parameters.endpoint):
+        notify = partial(notify_recovery, policies=[parameters.policy])
+        for reaped in reap(connect(parameters.target), archive, say, parameters.endpoint, before_seal=notify):
             say(f"released an expired lease first: {reaped.reason}" if reaped.outcome else reaped.reason)
     except errors.OpsError:
         return  # the run itself will report it

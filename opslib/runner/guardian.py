@@ -21,6 +21,7 @@ from opslib.evidence.run.journal import Heartbeat
 from opslib.evidence.run.record import read_record
 from opslib.evidence.run.run_lock import take_over
 from opslib.model import Outcome
+from opslib.runbooks.notifier import notify_end
 from opslib.runbooks.run import FOLDER_VARIABLE
 from opslib.runner.ending import undo_if_interrupted
 
@@ -88,6 +89,7 @@ def guard(folder: Path, hang_s: float) -> None:
     if record.outcome is None or record.finished_at is None or undone:
         reason = f"the runner died; {undone}" if undone else "the runner died"
         record = record.ended(Outcome.ABORTED, reason)
+    notify_end(folder, record)
     end_run(folder, record)
 
 

@@ -68,20 +68,34 @@ def test_a_rehearsal_judges_stable_against_itself(make_world):
     assert world.read().traffic == {"blue": 100}
 
 
-def test_rolls_back_a_version_that_only_live_traffic_breaks(make_world):
-    """Its probes pass, its users' rare requests fail: the traffic is back on blue, by itself."""
+def test_rolls_back_a_version_that_only_live_traffic_breaks(make_world, receiver, monkeypatch):
+    """Its probes pass, its users' rare requests fail: the traffic is back on blue by itself; a notice is sent."""
     world = make_world(green={"FRAGILE": "1"})
+    monkeypatch.setenv("HOOK", receiver.url)
+    monkeypatch.setenv("GONE", f"{receiver.url}/404")
+    policy = world.policy(notifications=[{"to": "env:HOOK"}, {"to": "env:GONE", "form": "slack"}])
     with world.clients() as report:
         few = QUICK | {"max_failure_rate": 0.03}  # far below one in eight: chance must not get it promoted
-        folder, record = world.run("canary", canary="green", stages=[50, 100], probes=world.probes("green"), **few)
+        given = few | {"probes": world.probes("green"), "policy": policy}
+        folder, record = world.run("canary", canary="green", stages=[50, 100], **given)
     assert record.outcome is Outcome.ROLLED_BACK, record.reason
     assert record.outcome.exit_code == 3
+    (event,) = (body for path, _, body in receiver.got if not path.endswith("404"))
+    assert event["type"] == "opslib.run.rolled_back"
+    assert event["source"].endswith(f"/onlineEndpoints/{world.name}")
+    assert (event["subject"], event["data"]["reason"]) == (record.run_id, record.reason)
+    counts = {count["deployment"]: count for count in event["data"]["counts"]}
+    assert 0 < counts["green"]["failed"] <= counts["green"]["requests"]
+    assert counts["blue"]["failed"] == 0
+    assert {one["to"]: one["delivered"] for one in record.notifications} == {"env:HOOK": True, "env:GONE": False}
+    assert not [path for path in folder.rglob("*") if path.is_file() and b"secret-path" in path.read_bytes()]
     assert "fail" in record.reason
     assert world.read().traffic == {"blue": 100}
     assert {a["deployment"] for a in answers(report) if a["status"] != 200} == {"green"}
     story = summarize(folder)
     assert "traffic changed: blue=100 -> blue=50 green=50 (Azure correlation id " in story
     assert "none needed: traffic is as it was before" in story
+    assert "rolled_back to env:GONE (slack): NOT DELIVERED: it answered 404" in story
 
 
 def test_rolls_back_a_slow_version(make_world):

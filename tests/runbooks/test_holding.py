@@ -201,11 +201,13 @@ def test_a_proof_that_comes_in_while_a_person_is_asked_promotes(make_world):
     assert_judged_again(folder)
 
 
-def test_a_run_that_is_killed_while_it_asks_leaves_no_canary_behind(make_world):
+def test_a_run_that_is_killed_while_it_asks_leaves_no_canary_behind(make_world, receiver, monkeypatch):
     """Its lease was renewed while it waited; runner and kernel die, the guardian restores the traffic."""
     world = make_world(green={})
+    monkeypatch.setenv("HOOK", receiver.url)
+    policy = world.policy(notifications=[{"to": "env:HOOK"}])
     command = [sys.executable, "-m", "opslib", "run", "canary", "--runs", str(world.runs)]
-    given = UNSEEN | {"endpoint": world.name, "canary": "green", "lease_s": 6}
+    given = UNSEEN | {"endpoint": world.name, "canary": "green", "lease_s": 6, "policy": policy}
     command += [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
     run = subprocess.Popen(command, cwd=world.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     folder = wait_until(lambda: next((p.parent for p in world.runs.glob("*/*/journal.jsonl")), None))
@@ -213,10 +215,14 @@ def test_a_run_that_is_killed_while_it_asks_leaves_no_canary_behind(make_world):
     asked_at = datetime.fromisoformat(question["asked_at"])
     wait_until(lambda: datetime.now(UTC) > asked_at + timedelta(seconds=6))
     assert not read_lease(world.read().tags).expired(datetime.now(UTC))
+    (request,) = wait_until(lambda: receiver.bodies)
+    assert request["data"]["commands"][0] == f'opslib answer {folder.name} promote --reason "..."'
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     wait_until(lambda: (record := read_record(folder)).outcome is not None and not is_held(folder) and record)
     assert read_record(folder).outcome is Outcome.ABORTED
+    assert receiver.events() == ["decision_requested", "rolled_back"]
+    assert [one["delivered"] for one in read_record(folder).notifications] == [True, True]
     endpoint = world.read()
     assert endpoint.traffic == {"blue": 100}
     assert read_lease(endpoint.tags) is None

@@ -76,16 +76,23 @@ def test_two_starters_cannot_both_win(make_world):
     assert endpoint.traffic in ({"blue": 100}, {"green": 100}, {"red": 100})
 
 
-def test_an_expired_lease_is_reaped_by_the_next_run_and_recorded_as_a_run_of_its_own(make_world):
-    """A machine died in the middle of a canary: the next run restores the traffic first."""
+def test_an_expired_lease_is_reaped_by_the_next_run_and_recorded_as_a_run_of_its_own(
+    make_world, receiver, monkeypatch
+):
+    """A machine died in the middle of a canary: the next run restores the traffic first, and notifies of it."""
     world = make_world(green={})
     leave_lease(world, datetime.now(UTC) - timedelta(seconds=1))
-    _, record = world.run("scale", deployment="green", instances=2, observe_s=1, late_data_s=1)
+    monkeypatch.setenv("HOOK", receiver.url)
+    given = {"observe_s": 1, "late_data_s": 1, "policy": world.policy(notifications=[{"to": "env:HOOK"}])}
+    _, record = world.run("scale", deployment="green", instances=2, **given)
     assert record.outcome is Outcome.SUCCEEDED, record.reason
     assert world.read().traffic == {"blue": 100}
     runbooks = {record.runbook: record for _, record in read_archive(world.runs)}
     assert runbooks["sweep"].outcome is Outcome.SUCCEEDED
     assert "run-of-old" in runbooks["sweep"].reason
+    assert receiver.events() == ["lease_recovered"]
+    assert runbooks["sweep"].notifications[0]["delivered"]
+    assert record.notifications == ()
 
 
 def test_reaping_leaves_alone_what_was_changed_since(make_world):

@@ -9,7 +9,7 @@ from opslib.parameters import RUNBOOKS
 
 COMMANDS = (
     *("run", "notebooks", "parameters", "init", "check", "cost", "inventory", "runs", "verify"),
-    *("approve", "seal", "publish", "recover", "judge", "answer", "demo", "sandbox"),
+    *("approve", "seal", "publish", "recover", "judge", "answer", "notify", "demo", "sandbox"),
 )
 
 

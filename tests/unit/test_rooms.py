@@ -13,6 +13,7 @@ LEVELS = {
     "opslib.definitions": 2,
     "opslib.cost": 2,
     "opslib.access": 3,
+    "opslib.notify": 2,
     # pure
     "opslib.judge.values": 2,
     "opslib.judge.harm": 3,
@@ -101,7 +102,7 @@ def test_errors_and_model_are_below_everything():
 PURE = [
     *(path for module, path in MODULES.items() if module.startswith("opslib.access")),
     *(path for module, path in MODULES.items() if module.startswith("opslib.judge")),
-    *(path for module, path in MODULES.items() if module.startswith("opslib.cost")),
+    *(path for module, path in MODULES.items() if module.startswith(("opslib.cost", "opslib.notify"))),
     PACKAGE / "runbooks/steps/preflight.py",
     PACKAGE / "runbooks/steps/access_preflight.py",
     PACKAGE / "runbooks/steps/cost_preflight.py",

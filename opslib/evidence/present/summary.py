@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ def summary_rows(record: Record) -> Iterator[tuple[str, str]]:
     yield "undo command", _undo(record)
     yield "previous run", str(record.rollback.get("previous_run") or "")
     yield "Azure correlation ids", ", ".join(record.correlation_ids)
+    yield "notifications", "; ".join(_notification(one) for one in record.notifications)
     digest = record.notebook_sha256[:16] or "unknown"
     yield "notebook", f"SHA-256 {digest}, commit {record.commit[:12] or 'none'}{_dirt(record.dirty)}"
     yield "kernel", f"{record.kernel} {record.versions.get('python', '')}".strip()
@@ -118,6 +119,11 @@ def _approval(record: Record, approval: Approval) -> str:
     fits = "this plan" if approval.plan_sha256 == record.plan_sha256 else "ANOTHER PLAN"
     signed = f"signed by key {approval.keyid[:16]}" if approval.keyid else "not signed"
     return f"{approval.who} at {approval.at}, {fits}, {signed}"
+
+
+def _notification(sent: Mapping[str, Any]) -> str:
+    state = "delivered" if sent["delivered"] else f"NOT DELIVERED: {sent['problem']}"
+    return f"{sent['event']} to {sent['to']} ({sent['form']}): {state}"
 
 
 def _models(record: Record) -> Iterator[str]:

@@ -26,6 +26,7 @@ def write_decisions(folder: Path) -> dict[str, Any]:
     return {
         "gates": tuple(gate for event in events for gate in gates(event)),
         "correlation_ids": tuple(correlation_ids(events)),
+        "notifications": tuple(event["data"] for event in events if event["event"] == JournalEvent.NOTIFIED),
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from opslib.errors import RecordError
+from opslib.errors import OpsError, RecordError
 from opslib.evidence.run.files import JOURNAL
 from opslib.redaction.redact import redact
 
@@ -42,8 +42,10 @@ class JournalEvent(StrEnum):
     ROLLED_BACK = "rolled back"
     UNDOING = "undoing"
     UNDONE = "undone"
+    UNDO_FAILED = "undo failed"
     ARRIVED = "arrived"
     INVENTORY = "inventory"
+    NOTIFIED = "notified"
     RAISED = "raised"
     FINISHED = "finished"
 
@@ -71,6 +73,15 @@ class Journal:
         """Append one event if possible: a full disk must not prevent an undo."""
         with contextlib.suppress(RecordError):
             self.write(event, value)
+
+    @contextlib.contextmanager
+    def noted(self, event: JournalEvent) -> Iterator[None]:
+        """Append an event with the message of what the block raises, if possible, and let it pass."""
+        try:
+            yield
+        except OpsError as error:
+            self.try_write(event, {"message": str(error)})
+            raise
 
     def write(self, event: JournalEvent, value: Any = None) -> None:
         """Append one event.

@@ -18,6 +18,8 @@ from opslib.redaction.redact import redact
 
 SCHEMA_VERSION = 2
 
+_LISTS = ("gates", "correlation_ids", "notifications", "quarantine")
+
 
 @dataclass(frozen=True)
 class Approval:
@@ -73,6 +75,8 @@ class Record(Displayed):
         Where each parameter's value came from: "given", "policy" or "default".
     gates
         Preflight findings and each stage's criteria, with the numbers that were measured.
+    notifications
+        Each notice that was sent, to which reference, and whether it was delivered.
     rollback
         How to undo the change: the plan's undo and the commands that do it by hand.
     seq, previous_sha256, started_sha256
@@ -110,6 +114,7 @@ class Record(Displayed):
     gates: tuple[Mapping[str, Any], ...] = ()
     rollback: Mapping[str, Any] = field(default_factory=dict)
     correlation_ids: tuple[str, ...] = ()
+    notifications: tuple[Mapping[str, Any], ...] = ()
     exit_code: int | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
     failing_cell: str = ""
@@ -158,7 +163,7 @@ def read_record(folder: Path) -> Record:
         if content["scope"]:
             content["scope"] = Scope(**content["scope"])
         content["approvals"] = tuple(Approval(**approval) for approval in content.get("approvals", ()))
-        listed = {name: tuple(content.get(name, ())) for name in ("gates", "correlation_ids", "quarantine")}
+        listed = {name: tuple(content.get(name, ())) for name in _LISTS}
         return Record(**content | listed)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RecordError(f"{path} is not the record of a run: {error}") from error

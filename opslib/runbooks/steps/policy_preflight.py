@@ -1,6 +1,6 @@
 """Findings by the endpoint's policy: owner, change window, approvals. Pure: what was read comes in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from opslib.model import Finding, Level
@@ -52,6 +52,18 @@ def check_retention(rule: Retention) -> Finding:
         "retention",
         f"a deployment that loses its traffic stays for {cycles} and {rule.days:g} days; none is deleted",
     )
+
+
+def check_notifications(policy: Policy, environment: Collection[str]) -> Finding:
+    """The webhooks that are named by an environment variable are known here; a key vault is not opened for this."""
+    names = [one.to.partition(":")[2] for one in policy.notifications if one.to.startswith("env:")]
+    unset = sorted({name for name in names if name not in environment})
+    count = len(policy.notifications)
+    if not unset:
+        return Finding.ok("notifications", f"{count} {'receiver' if count == 1 else 'receivers'}")
+    evidence = f"{', '.join(unset)} {'is' if len(unset) == 1 else 'are'} not set: nothing is sent there"
+    fix = "Set it to the webhook's URL; test it with: opslib notify --policy FILE"
+    return Finding("notifications", Level.WARNING, evidence, fix)
 
 
 def check_agreements(rule: Approvals, count: AgreementCount, *, dry_run: bool) -> Finding:

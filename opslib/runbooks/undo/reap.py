@@ -1,6 +1,6 @@
 """Reap expired leases: restore the traffic of every unwatched canary of a workspace, each as a run of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ from opslib.runbooks.undo.restore_traffic import Undo, restore_traffic
 RUNBOOK = "sweep"
 """Name of a recovery in archives, since the first of them."""
 
+BeforeSeal = Callable[[Path, Record], None]
+
 
 @dataclass(frozen=True)
 class ReapedLease:
@@ -34,7 +36,13 @@ class ReapedLease:
 
 
 def reap(
-    workspace: Workspace, archive: Path, progress: Progress, endpoint: str = "", *, take_over: bool = False
+    workspace: Workspace,
+    archive: Path,
+    progress: Progress,
+    endpoint: str = "",
+    *,
+    take_over: bool = False,
+    before_seal: BeforeSeal = lambda _folder, _record: None,
 ) -> Iterator[ReapedLease]:
     """Restore the traffic of every expired lease.
 
@@ -50,6 +58,8 @@ def reap(
         Only this one; empty for all.
     take_over
         Also end leases that have not expired.
+    before_seal
+        Is called with each recovery's folder and record after the traffic was restored, before it is sealed.
 
     Yields
     ------
@@ -67,13 +77,18 @@ def reap(
         if lease is None:
             continue
         if take_over or lease.expired(datetime.now(UTC)):
-            yield _reap_one(workspace, archive, found, lease, progress)
+            yield _reap_one(workspace, archive, found, lease, progress, before_seal)
         else:
             yield ReapedLease(found.name, lease, None, f"not expired, left to its holder: {describe(lease)}")
 
 
 def _reap_one(
-    workspace: Workspace, archive: Path, endpoint: Endpoint, lease: Lease, progress: Progress
+    workspace: Workspace,
+    archive: Path,
+    endpoint: Endpoint,
+    lease: Lease,
+    progress: Progress,
+    before_seal: BeforeSeal,
 ) -> ReapedLease:
     """Give one endpoint's traffic back, as a run of its own."""
     folder = new_folder(archive, RUNBOOK, endpoint.name)
@@ -101,7 +116,9 @@ def _reap_one(
     except OpsError as error:
         outcome, reason = Outcome.FAILED, str(error)
     journal.write(JournalEvent.FINISHED, {"outcome": outcome, "reason": reason})
-    end_run(folder, record.ended(outcome, reason))
+    record = record.ended(outcome, reason)
+    before_seal(folder, record)
+    end_run(folder, record)
     return ReapedLease(endpoint.name, lease, outcome, reason)
 
 

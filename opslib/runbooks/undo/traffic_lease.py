@@ -117,7 +117,8 @@ class TrafficLease:
         plan = self._plan
         undo = Undo(plan.endpoint, self._terms.change, plan.before.traffic, tuple(self._made))
         self._journal.try_write(JournalEvent.UNDOING, undo)
-        receipt = restore_traffic(self._workspace, undo, print_progress)
+        with self._journal.noted(JournalEvent.UNDO_FAILED):
+            receipt = restore_traffic(self._workspace, undo, print_progress)
         self._journal.write(JournalEvent.UNDONE, receipt)
         self._progress(f"traffic restored: {describe_traffic(undo.returns_to)}")
         arrived = verify_arrival(self._workspace, plan.before, read_available_probes(probes))

@@ -19,6 +19,7 @@ def undo_plan(plan: Plan, workspace: Workspace, journal: Journal, progress: Prog
     """
     for step in plan.undo:
         journal.try_write(JournalEvent.UNDOING, step)
-        receipt = apply(step, workspace, timeout_s, print_progress)
+        with journal.noted(JournalEvent.UNDO_FAILED):
+            receipt = apply(step, workspace, timeout_s, print_progress)
         journal.write(JournalEvent.UNDONE, receipt)
         progress(f"undone: {describe_step(step)}")

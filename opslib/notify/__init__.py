@@ -1,0 +1,1 @@
+"""What people and programs are notified of, and the forms in which it is sent. Pure: `opslib.azure` sends."""
