@@ -67,15 +67,16 @@ def cost_change(
 
 
 def cost_results(planned: CostChange, ended: Endpoint) -> dict[str, float | str | None]:
-    """Return the cost before and after a run, for its record: after it, of the endpoint as it was read then.
+    """Return the cost before a run, as planned, and after it, of the endpoint as it was read then; for its record.
 
     None where a deployment has no price: a part of a cost must not pass for the whole.
     """
-    before, after = planned.before, endpoint_cost(ended, planned.prices)
-    then, now = (None if cost.unpriced else round(float(cost.per_month), 2) for cost in (before, after))
+    states = (planned.before, planned.after, endpoint_cost(ended, planned.prices))
+    then, wanted, now = (None if cost.unpriced else round(float(cost.per_month), 2) for cost in states)
     saved = None if then is None or now is None else round(then - now, 2)
     return {
         "cost_per_month_before": then,
+        "cost_per_month_planned": wanted,
         "cost_per_month_after": now,
         "cost_per_month_saved": saved,
         "cost_currency": planned.prices.currency,

@@ -23,6 +23,7 @@ def test_passes_out_and_in_again_and_no_client_notices(world):
     costs = {name: value for name, value in record.results.items() if name.startswith("cost_")}
     assert costs == {
         "cost_per_month_before": 123.52,
+        "cost_per_month_planned": 61.76,
         "cost_per_month_after": 61.76,
         "cost_per_month_saved": 61.76,
         "cost_currency": "USD",

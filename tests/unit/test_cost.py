@@ -128,6 +128,8 @@ def test_a_missing_price_is_named_and_never_0():
     assert "after at least 641.67" in describe_change(partly)
     assert check_cost(partly, CostLimit(max_per_month=600)).level is Level.BLOCKER
     assert cost_results(partly, FRAUD)["cost_per_month_after"] == 641.67
+    assert cost_results(partly, FRAUD)["cost_per_month_planned"] is None
+    assert cost_results(scaled(green=0), FRAUD)["cost_per_month_planned"] == 427.78
     assert cost_results(replace(partly, prices=UNPRICED), FRAUD)["cost_per_month_after"] is None
 
 
