@@ -166,7 +166,7 @@ def _missing_named(estate: Estate, scope: EstateScope) -> Estate:
         for name in wanted
         if name.lower() not in found[kind] and name.lower() not in reported
     )
-    return replace(estate, unread=(*estate.unread, *missing))
+    return replace(estate, unread=(*estate.unread, *missing), scope=scope)
 
 
 def _chosen(resource_id: str, scope: EstateScope) -> bool:

@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         module="opslib.cli.inventory",
         help="list all deployments with cost, requests, owner, last change",
     )
+    commands.add_parser(
+        "drift", module="opslib.cli.drift", help="compare endpoints with definitions, an inventory, or a run's end"
+    )
     commands.add_parser("runs", module="opslib.cli.runs", help="list the runs, newest first; show one; export them")
     commands.add_parser(
         "verify", module="opslib.cli.verify", help="verify that runs are unaltered and complete, offline"

@@ -21,6 +21,7 @@ def as_json(inventory: Inventory) -> str:
         "version": VERSION,
         "at": inventory.at.isoformat(timespec="seconds"),
         "source": inventory.source,
+        "scope": asdict(inventory.scope),
         "workspaces": inventory.workspaces,
         "requests": inventory.requests,
         "rows": [asdict(row) for row in inventory.rows],

@@ -13,6 +13,7 @@ from opslib.model import (
     DeploymentCost,
     Endpoint,
     Estate,
+    EstateScope,
     PriceList,
     ResourceName,
     Unread,
@@ -102,6 +103,8 @@ class Inventory(Displayed):
         How many workspaces were read, those without endpoints included [count].
     requests
         Requests sent to Azure Resource Manager [count].
+    scope
+        Where it looked.
     endpoints
         The endpoints as Azure reports them.
     """
@@ -112,6 +115,7 @@ class Inventory(Displayed):
     unread: tuple[Unread, ...]
     workspaces: int
     requests: int
+    scope: EstateScope = field(default_factory=EstateScope)
     endpoints: tuple[Endpoint, ...] = field(repr=False, compare=False, default=())
 
     @property
@@ -164,7 +168,14 @@ def make_inventory(
         key=lambda row: (row.subscription, row.resource_group, row.workspace, row.endpoint, row.deployment),
     )
     return Inventory(
-        at, estate.source, tuple(rows), tuple(unread), len(estate.workspaces), requests, estate.endpoints
+        at,
+        estate.source,
+        tuple(rows),
+        tuple(unread),
+        len(estate.workspaces),
+        requests,
+        estate.scope,
+        estate.endpoints,
     )
 
 

@@ -1,6 +1,6 @@
 """What was read of many workspaces: endpoints, changes in the activity log, and what could not be read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from opslib.model.endpoint import Endpoint
@@ -50,12 +50,15 @@ class Estate:
         ARM ids of the workspaces that were read, those without endpoints included.
     unread
         What could not be read.
+    scope
+        Where it was looked for.
     """
 
     source: str
     endpoints: tuple[Endpoint, ...]
     workspaces: tuple[str, ...]
     unread: tuple[Unread, ...] = ()
+    scope: EstateScope = field(default_factory=EstateScope)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ LEVELS = {
     "opslib.runbooks": 16,
     "opslib.scaffold": 14,
     "opslib.inventory": 14,
+    "opslib.drift": 14,
     "opslib.show": 18,
     "opslib.runner": 19,
     "opslib.demo": 20,

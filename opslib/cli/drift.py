@@ -1,0 +1,83 @@
+"""`opslib drift`: compare live endpoints with definitions, an inventory, or the end of a run."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from opslib.azure.connect import connect
+from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.drift.formats import as_json, as_text, summary
+from opslib.errors import RecordError
+from opslib.evidence.archive.run_folders import find_run
+from opslib.parameters import TARGET
+from opslib.redaction.redact import redact
+from opslib.runbooks.drift import find_drift
+
+DRIFTED = 3
+UNREAD = 4
+
+EPILOG = """\
+It only reads, and needs a reader's role. --fix prints the commands that would remove the drift; it runs none.
+
+exit codes:
+  0  no drift                      3  drift
+  1  Azure could not be read       4  no drift, but parts could not be compared; they are named
+  2  BASE cannot be compared with
+
+examples:
+  opslib drift endpoints/fraud --target azure          the folder of definitions
+  opslib drift inventory.json --json                   an earlier `opslib inventory --output inventory.json`
+  opslib drift 20260131T120000Z-canary-fraud --fix     the state at the end of a run
+"""
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Compare live endpoints and deployments, field by field, with what they should be. What Azure fills in by\n"
+        "itself is no drift. Names who changed each resource, by the activity log."
+    )
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "base",
+        metavar="BASE",
+        help="folder of definitions, inventory.json, after.json, or a run's id or part of it",
+    )
+    parser.add_argument("--target", default="sandbox", help=f"{TARGET} (default: sandbox)")
+    parser.add_argument("--endpoint", default="", metavar="NAME", help="only this endpoint (default: all of BASE)")
+    parser.add_argument(
+        "--route",
+        choices=["auto", "graph", "lists"],
+        default="auto",
+        help="for an inventory. graph: Azure Resource Graph, some minutes late; lists: paged lists; auto: lists "
+        "where it refuses (default: auto)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON in the shape of terraform's plan")
+    parser.add_argument("--fix", action="store_true", help="print the runbook or command for each difference")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the JSON to a file")
+    add_archive_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare; print what differs."""
+    path = Path(arguments.base)
+    if not path.exists():
+        path = find_run(archive_of(arguments), arguments.base)
+    report = find_drift(connect(arguments.target), path, _report, arguments.endpoint, arguments.route)
+    if arguments.output:
+        _write(arguments.output, redact(as_json(report)) + "\n")
+    print(redact(as_json(report) if arguments.json else as_text(report, fix=arguments.fix)))
+    if arguments.json:
+        _report(summary(report))
+    return DRIFTED if report.drifted else UNREAD if report.unread else 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error}") from error
+
+
+def _report(text: str) -> None:
+    print(text, file=sys.stderr)

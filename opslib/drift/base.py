@@ -1,0 +1,170 @@
+"""What the live state is compared with: a folder of definitions, an inventory, or the end of a run."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from opslib.definitions.deployment import read_deployment
+from opslib.definitions.endpoint import ENDPOINT
+from opslib.definitions.source import read_source
+from opslib.drift.compare import Expected
+from opslib.drift.definitions import deployment_expected, endpoint_expected
+from opslib.drift.fields import read_settings
+from opslib.errors import DefinitionError, RecordError
+from opslib.evidence.run.files import AFTER, BEFORE
+from opslib.evidence.run.record import read_record
+from opslib.model import EstateScope, ResourceName, Unread
+from opslib.policy.folder import find_deployments
+
+
+@dataclass(frozen=True)
+class Base:
+    """What is expected, and where to look for it.
+
+    Attributes
+    ----------
+    name
+        The folder, file or run.
+    at
+        When the expected state was recorded [UTC]; None for definitions.
+    expected
+        What each resource should be.
+    scope
+        Where the live resources are read; those found there and not expected count as drift.
+    endpoints
+        Names of the endpoints that are expected, in lower case; empty: every endpoint in the scope counts.
+    unread
+        Definitions that cannot be compared, and why.
+    """
+
+    name: str
+    at: datetime | None
+    expected: tuple[Expected, ...]
+    scope: EstateScope
+    endpoints: frozenset[str] = frozenset()
+    unread: tuple[Unread, ...] = ()
+
+
+def read_base(path: Path, workspace_id: str) -> Base:
+    """Read what the live state is compared with.
+
+    Parameters
+    ----------
+    path
+        A folder with ``endpoint.yml`` in it or below it; an inventory's JSON; a run's folder, or ``after.json``.
+    workspace_id
+        ARM id of the workspace that definitions are for.
+
+    Raises
+    ------
+    DefinitionError
+        If nothing there can be compared with.
+    """
+    if path.is_dir():
+        after = next((path / name for name in (AFTER, BEFORE) if (path / name).is_file()), None)
+        return _from_state(after) if after else _from_folder(path, workspace_id)
+    content = _read_json(path)
+    if "resources" in content:
+        return _from_inventory(path, content)
+    if "endpoint" in content:
+        return _from_state(path)
+    raise DefinitionError(
+        f"{path} is neither an inventory (`opslib inventory --output FILE.json`) nor a run's after.json"
+    )
+
+
+def _from_folder(folder: Path, workspace_id: str) -> Base:
+    files = [folder / ENDPOINT] if (folder / ENDPOINT).is_file() else sorted(folder.rglob(ENDPOINT))
+    if not files:
+        raise DefinitionError(f"{folder} has no {ENDPOINT} in it or below it: there is nothing to compare with")
+    expected: list[Expected] = []
+    unread: list[Unread] = []
+    for file in files:
+        try:
+            endpoint = endpoint_expected(read_source(file), workspace_id)
+        except DefinitionError as error:
+            unread.append(Unread(f"definition {file}", str(error)))
+            continue
+        expected.append(endpoint)
+        for path in find_deployments(file.parent):
+            try:
+                definition = read_deployment(path, ResourceName.of(endpoint.id).endpoint, path.stem)
+                expected.append(deployment_expected(definition, workspace_id))
+            except DefinitionError as error:
+                unread.append(Unread(f"definition {path}", str(error)))
+    where = ResourceName.of(workspace_id)
+    names = frozenset(ResourceName.of(one.id).endpoint.lower() for one in expected)
+    scope = EstateScope(
+        (where.subscription,), (where.group,), (where.workspace,), min(names) if len(names) == 1 else ""
+    )
+    return Base(str(folder), None, tuple(expected), scope, names, tuple(unread))
+
+
+def _from_inventory(path: Path, content: Mapping[str, Any]) -> Base:
+    try:
+        expected = tuple(_of_resources(content["resources"]))
+        at = datetime.fromisoformat(content["at"])
+        given = content["scope"]
+        subscriptions, groups, workspaces = (
+            tuple(given[name]) for name in ("subscriptions", "groups", "workspaces")
+        )
+        scope = EstateScope(subscriptions, groups, workspaces, given["endpoint"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DefinitionError(f"{path} is not an inventory of this version: {error!r}") from error
+    return Base(str(path), at, expected, scope)
+
+
+def _from_state(path: Path) -> Base:
+    """Read the state that a run recorded; its lease and the time of its end are the run's."""
+    content = _read_json(path)
+    try:
+        expected = tuple(_of_resources([content]))
+    except (KeyError, TypeError) as error:
+        raise DefinitionError(f"{path} is not the state of an endpoint: {error!r}") from error
+    name = ResourceName.of(expected[0].id)
+    scope = EstateScope((name.subscription,), (name.group,), (name.workspace,), name.endpoint)
+    return Base(str(path), _ended_at(path), expected, scope, frozenset({name.endpoint.lower()}))
+
+
+def _of_resources(resources: list[Mapping[str, Any]]) -> Iterator[Expected]:
+    for one in resources:
+        for arm in (one["endpoint"], *one["deployments"]):
+            yield Expected(str(arm["id"]), read_settings(arm))
+
+
+def _ended_at(path: Path) -> datetime:
+    """Return when a run ended; without its record, when the file was written."""
+    try:
+        record = read_record(path.parent)
+    except RecordError:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return record.finished_at or record.started_at
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DefinitionError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DefinitionError(f"{path} holds no object: expected an inventory or a run's after.json")
+    return content
+
+
+def only_endpoint(base: Base, endpoint: str) -> Base:
+    """Return the part of a base that concerns one endpoint.
+
+    Raises
+    ------
+    DefinitionError
+        If the base has no such endpoint.
+    """
+    kept = tuple(one for one in base.expected if ResourceName.of(one.id).endpoint.lower() == endpoint.lower())
+    if not kept:
+        known = ", ".join(sorted({ResourceName.of(one.id).endpoint for one in base.expected})) or "none"
+        raise DefinitionError(f"{base.name} has no endpoint {endpoint!r}; it has: {known}")
+    scope = replace(base.scope, endpoint=endpoint)
+    return replace(base, expected=kept, scope=scope, endpoints=frozenset({endpoint.lower()}))

@@ -1,0 +1,76 @@
+"""Drift: the live endpoints compared with definitions, an inventory or a run, and who changed them."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from opslib.azure.activity_log import read_changes
+from opslib.azure.arm import Progress
+from opslib.azure.connect import Workspace
+from opslib.azure.estate import Route, read_estate
+from opslib.drift.base import Base, only_endpoint, read_base
+from opslib.drift.compare import DriftReport, attribute, compare
+from opslib.drift.fields import Setting, read_settings
+from opslib.model import Endpoint, ResourceName, Unread
+
+PROVIDERS = ("Microsoft.MachineLearningServices", "Microsoft.Insights")
+"""Autoscale writes its events under the second one."""
+
+
+def find_drift(
+    workspace: Workspace, path: Path, progress: Progress, endpoint: str = "", route: Route = "auto"
+) -> DriftReport:
+    """Compare the live endpoints with a base; changes nothing.
+
+    Parameters
+    ----------
+    workspace
+        A connection; the workspace of definitions.
+    path
+        The base, see `read_base`.
+    progress
+        Is called with what was read so far.
+    endpoint
+        Only this one; empty: all of the base.
+    route
+        How many endpoints are read. One endpoint is always listed, which shows the state of this moment.
+    """
+    base = read_base(path, workspace.scope.workspace_id)
+    if endpoint:
+        base = only_endpoint(base, endpoint)
+    at = datetime.now(UTC)
+    estate = read_estate(workspace.arm, base.scope, progress, "lists" if base.endpoints else route)
+    live, extra = _live(estate.endpoints, base)
+    hidden = [one for one in estate.unread if not _is_absence(one, base)]
+    changes = list(compare(base.expected, live, extra))
+    unread = [*base.unread, *hidden]
+    if any(change.drifted for change in changes):
+        progress("reading the activity log")
+        subscriptions = sorted({ResourceName.of(change.id).subscription for change in changes if change.drifted})
+        events, unlogged = read_changes(workspace.arm, subscriptions, base.at, PROVIDERS)
+        changes = list(attribute(changes, events, base.at))
+        unread += unlogged
+    if hidden:  # what could not be read is unknown, not absent
+        changes = [change for change in changes if change.before is not None]
+    return DriftReport(base.name, base.at, at, tuple(changes), tuple(unread))
+
+
+def _live(endpoints: Iterable[Endpoint], base: Base) -> tuple[dict[str, dict[str, Setting]], list[str]]:
+    """Return the settings of the live resources, and the ids of those that count where they are not expected."""
+    live: dict[str, dict[str, Setting]] = {}
+    extra: list[str] = []
+    for endpoint in endpoints:
+        if base.endpoints and endpoint.name.lower() not in base.endpoints:
+            continue
+        live[endpoint.id] = read_settings(endpoint.arm)
+        live |= {one.id: read_settings(one.arm) for one in endpoint.deployments}
+        extra += [endpoint.id, *(one.id for one in endpoint.deployments)]
+    return live, extra
+
+
+def _is_absence(unread: Unread, base: Base) -> bool:
+    """Return whether a part is an endpoint or workspace that was looked for and is not there, which is a drift."""
+    names = {f"endpoint {name}" for name in base.endpoints} | {
+        f"workspace {name}" for name in base.scope.workspaces
+    }
+    return unread.part.lower() in {name.lower() for name in names}
