@@ -13,10 +13,12 @@ _HOMES = {
     "RollbackParameters": "opslib.parameters",
     "Run": "opslib.runbooks.run",
     "ScaleParameters": "opslib.parameters",
+    "ValidateParameters": "opslib.parameters",
     "check_canary": "opslib.runbooks.canary.canary",
     "check_deploy": "opslib.runbooks.deploy",
     "check_rollback": "opslib.runbooks.rollback",
     "check_scale": "opslib.runbooks.scale",
+    "check_validate": "opslib.runbooks.validate",
     "conclude": "opslib.runbooks.run",
     "connect": "opslib.azure.connect",
     "deploy": "opslib.runbooks.deploy",
@@ -27,6 +29,7 @@ _HOMES = {
     "plan_deploy": "opslib.runbooks.deploy",
     "plan_rollback": "opslib.runbooks.rollback",
     "plan_scale": "opslib.runbooks.scale",
+    "plan_validate": "opslib.runbooks.validate",
     "plot": "opslib.show.plot",
     "plot_inventory": "opslib.show.inventory",
     "plot_scale": "opslib.show.plot",
@@ -36,6 +39,7 @@ _HOMES = {
     "scale": "opslib.runbooks.scale",
     "secret": "opslib.azure.secrets",
     "take_inventory": "opslib.runbooks.inventory",
+    "validate": "opslib.runbooks.validate",
 }
 
 __all__ = [  # noqa: PLE0604 - names are strings

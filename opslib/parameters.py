@@ -29,6 +29,7 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", mi
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 TARGET = '"sandbox", "azure" (nearest config.json), or the path of a config.json'
+VALIDATION = 'path of a .jsonl with {"request": ..., "answer": ...} per line; empty: the one of the policy'
 PROBES = 'path of a .jsonl with {"request": ..., "answer": ...} per line; empty: no probes'
 
 Mode = Literal["observe", "advise", "act"]
@@ -303,7 +304,33 @@ class InventoryParameters(RunbookParameters):
     )
 
 
+class ValidateParameters(RunbookParameters):
+    """Score requests with expected answers on one deployment alone, and compare every answer."""
+
+    runbook: ClassVar[str] = "validate"
+    changes: ClassVar[bool] = False
+
+    deployment: Name = Field(description="deployment to validate; no traffic is moved")
+    validation: str = Field(default="", description=VALIDATION)
+    min_correct_rate: float = Field(
+        default=1.0, gt=0, le=1, description="limit of the correct answers per request [fraction]"
+    )
+
+    @model_validator(mode="after")
+    def _check_set(self) -> Self:
+        if not self.validation and not self.policy:
+            raise ValueError("validation: missing, and no policy names one; pass validation=FILE.jsonl or a policy")
+        return self
+
+
 RUNBOOKS: Mapping[str, type[RunbookParameters]] = {
     parameters.runbook: parameters
-    for parameters in (DeployParameters, CanaryParameters, ScaleParameters, RollbackParameters, InventoryParameters)
+    for parameters in (
+        DeployParameters,
+        ValidateParameters,
+        CanaryParameters,
+        ScaleParameters,
+        RollbackParameters,
+        InventoryParameters,
+    )
 }

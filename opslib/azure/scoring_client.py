@@ -5,7 +5,6 @@ drops status codes, so that failures would not be counted. This client sends eac
 """
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ import httpx
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import read_scoring_key
 from opslib.definitions.probes import Probe
+from opslib.definitions.tolerance import differences
 from opslib.model import Endpoint, ProbeResult
 
 PROBE_PREFIX = "opslib-"
@@ -50,10 +50,11 @@ class ScoringClient:
         try:
             response = self._http.post(self._uri, json=probe.request, headers=headers)
         except httpx.HTTPError as error:
-            status, answered_by, problem = None, "", f"no answer: {error}"
+            status, answered_by, request_id, problem = None, "", "", f"no answer: {error}"
         else:
             status = response.status_code
             answered_by = response.headers.get("azureml-model-deployment", "")
+            request_id = response.headers.get("x-request-id") or response.headers.get("x-ms-request-id", "")
             misrouted = bool(deployment and answered_by and answered_by.lower() != deployment.lower())
             answer = None if misrouted else _json(response)
             problem = (
@@ -62,7 +63,8 @@ class ScoringClient:
                 else _problem(response, answer, probe)
             )
         latency_ms = round((perf_counter() - begun_s) * 1000, 3)
-        return ProbeResult(sent_at, status, latency_ms, answered_by, client_request_id, problem), answer
+        result = ProbeResult(sent_at, status, latency_ms, answered_by, client_request_id, problem, request_id)
+        return result, answer
 
     def send_all(self, probes: Sequence[Probe], requests: int, deployment: str = "") -> Iterator[ProbeResult]:
         """Send `requests` requests, cycling through the probes."""
@@ -98,19 +100,10 @@ def _problem(response: httpx.Response, answer: Any, probe: Probe) -> str:
         return f"status {response.status_code} {reason}: {body}".replace(" :", ":")
     if answer is None and response.text.strip() != "null":
         return f"not JSON: {response.text[:300]}"
-    if probe.answer is not None and not matches(answer, probe.answer):
-        return f"answered {json.dumps(answer)[:300]}, expected {json.dumps(probe.answer)[:300]}"
-    return ""
-
-
-def matches(answer: Any, expected: Any) -> bool:
-    """Compare JSON; numbers within a relative 1e-6, since a float's last digits depend on the machine's BLAS."""
-    if isinstance(expected, bool) or isinstance(answer, bool):
-        return answer is expected
-    if isinstance(expected, int | float) and isinstance(answer, int | float):
-        return math.isclose(answer, expected, rel_tol=1e-6, abs_tol=1e-9)
-    if isinstance(expected, list) and isinstance(answer, list):
-        return len(answer) == len(expected) and all(map(matches, answer, expected))
-    if isinstance(expected, dict) and isinstance(answer, dict):
-        return answer.keys() == expected.keys() and all(matches(answer[k], v) for k, v in expected.items())
-    return bool(answer == expected)
+    if probe.answer is None:
+        return ""
+    difference = next(differences(answer, probe.answer, probe.tolerance), "")
+    if not difference:
+        return ""
+    where = f" ({difference})" if isinstance(probe.answer, dict | list) else ""
+    return f"answered {json.dumps(answer)[:300]}, expected {json.dumps(probe.answer)[:300]}{where}"

@@ -1,36 +1,58 @@
-"""Probes: requests that the runbooks send themselves, with the answers that are expected."""
+"""Probes: requests that the runbooks send themselves, with the answers that are expected.
+
+A validation set is a file of probes in which every request has its expected answer.
+"""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from opslib.definitions.tolerance import DEFAULT, Tolerance
 from opslib.errors import DefinitionError
+
+_FIELDS = {"request", "answer", "tolerance"}
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One request and, where it is known, the expected answer."""
+    """One request and, where it is known, the expected answer and how far an answer may be from it."""
 
     request: Any
     answer: Any = None
+    tolerance: Tolerance = DEFAULT
 
 
 def read_probes(path: str) -> tuple[Probe, ...]:
-    """Read a ``.jsonl`` of probes: one ``{"request": ..., "answer": ...}`` per line; `answer` is optional.
+    """Read a ``.jsonl`` of probes: a request per line; `answer` and `tolerance` are optional.
 
     Raises
     ------
     DefinitionError
         If the file does not exist or is empty, or a line is not a probe.
     """
-    try:
-        lines = [line for line in Path(path).read_text().splitlines() if line.strip()]
-    except OSError as error:
-        raise DefinitionError(f"probes {path!r} cannot be read: {error.strerror}") from error
-    if not lines:
-        raise DefinitionError(f'{path} has no probes; expected lines like {{"request": ..., "answer": ...}}')
-    return tuple(_read_probe(path, number, line) for number, line in enumerate(lines, start=1))
+    return tuple(_read_probe(path, number, line) for number, line in _read_lines(path))
+
+
+def read_validation_set(path: str) -> tuple[tuple[int, Probe], ...]:
+    """Read a ``.jsonl`` of probes that all have an expected answer; return each with its line number.
+
+    Raises
+    ------
+    DefinitionError
+        If the file does not exist or is empty, or a line is not a probe or has no answer.
+    """
+    cases = tuple((number, _read_probe(path, number, line)) for number, line in _read_lines(path))
+    open_cases = [str(number) for number, probe in cases if probe.answer is None]
+    if open_cases:
+        lines = f"line{'' if len(open_cases) == 1 else 's'} {', '.join(open_cases[:5])}"
+        raise DefinitionError(
+            f"{path}, {lines}: no expected answer ({len(open_cases)} of {len(cases)} requests). A validation set "
+            "needs one for each request"
+        )
+    return cases
 
 
 def parse_probe(line: str) -> Probe:
@@ -42,9 +64,32 @@ def parse_probe(line: str) -> Probe:
         If it is not JSON, or not a probe.
     """
     probe = json.loads(line)
-    if not isinstance(probe, dict) or "request" not in probe or probe.keys() - {"request", "answer"}:
-        raise ValueError('expected an object with "request" and, optionally, "answer"')
-    return Probe(probe["request"], probe.get("answer"))
+    if not isinstance(probe, dict) or "request" not in probe or probe.keys() - _FIELDS:
+        raise ValueError('expected an object with "request" and, optionally, "answer" and "tolerance"')
+    if "tolerance" in probe and probe.get("answer") is None:
+        raise ValueError('"tolerance" needs an "answer" to compare with')
+    return Probe(probe["request"], probe.get("answer"), _read_tolerance(probe.get("tolerance", {})))
+
+
+def _read_tolerance(given: Any) -> Tolerance:
+    try:
+        return Tolerance.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in ("tolerance", *first["loc"]))
+        raise ValueError(f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}") from error
+
+
+def _read_lines(path: str) -> list[tuple[int, str]]:
+    """Return the lines that are not blank, each with its number."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DefinitionError(f"probes {path!r} cannot be read: {error.strerror}") from error
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    if not lines:
+        raise DefinitionError(f'{path} has no probes; expected lines like {{"request": ..., "answer": ...}}')
+    return lines
 
 
 def _read_probe(path: str, number: int, line: str) -> Probe:

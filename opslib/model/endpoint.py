@@ -1,5 +1,7 @@
 """A workspace, its endpoints and their deployments, as Azure reports them."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +54,17 @@ class Deployment:
     def ready(self) -> bool:
         """Whether it can take traffic."""
         return self.provisioning_state == "Succeeded" and self.instance_count > 0
+
+    @property
+    def version_sha256(self) -> str:
+        """Digest of what decides this version's answers: evidence about a version is not another's.
+
+        It covers model, environment, code and environment variables, with the ids of Azure, and the instance type.
+        """
+        properties: Mapping[str, Any] = self.arm["properties"]
+        names = ("model", "environmentId", "codeConfiguration", "environmentVariables")
+        text = json.dumps([{name: properties.get(name) for name in names}, self.instance_type], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

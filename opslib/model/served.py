@@ -78,7 +78,11 @@ class Observation(Displayed):
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """One request that the runbook sent itself; `deployment` answered it, empty where that is unknown."""
+    """One request that the runbook sent itself; `deployment` answered it, empty where that is unknown.
+
+    `client_request_id` is the id that was sent, `request_id` the one that the service gave the request; the
+    request log has both.
+    """
 
     sent_at: datetime
     status: int | None
@@ -86,6 +90,7 @@ class ProbeResult:
     deployment: str
     client_request_id: str
     problem: str = ""
+    request_id: str = ""
 
     @property
     def ok(self) -> bool:

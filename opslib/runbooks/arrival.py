@@ -1,4 +1,4 @@
-"""Proof by live requests that all traffic arrives at one deployment."""
+"""Proof by requests of which deployment answers them, and that all traffic arrives at one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -109,19 +109,23 @@ class ArrivalCheck:
     ) -> list[ProbeResult]:
         """Send a batch; the deployment is read from the answers, else from the source."""
         results = [client.send(probes[(offset + n) % len(probes)]) for n in range(requests)]
-        unnamed = [result for result in results if result.ok and not result.deployment]
-        if unnamed:
-            named = self._look_up(unnamed)
-            results = [replace(r, deployment=named.get(r.client_request_id, r.deployment)) for r in results]
-        return results
+        return name_deployments(self.workspace, self.endpoint, results)
 
-    def _look_up(self, results: Sequence[ProbeResult]) -> dict[str, str]:
-        try:
-            source = find_source(self.workspace, self.endpoint)
-            if not source.per_request:
-                return {}
-            sleep(source.grain_s)
-            found = source.answered_by([r.client_request_id for r in results], results[0].sent_at)
-            return {request: exposure.deployment for request, exposure in found.items()}
-        except ObserveError:
+
+def name_deployments(workspace: Workspace, endpoint: Endpoint, results: Sequence[ProbeResult]) -> list[ProbeResult]:
+    """Add from the request log which deployment answered, where an answer does not name it."""
+    unnamed = [result for result in results if result.ok and not result.deployment]
+    named = _look_up(workspace, endpoint, unnamed) if unnamed else {}
+    return [replace(one, deployment=named.get(one.client_request_id, one.deployment)) for one in results]
+
+
+def _look_up(workspace: Workspace, endpoint: Endpoint, results: Sequence[ProbeResult]) -> dict[str, str]:
+    try:
+        source = find_source(workspace, endpoint)
+        if not source.per_request:
             return {}
+        sleep(source.grain_s)
+        found = source.answered_by([r.client_request_id for r in results], results[0].sent_at)
+        return {request: exposure.deployment for request, exposure in found.items()}
+    except ObserveError:
+        return {}

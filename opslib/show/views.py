@@ -28,6 +28,7 @@ from opslib.runbooks.rollback import RolledBack
 from opslib.runbooks.run import Run
 from opslib.runbooks.scale import Scaled
 from opslib.runbooks.steps.plan import az_command, describe_step
+from opslib.runbooks.validate import Validated
 from opslib.show.numbers import milliseconds, minutes
 from opslib.show.table import Cell, Table, Tone
 
@@ -195,6 +196,12 @@ def _deployed(deployed: Deployed) -> Table:
 @view.register
 def _rolled_back(rolled_back: RolledBack) -> Table:
     return _answers(f"Rollback to {rolled_back.to}: {rolled_back.outcome}", rolled_back.probes, rolled_back.reason)
+
+
+@view.register
+def _validated(validated: Validated) -> Table:
+    title = f"Validation of {validated.deployment}: {validated.outcome}"
+    return _answers(title, [one.result for one in validated.cases], validated.reason)
 
 
 def _answers(title: str, probes: Sequence[ProbeResult], reason: str) -> Table:

@@ -30,6 +30,8 @@ class JournalEvent(StrEnum):
     JUDGING = "judging"
     NEXT_STAGE = "next stage"
     PROBES = "probes"
+    VALIDATED = "validated"
+    WAITING = "waiting for approval"
     LOOK = "look"
     REVISED = "revised"
     SMALLER_STEP = "smaller step"

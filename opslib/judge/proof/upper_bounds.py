@@ -60,6 +60,19 @@ def odds_upper(tally: Tally, limit_odds: float, level: float) -> float | None:
     return None if p(most) > level else math.exp(_crossing(p, level, -most, most))
 
 
+def share_upper(bad: int, n: int, level: float) -> float:
+    """Return the largest share of bad requests that `bad` of `n` do not exclude at a level [fraction].
+
+    Exact and one-sided: Clopper & Pearson 1934, Biometrika 26:404-413.
+
+    >>> round(share_upper(0, 300, 0.05), 4)
+    0.0099
+    """
+    from scipy.special import betaincinv  # noqa: PLC0415
+
+    return 1.0 if bad >= n else float(betaincinv(bad + 1.0, n - bad, 1.0 - level))
+
+
 def chance_upper(tally: Tally, level: float) -> float | None:
     """Return the largest mean chance of a bad interval that `p_odds` does not exclude [fraction].
 

@@ -1,11 +1,7 @@
 """What a canary is judged by: the judge's criteria from the runbook's parameters, and the versions' digests."""
 
-import hashlib
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from opslib.azure.source import Source
 from opslib.judge import (
@@ -108,12 +104,5 @@ def _answers(p: CanaryParameters) -> tuple[Answers, ...]:
 
 
 def version_digest(deployment: Deployment | None) -> str:
-    """Return a digest of everything that decides a version's answers: evidence about a version is not another's."""
-    if deployment is None:
-        return ""
-    properties: Mapping[str, Any] = deployment.arm["properties"]
-    what = {
-        key: properties.get(key) for key in ("model", "environmentId", "codeConfiguration", "environmentVariables")
-    }
-    text = json.dumps([what, deployment.instance_type], sort_keys=True)
-    return f"{deployment.name}@{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    """Return a version's name and the start of its digest, by which the judge keeps evidence apart."""
+    return "" if deployment is None else f"{deployment.name}@{deployment.version_sha256[:16]}"

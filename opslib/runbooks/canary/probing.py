@@ -11,8 +11,9 @@ from threading import Event, Thread
 from typing import Any
 
 from opslib.azure.connect import Workspace
-from opslib.azure.scoring_client import ScoringClient, matches, scoring_client
+from opslib.azure.scoring_client import ScoringClient, scoring_client
 from opslib.definitions.probes import Probe
+from opslib.definitions.tolerance import matches
 from opslib.judge import Interval, PairedProbe, pair_probes, probe_order
 from opslib.model import Endpoint, ProbeResult
 
@@ -120,7 +121,8 @@ class Probing:
             return
         (stable, reference), (canary, answer) = answers[question, "stable"], answers[question, "canary"]
         golden = self._probes[question].answer is not None
-        same = reference is not None and answer is not None and matches(answer, reference)
+        tolerance = self._probes[question].tolerance
+        same = reference is not None and answer is not None and matches(answer, reference, tolerance)
         strict = question in self._alike
         if golden and stable.ok:
             self._alike.add(question)

@@ -141,6 +141,14 @@ def plan_create(before: Endpoint, step: CreateDeployment, requests: int) -> Plan
     )
 
 
+def plan_validation(before: Endpoint, deployment: str, requests: int) -> Plan:
+    """Plan requests to one deployment alone; they change nothing, so there is nothing to undo."""
+    found = before.find(deployment)
+    if found is None:
+        raise PlanError(f"deployment {deployment!r} does not exist; {before.name} has: {before.deployment_names()}")
+    return Plan(before.name, before, (SendProbes(before.name, found.name, requests),), (), ())
+
+
 def plan_instances(before: Endpoint, deployment: str, instances: int) -> Plan:
     """Plan a scale, in or out."""
     found = before.find(deployment)
