@@ -7,6 +7,7 @@ The tree::
     +-- ConnectError         the workspace or a secret cannot be reached: sandbox down, stale CA, wrong cloud
     +-- DefinitionError      an endpoint.yml, deployment.yml or probes file is unreadable or incomplete
     +-- PreflightError       a finding blocks the change
+    +-- ApprovalNeeded       the plan waits for people to approve it
     +-- PlanError            the requested state cannot be planned from the current state
     +-- AzureError           Azure rejected or failed a request; has status, code and correlation id
     |   +-- NotFound         the endpoint or deployment does not exist
@@ -67,6 +68,12 @@ class PolicyError(OpsError):
 
 class PreflightError(OpsError):
     """A finding blocks the change."""
+
+    refused = True
+
+
+class ApprovalNeeded(OpsError):  # noqa: N818 - what happened
+    """The plan waits for approvals; a later run with them carries it out."""
 
     refused = True
 

@@ -1,4 +1,4 @@
-"""`opslib approve`: sign the plan of a dry run."""
+"""`opslib approve`: sign the plan of a dry run, or of a run that waits for approval."""
 
 import argparse
 import re
@@ -10,25 +10,31 @@ from opslib.evidence.archive.run_folders import find_run
 from opslib.evidence.run.files import PLAN
 from opslib.evidence.run.provenance import find_executor
 from opslib.evidence.run.record import Approval, write_atomically
-from opslib.evidence.signing import approval
+from opslib.evidence.signing import approval, dsse, revocation, sshsig
 from opslib.evidence.signing.keys import find_signing_key
+from opslib.evidence.signing.revocation import Revocation
 
 EPILOG = """\
-example:
+examples:
   OPSLIB_SIGNING_KEY_FILE=owner.pem opslib approve 20260131T120000Z-canary-fraud --who owner
+  opslib approve 20260131T120000Z-canary-fraud --who owner --ssh-key ~/.ssh/id_ed25519
+  opslib approve 20260131T120000Z-canary-fraud --who owner --revoke "the validation set was wrong"
 """
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
-        "Approve the plan of a dry run: sign it with your own key and write the approval to a file.\n"
-        "`opslib run ... --approval FILE` then starts the run, if it makes the same plan."
+        "Approve the plan of a dry run, or of a run that waits for approval: sign it with your own key and write\n"
+        "the approval to a file. `opslib run ... --approval FILE` then carries out the plan, if it is the same.\n"
+        "--revoke withdraws an approval: keep the file that it writes beside the approvals."
     )
     parser.epilog = EPILOG
     parser.add_argument("name", metavar="RUN", help="a run's id, a part of it, its folder, or a plan.json")
     parser.add_argument(
-        "--who", metavar="NAME", help="your name, as in the `who:` line of your key (default: this machine's user)"
+        "--who",
+        metavar="NAME",
+        help="your name, as in the `who:` line or the first principal of your key (default: this machine's user)",
     )
     parser.add_argument(
         "--meaning",
@@ -40,21 +46,60 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "--hours", type=float, default=24.0, metavar="HOURS", help="time until it expires [hours] (default: 24)"
     )
     parser.add_argument(
-        "--to", type=Path, metavar="FILE", help="file to write (default: approval-PLAN-WHO.json in this folder)"
+        "--ssh-key",
+        type=Path,
+        metavar="FILE",
+        help="sign by ssh-keygen with this key of ssh, or with the agent's key of this .pub file "
+        "(default: the Ed25519 key in a PEM that signs runs)",
+    )
+    parser.add_argument(
+        "--revoke", default="", metavar="REASON", help="withdraw your approval of this plan, for this reason"
+    )
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="FILE",
+        help="file to write (default: approval-PLAN-WHO.json or revocation-PLAN-WHO.json in this folder)",
     )
     add_archive_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Sign the plan; print it and the approval's path."""
+    """Sign the plan; print it and the path of what was written."""
     given = Path(arguments.name)
     path = given if given.is_file() else find_run(archive_of(arguments), arguments.name) / PLAN
     plan, digest = approval.read_plan(path)
-    who, now, key = arguments.who or find_executor()["user"], datetime.now(UTC), find_signing_key()
+    key = sshsig.find_signer(arguments.ssh_key) if arguments.ssh_key else find_signing_key()
+    print("\n".join(approval.describe_plan(plan)))
+    print(_revoke(arguments, digest, key) if arguments.revoke else _approve(arguments, digest, key))
+    return 0
+
+
+def _approve(arguments: argparse.Namespace, digest: str, key: dsse.Signer) -> str:
+    """Write the approval; return what was done."""
+    who, now = _who(arguments), datetime.now(UTC)
     until = now + timedelta(hours=arguments.hours)
     signed = Approval(who, f"{now:%FT%TZ}", arguments.meaning, digest, expires=f"{until:%FT%TZ}")
-    target = arguments.to or Path(f"approval-{digest[:12]}-{re.sub(r'[^A-Za-z0-9._@-]', '_', who)}.json")
+    target = arguments.to or _file("approval-", digest, who)
     write_atomically(target, approval.sign(signed, key), redacted=False)
-    print("\n".join(approval.describe_plan(plan)))
-    print(f"plan {digest[:16]} approved by {who} until {until:%F %T} UTC, signed by key {key.id[:16]}: {target}")
-    return 0
+    return f"plan {digest[:16]} approved by {who} until {until:%F %T} UTC, signed by key {key.id[:16]}: {target}"
+
+
+def _revoke(arguments: argparse.Namespace, digest: str, key: dsse.Signer) -> str:
+    """Write the revocation; return what was done."""
+    who, now = _who(arguments), datetime.now(UTC)
+    target = arguments.to or _file(revocation.PREFIX, digest, who)
+    withdrawn = Revocation(who, f"{now:%FT%TZ}", arguments.revoke, digest)
+    write_atomically(target, revocation.sign(withdrawn, key), redacted=False)
+    return (
+        f"approval of plan {digest[:16]} withdrawn by {who}, signed by key {key.id[:16]}: {target}. "
+        "Keep it in the folder of the approvals"
+    )
+
+
+def _who(arguments: argparse.Namespace) -> str:
+    return str(arguments.who or find_executor()["user"])
+
+
+def _file(prefix: str, digest: str, who: str) -> Path:
+    return Path(f"{prefix}{digest[:12]}-{re.sub(r'[^A-Za-z0-9._@-]', '_', who)}.json")

@@ -9,7 +9,7 @@ from opslib.errors import ParameterError, RecordError
 from opslib.inventory.formats import TEXTS, write_parquet
 from opslib.inventory.rows import Inventory
 from opslib.model import EstateScope
-from opslib.parameters import TARGET
+from opslib.runbook_parameters import TARGET
 from opslib.runbooks.inventory import conclusion, read_inventory
 from opslib.show.inventory import inventory_table
 

@@ -21,6 +21,7 @@ exit codes of `opslib run`:
   0  succeeded, or planned (dry run)      3  rolled back
   1  failed                               4  held: not decided, or not verified
   2  refused: nothing was changed         5  aborted: killed, timed out or interrupted
+                                          6  waiting for approval: nothing was changed
 """
 
 

@@ -1,7 +1,6 @@
 """`opslib run`: execute a runbook."""
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,8 @@ from pathlib import Path
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.errors import ParameterError
 from opslib.evidence.run.files import NOTEBOOK
-from opslib.evidence.run.record import Approval, ChangeRequest
+from opslib.evidence.run.record import ChangeRequest
+from opslib.evidence.signing.approval_files import read_approvals
 from opslib.model import Outcome
 from opslib.runner.execute import execute
 from opslib.show.terminal import show_progress
@@ -19,6 +19,7 @@ exit codes:
   0  succeeded, or planned (dry run)      3  rolled back
   1  failed                               4  held: not decided, or not verified
   2  refused: nothing was changed         5  aborted: killed, timed out or interrupted
+                                          6  waiting for approval: nothing was changed
 
 example:
   opslib run canary -p endpoint=fraud -p canary=green -p stages='[10, 50, 100]' -p bake_s=600
@@ -29,7 +30,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = "Execute a runbook's notebook and leave one folder of evidence in the archive."
     parser.epilog = EPILOG
-    parser.add_argument("runbook", metavar="RUNBOOK", help="deploy, canary, scale or rollback")
+    parser.add_argument("runbook", metavar="RUNBOOK", help="deploy, validate, canary, scale or rollback")
     parser.add_argument(
         "-p",
         "--parameter",
@@ -54,8 +55,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="approval of this plan, signed by `opslib approve`, or an unsigned claim "
-        '{"who", "at", "meaning", "plan_sha256"}; repeat it for more',
+        help="approval of this plan, signed by `opslib approve`; or a folder of approvals, of which those of this "
+        'plan count; or an unsigned claim {"who", "at", "meaning", "plan_sha256"}; repeat it for more',
     )
 
 
@@ -72,21 +73,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _request(arguments: argparse.Namespace) -> ChangeRequest:
     """Read the ticket, the requester and the approvals of the change."""
-    approvals, signed = [], []
-    for path in arguments.approval:
-        try:
-            content = json.loads(text := path.read_text(encoding="utf-8"))
-            if "signatures" in content:
-                signed.append(text)
-            else:
-                approvals.append(Approval(**content | {"expires": "", "keyid": ""}))
-        except (OSError, ValueError, TypeError) as error:
-            raise ParameterError(
-                f"{path} is not a valid approval file: expected what `opslib approve` writes, or "
-                f'{{"who", "at", "meaning", "plan_sha256"}}, got {error}'
-            ) from error
+    found = read_approvals(arguments.approval)
     return ChangeRequest(
-        arguments.ticket, arguments.requester, arguments.emergency, tuple(approvals), tuple(signed)
+        ticket=arguments.ticket,
+        requester=arguments.requester,
+        emergency=arguments.emergency,
+        approvals=found.claims,
+        signed=found.signed,
+        offered=found.offered,
+        revocations=found.revocations,
     )
 
 

@@ -61,12 +61,10 @@ def differences(answer: Any, expected: Any, tolerance: Tolerance = DEFAULT, path
     if isinstance(expected, dict) and isinstance(answer, dict):
         for name in sorted(answer.keys() | expected.keys()):
             inner = f"{path}.{name}" if path else name
-            if name not in answer and inner not in tolerance.ignore:
-                yield f"{inner} is missing, expected {_shown(expected[name])}"
-            elif name not in expected and inner not in tolerance.ignore:
-                yield f"{inner} is {_shown(answer[name])}, which is not expected"
-            elif name in answer and name in expected:
+            if name in answer and name in expected:
                 yield from differences(answer[name], expected[name], tolerance, inner)
+            elif inner not in tolerance.ignore:
+                yield f"{inner} is {_one_sided(name, answer, expected)}"
     elif isinstance(expected, list) and isinstance(answer, list):
         if len(answer) != len(expected):
             yield f"{path or 'the answer'} has {len(answer)} entries, expected {len(expected)}"
@@ -74,6 +72,12 @@ def differences(answer: Any, expected: Any, tolerance: Tolerance = DEFAULT, path
             yield from differences(one, other, tolerance, path)
     elif not _same(answer, expected, tolerance.limits(path)):
         yield f"{path or 'the answer'} is {_shown(answer)}, expected {_shown(expected)}"
+
+
+def _one_sided(name: str, answer: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    if name in answer:
+        return f"{_shown(answer[name])}, which is not expected"
+    return f"missing, expected {_shown(expected[name])}"
 
 
 def _same(answer: Any, expected: Any, limits: Limits) -> bool:

@@ -11,6 +11,7 @@ class Outcome(StrEnum):
     ROLLED_BACK = "rolled_back"
     HELD = "held"
     REFUSED = "refused"
+    WAITING = "waiting"
     FAILED = "failed"
     ABORTED = "aborted"
 
@@ -33,4 +34,5 @@ _EXIT_CODES = {
     Outcome.ROLLED_BACK: 3,
     Outcome.HELD: 4,
     Outcome.ABORTED: 5,
+    Outcome.WAITING: 6,
 }

@@ -1,5 +1,6 @@
 """The operating rules of one endpoint, as ``policy.yml`` beside its definitions gives them."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -8,10 +9,12 @@ from pydantic import (
     AwareDatetime,
     BeforeValidator,
     Field,
+    ValidationInfo,
     create_model,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from opslib.errors import PolicyError
 from opslib.notify.notice import Form, NoticeEvent
@@ -36,6 +39,8 @@ CHANGES = ("deploy", "canary", "scale")
 """Runbooks that windows and freezes concern unless they name others: a rollback must not wait."""
 
 RunbookName = Literal["deploy", "canary", "scale", "rollback"]
+Roles = Mapping[str, tuple[str, ...]]
+"""People by role."""
 
 
 def _to_moment(value: Any) -> Any:
@@ -134,17 +139,27 @@ class Approvals(Section):
     runbooks: tuple[RunbookName, ...] = Field(min_length=1, description="runbooks that need it")
     count: int = Field(ge=1, le=10, description="approvals needed [count]")
     of: tuple[Text, ...] = Field(
-        default=(), description="whose keys count (`who` of the approvers file); empty: any"
+        default=(), description="people (`who` of the approvers file) or roles that count; empty: any approver"
+    )
+    including: tuple[Text, ...] = Field(
+        default=(), description="people or roles of which each must be among the approvers"
     )
     valid_h: float = Field(default=24, gt=0, le=24 * 90, description="an approval counts for this long [hours]")
 
-    @model_validator(mode="after")
-    def _reachable(self) -> Self:
-        if self.of and self.count > len(set(self.of)):
-            raise ValueError(
-                f"count is {self.count}, and only {len(set(self.of))} may approve: {', '.join(self.of)}"
-            )
-        return self
+    def people(self, roles: Roles) -> tuple[str, ...]:
+        """Return the people whose approval counts; empty where every approver's does."""
+        return tuple(dict.fromkeys(person for name in self.of for person in roles.get(name, (name,))))
+
+
+class Validation(Section):
+    """The validation that a version must pass before it takes production traffic."""
+
+    file: Text = Field(description="validation set, relative to this file: a request with its answer per line")
+    required: bool = Field(default=True, description="whether production traffic waits for a passed validation")
+    min_correct_rate: float = Field(
+        default=1.0, gt=0, le=1, description="limit of the correct answers per request [fraction]"
+    )
+    valid_h: float = Field(default=168, gt=0, le=24 * 365, description="a validation counts for this long [hours]")
 
 
 class CostLimit(Section):
@@ -208,12 +223,29 @@ class Policy(Section):
     windows: tuple[ChangeWindow, ...] = Field(default=(), description="when changes may begin; empty: at any time")
     freezes: tuple[ChangeFreeze, ...] = Field(default=(), description="when no change may begin")
     emergency: bool = Field(
-        default=True, description="whether --emergency passes windows and freezes; it is recorded"
+        default=True,
+        description="whether --emergency passes windows, freezes and a rollback's validation; it is recorded",
+    )
+    roles: dict[Text, tuple[Text, ...]] = Field(
+        default={}, description="people (`who` of the approvers file) by role"
     )
     approvals: tuple[Approvals, ...] = Field(default=(), description="who agrees to which runbooks' plans")
     monitoring: RequiredMonitoring = Field(default=RequiredMonitoring(), description="what must watch the endpoint")
     retention: Retention | None = Field(default=None, description="how long an old deployment stays")
     tags: RequiredTags = Field(default=RequiredTags(), description="tags that must be there")
+    validation: Validation | None = Field(
+        default=None, description="what a version must pass before it takes production traffic"
+    )
+
+    @field_validator("approvals")
+    @classmethod
+    def _reachable(cls, approvals: tuple[Approvals, ...], info: ValidationInfo) -> tuple[Approvals, ...]:
+        for number, rule in enumerate(approvals):
+            people = rule.people(info.data.get("roles", {}))
+            if people and rule.count > len(people):
+                problem = f"count is {rule.count}, and only {len(people)} may approve: {', '.join(people)}"
+                raise PydanticCustomError("unreachable", "{problem}", {"problem": problem, "entry": number})
+        return approvals
 
     cost: CostLimit | None = Field(default=None, description="what the endpoint may cost; empty: no ceiling")
 
@@ -242,12 +274,15 @@ class Policy(Section):
     def settings(self, runbook: str) -> dict[str, Any]:
         """Return the parameters of a runbook that this policy sets, by name."""
         release: dict[str, Any] = self.release.model_dump(exclude_none=True)
-        found = {
+        found: dict[str, Any] = {
             **release,
             "max_failure_rate": self.objectives.max_failure_rate,
             "max_p95_ms": self.objectives.max_p95_ms,
             "bad_outcomes": [one.name for one in self.objectives.business if one.bad],
             "measures": {one.name: one.tolerated_fall for one in self.objectives.business if not one.bad},
         }
+        if self.validation is not None:
+            found["validation"] = self.validation.file
+            found["min_correct_rate"] = self.validation.min_correct_rate
         fields = RUNBOOKS[runbook].model_fields
         return {name: value for name, value in found.items() if name in fields and value not in (None, [], {})}

@@ -39,7 +39,8 @@ def validate_policy(source: Source) -> tuple[Policy | None, list[tuple[int, str,
 
 def _problem(source: Source, error: Any) -> tuple[int, str, str]:
     parts: list[str] = []
-    for part in error["loc"]:
+    entry = error.get("ctx", {}).get("entry")
+    for part in (*error["loc"], *(() if entry is None else (entry,))):
         if isinstance(part, int) and parts:
             parts[-1] += f"[{part}]"
         else:

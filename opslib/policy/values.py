@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 from opslib.errors import PolicyError
-from opslib.parameters import CanaryParameters, RunbookParameters
+from opslib.parameters import CanaryParameters
 from opslib.policy.policy import Policy
 from opslib.policy.reading import read_policy
+from opslib.runbook_parameters import RunbookParameters
 
 P = TypeVar("P", bound=RunbookParameters)
 
@@ -48,6 +49,8 @@ def fill_from_policy(parameters: P) -> Values[P]:
     names, given = type(parameters).model_fields, parameters.model_fields_set
     policy = read_policy(Path(parameters.policy)) if parameters.policy else None
     settings = {} if policy is None else policy.settings(parameters.runbook)
+    if "validation" in settings:
+        settings["validation"] = str(Path(parameters.policy).parent / settings["validation"])
     if policy is not None and policy.endpoint != parameters.endpoint:
         raise PolicyError(
             f"{parameters.policy} is the policy of endpoint {policy.endpoint!r}; this run is for "

@@ -33,6 +33,7 @@ from opslib.model import (
 )
 from opslib.parameters import DeployParameters
 from opslib.runbooks.access import check_access, check_scope
+from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.conditions import check_conditions
 from opslib.runbooks.costs import check_cost, deploy_cost
 from opslib.runbooks.run import Run
@@ -182,6 +183,7 @@ def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
     assert isinstance(test, SendProbes)
     if p.dry_run:
         return Deployed(Outcome.PLANNED, "dry run: nothing was created", create.deployment)
+    require_approved(run, plan)
     run.journal.write(JournalEvent.APPLYING, create)
     try:
         run.log(JournalEvent.APPLIED, apply(create, run.workspace, p.operation_timeout_s, run.progress))

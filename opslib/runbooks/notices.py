@@ -105,7 +105,7 @@ def _open_approvals(seen: Seen, outcome: str) -> str:
     findings = seen.latest[JournalEvent.PREFLIGHT]["data"] if JournalEvent.PREFLIGHT in seen.latest else ()
     missing = [one["evidence"] for one in findings if one["check"] == "approvals" and one["level"] != "ok"]
     others = [one for one in findings if one["level"] == "blocker" and one["check"] != "approvals"]
-    waits = outcome in {Outcome.PLANNED, Outcome.REFUSED}
+    waits = outcome in {Outcome.PLANNED, Outcome.REFUSED, Outcome.WAITING}
     return str(missing[0]) if missing and not others and waits else ""
 
 
@@ -137,13 +137,21 @@ def _commands(name: NoticeEvent, seen: Seen, about: RunAbout) -> tuple[str, ...]
                 f'opslib answer {about.run_id} {choice} --reason "..."'
                 for choice in ("promote", "rollback", "extend")
             )
-        case "approval_needed" if about.dry_run:
-            return (f"opslib approve {about.run_id}", show)
         case "approval_needed":
-            return (f"opslib run {about.runbook} ... -p dry_run=true", "opslib approve RUN", show)
+            return (*_approval_commands(seen, about), show)
         case "undo_failed" if about.runbook not in {"deploy", "scale"}:
             return (f"opslib recover --endpoint {about.endpoint} --take-over", show)
         case "promoted" if stable:
             return (f"opslib run rollback -p endpoint={about.endpoint} -p to={stable}", show)
         case _:
             return (show,)
+
+
+def _approval_commands(seen: Seen, about: RunAbout) -> tuple[str, ...]:
+    """Return what approves the plan, and what carries it out."""
+    if JournalEvent.WAITING in seen.latest:
+        waiting = seen.latest[JournalEvent.WAITING]["data"]
+        return (waiting["approve"], waiting["resume"])
+    if about.dry_run:
+        return (f"opslib approve {about.run_id}",)
+    return (f"opslib run {about.runbook} ... -p dry_run=true", "opslib approve RUN")

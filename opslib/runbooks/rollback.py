@@ -18,12 +18,17 @@ from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.parameters import RollbackParameters
 from opslib.runbooks.access import check_access, check_scope, source_name
+from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.arrival import ArrivalCheck
 from opslib.runbooks.conditions import find_load
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import capacity_preflight, preflight
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps.apply import apply
+from opslib.runbooks.validation_gate import check_known_or_validated
+
+_NOT_TRIED = {Outcome.SUCCEEDED, Outcome.PLANNED, Outcome.WAITING}
+"""Outcomes of a canary that show nothing against its version: promoted, or not started."""
 
 LOAD_DEADLINE_S = 10.0
 """Longest wait for the load of the last minutes: a rollback does not depend on it [seconds]."""
@@ -88,7 +93,7 @@ def last_known_good(before: Endpoint, history: Sequence[Record]) -> str:
             given_up.add(stable)
         elif found and found.ready and stable not in given_up and before.traffic.get(found.name, 0) < 100:
             return found.name
-        if record.runbook == "canary" and record.outcome is not Outcome.SUCCEEDED:
+        if record.runbook == "canary" and record.outcome not in _NOT_TRIED:
             given_up.add(str(record.parameters.get("canary", "")))
     raise PlanError(
         "the archive has no deployment to return to: none that lost traffic by a recorded change is ready now; "
@@ -109,6 +114,7 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> F
         preflight.check_others(before, [to]),
         preflight.check_mirror(before, to),
         *_check_room(run, before, to),
+        *check_known_or_validated(run, before, to),
     )
     return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
@@ -164,6 +170,7 @@ def roll_back(run: Run[RollbackParameters], plan: Plan) -> RolledBack:
     (to,) = step.after
     if p.dry_run:
         return RolledBack(Outcome.PLANNED, "dry run: no traffic was moved", to)
+    require_approved(run, plan)
     run.journal.write(JournalEvent.APPLYING, step)
     run.log(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.progress))
     check = ArrivalCheck(run.workspace, plan.before, to, p.verify_requests, p.verify_s, run.progress)

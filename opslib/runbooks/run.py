@@ -1,6 +1,5 @@
 """One run of a runbook, for its notebook: parameters, workspace and evidence."""
 
-import hashlib
 import json
 import os
 import platform
@@ -16,21 +15,24 @@ from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import read_endpoint
 from opslib.cost.estimate import cost_results
 from opslib.displayed import Displayed
-from opslib.errors import OpsError, OutcomeError, PlanError
+from opslib.errors import ApprovalNeeded, OpsError, OutcomeError
 from opslib.evidence.archive.run_folders import find_archive, new_folder
 from opslib.evidence.finish import begin_run
 from opslib.evidence.run.files import AFTER, BEFORE, PLAN, RECORD
 from opslib.evidence.run.journal import Journal, JournalEvent, as_json
 from opslib.evidence.run.provenance import find_executor, find_versions
-from opslib.evidence.run.record import Record, read_record, write_atomically, write_record
+from opslib.evidence.run.record import Approval, Record, read_record, write_atomically, write_record
 from opslib.evidence.run.run_lock import release
+from opslib.evidence.signing.approval import keep_approvals
 from opslib.import_shims import skip_iri_checks
 from opslib.model import CostChange, Deployment, Endpoint, Finding, Outcome, Plan, PriceList
-from opslib.parameters import RunbookParameters
-from opslib.policy.agreements import Agreement, count_agreements
+from opslib.policy.agreements import AgreementCount, describe_rule
 from opslib.policy.values import Values, fill_from_policy
+from opslib.runbook_parameters import RunbookParameters
+from opslib.runbooks import plan_approvals
 from opslib.runbooks.notices import RunAbout
 from opslib.runbooks.notifier import Notifier
+from opslib.runbooks.plan_content import approved_content, digest_of
 from opslib.runbooks.progress import CellDisplay
 from opslib.runbooks.steps import policy_preflight
 from opslib.runbooks.steps.plan import az_command
@@ -77,6 +79,7 @@ class Run(Displayed, Generic[P]):
         self._notifier = Notifier(self.journal, receivers, RunAbout.of(record))
         self._planned_cost: CostChange | None = None
         self._shown = ""
+        self._other_plans: tuple[Approval, ...] = ()
 
     @classmethod
     def open(cls, parameters: P) -> "Run[P]":
@@ -124,15 +127,14 @@ class Run(Displayed, Generic[P]):
             findings.append(policy_preflight.check_retention(self.policy.retention))
         if self.policy.notifications:
             findings.append(policy_preflight.check_notifications(self.policy, os.environ))
-        rule = self.policy.approvals_for(runbook)
-        if rule is not None:
-            given = [
-                Agreement(a.who, datetime.fromisoformat(a.at).astimezone(UTC), bool(a.keyid))
-                for a in self.record.approvals
-            ]
-            count = count_agreements(rule, given, now)
-            findings.append(policy_preflight.check_agreements(rule, count, dry_run=self.parameters.dry_run))
+        rule, count = self.policy.approvals_for(runbook), self.count_approvals()
+        if rule is not None and count is not None:
+            findings.append(policy_preflight.check_agreements(count, describe_rule(rule, self.policy.roles)))
         return tuple(findings)
+
+    def count_approvals(self) -> AgreementCount | None:
+        """Count the approvals that satisfy the policy, of this plan once it is made; None where none are needed."""
+        return plan_approvals.count_approvals(self.policy, self.record, self._other_plans)
 
     def log(self, event: JournalEvent, value: T) -> T:
         """Write a value to the journal and return it; a plan is also written to plan.json."""
@@ -142,46 +144,25 @@ class Run(Displayed, Generic[P]):
         return value
 
     def _keep_plan(self, plan: Plan) -> None:
-        """Write the plan to the file that people approve by its digest, and its undo to the record."""
+        """Write the plan to the file that people approve by its digest, and its undo to the record.
+
+        Raises
+        ------
+        PlanError
+            If an approval is not valid for this plan, and the policy does not count approvals.
+        """
         self._planned_cost = plan.cost
-        content = json.dumps(self._approved_content(plan), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        content = approved_content(plan, self.parameters, self.workspace.scope, self.policy)
         write_atomically(self.folder / PLAN, content)
-        digest = hashlib.sha256((self.folder / PLAN).read_bytes()).hexdigest()
+        digest = digest_of(content)
         commands = [az_command(step, self.workspace.scope) for step in plan.undo]
         rollback = {**self.record.rollback, "undo": as_json(plan.undo), "commands": commands}
         self.record = replace(self.record, plan_sha256=digest, rollback=rollback)
         write_record(self.folder, self.record)
-        for approval in self.record.approvals:
-            if approval.plan_sha256 != digest:
-                raise PlanError(
-                    f"{approval.who} approved the plan {approval.plan_sha256[:16]}, but this is {digest[:16]}: "
-                    "the endpoint or a parameter changed since. Make a dry run, and have its plan approved"
-                )
-            if approval.keyid and approval.who.casefold() == self.workspace.scope.principal.casefold():
-                raise PlanError(f"{approval.who} runs this change, and therefore cannot approve it")
-
-    def _approved_content(self, plan: Plan) -> dict[str, Any]:
-        """Return what people approve: the plan, its workspace and its parameters.
-
-        The same change, planned again, has the same content. It leaves out what changes without a change of the
-        release, such as instance counts and list prices; before.json and the journal have the whole.
-        """
-        before, scope = plan.before, self.workspace.scope
-        serve = [
-            {"name": d.name, "model": d.model, "environment": d.environment, "code": d.code, "sku": d.instance_type}
-            for d in before.deployments
-        ]
-        given = self.parameters.model_dump(mode="json", exclude={"dry_run", "reason"})
-        files = [Path(given[name]) for name in ("definition", "probes") if given.get(name)]
-        content: dict[str, Any] = as_json(plan)
-        del content["cost"]
-        return content | {
-            "runbook": self.parameters.runbook,
-            "workspace": [scope.subscription_id, scope.resource_group, scope.workspace_name],
-            "parameters": given,
-            "files": {str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()},
-            "before": {"name": before.name, "traffic": dict(before.traffic), "deployments": serve},
-        }
+        others = plan_approvals.find_others(self.policy, self.record)
+        if others:
+            self._other_plans = others
+            self.record = keep_approvals(self.folder, self.record, others)
 
     def progress(self, text: str) -> None:
         """Show and journal a message, unless it repeats the last one."""
@@ -239,9 +220,16 @@ def conclude(record: Record) -> None:
 
 def outcome_of(error: BaseException) -> Outcome:
     """Return how a run ended that raised this error."""
-    if isinstance(error, KeyboardInterrupt):
+    return outcome_of_kind(type(error))
+
+
+def outcome_of_kind(kind: type[BaseException]) -> Outcome:
+    """Return how a run ended that raised an error of this class."""
+    if issubclass(kind, KeyboardInterrupt):
         return Outcome.ABORTED
-    return Outcome.REFUSED if isinstance(error, OpsError) and error.refused else Outcome.FAILED
+    if issubclass(kind, ApprovalNeeded):
+        return Outcome.WAITING
+    return Outcome.REFUSED if issubclass(kind, OpsError) and kind.refused else Outcome.FAILED
 
 
 def _first_record(parameters: RunbookParameters, folder: Path) -> Record:

@@ -27,6 +27,7 @@ from opslib.model import (
 )
 from opslib.parameters import ScaleParameters
 from opslib.runbooks.access import check_access, check_scope, source_name
+from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.conditions import check_conditions, find_load
 from opslib.runbooks.costs import check_cost, scale_cost
 from opslib.runbooks.run import Run
@@ -109,6 +110,7 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
     p = run.parameters
     if p.dry_run:
         return Scaled(Outcome.PLANNED, "dry run: nothing was scaled", step.deployment, step.before, step.before)
+    require_approved(run, plan)
     source = find_source(run.workspace, plan.before, p.source)
     began = datetime.now(UTC)
     earlier = read_source(source, began - timedelta(seconds=p.observe_s), began, p.late_data_s).observation

@@ -11,6 +11,7 @@ from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.record import Record, read_record
 from opslib.model import Outcome
 from opslib.model.traffic import describe_traffic
+from opslib.runbooks.run import outcome_of_kind
 from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 
 
@@ -34,7 +35,7 @@ def find_outcome(folder: Path, stop_reason: str, error: BaseException | None) ->
         if name == "OutcomeError" and record.outcome is not None and not record.outcome.good:
             return record.outcome, record.reason
         outcome = _outcome_of(name)
-        if outcome is Outcome.REFUSED and _has_changed_anything(folder):
+        if outcome in {Outcome.REFUSED, Outcome.WAITING} and _has_changed_anything(folder):
             outcome = Outcome.FAILED
         return outcome, f"{name}: {getattr(error, 'evalue', error)}"
     unrun, total = _count_unrun_cells(folder / NOTEBOOK)
@@ -68,8 +69,8 @@ def _outcome_of(name: str) -> Outcome:
     if name in {"DeadKernelError", "KeyboardInterrupt"}:
         return Outcome.ABORTED
     kind = getattr(errors, name, None)
-    refused = isinstance(kind, type) and issubclass(kind, errors.OpsError) and kind.refused
-    return Outcome.REFUSED if refused else Outcome.FAILED
+    known = isinstance(kind, type) and issubclass(kind, errors.OpsError)
+    return outcome_of_kind(kind) if known and isinstance(kind, type) else Outcome.FAILED
 
 
 def _has_changed_anything(folder: Path) -> bool:

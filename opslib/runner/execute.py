@@ -26,12 +26,15 @@ from opslib.evidence.run.notebook import failing_cell
 from opslib.evidence.run.provenance import find_commit, find_executor
 from opslib.evidence.run.record import ChangeRequest, Record, read_record, write_atomically
 from opslib.evidence.run.run_lock import archive_of, free_reserve, release
-from opslib.evidence.signing import approval
+from opslib.evidence.signing.approval import ApprovalCheck
+from opslib.evidence.signing.approvers import find_approvers
 from opslib.evidence.signing.keys import SigningKey, find_signing_key
+from opslib.evidence.signing.revocation import open_revocations
 from opslib.model import Outcome
-from opslib.parameters import RUNBOOKS, CanaryParameters, RunbookParameters
+from opslib.parameters import RUNBOOKS, CanaryParameters
 from opslib.policy.values import fill_from_policy
 from opslib.redaction.kernel_pipes import secrets_pipe
+from opslib.runbook_parameters import RunbookParameters
 from opslib.runbooks.notifier import notify_end, notify_recovery
 from opslib.runbooks.run import new_record
 from opslib.runbooks.undo.reap import reap
@@ -133,15 +136,24 @@ def _signing_key() -> SigningKey:
 
 
 def _check_approvals(request: ChangeRequest, key: SigningKey) -> ChangeRequest:
-    """Check the signed approvals; raise before anything is changed."""
-    if not request.signed:
+    """Check the signed approvals; raise before anything is changed if one that was named is not valid."""
+    if not request.signed and not request.offered:
         return request
     people = (request.requester, *find_executor().values())
     try:
-        signed = approval.check(request.signed, approval.find_approvers(), people, key)
+        approvers = find_approvers()
+        revocations = open_revocations(request.revocations, approvers) if approvers else ()
+        check = ApprovalCheck(approvers, people, key.id, revocations)
+        signed = check.require(request.signed)
+        offered, rejected = check.select(one for one in request.offered if one not in request.signed)
     except errors.RecordError as error:
         raise ParameterError(f"the approvals cannot be checked: {error}") from error
-    return replace(request, approvals=(*request.approvals, *signed))
+    return replace(
+        request,
+        approvals=(*request.approvals, *signed, *offered.values()),
+        signed=(*request.signed, *offered),
+        rejected=rejected,
+    )
 
 
 def _previous_run(archive: Path, endpoint: str) -> str:
@@ -166,6 +178,7 @@ def _first_record(parameters: RunbookParameters, folder: Path, notebook: Path, r
         requester=request.requester,
         emergency=request.emergency,
         approvals=request.approvals,
+        rejected_approvals=request.rejected,
     )
 
 

@@ -9,7 +9,7 @@ from notebook_fixture import RECORD, write_runbook
 from opslib.cli.main import main
 from opslib.evidence.run.files import APPROVALS
 from opslib.evidence.run.record import read_record
-from opslib.evidence.signing import approval
+from opslib.evidence.signing import approvers as approvers_file
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.signing.keys import find_signing_key, public_pem
 from opslib.evidence.verify.verify import verify
@@ -24,7 +24,7 @@ def approvers(tmp_path, monkeypatch):
     kept = tmp_path / "approvers.pem"
     stranger = Ed25519PrivateKey.generate().public_key()
     kept.write_text(f"who: heidi@harborshield.example\n{public_pem(stranger)}")
-    monkeypatch.setenv(approval.VARIABLE, str(kept))
+    monkeypatch.setenv(approvers_file.VARIABLE, str(kept))
 
     def sign(who, plan, *words, listed=True):
         with monkeypatch.context() as patch:

@@ -62,3 +62,12 @@ def test_without_records_it_says_what_exists():
     """On a machine without the archive the error lists the deployments to choose from."""
     with pytest.raises(PlanError, match="fraud has: blue, green, amber"):
         last_known_good(endpoint({"green": 100}, *ALL), [])
+
+
+def test_a_canary_that_only_waited_for_approval_is_still_good():
+    """No request was served by it, so nothing is known against it."""
+    history = [
+        record("canary", {"blue": 100}, Outcome.WAITING, canary="amber"),
+        record("canary", {"amber": 100}, canary="blue"),
+    ]
+    assert last_known_good(endpoint({"blue": 100}, *ALL), history) == "amber"

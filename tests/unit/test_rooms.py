@@ -23,6 +23,7 @@ LEVELS = {
     # the world
     "opslib.azure": 7,
     "opslib.parameter_input": 3,
+    "opslib.runbook_parameters": 7,
     "opslib.parameters": 8,
     "opslib.policy": 9,
     # evidence
@@ -111,7 +112,11 @@ PURE = [
     PACKAGE / "runbooks/steps/policy_preflight.py",
     PACKAGE / "runbooks/steps/capacity_preflight.py",
     PACKAGE / "runbooks/steps/monitoring_preflight.py",
-    *(PACKAGE / f"policy/{name}.py" for name in ("agreements", "policy", "section", "standards", "windows")),
+    *(
+        PACKAGE / f"policy/{name}.py"
+        for name in ("agreements", "policy", "section", "standards", "validations", "windows")
+    ),
+    PACKAGE / "definitions/tolerance.py",
     PACKAGE / "runbooks/steps/plan.py",
     PACKAGE / "runbooks/lease/tags.py",
 ]

@@ -18,7 +18,7 @@ from opslib.redaction.redact import redact
 
 SCHEMA_VERSION = 2
 
-_LISTS = ("gates", "correlation_ids", "notifications", "quarantine")
+_LISTS = ("gates", "correlation_ids", "notifications", "quarantine", "rejected_approvals")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Approval:
 class ChangeRequest:
     """A change request: ticket, requester, whether it is an emergency, and its approvals.
 
-    `approvals` are unsigned claims, `signed` are envelopes (see `opslib.evidence.signing.approval`).
+    `approvals` are unsigned claims, `signed` are envelopes (see `opslib.evidence.signing.approval`). `offered` are
+    envelopes of a folder, of which only the valid ones count; `rejected` are the reasons why others do not.
+    `revocations` are envelopes that withdraw approvals.
     """
 
     ticket: str = ""
@@ -54,6 +56,9 @@ class ChangeRequest:
     emergency: bool = False
     approvals: tuple[Approval, ...] = ()
     signed: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
+    revocations: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Record(Displayed):
     ----------
     ticket, requester, emergency, approvals
         The change request: ticket, who requested the change, whether it bypassed the usual gates, its approvals.
+    rejected_approvals
+        Approvals that were found and are not valid, each with the reason.
     executor
         Who ran it: the user of the machine and, in a pipeline, the pipeline's user. `scope.principal` is the
         identity that Azure authenticated.
@@ -104,6 +111,7 @@ class Record(Displayed):
     requester: str = ""
     emergency: bool = False
     approvals: tuple[Approval, ...] = ()
+    rejected_approvals: tuple[str, ...] = ()
     executor: Mapping[str, str] = field(default_factory=dict)
     commit: str = ""
     dirty: bool | None = None

@@ -1,34 +1,33 @@
 """Approvals of a plan: signed by a person with their own key, checked before a run starts, kept with the run.
 
-A dry run leaves a ``plan.json``. The approver signs its SHA-256 (`sign`), and the run is started with that
-approval. The runner checks who signed it and when. Before it applies anything, the run compares its plan with the
-approved one. The envelopes are in the run's ``approvals.jsonl``, one in each line, and are covered by its seal.
-
-The approvers' public keys are in the file that ``OPSLIB_APPROVERS`` names, else in ``approvers.pem`` of the
-settings, each with a line ``who: NAME`` above its PEM.
+A run leaves a ``plan.json``. The approver signs its SHA-256 (`sign`), with an Ed25519 key in a PEM or with a key of
+ssh, and a run is started with that approval. The runner checks who signed it and when. Before it applies anything,
+the run compares its plan with the approved one. The envelopes are in the run's ``approvals.jsonl``, one in each
+line, and are covered by its seal.
 """
 
 import hashlib
 import json
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from opslib.errors import ParameterError, RecordError
 from opslib.evidence.run.files import APPROVALS
-from opslib.evidence.run.record import Approval, Record
+from opslib.evidence.run.record import Approval, Record, write_atomically, write_record
 from opslib.evidence.signing import dsse
+from opslib.evidence.signing.approvers import FILES, VARIABLE
 from opslib.evidence.signing.findings import VerifyFinding, tampered, unknown_key
-from opslib.evidence.signing.keys import SigningKey, config_folder, read_public_keys
+from opslib.evidence.signing.keys import config_folder
+from opslib.evidence.signing.revocation import Revocation
+from opslib.model import Outcome
 
 PAYLOAD_TYPE = "application/vnd.opslib.approval+json"
-VARIABLE = "OPSLIB_APPROVERS"
 
 
-def sign(approval: Approval, key: SigningKey) -> str:
+def sign(approval: Approval, key: dsse.Signer) -> str:
     """Sign an approval; return its envelope, one line."""
     payload = {name: value for name, value in asdict(approval).items() if name != "keyid"}
     return dsse.sign(json.dumps(payload).encode(), PAYLOAD_TYPE, key)
@@ -56,24 +55,9 @@ def describe_plan(plan: Mapping[str, Any]) -> Iterator[str]:
     yield f"{plan['runbook']} of {plan['endpoint']} in {'/'.join(plan['workspace'])}"
     for change in plan["changes"]:
         yield f"  {change['what']}: {change['before']} -> {change['after']}"
+    for name, digest in plan.get("files", {}).items():
+        yield f"  file {name}: SHA-256 {digest[:16]}"
     yield "  with " + ", ".join(f"{name}={value!r}" for name, value in plan["parameters"].items() if value != "")
-
-
-def find_approvers() -> dsse.PublicKeys:
-    """Return the approvers' public keys; empty if no file of approvers exists.
-
-    Raises
-    ------
-    RecordError
-        If the file cannot be read, or a key in it has no name.
-    """
-    path = Path(os.environ.get(VARIABLE) or config_folder() / "approvers.pem")
-    if VARIABLE not in os.environ and not path.exists():
-        return {}
-    approvers = read_public_keys([path])
-    if not all(known.who for known in approvers.values()):
-        raise RecordError(f"{path} contains a key without a `who:` line; expected `who: NAME` above each PEM")
-    return approvers
 
 
 def open_approval(envelope: bytes, approvers: dsse.PublicKeys) -> Approval:
@@ -99,49 +83,89 @@ def open_approval(envelope: bytes, approvers: dsse.PublicKeys) -> Approval:
     return approval
 
 
-def check(
-    envelopes: Iterable[str], approvers: dsse.PublicKeys, request_by: Collection[str], seals: SigningKey
-) -> tuple[Approval, ...]:
-    """Check approvals before a run starts.
+@dataclass(frozen=True)
+class ApprovalCheck:
+    """By whom and against what approvals are checked before a run starts.
 
-    Parameters
+    Attributes
     ----------
-    envelopes
-        The signed approvals.
     approvers
         Public keys of the approvers.
     request_by
         Who requested the change and who runs it; they cannot approve it.
     seals
-        The key that seals the run; it cannot approve the run.
-
-    Raises
-    ------
-    ParameterError
-        If an approval is rejected; nothing was started.
+        Id of the key that seals the run; it cannot approve the run.
+    revocations
+        Approvals that their givers withdrew.
     """
-    checked: list[Approval] = []
-    for number, envelope in enumerate(envelopes, start=1):
-        if not approvers:
-            raise ParameterError(
-                f"approval {number} rejected: no approvers are configured. Put the approvers' public keys, each "
-                f"with a line `who: NAME` above it, into {config_folder() / 'approvers.pem'} or into a file that "
-                f"{VARIABLE} names"
+
+    approvers: dsse.PublicKeys
+    request_by: Collection[str]
+    seals: str
+    revocations: tuple[Revocation, ...] = ()
+
+    def require(self, envelopes: Iterable[str]) -> tuple[Approval, ...]:
+        """Return the approvals.
+
+        Raises
+        ------
+        ParameterError
+            If one is not valid; nothing was started.
+        """
+        checked = []
+        for number, envelope in enumerate(envelopes, start=1):
+            approval, problem = self._open(envelope)
+            if approval is None or problem:
+                raise ParameterError(f"approval {number} rejected: {problem}")
+            checked.append(approval)
+        return tuple(checked)
+
+    def select(self, envelopes: Iterable[str]) -> tuple[dict[str, Approval], tuple[str, ...]]:
+        """Return the valid approvals by their envelope, and why each of the others is not valid."""
+        valid, rejected = {}, []
+        for envelope in envelopes:
+            approval, problem = self._open(envelope)
+            if approval is None or problem:
+                rejected.append(problem)
+            else:
+                valid[envelope] = approval
+        return valid, tuple(rejected)
+
+    def _open(self, envelope: str) -> tuple[Approval | None, str]:
+        """Return an approval, and why it is not valid."""
+        if not self.approvers:
+            return None, (
+                "no approvers are configured. Put the approvers' public keys, each with a line `who: NAME` above "
+                f"it, into {config_folder() / FILES[0]}, allowed signers of ssh into {config_folder() / FILES[1]}, "
+                f"or either into a file that {VARIABLE} names"
             )
         try:
-            approval = open_approval(envelope.encode(), approvers)
+            approval = open_approval(envelope.encode(), self.approvers)
         except RecordError as error:
-            raise ParameterError(f"approval {number} rejected: {error}") from error
-        now, own = datetime.now(UTC), {name.casefold() for name in request_by}
-        wrong = _objection(approval, approvers, now)
-        if approval.who.casefold() in own or approval.keyid == seals.id:
-            wrong = (
+            return None, str(error)
+        if approval.who.casefold() in {name.casefold() for name in self.request_by} or approval.keyid == self.seals:
+            return approval, (
                 f"{approval.who} requests or runs this change, or owns the key that seals it, so cannot approve it"
             )
-        if wrong:
-            raise ParameterError(f"approval {number} rejected: {wrong}")
-        checked.append(approval)
-    return tuple(checked)
+        problem = _objection(approval, self.approvers, datetime.now(UTC))
+        return approval, problem or next(
+            (text for one in self.revocations if (text := one.objection(approval))), ""
+        )
+
+
+def keep_approvals(folder: Path, record: Record, dropped: Collection[Approval]) -> Record:
+    """Remove approvals of other plans from a run's record and its ``approvals.jsonl``; return the record."""
+    signed = [approval for approval in record.approvals if approval.keyid]
+    path = folder / APPROVALS
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    kept = [line for line, approval in zip(lines, signed, strict=True) if approval not in dropped]
+    if kept:
+        write_atomically(path, b"".join(kept))
+    else:
+        path.unlink(missing_ok=True)
+    record = replace(record, approvals=tuple(a for a in record.approvals if a not in dropped))
+    write_record(folder, record)
+    return record
 
 
 def verify(
@@ -170,7 +194,7 @@ def verify(
             yield unknown_key(objection, record.run_id, APPROVALS)
         if approval not in record.approvals:
             yield tampered(f"the record does not contain the approval by {approval.who}", record.run_id, APPROVALS)
-        if record.plan_sha256 not in {"", approval.plan_sha256} and record.outcome != "refused":
+        if record.plan_sha256 not in {"", approval.plan_sha256} and record.outcome is not Outcome.REFUSED:
             yield tampered(
                 f"{approval.who} approved another plan than the one that was carried out", record.run_id, APPROVALS
             )

@@ -22,9 +22,13 @@ from typing import TYPE_CHECKING
 from opslib.errors import RecordError
 from opslib.evidence.run.files import KEYS
 from opslib.evidence.run.record import write_atomically
+from opslib.evidence.signing.sshsig import SshKey, is_ssh_signature
+from opslib.evidence.signing.sshsig import verify as verify_ssh
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 FILE_VARIABLE = "OPSLIB_SIGNING_KEY_FILE"
 TEXT_VARIABLE = "OPSLIB_SIGNING_KEY"
@@ -42,20 +46,46 @@ class SigningKey:
     id: str
     origin: str
 
+    def sign(self, message: bytes) -> bytes:
+        """Sign a message."""
+        return self.private.sign(message)
+
 
 @dataclass(frozen=True)
 class PublicKey:
     """A public key, and the time for which its signatures are trusted; None means no limit.
 
     `revoked` is stricter than `not_after`: a person who stole the key can write any time into what they sign. `who`
-    is the key's owner, for an approver's key.
+    is the key's owner, for an approver's key; `ssh` is the key as ssh knows it, for an approver with one.
     """
 
-    key: "Ed25519PublicKey"
+    key: "Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey"
     not_before: datetime | None = None
     not_after: datetime | None = None
     revoked: datetime | None = None
     who: str = ""
+    ssh: SshKey | None = None
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Verify a signature, of ssh or a bare one of Ed25519.
+
+        Raises
+        ------
+        RecordError
+            If it is wrong.
+        """
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - importing takes 0.1 s
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
+        if self.ssh is not None and is_ssh_signature(signature):
+            verify_ssh(signature, message, self.ssh)
+            return
+        try:
+            if not isinstance(self.key, Ed25519PublicKey):
+                raise RecordError("not a signature of ssh, which this key makes")
+            self.key.verify(signature, message)
+        except InvalidSignature as error:
+            raise RecordError("the signature is wrong: the payload was changed after it was signed") from error
 
     def objection(self, signed_at: datetime, seen_at: datetime | None) -> str:
         """Return why a signature is not trusted; empty if it is trusted.
@@ -164,7 +194,7 @@ def key_id(key: "Ed25519PublicKey") -> str:
     return hashlib.sha256(key.public_bytes_raw()).hexdigest()
 
 
-def public_pem(key: "Ed25519PublicKey") -> str:
+def public_pem(key: "Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey") -> str:
     """Return a public key as PEM, as `openssl pkey -pubin` reads it."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
 

@@ -9,8 +9,9 @@ from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, MONTH_PATTERN, README, RECORD, SEAL
-from opslib.evidence.signing import approval, dsse
+from opslib.evidence.signing import dsse
 from opslib.evidence.signing import keys as keyring
+from opslib.evidence.signing.approvers import find_approvers
 from opslib.evidence.signing.findings import VerifyFinding, VerifyState, incomplete, tampered, unknown_key, worst
 from opslib.evidence.verify.verify_ledger import Chain, read_chain, verify_checkpoints
 from opslib.evidence.verify.verify_run import verify_open, verify_run, walk
@@ -77,7 +78,7 @@ def verify(
     if not (archive / LEDGER).exists() and not (archive / CHECKPOINTS).exists():
         raise RecordError(f"{path} is neither an archive (it has no {LEDGER}) nor the folder of a run")
     trusted, pinned, findings = _keys(archive, keys)
-    approvers = approval.find_approvers()
+    approvers = find_approvers()
     paths = ledger.checkpoints(archive)
     chain = read_chain(archive)
     findings += chain.findings
@@ -103,7 +104,7 @@ def _verify_lone_folder(folder: Path, keys: Path | None) -> Verified:
         raise RecordError(
             f"{folder} is not in an archive, so there are no keys to verify it with: pass --keys FILE"
         )
-    findings = tuple(verify_run(folder, keyring.read_public_keys(paths), approvers=approval.find_approvers()))
+    findings = tuple(verify_run(folder, keyring.read_public_keys(paths), approvers=find_approvers()))
     return Verified(worst(findings), findings, 1, 1, pinned=True, head_sha256="")
 
 

@@ -21,6 +21,7 @@ from opslib.judge import BakeForecast, begin, rehearse
 from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.access import check_access, check_scope, source_name
+from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.canary.cohorts import Cohorts
 from opslib.runbooks.canary.forecast import forecast, reference_ms
 from opslib.runbooks.canary.judge_session import JudgeSession
@@ -36,6 +37,7 @@ from opslib.runbooks.run import Run
 from opslib.runbooks.steps import capacity_preflight, preflight
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.undo.traffic_lease import LeaseTerms, TrafficLease
+from opslib.runbooks.validation_gate import check_validated
 
 REHEARSAL_SEED = 20260101
 """Seeds the random splits of a rehearsal: the same minutes give the same result."""
@@ -57,6 +59,7 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> Findings:
         preflight.check_rollback_target(before),
         check_cost(run, canary_cost(run, before)),
         preflight.check_others(before, [p.canary, *before.traffic]),
+        *(() if p.rehearse else check_validated(run, before, p.canary)),
     ]
     probed: tuple[ProbeResult, ...] = ()
     if permissions.level is not Level.BLOCKER:  # what follows is read and sent with these permissions
@@ -119,6 +122,8 @@ def run_stages(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     p, canary, stable = run.parameters, planning.canary_of(plan), plan.before.stable or ""
     if p.dry_run:
         return Rollout(Outcome.PLANNED, "dry run: no traffic was moved", stable, canary, ())
+    if not p.rehearse:
+        require_approved(run, plan)
     session = _open_session(run, plan.before, canary)
     if p.rehearse:
         return _rehearse(session, weight=p.stages[0], length_s=p.bake_s * len(p.stages))

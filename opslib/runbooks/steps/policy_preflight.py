@@ -1,12 +1,14 @@
 """Findings by the endpoint's policy: owner, change window, approvals. Pure: what was read comes in."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from opslib.model import Finding, Level
 from opslib.policy.agreements import AgreementCount
-from opslib.policy.policy import Approvals, Policy
+from opslib.policy.policy import Policy
 from opslib.policy.standards import Retention
+from opslib.policy.validations import ValidationDecision
 from opslib.policy.windows import decide_window
 
 
@@ -66,15 +68,27 @@ def check_notifications(policy: Policy, environment: Collection[str]) -> Finding
     return Finding("notifications", Level.WARNING, evidence, fix)
 
 
-def check_agreements(rule: Approvals, count: AgreementCount, *, dry_run: bool) -> Finding:
-    """Enough people have agreed to the plan, by the policy."""
-    given = f"{len(count.who)} of {count.needed} approvals"
-    evidence = "; ".join([f"{given}: {', '.join(count.who)}" if count.who else given, *count.rejected])
+def check_agreements(count: AgreementCount, rule: str) -> Finding:
+    """Enough people have agreed to the plan, by the policy; the run waits for them after its plan."""
     if count.enough:
-        return Finding.ok("approvals", evidence)
-    people = f" by {', '.join(rule.of)}" if rule.of else ""
-    fix = (
-        f"Make a dry run, have its plan approved{people} (opslib approve RUN, valid for {rule.valid_h:g} h), and "
-        "run again with --approval FILE."
-    )
-    return Finding("approvals", Level.WARNING if dry_run else Level.BLOCKER, evidence, fix)
+        return Finding.ok("approvals", str(count))
+    fix = f"Needed: {rule}. Without them the run waits after its plan, for people to sign it: opslib approve RUN"
+    return Finding("approvals", Level.WARNING, str(count), fix)
+
+
+def check_validation(deployment: str, decision: ValidationDecision, command: str) -> Finding:
+    """The version has passed the validation that the policy requires before it takes production traffic."""
+    if decision.passed:
+        return Finding.ok("validation", f"{deployment}: {decision.evidence}")
+    return Finding.blocker("validation", f"{deployment}: {decision.evidence}", f"Validate this version: {command}")
+
+
+def pass_in_emergency(finding: Finding, *, allowed: bool, given: bool) -> Finding:
+    """Turn a blocker into a warning in an emergency, if the policy allows it; otherwise add how to."""
+    if finding.level is not Level.BLOCKER or not allowed:
+        return finding
+    if given:
+        evidence = f"{finding.evidence}; passed as an emergency, which is recorded"
+        return replace(finding, level=Level.WARNING, evidence=evidence)
+    fix = f"{finding.fix}; in an emergency: opslib run rollback --emergency, which is recorded"
+    return replace(finding, fix=fix)

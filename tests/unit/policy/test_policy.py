@@ -79,6 +79,16 @@ def test_every_release_field_is_a_parameter_of_the_canary():
             "approvals of canary are given more than once",
         ),
         ({"objectives": {"business": [{"name": "x", "bad": False}]}}, 8, "tolerated_fall goes with bad: false"),
+        (
+            {
+                "approvals": [{"runbooks": ["canary"], "count": 3, "of": ["lead"]}],
+                "roles": {"lead": ["eve", "joe"]},
+            },
+            7,
+            "only 2 may approve: eve, joe",
+        ),
+        ({"validation": {"min_correct_rate": 0.9}}, 6, "validation.file: missing"),
+        ({"validation": {"file": "x.jsonl", "min_correct_rate": 0}}, 8, "min_correct_rate"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path, changes, line, message):
@@ -113,6 +123,11 @@ def test_windows_freezes_and_approvals_may_concern_some_runbooks(tmp_path):
     assert len(policy.freezes_for("scale")) == 1
     assert policy.approvals_for("deploy").count == 2
     assert policy.approvals_for("rollback") is None
+    with_role = {"approvals": [{"runbooks": ["canary"], "count": 2, "of": ["lead"]}], "roles": {"lead": ["a", "b"]}}
+    assert read_policy(written(tmp_path, **with_role)).approvals_for("canary").people({"lead": ("a", "b")}) == (
+        "a",
+        "b",
+    )
     assert policy.freezes[0].ends == datetime(2027, 1, 4, tzinfo=UTC)
 
 

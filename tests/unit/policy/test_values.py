@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from opslib.errors import ParameterError, PolicyError
-from opslib.parameters import CanaryParameters
+from opslib.parameters import CanaryParameters, ValidateParameters
 from opslib.policy.agreements import Agreement, count_agreements
 from opslib.policy.policy import Approvals
 from opslib.policy.values import fill_from_policy
@@ -131,3 +131,64 @@ def test_an_agreement_that_does_not_count_is_named_with_the_reason():
     ]
     rejected = count_agreements(TWO_OF_THREE, given, NOW).rejected
     assert rejected == ("bob: 25.0 h old, valid for 24 h", "dee: not among ann, bob, cy", "cy: not signed")
+
+
+ROLES = {"clinical-lead": ("eve", "joe"), "model-risk": ("ann", "bob")}
+
+
+@pytest.mark.parametrize(
+    ("count", "including", "given", "enough"),
+    [
+        (1, (), ["joe"], True),
+        (1, (), ["ann"], False),
+        (2, ("clinical-lead",), ["eve", "max"], True),
+        (2, ("clinical-lead",), ["ann", "max"], False),
+        (2, ("clinical-lead",), ["eve", "joe"], True),
+        (2, ("clinical-lead", "model-risk"), ["eve", "joe"], False),
+        (2, ("clinical-lead", "model-risk"), ["eve", "bob"], True),
+    ],
+)
+def test_a_role_is_the_people_in_it(count, including, given, enough):
+    """A policy names roles whose people may, or must, approve."""
+    of = () if including else ("clinical-lead",)
+    rule = Approvals(runbooks=("canary",), count=count, of=of, including=including)
+    agreements = [Agreement(name, NOW, signed=True, keyid=name) for name in given]
+    counted = count_agreements(rule, agreements, NOW, ROLES)
+    assert counted.enough is enough
+    assert ("clinical-lead" in str(counted)) is ("clinical-lead" in counted.lacking)
+
+
+def test_a_person_with_two_keys_counts_once_and_so_does_a_key_with_two_names():
+    """Two approvals are two people with a key each."""
+    rule = Approvals(runbooks=("canary",), count=2)
+    twice = [Agreement("ann", NOW, signed=True, keyid="k1"), Agreement("Ann", NOW, signed=True, keyid="k2")]
+    assert count_agreements(rule, twice, NOW).who == ("ann",)
+    shared = [Agreement("ann", NOW, signed=True, keyid="k1"), Agreement("bob", NOW, signed=True, keyid="k1")]
+    counted = count_agreements(rule, shared, NOW)
+    assert not counted.enough
+    assert counted.rejected == ("bob: signed by a key that another approval used",)
+    both = [Agreement("ann", NOW, signed=True, keyid="k1"), Agreement("bob", NOW, signed=True, keyid="k2")]
+    assert count_agreements(rule, both, NOW).enough
+
+
+def test_an_approval_of_another_plan_is_named_and_not_counted():
+    """The person who waits reads why."""
+    rule = Approvals(runbooks=("canary",), count=1)
+    given = [Agreement("ann", NOW, signed=True, objection="approved the plan 1, but this is 2")]
+    counted = count_agreements(rule, given, NOW)
+    assert str(counted) == "0 of 1 approvals; ann: approved the plan 1, but this is 2"
+
+
+def test_the_validation_set_is_read_beside_the_policy(tmp_path):
+    """Its path in the policy is relative to the policy, and the limit is the policy's."""
+    path = tmp_path / "policy.yml"
+    owner = {"team": "claims", "contact": "on-call"}
+    validation = {"file": "claims.jsonl", "min_correct_rate": 0.9}
+    content = {"version": 1, "endpoint": "fraud", "owner": owner, "validation": validation}
+    path.write_text(yaml.safe_dump(content))
+    given = {"endpoint": "fraud", "deployment": "green", "policy": str(path)}
+    values = fill_from_policy(ValidateParameters.check(given))
+    assert values.parameters.validation == str(tmp_path / "claims.jsonl")
+    assert (values.parameters.min_correct_rate, values.origins["min_correct_rate"]) == (0.9, "policy")
+    with pytest.raises(ParameterError, match="validation: missing"):
+        ValidateParameters.check({"endpoint": "fraud", "deployment": "green"})
