@@ -9,8 +9,8 @@ from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.drift.formats import as_json, as_text, summary
 from opslib.errors import RecordError
 from opslib.evidence.archive.run_folders import find_run
-from opslib.parameters import TARGET
 from opslib.redaction.redact import redact
+from opslib.runbook_parameters import TARGET
 from opslib.runbooks.drift import find_drift
 
 DRIFTED = 3
