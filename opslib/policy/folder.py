@@ -1,6 +1,6 @@
 """An endpoint's folder, checked without Azure: endpoint.yml, a YAML per deployment, probes and policy.yml."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,10 @@ from opslib.definitions.endpoint import ENDPOINT, check_endpoint
 from opslib.definitions.probes import parse_probe
 from opslib.definitions.rules import Severity, Violation, check_deployment
 from opslib.definitions.source import Source, read_source
-from opslib.errors import DefinitionError
+from opslib.errors import DefinitionError, PolicyError
 from opslib.policy.policy import FILE
-from opslib.policy.reading import validate_policy
+from opslib.policy.reading import read_policy, validate_policy
+from opslib.policy.standards import RequiredTags
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,11 @@ def check_folder(folder: Path) -> FolderCheck:
     probes = sorted(folder.glob("*probes*.jsonl"))
     if not deployments and not policy.exists() and not (folder / ENDPOINT).exists():
         raise DefinitionError(f"{folder} has no {ENDPOINT}, no deployment's definition and no {FILE}")
+    required = _required_tags(policy)
     results = [
-        *_check_endpoint(folder),
+        *_check_endpoint(folder, required.endpoint),
         *_check_policy(policy, endpoint),
-        *(result for path in deployments for result in _check_deployment(path, endpoint)),
+        *(result for path in deployments for result in _check_deployment(path, endpoint, required.deployment)),
         *(result for path in probes for result in _check_probes(path)),
     ]
     files = [path for path in (folder / ENDPOINT, policy, *deployments, *probes) if path.exists()]
@@ -117,13 +119,30 @@ def _is_deployment(path: Path) -> bool:
     return not schema and "dependencies" not in content and bool(marks & content.keys())
 
 
-def _check_endpoint(folder: Path) -> Iterator[CheckResult]:
+def _required_tags(policy: Path) -> RequiredTags:
+    """Return the tags that the policy requires; none where it cannot be read, which is a problem of its own."""
+    try:
+        return read_policy(policy).tags
+    except PolicyError:
+        return RequiredTags()
+
+
+def _check_tags(source: Source, required: Sequence[str]) -> Iterator[CheckResult]:
+    tags = source.get("tags")
+    for name in required:
+        if not (isinstance(tags, Mapping) and tags.get(name)):
+            reason, fix = f"tag {name} is missing; {FILE} requires it", "Add it under `tags:`."
+            yield _result(source, "tags", "tags", reason, fix)
+
+
+def _check_endpoint(folder: Path, tags: Sequence[str]) -> Iterator[CheckResult]:
     try:
         source = read_source(folder / ENDPOINT)
     except DefinitionError as error:
         yield CheckResult(ENDPOINT, 1, "readable", Severity.ERROR, _without(folder / ENDPOINT, error))
         return
     yield from (_broken(source, violation) for violation in check_endpoint(source))
+    yield from _check_tags(source, tags)
 
 
 def _check_policy(path: Path, endpoint: str) -> Iterator[CheckResult]:
@@ -144,7 +163,7 @@ def _check_policy(path: Path, endpoint: str) -> Iterator[CheckResult]:
         yield _result(source, "endpoint", "endpoint", reason, "Use one name.")
 
 
-def _check_deployment(path: Path, endpoint: str) -> Iterator[CheckResult]:
+def _check_deployment(path: Path, endpoint: str, tags: Sequence[str]) -> Iterator[CheckResult]:
     try:
         definition = read_deployment(path, endpoint or "endpoint", path.stem)
     except DefinitionError as error:
@@ -158,6 +177,7 @@ def _check_deployment(path: Path, endpoint: str) -> Iterator[CheckResult]:
         reason = f"it is for endpoint {definition.endpoint!r}, {ENDPOINT} names {endpoint!r}"
         yield _result(definition.source, "endpoint", "endpoint_name", reason, "Use one name.")
     yield from (_broken(definition.source, violation) for violation in check_deployment(definition))
+    yield from _check_tags(definition.source, tags)
 
 
 def _check_probes(path: Path) -> Iterator[CheckResult]:

@@ -1,5 +1,6 @@
 """Plans: shares of traffic, stages, undo, and the same by hand."""
 
+import shlex
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from worlds import deployment, endpoint
 
 from opslib.errors import PlanError
-from opslib.model import DeleteDeployment, Scope, SetTraffic
+from opslib.model import CreateDeployment, DeleteDeployment, Scope, SetTraffic
 from opslib.runbooks.steps.plan import (
     az_command,
     canary_of,
@@ -83,6 +84,20 @@ def test_commands_by_hand():
     assert az_command(DeleteDeployment("fraud", "green"), SCOPE).startswith(
         "az ml online-deployment delete --name green"
     )
+
+
+def test_replaced_values_are_quoted_for_a_shell():
+    """Text as it is, everything else as JSON; what holds a blank, a quote or a bracket is quoted."""
+    replaced = {"tags.team": "risk's", "app_insights_enabled": True, "data_collector": {"a": "b"}, "list[0].x": 2}
+    step = CreateDeployment("fraud", "green", "my files/green.yml", "Standard_DS3_v2", 1, "m:1", replaced)
+    words = shlex.split(az_command(step, SCOPE))
+    assert words[words.index("--file") + 1] == "my files/green.yml"
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--set"] == [
+        "tags.team=risk's",
+        "app_insights_enabled=true",
+        'data_collector={"a": "b"}',
+        "list[0].x=2",
+    ]
 
 
 def test_scale_knows_its_way_back():

@@ -1,8 +1,10 @@
 """Plans: before, after, the steps between and the undo, made before anything is applied. Pure."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from opslib.errors import PlanError
 from opslib.model import (
@@ -193,8 +195,8 @@ def az_command(step: Step, scope: Scope) -> str:
             return f'az ml online-endpoint update --name {step.endpoint} --traffic "{weights}" {where}'
         case CreateDeployment():
             name = f"--name {step.deployment} --endpoint-name {step.endpoint}"
-            changes = "".join(f" --set {key}={shlex.quote(str(v))}" for key, v in step.replacements.items())
-            return f"az ml online-deployment create --file {step.definition} {name}{changes} {where}"
+            changes = "".join(f" --set {shlex.quote(f'{k}={_written(v)}')}" for k, v in step.replacements.items())
+            return f"az ml online-deployment create --file {shlex.quote(step.definition)} {name}{changes} {where}"
         case DeleteDeployment():
             name = f"--name {step.deployment} --endpoint-name {step.endpoint}"
             return f"az ml online-deployment delete {name} --yes {where}"
@@ -206,6 +208,11 @@ def az_command(step: Step, scope: Scope) -> str:
             return (
                 f"az ml online-endpoint invoke --name {step.endpoint}{forced} --request-file request.json {where}"
             )
+
+
+def _written(value: Any) -> str:
+    """Return a value as `az --set` takes it: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _traffic_change(before: Traffic, after: Traffic) -> Change:

@@ -135,6 +135,101 @@ def test_sarif_points_at_each_line(folder):
         assert place["artifactLocation"]["uri"] in FILES.keys() | {"blue.yml"}
 
 
+SARIF = {
+    "type": "object",
+    "required": ["version", "runs"],
+    "properties": {
+        "$schema": {"type": "string", "format": "uri"},
+        "version": {"const": "2.1.0"},
+        "runs": {"type": "array", "items": {"$ref": "#/$defs/run"}},
+    },
+    "additionalProperties": False,
+    "$defs": {
+        "text": {
+            "type": "object",
+            "required": ["text"],
+            "properties": {"text": {"type": "string", "minLength": 1}},
+        },
+        "run": {
+            "type": "object",
+            "required": ["tool"],
+            "properties": {
+                "tool": {
+                    "type": "object",
+                    "required": ["driver"],
+                    "properties": {"driver": {"$ref": "#/$defs/driver"}},
+                },
+                "originalUriBaseIds": {
+                    "type": "object",
+                    "additionalProperties": {"properties": {"uri": {"type": "string", "pattern": "^file:.*/$"}}},
+                },
+                "results": {"type": "array", "items": {"$ref": "#/$defs/result"}},
+            },
+            "additionalProperties": False,
+        },
+        "driver": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {"type": "string"},
+                "rules": {
+                    "type": "array",
+                    "uniqueItems": True,
+                    "items": {
+                        "type": "object",
+                        "required": ["id"],
+                        "properties": {"id": {"type": "string"}, "shortDescription": {"$ref": "#/$defs/text"}},
+                        "additionalProperties": False,
+                    },
+                },
+            },
+            "additionalProperties": False,
+        },
+        "result": {
+            "type": "object",
+            "required": ["message"],
+            "properties": {
+                "ruleId": {"type": "string"},
+                "ruleIndex": {"type": "integer", "minimum": -1},
+                "level": {"enum": ["none", "note", "warning", "error"]},
+                "message": {"$ref": "#/$defs/text"},
+                "locations": {"type": "array", "items": {"type": "object", "required": ["physicalLocation"]}},
+            },
+            "additionalProperties": False,
+        },
+    },
+}
+"""What SARIF 2.1.0 (OASIS, sections 3.13, 3.14, 3.19, 3.27, 3.49) requires of the objects that are used here."""
+
+
+def test_sarif_has_the_shape_of_its_specification(folder):
+    """With problems and without."""
+    for _ in range(2):
+        jsonschema.validate(json.loads(REPORTS["sarif"](check_folder(folder))), SARIF)
+        spoil(folder)
+
+
+def test_required_tags_are_checked(folder):
+    """The policy requires tags of the endpoint and of each deployment: missing in one file, there in the other."""
+    required = "tags: {endpoint: [team], deployment: [model_version]}\n"
+    (folder / "policy.yml").write_text(FILES["policy.yml"] + required)
+    (folder / "endpoint.yml").write_text(FILES["endpoint.yml"] + "tags: {team: claims}\n")
+    (result,) = check_folder(folder).results
+    assert (result.file, result.rule) == ("green.yml", "tags")
+    assert result.reason == "tag model_version is missing; policy.yml requires it"
+    (folder / "green.yml").write_text(FILES["green.yml"] + "tags: {model_version: v2}\n")
+    assert check_folder(folder).results == ()
+
+
+def test_lines_that_editors_read_are_no_problem(folder):
+    """The official schema's URL as a field and as a comment; the policy's schema as a comment."""
+    url = "https://azuremlschemas.azureedge.net/latest/managedOnlineDeployment.schema.json"
+    head = f"# yaml-language-server: $schema={url}\n$schema: {url}\n"
+    (folder / "green.yml").write_text(head + FILES["green.yml"])
+    (folder / "policy.yml").write_text("# yaml-language-server: $schema=policy.schema.json\n" + FILES["policy.yml"])
+    assert check_folder(folder).results == ()
+
+
 def test_junit_has_a_case_per_file(folder):
     """A file with errors is a failure; the others passed."""
     spoil(folder)
