@@ -65,7 +65,8 @@ def _refused(what: str) -> Iterator[None]:
     except AzureError as error:
         status = error.status or 0
         if status == NOT_OFFERED or (400 <= status < 500 and status not in {408, 429}):
-            raise CreateRefused(f"{error}. {what}: refused by Azure, no deployment was created") from error
+            message = f"{str(error).rstrip('.')}. {what}: refused by Azure, no deployment was created"
+            raise CreateRefused(message) from error
         raise
 
 

@@ -27,10 +27,10 @@ class Unknown:
 
 def find_unknown(definition: DeploymentDefinition) -> tuple[Unknown, ...]:
     """Return what only the creation shows; a run deletes the deployment again if it fails."""
-    return tuple(_unknown(definition))
+    return (*_in_assets(definition), *_in_serving(definition))
 
 
-def _unknown(definition: DeploymentDefinition) -> Iterator[Unknown]:
+def _in_assets(definition: DeploymentDefinition) -> Iterator[Unknown]:
     for kind, reference in (("model", definition.model), ("environment", definition.environment)):
         if reference.startswith("azureml://registries/"):
             yield Unknown(f"whether the {kind} {reference} is in the registry and may be read from it", usual=False)
@@ -41,12 +41,25 @@ def _unknown(definition: DeploymentDefinition) -> Iterator[Unknown]:
         yield Unknown(f"whether the image {environment['image']} can be pulled")
         if environment.get("conda_file"):
             yield Unknown("whether its packages can be installed")
+
+
+def _in_serving(definition: DeploymentDefinition) -> Iterator[Unknown]:
     match definition.serving:
         case Serving.SCRIPT:
             yield Unknown("whether init() of the scoring script succeeds")
+        case Serving.MLFLOW if _is_custom(definition):
+            yield Unknown(
+                "whether the image answers requests by itself: there is no code, and no MLflow model", usual=False
+            )
         case Serving.MLFLOW:
             yield Unknown("whether the MLflow model can be loaded")
         case Serving.CONTAINER:
             yield Unknown("whether the container answers on its routes", usual=False)
         case Serving.PACKAGE:
             yield Unknown("what the packaged environment holds", usual=False)
+
+
+def _is_custom(definition: DeploymentDefinition) -> bool:
+    """Return whether the file has a model that is no MLflow model; a registered one's type is not in the file."""
+    model = definition.source.get("model")
+    return isinstance(model, Mapping) and model.get("type", "custom_model") != "mlflow_model"

@@ -14,6 +14,9 @@ from opslib.model.traffic import describe_traffic
 from opslib.runbooks.run import outcome_of_kind
 from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 
+_BEFORE_CREATION = frozenset({"CreateRefused", "DefinitionError"})
+"""Errors after which no deployment exists, although its creation had begun."""
+
 
 def find_outcome(folder: Path, stop_reason: str, error: BaseException | None) -> tuple[Outcome, str]:
     """Decide how a run ended, and why; the worst of the signs counts.
@@ -35,7 +38,8 @@ def find_outcome(folder: Path, stop_reason: str, error: BaseException | None) ->
         if name == "OutcomeError" and record.outcome is not None and not record.outcome.good:
             return record.outcome, record.reason
         outcome = _outcome_of(name)
-        if outcome in {Outcome.REFUSED, Outcome.WAITING} and _has_changed_anything(folder):
+        held = outcome in {Outcome.REFUSED, Outcome.WAITING} and name not in _BEFORE_CREATION
+        if held and _has_changed_anything(folder):
             outcome = Outcome.FAILED
         return outcome, f"{name}: {getattr(error, 'evalue', error)}"
     unrun, total = _count_unrun_cells(folder / NOTEBOOK)

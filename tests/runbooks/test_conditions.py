@@ -1,6 +1,7 @@
 """Conditions around a change, read from the sandbox: monitoring, alerts, autoscale, tags, retention."""
 
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
@@ -9,11 +10,13 @@ from awaiting import wait_until
 from opslib.evidence.run.run_lock import release
 from opslib.model import Level
 from opslib.parameters import CanaryParameters, DeployParameters, RollbackParameters, ScaleParameters
+from opslib.policy.policy import ChangeFreeze
 from opslib.runbooks.canary.canary import check_canary
 from opslib.runbooks.deploy import check_deploy
 from opslib.runbooks.rollback import check_rollback
 from opslib.runbooks.run import Run
-from opslib.runbooks.scale import check_scale
+from opslib.runbooks.scale import check_scale, plan_scale, scale
+from opslib.runbooks.steps.preflight import require_clear
 
 CHECKS = {
     CanaryParameters: check_canary,
@@ -134,3 +137,20 @@ def test_autoscale_settings_of_the_deployments_involved(make_world, sandbox):
         assert found["autoscale"].level is Level.WARNING
     found = findings_of(world, RollbackParameters, to="green")
     assert found["autoscale"].level is Level.OK
+
+
+def test_a_change_that_has_begun_may_finish_in_a_freeze(world):
+    """A freeze that begins after preflight does not stop the change; the next change is refused."""
+    given = {"endpoint": world.name, "deployment": "blue", "instances": 2, "observe_s": 0.0, "late_data_s": 0.0}
+    run = Run.open(ScaleParameters.check(given | {"policy": policy(world)}))
+    before, begins = run.read_endpoint(), datetime.now(UTC) + timedelta(seconds=4)
+    freeze = ChangeFreeze(starts=begins, ends=begins + timedelta(hours=1), reason="year end")
+    run.policy = run.policy.model_copy(update={"freezes": (freeze,)})
+    require_clear(check_scale(run, before))
+    plan = plan_scale(run, before)
+    wait_until(lambda: datetime.now(UTC) > begins)
+    assert scale(run, plan).instances_after == 2
+    refused = {one.check: one for one in check_scale(run, run.read_endpoint())}["change window"]
+    assert refused.level is Level.BLOCKER
+    assert "year end" in refused.evidence
+    release(run.folder)

@@ -59,6 +59,7 @@ def list_versions(request: Request, sandbox: Sandbox) -> Response:
     """`GET W/{kind}/{name}/versions`: newest first, as by `$orderBy=createdtime desc`; codes by hash."""
     found = sandbox.store.children(_container_id(request), f"{_kind(request).name}/versions")
     if not found and sandbox.store.get(_container_id(request)) is None and "hash" not in request.query:
+        _check_curated(request)
         raise ArmError.not_found(_kind(request).name, request.parameters["name"])
     found = _viewed(request, found)
     if digest := request.query.get("hash"):
