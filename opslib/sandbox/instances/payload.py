@@ -186,6 +186,8 @@ def _files(store: Store, asset: Resource, field: str, target: str) -> tuple[tupl
 def _asset(store: Store, asset_id: str, kind: str) -> Resource:
     if asset_id.lower().startswith("azureml://registries/"):
         raise ArmError.not_built(f"{kind} of registries, here {asset_id}")
+    if asset_id.lower().startswith("azureml:azureml-"):  # azure-ai-ml sends a curated environment as it was typed
+        raise ArmError.not_built(f"the curated environment {asset_id}")
     asset = store.get(asset_id)
     if asset is None or asset.kind != f"{kind}/versions":
         raise ArmError.validation(
