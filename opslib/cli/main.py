@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "drift", module="opslib.cli.drift", help="compare endpoints with definitions, an inventory, or a run's end"
     )
+    commands.add_parser(
+        "status", module="opslib.cli.status", help="show an endpoint's traffic, states, error budget and alerts"
+    )
     commands.add_parser("runs", module="opslib.cli.runs", help="list the runs, newest first; show one; export them")
     commands.add_parser(
         "verify", module="opslib.cli.verify", help="verify that runs are unaltered and complete, offline"
