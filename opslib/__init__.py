@@ -51,7 +51,7 @@ def __getattr__(name: str) -> Any:
     """Load a public name from its module on first use."""
     if name not in _HOMES:
         raise AttributeError(f"opslib has no {name!r}; it offers: {', '.join(__all__)}")
-    import_module("opslib.show")  # a cell that ends in a value shows it
+    import_module("opslib.show.registered")  # a cell that ends in a value shows it
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

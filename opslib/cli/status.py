@@ -11,7 +11,7 @@ from opslib.azure.connect import connect
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.displayed import view
 from opslib.errors import ParameterError
-from opslib.parameters import TARGET
+from opslib.runbook_parameters import TARGET
 from opslib.runbooks.status import EndpointStatus, find_policy, read_status
 from opslib.show.status import status_json
 

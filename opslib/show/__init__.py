@@ -1,5 +1,1 @@
-"""What people see. Importing this package registers a view of every value that displays itself."""
-
-from opslib.show import costs, inventory, progress, status, views
-
-__all__ = ["costs", "inventory", "progress", "status", "views"]
+"""What people see. `opslib.show.registered` registers a view of every value that displays itself."""

@@ -28,7 +28,7 @@ from opslib.runbooks.rollback import RolledBack
 from opslib.runbooks.run import Run
 from opslib.runbooks.scale import Scaled
 from opslib.runbooks.steps.plan import plan_instances
-from opslib.show import views  # noqa: F401 - registers every view
+from opslib.show import registered  # noqa: F401 - registers every view
 
 DIGEST = "f7a43f95d8fc" + 52 * "0"
 SCOPE = "/subscriptions/s-1/resourceGroups/rg-1/providers/Microsoft.MachineLearningServices/workspaces/ws-1"

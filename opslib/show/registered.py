@@ -1,0 +1,8 @@
+"""Importing this module registers a view of every value that displays itself.
+
+A command that shows one kind of value imports its module alone: the others load the statistics of the judge.
+"""
+
+from opslib.show import costs, inventory, progress, status, views
+
+__all__ = ["costs", "inventory", "progress", "status", "views"]
