@@ -1,6 +1,7 @@
 """Values that display themselves: a table at the end of a notebook's cell, the same as text in `print`.
 
-A value does not know what it looks like. `opslib.show.registered` registers that with `view`, so that values stay below it.
+A value does not know what it looks like. `opslib.show.registered` registers that with `view`, so that values stay
+below it.
 """
 
 from dataclasses import dataclass
