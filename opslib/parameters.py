@@ -238,6 +238,17 @@ class ValidateParameters(RunbookParameters):
         return self
 
 
+class ReviewParameters(RunbookParameters):
+    """Review an endpoint's security: authentication, network, identity, access, secrets and lineage."""
+
+    runbook: ClassVar[str] = "review"
+    changes: ClassVar[bool] = False
+
+    fail_on: Literal["high", "medium", "low", "info", "none"] = Field(
+        default="high", description='least severe open finding that fails the run, or "none"'
+    )
+
+
 RUNBOOKS: Mapping[str, type[RunbookParameters]] = {
     parameters.runbook: parameters
     for parameters in (
@@ -247,5 +258,6 @@ RUNBOOKS: Mapping[str, type[RunbookParameters]] = {
         ScaleParameters,
         RollbackParameters,
         InventoryParameters,
+        ReviewParameters,
     )
 }

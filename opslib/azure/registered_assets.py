@@ -7,6 +7,7 @@ from typing import Literal
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import API_VERSION
 from opslib.errors import AzureError, NotFound
+from opslib.model.surroundings import Asset, Unread
 
 Kind = Literal["models", "environments"]
 _REFERENCE = re.compile(r"azureml:(?P<name>[^:@/]+)(?::(?P<version>[^:@/]+)|@(?P<label>[^:@/]+))?")
@@ -60,3 +61,29 @@ def find_asset(workspace: Workspace, kind: Kind, reference: str) -> AssetVersion
     except AzureError as error:
         return AssetVersion(kind, reference, "", str(error))
     return AssetVersion(kind, reference, f"azureml:{match['name']}:{version}" if version else "")
+
+
+def read_asset(workspace: Workspace, asset_id: str) -> Asset | Unread:
+    """Read the registered version with an ARM id, as a deployment names it."""
+    if "/registries/" in asset_id.lower():
+        return Unread("it is in a registry, which this does not read")
+    try:
+        properties = workspace.arm.get(asset_id, API_VERSION)["properties"]
+    except NotFound:
+        return Asset(asset_id, found=False)
+    except AzureError as error:
+        return Unread(str(error))
+    return Asset(
+        asset_id,
+        found=True,
+        anonymous=bool(properties.get("isAnonymous")) or _made_of_content(asset_id),
+        tags={str(name): str(value) for name, value in (properties.get("tags") or {}).items()},
+        image=str(properties.get("image") or ""),
+        conda=str(properties.get("condaFile") or ""),
+    )
+
+
+def _made_of_content(asset_id: str) -> bool:
+    """Return whether azure-ai-ml made the name: the recorded service shows `isAnonymous` false nevertheless."""
+    name = asset_id.split("/")[-3]
+    return name == "CliV2AnonymousEnvironment" or re.fullmatch(r"[0-9a-f]{32,}", name) is not None

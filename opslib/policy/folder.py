@@ -1,7 +1,8 @@
 """An endpoint's folder, checked without Azure: endpoint.yml, a YAML per deployment, probes and policy.yml."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from opslib.definitions.deployment import read_deployment
@@ -10,6 +11,7 @@ from opslib.definitions.probes import parse_probe
 from opslib.definitions.rules import Severity, Violation, check_deployment
 from opslib.definitions.source import Source, read_source
 from opslib.errors import DefinitionError, PolicyError
+from opslib.policy.exceptions import Exceptions, describe_expired
 from opslib.policy.policy import FILE
 from opslib.policy.reading import read_policy, validate_policy
 from opslib.policy.standards import RequiredTags
@@ -87,6 +89,7 @@ def check_folder(folder: Path) -> FolderCheck:
         *(result for path in deployments for result in _check_deployment(path, endpoint, required.deployment)),
         *(result for path in probes for result in _check_probes(path)),
     ]
+    results = list(_with_exceptions(policy, results))
     files = [path for path in (folder / ENDPOINT, policy, *deployments, *probes) if path.exists()]
     names = tuple(path.relative_to(folder).as_posix() for path in files)
     return FolderCheck(folder, names, tuple(sorted(results, key=lambda one: (one.file, one.line))))
@@ -161,6 +164,22 @@ def _check_policy(path: Path, endpoint: str) -> Iterator[CheckResult]:
     if policy is not None and endpoint and policy.endpoint != endpoint:
         reason = f"the policy is of endpoint {policy.endpoint!r}, {ENDPOINT} names {endpoint!r}"
         yield _result(source, "endpoint", "endpoint", reason, "Use one name.")
+
+
+def _with_exceptions(path: Path, results: Iterable[CheckResult]) -> Iterator[CheckResult]:
+    """Turn warnings that the policy accepts into notes, and add its exceptions that have expired."""
+    try:
+        exceptions = Exceptions(read_policy(path).exceptions, datetime.now(UTC))
+    except PolicyError:
+        exceptions = Exceptions((), datetime.now(UTC))
+    for one in results:
+        accepted = exceptions.accepted(one.rule) if one.severity is Severity.WARNING else ""
+        reason = f"{one.reason}; accepted {accepted}"
+        yield replace(one, severity=Severity.NOTE, reason=reason) if accepted else one
+    for expired in exceptions.expired:
+        line = read_source(path).line("exceptions")
+        fix = "Fix what it accepted and remove it, or have its owner renew it."
+        yield CheckResult(FILE, line, "exception-expired", Severity.WARNING, describe_expired(expired), fix)
 
 
 def _check_deployment(path: Path, endpoint: str, tags: Sequence[str]) -> Iterator[CheckResult]:

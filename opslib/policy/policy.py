@@ -1,13 +1,11 @@
 """The operating rules of one endpoint, as ``policy.yml`` beside its definitions gives them."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
-    AwareDatetime,
-    BeforeValidator,
     Field,
     ValidationInfo,
     create_model,
@@ -19,7 +17,8 @@ from pydantic_core import PydanticCustomError
 from opslib.errors import PolicyError
 from opslib.notify.notice import Form, NoticeEvent
 from opslib.parameters import RUNBOOKS, CanaryParameters, MetricName
-from opslib.policy.section import Section, Text
+from opslib.policy.section import Moment, Section, Text
+from opslib.policy.security import RuleException, Security
 from opslib.policy.standards import RequiredMonitoring, RequiredTags, Retention
 from opslib.policy.windows import require_schedule
 from opslib.redaction.redact import is_reference
@@ -41,20 +40,6 @@ CHANGES = ("deploy", "canary", "scale")
 RunbookName = Literal["deploy", "canary", "scale", "rollback"]
 Roles = Mapping[str, tuple[str, ...]]
 """People by role."""
-
-
-def _to_moment(value: Any) -> Any:
-    """Read a date as its first moment, and a time without a zone as UTC."""
-    if isinstance(value, date):
-        value = value.isoformat()
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return value  # pydantic refuses it
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_to_moment)]
 
 
 class Owner(Section):
@@ -248,6 +233,10 @@ class Policy(Section):
         return approvals
 
     cost: CostLimit | None = Field(default=None, description="what the endpoint may cost; empty: no ceiling")
+    security: Security = Field(default=Security(), description="what a security review expects")
+    exceptions: tuple[RuleException, ...] = Field(
+        default=(), description="findings of a review or a check that are accepted for a time"
+    )
 
     notifications: tuple[Notification, ...] = Field(default=(), description="who is notified of what")
 

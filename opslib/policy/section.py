@@ -1,8 +1,9 @@
 """What every part of the policy file is made of."""
 
-from typing import Annotated
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -11,3 +12,17 @@ class Section(BaseModel):
     """A part of the policy: unknown fields are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _to_moment(value: Any) -> Any:
+    """Read a date as its first moment, and a time without a zone as UTC."""
+    if isinstance(value, date):
+        value = value.isoformat()
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return value  # pydantic refuses it
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_to_moment)]

@@ -111,8 +111,22 @@ def redact(text: str) -> str:
 def environment_secrets(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield the values of variables with the name of a secret."""
     for name, value in environment.items():
-        if SECRET_NAME.search(name) and not _NOT_A_VALUE.search(name) and not is_reference(value):
+        if is_secret_name(name) and not is_reference(value):
             yield value
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a variable of this name holds a secret itself, not its path, address or id."""
+    return bool(SECRET_NAME.search(name)) and not _NOT_A_VALUE.search(name)
+
+
+def register_secrets(variables: Mapping[str, object]) -> None:
+    """Mask the values of variables that are secrets by their name or form."""
+    for value in environment_secrets({name: str(value) for name, value in variables.items()}):
+        register(value)
+    for value in map(str, variables.values()):
+        if find_patterns(value):
+            register(value)
 
 
 def is_reference(value: object) -> bool:

@@ -32,6 +32,7 @@ from opslib.model import (
     SendProbes,
 )
 from opslib.parameters import DeployParameters
+from opslib.policy.exceptions import Exceptions
 from opslib.runbooks.access import check_access, check_scope
 from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.conditions import check_conditions
@@ -81,7 +82,8 @@ def check_deploy(run: Run[DeployParameters], before: Endpoint) -> Findings:
             definition_preflight.check_asset(o.kind, o.reference, o.found, o.problem)
             for o in _find_assets(run.workspace, definition)
         ]
-    return run.log(JournalEvent.PREFLIGHT, Findings(findings))
+    exceptions = Exceptions(run.policy.exceptions if run.policy else (), datetime.now(UTC))
+    return run.log(JournalEvent.PREFLIGHT, Findings(policy_preflight.accept_warnings(findings, exceptions)))
 
 
 def _check_tags(run: Run[DeployParameters], definition: DeploymentDefinition) -> tuple[Finding, ...]:

@@ -28,6 +28,7 @@ from opslib.import_shims import skip_iri_checks
 from opslib.model import CostChange, Deployment, Endpoint, Finding, Outcome, Plan, PriceList
 from opslib.policy.agreements import AgreementCount, describe_rule
 from opslib.policy.values import Values, fill_from_policy
+from opslib.redaction.redact import register_secrets
 from opslib.runbook_parameters import RunbookParameters
 from opslib.runbooks import plan_approvals
 from opslib.runbooks.notices import RunAbout
@@ -102,6 +103,8 @@ class Run(Displayed, Generic[P]):
     def read_endpoint(self) -> Endpoint:
         """Read the endpoint; the first reading is kept as before.json, the latest as after.json."""
         endpoint = read_endpoint(self.workspace, self.parameters.endpoint)
+        for resource in (endpoint.arm, *(d.arm for d in endpoint.deployments)):
+            register_secrets({**(resource["properties"].get("environmentVariables") or {}), **_texts(resource)})
         arm = {"endpoint": endpoint.arm, "deployments": [d.arm for d in endpoint.deployments]}
         served_by = {d.name: _described(d) for d in endpoint.deployments}
         name = AFTER if (self.folder / BEFORE).exists() else BEFORE
@@ -204,6 +207,11 @@ class Run(Displayed, Generic[P]):
         """Show one more event of the journal, and send its notice."""
         self._display.follow(event)
         self._notifier.follow(event)
+
+
+def _texts(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tags of a resource, in which people keep secrets too."""
+    return {str(name): value for name, value in (resource.get("tags") or {}).items()}
 
 
 def conclude(record: Record) -> None:

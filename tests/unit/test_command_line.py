@@ -8,8 +8,8 @@ from opslib.cli.main import main
 from opslib.parameters import RUNBOOKS
 
 COMMANDS = (
-    *("run", "notebooks", "parameters", "init", "check", "cost", "inventory", "drift", "status", "runs", "verify"),
-    *("approve", "seal", "publish", "recover", "judge", "answer", "notify", "demo", "sandbox"),
+    *("run", "notebooks", "parameters", "init", "check", "cost", "inventory", "drift", "status", "runs"),
+    *("review", "verify", "approve", "seal", "publish", "recover", "judge", "answer", "notify", "demo", "sandbox"),
 )
 
 

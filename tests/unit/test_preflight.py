@@ -1,6 +1,6 @@
 """Preflight: what blocks a run, with its evidence and how to fix it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from worlds import deployment, endpoint
@@ -8,8 +8,10 @@ from worlds import deployment, endpoint
 from opslib.access.actions import Action
 from opslib.access.required import MissingAction, RequiredAction
 from opslib.errors import PreflightError
-from opslib.model import AutoscaleSetting, Level, ProbeResult, Scope
-from opslib.runbooks.steps import access_preflight, preflight
+from opslib.model import AutoscaleSetting, Finding, Level, ProbeResult, Scope
+from opslib.policy.exceptions import Exceptions
+from opslib.policy.security import RuleException
+from opslib.runbooks.steps import access_preflight, policy_preflight, preflight
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -81,3 +83,16 @@ def test_warnings_do_not_block():
     findings = [preflight.check_probes([], "green"), preflight.check_outcomes_in_time(3720, 1800, act=False)]
     assert {finding.level for finding in findings} == {Level.WARNING}
     preflight.require_clear(findings)
+
+
+def test_an_exception_accepts_a_warning_and_no_blocker():
+    """The rule is the check's name after the colon; what blocks is never accepted."""
+    exception = RuleException(rule="latest", reason="known", owner="bea", expires=NOW + timedelta(days=1))
+    given = [
+        Finding("definition: latest", Level.WARNING, "model is @latest", "Pin it."),
+        Finding.blocker("definition: latest", "model is @latest", "Pin it."),
+    ]
+    accepted, blocked = policy_preflight.accept_warnings(given, Exceptions((exception,), NOW))
+    assert accepted.level is Level.OK
+    assert "accepted until 2026-01-02 by bea: known" in accepted.evidence
+    assert blocked.level is Level.BLOCKER

@@ -26,6 +26,7 @@ LEVELS = {
     "opslib.runbook_parameters": 7,
     "opslib.parameters": 8,
     "opslib.policy": 9,
+    "opslib.review": 10,
     # evidence
     "opslib.evidence.run": 8,
     "opslib.evidence.signing": 9,
@@ -102,6 +103,7 @@ def test_errors_and_model_are_below_everything():
 
 
 PURE = [
+    *(path for module, path in MODULES.items() if module.startswith("opslib.review")),
     *(path for module, path in MODULES.items() if module.startswith("opslib.access")),
     *(path for module, path in MODULES.items() if module.startswith("opslib.judge")),
     *(path for module, path in MODULES.items() if module.startswith(("opslib.cost", "opslib.notify"))),
@@ -114,7 +116,10 @@ PURE = [
     PACKAGE / "runbooks/steps/monitoring_preflight.py",
     *(
         PACKAGE / f"policy/{name}.py"
-        for name in ("agreements", "policy", "section", "standards", "validations", "windows")
+        for name in (
+            *("agreements", "exceptions", "policy", "section", "security", "standards"),
+            *("validations", "windows"),
+        )
     ),
     PACKAGE / "definitions/tolerance.py",
     PACKAGE / "runbooks/steps/plan.py",

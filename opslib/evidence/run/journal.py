@@ -48,6 +48,7 @@ class JournalEvent(StrEnum):
     ARRIVED = "arrived"
     INVENTORY = "inventory"
     NOTIFIED = "notified"
+    REVIEWED = "reviewed"
     RAISED = "raised"
     FINISHED = "finished"
 

@@ -1,15 +1,26 @@
 """Findings by the endpoint's policy: owner, change window, approvals. Pure: what was read comes in."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from opslib.model import Finding, Level
 from opslib.policy.agreements import AgreementCount
+from opslib.policy.exceptions import Exceptions
 from opslib.policy.policy import Policy
 from opslib.policy.standards import Retention
 from opslib.policy.validations import ValidationDecision
 from opslib.policy.windows import decide_window
+
+
+def accept_warnings(findings: Iterable[Finding], exceptions: Exceptions) -> tuple[Finding, ...]:
+    """Accept the warnings for which the policy has an exception: their rule is the check's name after the colon."""
+    return tuple(
+        replace(one, level=Level.OK, evidence=f"{one.evidence}; accepted {accepted}")
+        if one.level is Level.WARNING and (accepted := exceptions.accepted(one.check.rpartition(": ")[2]))
+        else one
+        for one in findings
+    )
 
 
 def check_owner_named(policy: Policy) -> Finding:

@@ -15,6 +15,7 @@ from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.core.settings import LIMITS
 from opslib.sandbox.endpoints import validation
+from opslib.sandbox.endpoints.identity_roles import grant_artifacts
 from opslib.sandbox.endpoints.lifecycle import Kind
 
 KIND = "onlineEndpoints"
@@ -99,6 +100,8 @@ def put_endpoint(request: Request, sandbox: Sandbox) -> Response:
     )
     sandbox.read_lag.note(before)
     stored, operation = sandbox.lifecycle.begin(Kind.CREATE if before is None else Kind.UPDATE, endpoint)
+    if before is None:
+        grant_artifacts(stored, request.caller, sandbox)
     return written(request, operation, _location(body), render(stored, sandbox.base_url), new=before is None)
 
 

@@ -117,6 +117,7 @@ def render(workspace: str, sandbox: Sandbox) -> dict[str, Any]:
             "friendlyName": ids.name(workspace),
             "description": "served by the opslib sandbox",
             "publicNetworkAccess": "Enabled",
+            "managedNetwork": {"isolationMode": "Disabled"},
             "storageAccount": f"{providers}/Microsoft.Storage/storageAccounts/sandbox",
             "containerRegistry": f"{providers}/Microsoft.ContainerRegistry/registries/sandbox",
             "keyVault": f"{providers}/Microsoft.Keyvault/vaults/sandbox",

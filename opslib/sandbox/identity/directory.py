@@ -11,7 +11,7 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.principals import OPERATOR, Principal, assigned_identity
 from opslib.sandbox.arm.store import Resource, Store
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.clock import now_us, parse_iso_us
+from opslib.sandbox.core.clock import iso, now_us, parse_iso_us
 from opslib.sandbox.identity.roles import BUILT_IN, OWNER, Role
 
 PRINCIPALS, ASSIGNMENTS, DEFINITIONS = "principals", "roleAssignments", "roleDefinitions"
@@ -81,7 +81,10 @@ class Directory:
         properties = {
             "roleDefinitionId": f"/providers/Microsoft.Authorization/roleDefinitions/{role.id}",
             "principalId": principal_id,
+            "principalType": "ServicePrincipal",
             "scope": scope,
+            "condition": None,
+            "createdOn": iso(now_us()),
             **more,
         }
         address = f"{scope.rstrip('/')}/{AUTHORIZATION}/{ASSIGNMENTS}/{name}"
@@ -90,6 +93,20 @@ class Directory:
     def assignments(self) -> list[Resource]:
         """Return the assignments that have not ended."""
         return [one for one in self._store.all(ASSIGNMENTS) if _holds(one)]
+
+    def operator_assignment(self, scope: str) -> Resource:
+        """Return the operator's own assignment: Owner of whichever subscription a scope is in."""
+        subscription = f"/subscriptions/{ids.subscription(scope)}"
+        name = uuid.uuid5(uuid.NAMESPACE_URL, subscription)
+        properties = {
+            "roleDefinitionId": f"/providers/Microsoft.Authorization/roleDefinitions/{OWNER.id}",
+            "principalId": OPERATOR.object_id,
+            "principalType": "User",
+            "scope": subscription,
+        }
+        return Resource(
+            f"{subscription}/{AUTHORIZATION}/{ASSIGNMENTS}/{name}", ASSIGNMENTS, {"properties": properties}
+        )
 
     def roles_of(self, principal: Principal, scope: str | None) -> Iterator[Role]:
         """Yield the roles that a principal has on a scope or above it; without a scope: anywhere."""

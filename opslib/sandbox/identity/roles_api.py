@@ -80,7 +80,7 @@ def list_assignments(request: Request, sandbox: Sandbox) -> Response:
     scope = ids.key(request.parameters["scope"])
     found = [
         one
-        for one in sandbox.directory.assignments()
+        for one in (sandbox.directory.operator_assignment(scope), *sandbox.directory.assignments())
         if (ids.key(one.properties["scope"]) + "/").startswith(scope + "/")
         or (scope + "/").startswith(ids.key(one.properties["scope"]).rstrip("/") + "/")
     ]

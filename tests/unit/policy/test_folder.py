@@ -270,3 +270,17 @@ def test_the_schema_accepts_what_the_model_accepts():
     assert Policy.model_validate(full)
     for name, value in {"owner": {}, "release": {"bake": 1}, "approvals": [{}], "other": 1}.items():
         assert list(validator.iter_errors(good | {name: value})), name
+
+
+@pytest.mark.parametrize(("expires", "severities"), [("2999-01-01", {"note"}), ("2020-01-01", {"warning"})])
+def test_an_exception_accepts_a_warning_for_a_time(folder, expires, severities):
+    """A warning becomes a note with owner and date; an expired exception is a warning beside it."""
+    (folder / "green.yml").write_text(FILES["green.yml"].replace("x:1", "x:latest"))
+    warned = next(one for one in check_folder(folder).results if one.severity is Severity.WARNING)
+    exception = f"{{rule: {warned.rule}, reason: known, owner: bea, expires: {expires}}}"
+    (folder / "policy.yml").write_text(FILES["policy.yml"] + f"exceptions: [{exception}]\n")
+    found = {one.rule: one for one in check_folder(folder).results}
+    assert {str(found[warned.rule].severity)} == severities
+    assert ("exception-expired" in found) == (expires == "2020-01-01")
+    if "note" in severities:
+        assert "accepted until 2999-01-01 by bea: known" in found[warned.rule].reason

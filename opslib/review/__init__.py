@@ -1,0 +1,1 @@
+"""The security review of an endpoint: rules over what Azure returned. Pure."""
