@@ -143,7 +143,8 @@ def _judge_interval(state: State, interval: Interval, criteria: Criteria) -> tup
 def _count(state: State, interval: Interval, criteria: Criteria) -> State:
     """Add an interval to what the proofs use."""
     sources = {**state.sources, interval.source: state.sources.get(interval.source, 0) + 1}
-    state = replace(state, sources=sources)
+    sent, changed = (sum(pair) for pair in zip(state.changed_answers, interval.canary.changed_answers, strict=True))
+    state = replace(state, sources=sources, changed_answers=(sent, changed))
     if interval.source == "probes" and not criteria.probes_prove:
         return state
     state = tally(criteria, state, interval)

@@ -7,7 +7,7 @@ in, text out.
 import html
 import re
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from urllib.parse import unquote
 
 _BREAK = re.compile(
@@ -53,10 +53,17 @@ def mask_encoded_bytes(text: str, values: Collection[str], mask: str) -> tuple[s
     return text, count
 
 
-def mask_interrupted(text: str, values: "re.Pattern[str]", mask: str) -> tuple[str, int]:
+def mask_interrupted(text: str, find: Callable[[str], Iterable["re.Match[str]"]], mask: str) -> tuple[str, int]:
     """Mask values that are interrupted by other characters, together with those; numbers are not masked.
 
     Two numbers on two lines are two numbers, not one that was wrapped.
+
+    Parameters
+    ----------
+    text, mask
+        Where to mask, and by what.
+    find
+        Finds the values in a text.
     """
     pieces, whole = _without_breaks(text)
     starts = [start for start, _ in pieces]
@@ -65,10 +72,21 @@ def mask_interrupted(text: str, values: "re.Pattern[str]", mask: str) -> tuple[s
         start, original = pieces[bisect_right(starts, position) - 1]
         return original + position - start
 
-    found = [match.span() for match in values.finditer(whole) if not match[0].isdigit()]
+    found = _joined(match.span() for match in find(whole) if not match[0].isdigit())
     for start, end in reversed(found):
         text = text[: place(start)] + mask + text[place(end - 1) + 1 :]
     return text, len(found)
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans in order, those that overlap as one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if joined and start < joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def _without_breaks(text: str) -> tuple[list[tuple[int, int]], str]:

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property, partial
 from urllib.parse import quote, quote_plus
 
 from opslib.redaction.obfuscation import mask_encoded_bytes, mask_interrupted
@@ -50,12 +50,29 @@ PATTERNS: Mapping[str, "re.Pattern[str]"] = {
 """Well-known formats of secrets. The base64 of an image cannot match: none of them is plain base64."""
 
 
+class KnownValue:
+    """A value to mask. Its pattern is compiled once a text may contain it: that takes 0.1 s for a token."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+        self._forms = sorted(_forms(value), key=len, reverse=True)
+        self._anchors = {max(_PLAIN.findall(form), key=len, default="") for form in self._forms}
+
+    @cached_property
+    def pattern(self) -> "re.Pattern[str]":
+        """A regular expression that matches the value in every encoding."""
+        return re.compile("|".join("".join(map(_any_escape, form)) for form in self._forms))
+
+    def may_occur(self, text: str) -> bool:
+        """Return whether a text has the longest part, of any encoding, that is the same however it is escaped."""
+        return any(anchor in text for anchor in self._anchors)
+
+
 class Redactor:
     """Masks known values; `count` is the number of masks."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._values: set[str] = set()
-        self._regex: re.Pattern[str] | None = None
+        self._values: dict[str, KnownValue] = {}
         self._lock = threading.Lock()
         self.count = 0
         self.add(values)
@@ -65,23 +82,32 @@ class Redactor:
         wanted = {
             part for value in values for part in (value, *value.splitlines()) if len(part.strip()) >= MIN_LENGTH
         }
-        if wanted <= self._values:
+        if wanted <= self._values.keys():
             return
-        with self._lock:  # another thread may add or mask meanwhile: it sees the old set or the new one
-            self._values = self._values | wanted
-            values = sorted(self._values, key=len, reverse=True)
-            self._regex = re.compile("|".join(dict.fromkeys(form for value in values for form in encodings(value))))
+        with self._lock:  # another thread may add or mask meanwhile: it sees the old values or the new ones
+            added = {value: KnownValue(value) for value in wanted - self._values.keys()}
+            self._values = dict(sorted({**self._values, **added}.items(), key=lambda item: -len(item[0])))
 
     def redact(self, text: str) -> str:
         """Mask every known value, in every encoding, also with control sequences between its characters."""
-        if self._regex is None:
+        values = self._values
+        if not values:
             return text
-        redacted, found = self._regex.subn(_mask, text)
-        self.count += found
-        redacted, spelled = mask_encoded_bytes(redacted, self._values, MASK)
-        redacted, broken = mask_interrupted(redacted, self._regex, MASK)
+        for known in values.values():
+            if known.may_occur(text):
+                text, found = known.pattern.subn(_mask, text)
+                self.count += found
+        text, spelled = mask_encoded_bytes(text, values, MASK)
+        text, broken = mask_interrupted(text, partial(_find, values.values()), MASK)
         self.count += spelled + broken
-        return redacted
+        return text
+
+
+def _find(values: Iterable[KnownValue], text: str) -> Iterator["re.Match[str]"]:
+    """Find every known value in a text."""
+    for known in values:
+        if known.may_occur(text):
+            yield from known.pattern.finditer(text)
 
 
 @cache
@@ -154,8 +180,12 @@ def mask_patterns(text: str) -> str:
     return text
 
 
-def encodings(value: str) -> Iterator[str]:
-    """Yield the encodings of a value as regular expressions, the longest first."""
+_PLAIN = re.compile(r"""[^\\"'/&<>\x00-\x1f\x7f-\U0010ffff]{4,}""")
+"""Characters of which `_any_escape` knows no other form."""
+
+
+def _forms(value: str) -> set[str]:
+    """Return the encodings of a value."""
     raw = value.encode()
     forms = {
         value,
@@ -167,8 +197,7 @@ def encodings(value: str) -> Iterator[str]:
     forms |= {quote(quote(value, safe="")), quote(quote(value)), html.escape(html.escape(value))}
     forms |= set(_base64(value.encode("utf-16-le")))
     forms |= {re.sub(r"%..", lambda m: m[0].lower(), form) for form in forms if "%" in form}
-    for form in sorted(forms, key=len, reverse=True):
-        yield "".join(map(_any_escape, form))
+    return forms
 
 
 def _base64(raw: bytes) -> Iterator[str]:

@@ -18,7 +18,7 @@ from opslib.displayed import Displayed
 from opslib.errors import ApprovalNeeded, OpsError, OutcomeError
 from opslib.evidence.archive.run_folders import find_archive, new_folder
 from opslib.evidence.finish import begin_run
-from opslib.evidence.run.files import AFTER, BEFORE, PLAN, RECORD
+from opslib.evidence.run.files import AFTER, BEFORE, FOLDER_VARIABLE, PLAN, RECORD
 from opslib.evidence.run.journal import Journal, JournalEvent, as_json
 from opslib.evidence.run.provenance import find_executor, find_versions
 from opslib.evidence.run.record import Approval, Record, read_record, write_atomically, write_record
@@ -40,9 +40,6 @@ from opslib.runbooks.steps.plan import az_command
 
 P = TypeVar("P", bound=RunbookParameters)
 T = TypeVar("T")
-
-FOLDER_VARIABLE = "OPSLIB_RUN_FOLDER"
-"""Set by the runner for the kernel; without it a run makes its own folder."""
 
 
 class Run(Displayed, Generic[P]):

@@ -39,6 +39,7 @@ from opslib.runbooks.notifier import notify_end, notify_recovery
 from opslib.runbooks.run import new_record
 from opslib.runbooks.undo.reap import reap
 from opslib.runner.ending import describe_own_undo, find_outcome, undo_if_interrupted
+from opslib.runner.fork_server import fork_server
 from opslib.runner.guardian import end_kernel, guarded
 from opslib.runner.notebooks import find_notebook
 from opslib.runner.papermill_engine import Event, Watch, execute_watched
@@ -90,6 +91,7 @@ def execute(
     parameters = fill_from_policy(RUNBOOKS[runbook].check(given)).parameters
     notebook = find_notebook(runbook)
     key = _signing_key()
+    fork_server()  # it imports what the kernel needs while this process prepares the run
     request = _check_approvals(request or ChangeRequest(), key)
     _reap_first(parameters, archive, on_event)
     folder = new_folder(archive, runbook, parameters.endpoint or "all")

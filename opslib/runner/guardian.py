@@ -8,22 +8,22 @@ runner seals the run when it resumes.
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from select import select
 
 from opslib.errors import PreflightError
 from opslib.evidence.finish import end_run
+from opslib.evidence.run.files import FOLDER_VARIABLE
 from opslib.evidence.run.journal import Heartbeat
 from opslib.evidence.run.record import read_record
 from opslib.evidence.run.run_lock import take_over
 from opslib.model import Outcome
 from opslib.runbooks.notifier import notify_end
-from opslib.runbooks.run import FOLDER_VARIABLE
 from opslib.runner.ending import undo_if_interrupted
+from opslib.runner.fork_server import ForkedProcess, fork_server
 
 DONE = b"done"
 READY = b"ready"
@@ -49,30 +49,42 @@ def guarded(folder: Path, hang_s: float) -> Iterator[None]:
         If it cannot be started; nothing was changed.
     """
     read_end, write_end = os.pipe()
-    command = [sys.executable, "-m", "opslib.runner.guardian", str(folder), str(hang_s + HANG_MARGIN_S)]
-    guardian = subprocess.Popen(
-        command,
-        stdin=read_end,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    os.close(read_end)
     try:
-        with guardian.stdout or nullcontext() as output:
-            if output is None or output.read(len(READY)) != READY:
-                guardian.kill()
-                guardian.wait()
-                raise PreflightError(
-                    "no guardian could be started, which would return the traffic if this process dies. Nothing "
-                    "was changed"
-                )
+        guardian = _start(folder, hang_s + HANG_MARGIN_S, read_end)
         yield
         if guardian.poll() is None:
             os.write(write_end, DONE)
     finally:
         os.close(write_end)
     guardian.wait(30)
+
+
+def _start(folder: Path, hang_s: float, messages: int) -> ForkedProcess:
+    """Start the guardian's process, which reads `messages`, and wait until it is ready."""
+    answers, answering = os.pipe()
+    with os.fdopen(answers, "rb") as output, Path(os.devnull).open("wb") as errors:
+        try:
+            guardian = fork_server().start(
+                "opslib.runner.guardian",
+                [str(folder), str(hang_s)],
+                environment=os.environ,
+                folder=str(Path.cwd()),
+                streams=(messages, answering, errors.fileno()),
+            )
+        except OSError as error:
+            raise PreflightError(f"{_NO_GUARDIAN}: {error}") from error
+        finally:
+            os.close(messages)
+            os.close(answering)
+        if output.read(len(READY)) != READY:
+            guardian.kill()
+            raise PreflightError(_NO_GUARDIAN)
+    return guardian
+
+
+_NO_GUARDIAN = (
+    "no guardian could be started, which would return the traffic if this process dies. Nothing was changed"
+)
 
 
 def guard(folder: Path, hang_s: float) -> None:
@@ -103,16 +115,33 @@ def _await_end(folder: Path, hang_s: float) -> bytes | None:
 
 
 def end_kernel(folder: Path) -> None:
-    """Kill all processes of a run's kernel, which are found by a variable in their environment."""
+    """Kill all processes of a run's kernel.
+
+    They are found by a variable in their environment, and the kernel itself by the run's folder, which it keeps
+    open from its start: the environment that /proc shows of a fork is its fork server's.
+    """
     marker = f"{FOLDER_VARIABLE}={folder}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if marker in (process / "environ").read_bytes().split(b"\0"):
+            marked = marker in (process / "environ").read_bytes().split(b"\0")
+            if marked or _keeps_open(process, folder):
                 os.kill(int(process.name), signal.SIGKILL)
         except OSError:
             continue
 
 
-if __name__ == "__main__":
+def _keeps_open(process: Path, folder: Path) -> bool:
+    """Return whether a process keeps a folder open."""
+    target = folder.resolve()
+    return any(descriptor.readlink() == target for descriptor in (process / "fd").iterdir())
+
+
+def _main(folder: Path, hang_s: float) -> None:
+    """Name this process after its run, for `top` and `ps -o comm`, and guard."""
+    Path("/proc/self/comm").write_text(f"guard-{folder.name[-6:]}", encoding="utf-8")
     os.write(sys.stdout.fileno(), READY)
-    guard(Path(sys.argv[1]), float(sys.argv[2]))
+    guard(folder, hang_s)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), float(sys.argv[2]))

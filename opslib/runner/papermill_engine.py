@@ -13,14 +13,16 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from opslib.evidence.run.files import JOURNAL, KERNEL_LOG, NOTEBOOK
+from opslib.evidence.run.files import FOLDER_VARIABLE, JOURNAL, KERNEL_LOG, NOTEBOOK
 from opslib.evidence.run.journal import Heartbeat
 from opslib.evidence.run.notebook import SCHEME, NotebookFile, merge_streams
 from opslib.evidence.signing.keys import SIGNING_VARIABLES
 from opslib.import_shims import skip_iri_checks
 from opslib.redaction.kernel_pipes import SecretsPipe, masked_log
 from opslib.redaction.redact import PIPE_VARIABLE
-from opslib.runbooks.run import FOLDER_VARIABLE
+
+PROVISIONER = "opslib-prepared"
+"""Name under which the package registers `PreparedKernelProvisioner` with Jupyter."""
 
 GRACE_S = 120.0
 """How long an interrupted kernel may take to undo its change before it is killed [seconds]."""
@@ -141,6 +143,11 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
     from traitlets.config import Config  # noqa: PLC0415
 
     class Client(PapermillNotebookClient):  # type: ignore[misc]
+        def create_kernel_manager(self) -> Any:
+            manager = super().create_kernel_manager()
+            manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": PROVISIONER}
+            return manager
+
         def execute_cell(self, cell: Any, cell_index: int, **kwargs: Any) -> Any:
             if watch.stop_reason:
                 raise InterruptedError(watch.stop_reason)

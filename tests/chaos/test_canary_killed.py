@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from awaiting import wait_until
 from endings import Ending, note
+from run_processes import guardians_of, kernels_of
 from runbook_world import QUICK_CANARY, answers
 
 from opslib.cli.main import main
@@ -101,9 +102,8 @@ def await_event(world, event: str, run) -> Path:
 
 
 def execute_kill(kill: Kill, folder: Path, run) -> None:
-    """Kill by SIGKILL, found by the run's folder in environment or command line."""
-    kernels = processes(f"OPSLIB_RUN_FOLDER={folder}", "environ")
-    guardians = [p for p in processes(str(folder), "cmdline") if p not in kernels]
+    """Kill by SIGKILL."""
+    kernels, guardians = kernels_of(folder), guardians_of(folder)
     victims = {
         "kernel": kernels,
         "runner": [run.pid],
@@ -117,18 +117,6 @@ def execute_kill(kill: Kill, folder: Path, run) -> None:
             continue
 
 
-def processes(marker: str, where: str) -> list[int]:
-    """Processes that carry a marker in their environment or command line."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if marker.encode() in (process / where).read_bytes().split(b"\0"):
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
-
-
 def recover(world, folder: Path, killed_s: float) -> float:
     """Wait for the surviving processes; then recover, as a scheduled job would. Returns seconds unwatched."""
 
@@ -138,9 +126,9 @@ def recover(world, folder: Path, killed_s: float) -> float:
 
     begun = not settled()
     deadline = time.monotonic() + 60
-    while not settled() or processes(str(folder), "cmdline"):
+    while not settled() or guardians_of(folder):
         assert time.monotonic() < deadline, world.read()
-        if not processes(str(folder), "cmdline"):
+        if not guardians_of(folder):
             list(reap(world.workspace, world.runs, lambda _: None, world.name))
         time.sleep(0.2)
     unwatched_s = time.monotonic() - killed_s if begun else 0.0

@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 import pytest
 from awaiting import wait_until
+from run_processes import kernels_of
 from runbook_world import World, journal
 
 from opslib.errors import PreflightError
@@ -18,6 +19,7 @@ from opslib.evidence.run.record import Record, read_record
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 from opslib.runbooks.lease.tags import read_lease
+from opslib.runner.fork_server import ForkServer
 from opslib.runner.notebooks import find_notebook
 
 LONG: dict[str, Any] = {"bake_s": 60, "max_bake_s": 60, "min_requests": 20, "stages": [50, 100]}
@@ -25,14 +27,7 @@ LONG: dict[str, Any] = {"bake_s": 60, "max_bake_s": 60, "min_requests": 20, "sta
 
 def kernel_of(folder):
     """Return the process id of the kernel that writes into a run's folder."""
-    marker = f"OPSLIB_RUN_FOLDER={folder}".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if marker in (process / "environ").read_bytes().split(b"\0"):
-                return int(process.name)
-        except OSError:
-            continue
-    raise AssertionError(f"no kernel of {folder}")
+    return kernels_of(folder)[0]
 
 
 class Background:
@@ -198,7 +193,9 @@ def test_two_canaries_of_one_process_end_independently(make_world):
 def test_a_canary_without_a_guardian_is_not_started(make_world, monkeypatch):
     """Its traffic would not be returned: refused, with nothing changed and nothing in the ledger."""
     world = make_world(green={})
-    monkeypatch.setattr("opslib.runner.guardian.sys.executable", "/bin/false")
+    dead = ForkServer()
+    dead.close()
+    monkeypatch.setattr("opslib.runner.guardian.fork_server", lambda: dead)
     with pytest.raises(PreflightError, match="no guardian"):
         world.run("canary", canary="green", **LONG)
     assert world.read().traffic == {"blue": 100}

@@ -6,6 +6,7 @@ loads nothing and runs no script, whatever the outputs contain.
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,13 @@ def write_report(folder: Path, record: Record) -> None:
 
 def render(notebook: Any) -> str:
     """Render a notebook as a self-contained page."""
+    body, _ = _exporter().from_notebook_node(notebook)
+    return str(body)
+
+
+@cache
+def _exporter() -> Any:
+    """Return nbconvert's exporter with the report's template, which takes half a second to compile."""
     skip_iri_checks()
     from nbconvert import HTMLExporter  # noqa: PLC0415 - importing takes a second
 
@@ -75,8 +83,7 @@ def render(notebook: Any) -> str:
     exporter = make(template_name="report", extra_template_basedirs=[str(TEMPLATES)])
     exporter.log.setLevel(logging.ERROR)
     exporter.register_filter("clean", clean)
-    body, _ = exporter.from_notebook_node(notebook)
-    return str(body)
+    return exporter
 
 
 def clean(html: str) -> str:

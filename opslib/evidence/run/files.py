@@ -30,6 +30,9 @@ INDEX = ".index.sqlite"
 LOCKS = ".locks"
 DRAFT_PREFIX = ".draft-"
 
+FOLDER_VARIABLE = "OPSLIB_RUN_FOLDER"
+"""Environment variable with a run's folder, set by the runner for the kernel; without it a run makes its own."""
+
 MONTH_PATTERN = r"\d{4}-\d{2}"
 MONTH_GLOB = "[0-9][0-9][0-9][0-9]-[0-9][0-9]"
 """The folders of an archive that hold runs, as a regular expression and for `Path.glob`."""

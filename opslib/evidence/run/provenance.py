@@ -30,8 +30,13 @@ def find_executor() -> dict[str, str]:
 
 
 def find_commit(path: Path) -> tuple[str, bool | None]:
-    """Return the commit of a file's git repository, and whether it has local changes; empty without one."""
-    commit = _git(path, "rev-parse", "HEAD")
+    """Return the commit of the git repository that tracks a file, and whether it has local changes.
+
+    Empty and None where git does not track the file: the commit of a repository around it, such as the one that a
+    virtual environment lies in, would name a version that the file does not have.
+    """
+    tracked = _git(path, "ls-files", "--error-unmatch", path.name)
+    commit = _git(path, "rev-parse", "HEAD") if tracked else ""
     if not commit:
         return "", None
     return commit, bool(_git(path, "status", "--porcelain", "--untracked-files=no"))

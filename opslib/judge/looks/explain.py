@@ -169,6 +169,10 @@ def basis(state: State) -> str:
 def _rollback(verdict: Verdict, state: State, criteria: Criteria) -> str:
     metric = next(each for each in criteria.metrics if each.name == state.decided_by)
     evidence = f"Evidence of harm {e_value(verdict.log_peak)}, limit {e_value(verdict.log_threshold)}."
+    if isinstance(metric, Answers):
+        sent, differ = state.changed_answers
+        share = f"{k_of_n(differ, sent)} answers differ from stable's, {percent(metric.allowed)} allowed"
+        return f"Roll back: {label(metric)}. {share}. {evidence}"
     sums = _headline_tally(metric, state)
     if sums is None or sums.canary_n == 0:
         return f"Roll back: {label(metric)}. {evidence}"

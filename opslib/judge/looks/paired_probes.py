@@ -1,4 +1,4 @@
-"""Own probes: the same question to both versions through the deployment header, interleaved and paired."""
+"""Probes: the same request to both versions through the deployment header, interleaved and paired."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class PairedProbe:
     Attributes
     ----------
     pair
-        Number that the two probes of one question share.
+        Number that the two probes of one request share.
     arm
         "stable" or "canary".
     failed
@@ -35,13 +35,13 @@ class PairedProbe:
     golden: str = ""
 
 
-def probe_order(questions: int, seed: int) -> tuple[tuple[int, str], ...]:
-    """Plan a round: every question to both versions, the first of each pair alternating in a scattered way.
+def probe_order(requests: int, seed: int) -> tuple[tuple[int, str], ...]:
+    """Plan a round: every request to both versions, the first of each pair alternating in a scattered way.
 
     Parameters
     ----------
-    questions
-        Number of questions; >= 0 [count].
+    requests
+        Number of different requests; >= 0 [count].
     seed
         Any number, for example of the round: which version goes first is its bits, scattered; no chance is
         involved, so that the plan can be recomputed from the record.
@@ -49,22 +49,22 @@ def probe_order(questions: int, seed: int) -> tuple[tuple[int, str], ...]:
     Returns
     -------
     plan
-        (question, arm), in the order to be sent.
+        (request, arm), in the order to be sent.
     """
     plan: list[tuple[int, str]] = []
-    for question in range(questions):
+    for request in range(requests):
         # Multiplicative hashing with the golden ratio (Knuth, The Art of Computer Programming, vol. 3, section
         # 6.4).
-        first = ((question + 1) * 2654435761 + seed * 40503) >> 16 & 1
+        first = ((request + 1) * 2654435761 + seed * 40503) >> 16 & 1
         arms = ("stable", "canary") if first else ("canary", "stable")
-        plan += [(question, arm) for arm in arms]
+        plan += [(request, arm) for arm in arms]
     return tuple(plan)
 
 
 def pair_probes(probes: Sequence[PairedProbe], *, start_s: float, length_s: float) -> Interval:
     """Turn a round of probes into an interval of its own, never mixed with users' traffic.
 
-    Only questions that were put to both versions count. An answer is a failure if the probe failed or the answer is
+    Only requests that both versions received count. An answer is a failure if the probe failed or the answer is
     not the golden one; where there is no golden answer, answers of the two versions that differ count as changed.
 
     Raises

@@ -59,6 +59,8 @@ class State:
         Time judged so far [seconds].
     stage_requests
         Canary requests seen in this stage, those of the warm-up included [count].
+    changed_answers
+        Probe requests that both versions answered, and those that they answered differently [count].
     """
 
     endpoint: str
@@ -86,6 +88,7 @@ class State:
     looked_at_s: float | None = None
     measured_s: float = 0.0
     stage_requests: int = 0
+    changed_answers: tuple[int, int] = (0, 0)
 
 
 def begin(
@@ -164,6 +167,7 @@ def from_json(text: str) -> State:
     """
     values: dict[str, Any] = json.loads(text)
     values.setdefault("stage_requests", _UNCOUNTED)
+    values.setdefault("changed_answers", (0, 0))  # nor did one that only weighed them
     if values.get("version") != VERSION or set(values) != set(_STORED):
         wrong = sorted(set(values) ^ set(_STORED))
         raise JudgeError(
@@ -172,7 +176,7 @@ def from_json(text: str) -> State:
     values = {name: values[stored] for stored, name in _STORED.items()}
     values["log_bets"] = {name: tuple(row) for name, row in values["log_bets"].items()}
     values["tallies"] = {name: Tally(**row) for name, row in values["tallies"].items()}
-    for name in ("reference_ms", "reference_counts"):
+    for name in ("reference_ms", "reference_counts", "changed_answers"):
         values[name] = tuple(values[name])
     values["dispersion"] = tuple(tuple(row) for row in values["dispersion"])
     return State(**values)

@@ -106,7 +106,7 @@ def read_fault(sent: Any) -> Fault:
     known = {field.name: field for field in fields(Fault)}
     if unknown := set(sent) - set(known):
         raise ArmError.bad_request(f"A fault has no {sorted(unknown)}: it has {', '.join(known)}.")
-    if sent.get("kind") not in set(FaultKind):
+    if sent.get("kind") not in list(FaultKind):
         raise ArmError.bad_request(f"A fault's kind is one of {', '.join(FaultKind)}; got {sent.get('kind')!r}.")
     values = {name: _typed(name, value, known[name].default) for name, value in sent.items() if name != "kind"}
     fault = Fault(kind=FaultKind(sent["kind"]), **values)

@@ -28,6 +28,7 @@ from opslib.evidence.run import notebook as notebooks
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import LOCKS
 from opslib.evidence.run.journal import Heartbeat
+from opslib.evidence.run.provenance import find_commit
 from opslib.evidence.run.record import Approval, ChangeRequest, read_record, write_atomically
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
@@ -295,6 +296,17 @@ def test_the_record_holds_what_a_change_record_needs(tmp_path):
     assert record.previous_sha256 == list(ledger.read_ledger(archive))[1].sha256
     assert record.rollback["previous_run"] == told.run_id
     assert len(told.notebook_sha256) == 64
+
+
+def test_a_notebook_that_git_does_not_track_has_no_commit(tmp_path):
+    """A repository around it, such as the one that a virtual environment lies in, has another version or none."""
+    path = write_runbook(tmp_path, RECORD)
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x", "--allow-empty"],
+    ):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    assert find_commit(path) == ("", None)
 
 
 def test_the_kernel_never_has_the_signing_key(tmp_path, monkeypatch):

@@ -373,7 +373,9 @@ def test_changed_answers_count_against_an_allowed_share():
         )
         for i in range(5)
     ]
-    assert judge(fresh(criteria), minutes, criteria)[1].outcome == "rollback"
+    verdict = judge(fresh(criteria), minutes, criteria)[1]
+    assert verdict.outcome == "rollback"
+    assert "changed answers. 30 of 500 (6 %) answers differ from stable's, 1 % allowed." in verdict.sentence
 
 
 def test_answers_that_may_act_and_were_never_asked_for_hold():
