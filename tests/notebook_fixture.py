@@ -30,7 +30,9 @@ def write_runbook(folder: Path, *cells: str, tags: tuple[str, ...] = ()) -> Path
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path = folder / "notebooks" / "rollback.ipynb"
     path.parent.mkdir(exist_ok=True)
-    nbformat.write(new.new_notebook(cells=code, metadata={"kernelspec": kernel}), path)
+    nbformat.write(
+        new.new_notebook(cells=[*code, new.new_markdown_cell("The end")], metadata={"kernelspec": kernel}), path
+    )
     return path
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from opslib.errors import OpsError
 from opslib.model import Outcome
 from opslib.redaction.redact import redact
-from opslib.sandbox.cli import commands as sandbox
 
 DESCRIPTION = "Runbooks for Azure ML managed online endpoints."
 
@@ -32,7 +31,7 @@ class CommandParser(argparse.ArgumentParser):
     ----------
     module
         Module of the command: `describe(parser)` adds its options, `run(arguments)` does the work. Empty for a
-        command that was given its options when it was registered.
+        command whose options are added where it is registered.
     """
 
     def __init__(self, *args: Any, module: str = "", **kwargs: Any) -> None:
@@ -45,7 +44,8 @@ class CommandParser(argparse.ArgumentParser):
         if self._module:
             command = import_module(self._module)
             command.describe(self)
-            self.set_defaults(run=command.run)
+            if hasattr(command, "run"):  # not where each of its own commands sets it
+                self.set_defaults(run=command.run)
         return super().parse_known_args(args, namespace)
 
 
@@ -115,7 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "demo", module="opslib.cli.demo", help="run a whole release on a sandbox of its own, under live traffic"
     )
-    sandbox.register(commands)
+    commands.add_parser(
+        "sandbox",
+        module="opslib.sandbox.cli.commands",
+        help="a local Azure ML: managed online endpoints on loopback",
+    )
     return parser
 
 

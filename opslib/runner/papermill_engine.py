@@ -154,7 +154,8 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
             try:
                 return super().execute_cell(cell, cell_index, **kwargs)
             finally:
-                cell["outputs"] = merge_streams(cell.get("outputs", []))
+                if "outputs" in cell:
+                    cell["outputs"] = merge_streams(cell["outputs"])
 
     class WatchedEngine(Engine):  # type: ignore[misc]
         @classmethod

@@ -274,4 +274,6 @@ _TOKENS: dict[str, str] = {}
 
 
 def _token(sandbox: RunningSandbox) -> str:
-    return _TOKENS.setdefault(sandbox.url, sandbox.token())
+    if sandbox.url not in _TOKENS:
+        _TOKENS[sandbox.url] = sandbox.token()
+    return _TOKENS[sandbox.url]

@@ -21,13 +21,13 @@ def narrow(make_endpoint: Callable[..., Served]) -> Served:
 
 
 def test_traffic_is_split_as_asked(blue_only: Served):
-    """Of 3,000 requests each deployment gets its binomial share."""
+    """Of 1,500 requests each deployment gets its binomial share."""
     blue_only.set_traffic({"blue": 90, "green": 10})
     with ThreadPoolExecutor(4) as pool:
-        seen = sum(pool.map(blue_only.colors, [750] * 4), Counter())
-    low, high = acceptance(3000, 0.10)
+        seen = sum(pool.map(blue_only.colors, [375] * 4), Counter())
+    low, high = acceptance(1500, 0.10)
     assert low <= seen["green"] <= high
-    assert seen["blue"] + seen["green"] == 3000
+    assert seen["blue"] + seen["green"] == 1500
 
 
 def test_traffic_updates_lose_no_request(blue_only: Served):

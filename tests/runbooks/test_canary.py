@@ -61,7 +61,7 @@ def test_a_rehearsal_judges_stable_against_itself(make_world):
     """No traffic moves; the record has how often a harmless canary would have been rolled back."""
     world = make_world(green={})
     with world.clients():
-        wait_until(lambda: len(world.client_answers()) > 400, within_s=60)
+        wait_until(lambda: len(world.client_answers()) > 150, within_s=60)
         _, record = world.run("canary", canary="green", rehearse=True, **QUICK)
     assert record.outcome is Outcome.PLANNED, record.reason
     assert "Stable judged against itself 200 times" in record.reason

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from opslib.sandbox.cli import fault_command, load, principal_command, status_command, up_command
+from opslib.sandbox.cli import fault_command, principal_command, status_command, traffic_command, up_command
 
 DESCRIPTION = """\
 A local Azure ML: managed online endpoints on loopback. Programs that use the Azure SDKs run against it
@@ -15,12 +15,10 @@ opslib sandbox up
   opslib sandbox status"""
 
 
-def register(subparsers: Any) -> None:
-    """Add `sandbox` and its commands to a command line."""
-    sandbox = _parser(
-        subparsers, "sandbox", "a local Azure ML: managed online endpoints on loopback", EXAMPLE, DESCRIPTION
-    )
-    commands = sandbox.add_subparsers(dest="sandbox_command", required=True, metavar="COMMAND", title="commands")
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the sandbox's commands to `opslib sandbox`."""
+    parser.description, parser.epilog = DESCRIPTION, f"example:\n  {EXAMPLE}"
+    commands = parser.add_subparsers(dest="sandbox_command", required=True, metavar="COMMAND", title="commands")
     up_command.register(
         _command(
             commands,
@@ -64,7 +62,7 @@ def register(subparsers: Any) -> None:
             'eval "$(opslib sandbox principal add intern --role Reader)"',
         )
     )
-    load.register(
+    traffic_command.register(
         _command(
             commands,
             "traffic",

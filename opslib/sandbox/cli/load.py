@@ -1,29 +1,24 @@
-"""`opslib sandbox traffic`: open-loop load whose latency counts from when a request was due.
+"""Open-loop load whose latency counts from when a request was due.
 
 Arrivals are Poisson and do not wait for answers, and each latency runs from the *scheduled* arrival, so a
 server that stalls cannot slow the measurement down (G. Tene, "coordinated omission").
 """
 
-import argparse
 import asyncio
 import json
 import random
 import signal
 import ssl
-import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TextIO
 
 import aiohttp
 
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.home import Home
 
 _PERCENTS = (50, 95, 99)
 _SCORING_AUDIENCE = "https://ml.azure.com"
@@ -101,54 +96,17 @@ def _line(deployment: str, status: str, latencies_ms: list[float]) -> str:
     return f"  {deployment:<32} {status:<20} {count:>8} {cells}"
 
 
-def register(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `traffic`."""
-    parser.add_argument("endpoint", help="name of the endpoint, in the sandbox's workspace")
-    parser.add_argument("--rps", type=float, required=True, help="mean arrivals [1/s]")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long requests arrive [s] (default: 60)")
-    parser.add_argument(
-        "--body-file", type=Path, required=True, help="file of JSON lines; each line is a request body"
-    )
-    parser.add_argument(
-        "--report", type=Path, help="file for the result of each request, JSON lines (default: none)"
-    )
-    parser.add_argument(
-        "--deadline-s",
-        type=float,
-        default=10.0,
-        help="a request without an answer by then counts as failed [s] (default: 10)",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the arrivals and of the choice of bodies (default: 0)"
-    )
-    parser.set_defaults(run=run)
+def send(note: dict[str, Any], endpoint: str, load: Load, report: TextIO | None) -> LoadReport:
+    """Send a load to an endpoint of the sandbox that a note describes.
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Send the load and print a summary; return 1 when it could not be sent."""
-    note = Home.find(arguments.home).read_note()
-    try:
-        text = arguments.body_file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        print(f"The body file could not be read: {error}", file=sys.stderr)
-        return 1
-    bodies = tuple(line.encode() for line in text.splitlines() if line.strip())
-    if note is None or not bodies or arguments.rps <= 0:
-        print(
-            "No load was sent. It needs a running sandbox, a body file with at least one line, and --rps above 0.",
-            file=sys.stderr,
-        )
-        return 1
-    load = Load(arguments.rps, arguments.seconds, arguments.deadline_s, arguments.seed, bodies)
-    with arguments.report.open("w", encoding="utf-8", buffering=1) if arguments.report else nullcontext() as report:
-        results = LoadReport(report)
-        try:
-            asyncio.run(_send(note, arguments.endpoint, load, results))
-        except LookupError as error:
-            print(error.args[0], file=sys.stderr)
-            return 1
-    print(results.summary())
-    return 0
+    Raises
+    ------
+    LookupError
+        If there is no such endpoint.
+    """
+    results = LoadReport(report)
+    asyncio.run(_send(note, endpoint, load, results))
+    return results
 
 
 async def _send(note: dict[str, Any], endpoint: str, load: Load, results: LoadReport) -> None:

@@ -6,8 +6,8 @@ import shlex
 from typing import Any
 
 from opslib.sandbox.cli.admin_client import call, run_command
-from opslib.sandbox.core.certificates import write_private
 from opslib.sandbox.core.home import Home
+from opslib.sandbox.core.private_files import write_private
 
 
 def register(parser: argparse.ArgumentParser) -> None:

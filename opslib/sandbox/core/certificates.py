@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from opslib.sandbox.core.azure_hosts import BLOB_SUFFIX, HOSTS
+from opslib.sandbox.core.private_files import write_private
 
 _LIFETIME = dt.timedelta(days=397)
 _RENEW_BEFORE = dt.timedelta(days=30)
@@ -72,12 +73,6 @@ def ensure_signing_key(path: Path) -> str:
             ),
         )
     return path.read_text(encoding="ascii")
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read."""
-    path.touch(mode=0o600)
-    path.write_bytes(content)
 
 
 def _stale(path: Path) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opslib.sandbox.core.certificates import write_private
+from opslib.sandbox.core.private_files import write_private
 from opslib.sandbox.core.process import ProcessId
 
 HOME_VARIABLE = "OPSLIB_SANDBOX_HOME"

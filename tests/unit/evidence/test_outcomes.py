@@ -258,6 +258,7 @@ def test_the_notebook_names_its_kernel_as_installed(tmp_path):
     """JupyterLab rewrites an opened file whose kernel has another name than the installed one."""
     write_runbook(tmp_path, RECORD)
     folder, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
+    nbformat.validate(nbformat.read(folder / "notebook.ipynb", as_version=4))
     seen = json.loads((folder / "notebook.ipynb").read_text())["metadata"]
     assert seen["kernelspec"]["display_name"] == get_kernel_spec("python3").display_name == record.kernel
     assert seen["papermill"]["output_path"] == str(folder / "notebook.ipynb")
