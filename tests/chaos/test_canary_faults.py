@@ -18,7 +18,7 @@ from opslib.runbooks.lease.tags import read_lease
 from opslib.runbooks.undo.reap import reap
 from opslib.sandbox.cli.control import start
 
-FULL = int(os.environ.get("OPSLIB_CHAOS_KILLS", "12")) > 12
+FULL = int(os.environ.get("OPSLIB_CHAOS_KILLS", "6")) > 6
 UPDATING = "OnlineEndpoints_Updating"
 QUICK = {**QUICK_CANARY, "bake_s": 4, "max_bake_s": 8, "lease_s": 20, "stages": [50, 100]}
 FAULTS = [

@@ -25,7 +25,7 @@ from opslib.model import Outcome
 from opslib.runbooks.lease.tags import read_lease
 from opslib.runbooks.undo.reap import close_left_open, reap
 
-KILLS = int(os.environ.get("OPSLIB_CHAOS_KILLS", "12"))
+KILLS = int(os.environ.get("OPSLIB_CHAOS_KILLS", "6"))
 SEED = 20260101
 WHOM = ("kernel", "runner", "both", "both and guardian")
 WHEN = ("opened", "preflight", "plan", "applying", "applied", "look", "finished")

@@ -19,7 +19,7 @@ from awaiting import wait_until
 from cryptography import x509
 from sandbox_fixture import RunningSandbox
 
-from opslib.sandbox.cli.commands import register
+from opslib.sandbox.cli.commands import describe
 
 ARM = "https://management.azure.com"
 BLOBS = "https://pictures.blob.core.windows.net"
@@ -81,8 +81,8 @@ def test_azures_own_name_is_served(named: httpx.Client, sandbox: RunningSandbox)
 def test_the_variables_are_printed(sandbox: RunningSandbox, capsys: pytest.CaptureFixture[str]):
     """`sandbox env --azure-names` prints what a shell needs, and no variable that names the sandbox's own cloud."""
     parser = argparse.ArgumentParser()
-    register(parser.add_subparsers())
-    arguments = parser.parse_args(["sandbox", "env", "--azure-names", "--home", str(sandbox.home.root)])
+    describe(parser)
+    arguments = parser.parse_args(["env", "--azure-names", "--home", str(sandbox.home.root)])
     assert arguments.run(arguments) == 0
     printed = dict(line.removeprefix("export ").split("=", 1) for line in capsys.readouterr().out.splitlines())
     assert printed["HTTPS_PROXY"].startswith("http://127.0.0.1:")
