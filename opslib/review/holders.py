@@ -44,8 +44,8 @@ def _check_grant(access: Access) -> Iterator[ReviewFinding]:
             Severity.HIGH if pipeline else Severity.MEDIUM,
             _who(access),
             f"{access.origin}: it can give itself and others any role on the endpoint",
-            "Take the role away, or give it for the time of a task only (Privileged Identity Management). "
-            + (f"A pipeline does not grant roles: {_LEAST}" if pipeline else ""),
+            "Take the role away, or give it for the time of a task only (Privileged Identity Management)."
+            + (f" A pipeline does not grant roles: {_LEAST}" if pipeline else ""),
         )
 
 
