@@ -39,4 +39,4 @@ def make_endpoint(sandbox: RunningSandbox, app: Path) -> None:
 def finish(arm: httpx.Client, started: httpx.Response) -> None:
     started.raise_for_status()
     where = started.headers["Azure-AsyncOperation"]
-    assert wait_until(lambda: (said := arm.get(where).json()["status"]) != "InProgress" and said) == "Succeeded"
+    assert wait_until(lambda: (said := arm.get(where).json()["status"]) != "Updating" and said) == "Succeeded"

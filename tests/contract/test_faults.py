@@ -99,7 +99,7 @@ def test_an_operation_fails_as_declared(fraud: Served, arm: httpx.Client, faults
     faults.declare("lro-fail", operation="OnlineEndpoints_Updating", count=1, code="OperationCanceled")
     path = sandbox.endpoint_id(fraud.name)
     where = arm.patch(path, json={"tags": {"a": "b"}}).headers["location"].replace("Results", "sStatus")
-    ended = wait_until(lambda: (now := arm.get(where).json())["status"] != "InProgress" and now)
+    ended = wait_until(lambda: (now := arm.get(where).json())["status"] != "Updating" and now)
     assert (ended["status"], ended["error"]["code"]) == ("Failed", "OperationCanceled")
     assert arm.get(path).json()["properties"]["provisioningState"] == "Failed"
     fraud.set_traffic({"blue": 100})
@@ -109,12 +109,12 @@ def test_an_operation_fails_as_declared(fraud: Served, arm: httpx.Client, faults
 def test_an_operation_never_ends_while_the_fault_lasts(
     fraud: Served, arm: httpx.Client, faults: Faults, sandbox: RunningSandbox
 ):
-    """A hanging operation stays InProgress until its fault is cleared, then does its work."""
+    """A hanging operation stays Updating until its fault is cleared, then does its work."""
     faults.declare("lro-hang", endpoint="fraud", name="stuck")
     path = sandbox.endpoint_id(fraud.name)
     where = arm.patch(path, json={"tags": {"a": "b"}}).headers["location"].replace("Results", "sStatus")
     wait_until(lambda: faults.find("stuck")["hits"] == 1)
-    assert arm.get(where).json()["status"] == "InProgress"
+    assert arm.get(where).json()["status"] == "Updating"
     faults.clear("stuck")
     wait_until(lambda: arm.get(where).json()["status"] == "Succeeded")
 

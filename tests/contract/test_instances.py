@@ -39,9 +39,8 @@ def test_readiness_decides_rotation(probed: Served):
 
 
 def _ids(served: Served) -> set[str]:
-    """The instances that the container log names as ready."""
-    log = served.ml.online_deployments.get_logs(name="blue", endpoint_name=served.name, lines=1)
-    return {line.split(":")[0] for line in log.splitlines() if line.endswith(": Ready")}
+    """The instances that the event log names as started."""
+    return _logged(served.sandbox, served.name, "where Name == 'Started' | distinct InstanceId")
 
 
 def test_a_hanging_instance_is_restarted(probed: Served, sandbox: RunningSandbox):
@@ -81,7 +80,11 @@ def test_an_update_rolls_a_few_at_a_time(probed: Served, arm: httpx.Client):
 
 
 def _events(sandbox: RunningSandbox, endpoint: str) -> set[str]:
-    query = {"query": "AmlOnlineEndpointEventLog | distinct Name"}
+    return _logged(sandbox, endpoint, "distinct Name")
+
+
+def _logged(sandbox: RunningSandbox, endpoint: str, rest: str) -> set[str]:
+    query = {"query": f"AmlOnlineEndpointEventLog | {rest}"}
     token = sandbox.token("https://api.loganalytics.io")
     with sandbox.http(headers={"Authorization": f"Bearer {token}"}) as client:
         answer = client.post(f"/v1{sandbox.endpoint_id(endpoint)}/query", json=query).raise_for_status()

@@ -52,7 +52,7 @@ def test_a_half_done_operation_is_brought_to_its_end(mortal: RunningSandbox):
     with reread(mortal).arm() as arm:
         body = arm.get(f"{mortal.endpoint_id('lasting')}/deployments/blue").json()
         where = arm.put(path, json=body).headers["Azure-AsyncOperation"]
-        assert arm.get(where).json()["status"] == "InProgress"
+        assert arm.get(where).json()["status"] == "Updating"
     os.kill(reread(mortal).note["pid"], signal.SIGKILL)
     wait_until(lambda: mortal.home.read_note() is None)
     start(mortal.home)
@@ -70,7 +70,7 @@ def test_a_failed_update_is_survived(mortal: RunningSandbox):
         body = arm.get(f"{endpoint}/deployments/blue").json()
         body["properties"]["environmentVariables"] = {"BREAK_INIT": "1"}
         where = arm.put(f"{endpoint}/deployments/blue", json=body).headers["Azure-AsyncOperation"]
-        ended = wait_until(lambda: (now := arm.get(where).json())["status"] != "InProgress" and now)
+        ended = wait_until(lambda: (now := arm.get(where).json())["status"] != "Updating" and now)
         assert ended["error"]["code"] == "ResourceNotReady"
         assert arm.post(uri, json=ASK, headers={"Authorization": f"Bearer {key}"}).status_code == 200
     os.kill(reread(mortal).note["pid"], signal.SIGKILL)

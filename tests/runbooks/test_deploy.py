@@ -7,6 +7,7 @@ import nbformat
 import pytest
 import yaml
 
+from opslib.azure.endpoints import API_VERSION
 from opslib.errors import ParameterError, PreflightError
 from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
@@ -189,10 +190,9 @@ def test_a_label_is_pinned_to_the_version_that_it_names(world, monkeypatch):
     """What was planned is what is created, and the record says which version that was."""
     monkeypatch.chdir(world.runs.parent)
     world.create("first")
-    model = short_reference(world.read().find("first").arm["properties"]["model"])
-    name = model.split(":")[1]
+    model = register_again(world.workspace, world.read().find("first").arm["properties"]["model"], "named", "7")
     path = Path(world.definition("green"))
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"model": f"azureml:{name}@latest"}))
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"model": "azureml:named@latest"}))
     run = Run.open(DeployParameters.check({"endpoint": world.name, "definition": str(path)}))
     before = run.read_endpoint()
     findings = {one.check: one for one in check_deploy(run, before)}
@@ -204,7 +204,10 @@ def test_a_label_is_pinned_to_the_version_that_it_names(world, monkeypatch):
     release(run.folder)
 
 
-def short_reference(resource_id):
-    """azureml:name:version of an ARM id."""
-    parts = resource_id.split("/")
-    return f"azureml:{parts[-3]}:{parts[-1]}"
+def register_again(workspace, model_id, name, version):
+    """Register an anonymous model, which lists leave out, under a name; return azureml:name:version."""
+    found = workspace.arm.get(model_id, API_VERSION)["properties"]["modelUri"]
+    path = f"{workspace.scope.workspace_id}/models/{name}/versions/{version}"
+    sent = {"properties": {"modelUri": found}}
+    workspace.arm.write("PUT", path, API_VERSION, body=sent, deadline_s=10, progress=lambda _: None)
+    return f"azureml:{name}:{version}"

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from opslib.sandbox.core.clock import iso_now
+from opslib.sandbox.core.clock import iso_now, iso_offset, now_us
 
 VALIDATION_TITLE = "One or more validation errors occurred."
 
@@ -26,6 +26,7 @@ class ArmError(Exception):
         *,
         details: list[dict[str, Any]] | None = None,
         headers: Mapping[str, str] | None = None,
+        inner: str = "",
     ) -> None:
         super().__init__(status, code, message)
         self.status = status
@@ -33,27 +34,30 @@ class ArmError(Exception):
         self.message = message
         self.details = details or []
         self.headers = dict(headers or {})
+        self.inner = inner
 
     def __str__(self) -> str:
         """Return the message alone."""
         return self.message
 
-    def body(self, *, operation: str = "", request_id: str = "") -> dict[str, Any]:
-        """Return the JSON body.
+    def body(self, *, operation: str = "", request_id: str = "", location: str = "") -> dict[str, Any]:
+        """Return the JSON body; `location` is the region that answers.
 
         `additionalInfo` items need both `type` and `info`, else azure-core cannot read them.
         """
-        info = [
+        info: list[dict[str, Any]] = [
             {"type": "ComponentName", "info": {"value": "managementfrontend"}},
             {"type": "Correlation", "info": {"value": {"operation": operation, "request": request_id}}},
-            {"type": "Environment", "info": {"value": "sandbox"}},
-            {"type": "Time", "info": {"value": iso_now()}},
+            {"type": "Environment", "info": {"value": location}},
+            {"type": "Location", "info": {"value": location}},
+            {"type": "Time", "info": {"value": iso_offset(now_us())}},
         ]
+        if self.inner:
+            info.append({"type": "InnerError", "info": {"value": {"code": self.inner, "innerError": None}}})
         return {
             "error": {
                 "code": self.code,
                 "message": self.message,
-                "target": None,
                 "details": self.details,
                 "additionalInfo": info,
             }

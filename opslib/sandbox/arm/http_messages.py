@@ -44,6 +44,11 @@ class Request:
     parameters: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     caller: Principal | None = None
 
+    @property
+    def api_version(self) -> str:
+        """Return the api-version; "" where none is sent."""
+        return self.query.get("api-version", "")
+
     def json(self) -> dict[str, Any]:
         """Read the body as a JSON object; anything else is the caller's error.
 

@@ -3,25 +3,37 @@
 from typing import Any
 from urllib.parse import urlencode
 
+from opslib.sandbox.arm.api_versions import api_version
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.operation_urls import header_url
 from opslib.sandbox.arm.store import Operation, Resource
-from opslib.sandbox.core import ids
-from opslib.sandbox.core.clock import iso_now
+from opslib.sandbox.core.clock import iso_offset, now_us
 
-API_VERSION = "2023-04-01-preview"
-POLL_HEADERS = {"retry-after-ms": "100"}
 MAX_PAGE = 100
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+TIMEOUT = {"x-ms-async-operation-timeout": "PT30M"}
 
 
 def system_data(request: Request, before: Resource | None) -> dict[str, Any]:
-    """Return `systemData` of a resource that the request's caller writes now."""
-    who = request.caller.name if request.caller is not None else "sandbox"
-    now = iso_now()
+    """Return an asset's `systemData`: who made it and when, who changed it last and when."""
+    who, now = _caller(request), iso_offset(now_us())
     created = {"createdBy": who, "createdByType": "Application", "createdAt": now}
     if before is not None:
         created = {key: before.body["systemData"][key] for key in created}
     changed = {"lastModifiedBy": who, "lastModifiedByType": "Application", "lastModifiedAt": now}
     return created | changed
+
+
+def short_system_data(request: Request, before: Resource | None) -> dict[str, Any]:
+    """Return `systemData` of an endpoint or a deployment: three members, which an update leaves as they are.
+
+    `lastModifiedAt` moves once more, when the creation ends. Recorded in 2022, 2024 and 2025.
+    """
+    if before is not None:
+        seen = before.body["systemData"]
+        return {key: seen[key] for key in ("createdAt", "createdBy", "lastModifiedAt")}
+    now = iso_offset(now_us())
+    return {"createdAt": now, "createdBy": _caller(request), "lastModifiedAt": now}
 
 
 def page(request: Request, items: list[dict[str, Any]], size_parameter: str) -> Response:
@@ -35,34 +47,29 @@ def page(request: Request, items: list[dict[str, Any]], size_parameter: str) -> 
     return Response(200, answer)
 
 
-def status_url(
-    request_base: str, operation_id: str, resource_id: str, location: str, *, results: bool = False
-) -> str:
-    """Return where an operation can be polled."""
-    kind = "mfeOperationResults" if results else "mfeOperationsStatus"
-    return (
-        f"{request_base}/subscriptions/{ids.subscription(resource_id)}/providers/{ids.PROVIDER}"
-        f"/locations/{location}/{kind}/{operation_id}?api-version={API_VERSION}"
-    )
+def own_location(request: Request) -> dict[str, str]:
+    """Return the header `Location` of an answer to a PUT: the resource's own address."""
+    return {"Location": f"{request.base_url}{request.path}?api-version={api_version(request)}"}
 
 
-def written(request: Request, operation: Operation, location: str, body: dict[str, Any], *, new: bool) -> Response:
-    """Answer a PUT: 201 or 200 with the resource, and Azure-AsyncOperation to poll."""
+def written(request: Request, operation: Operation, location: str, body: dict[str, Any]) -> Response:
+    """Answer a PUT: 201 with the resource, whether it is new or not, and Azure-AsyncOperation to poll."""
+    polled = {"Azure-AsyncOperation": header_url(request, operation, location)}
+    return Response(201, body, {**polled, **own_location(request), **TIMEOUT})
+
+
+def accepted(request: Request, operation: Operation, location: str, body: bytes | None = None) -> Response:
+    """Answer a PATCH, DELETE or POST: 202, Azure-AsyncOperation and Location to poll, no Retry-After."""
     headers = {
-        "Azure-AsyncOperation": status_url(request.base_url, operation.id, operation.resource, location),
-        "x-ms-async-operation-timeout": "PT1H30M",
+        "Azure-AsyncOperation": header_url(request, operation, location),
+        "Location": header_url(request, operation, location, results=True),
+        **TIMEOUT,
     }
-    return Response(201 if new else 200, body, headers)
+    return Response(202, body, headers if body is None else headers | JSON)
 
 
-def accepted(request: Request, operation: Operation, location: str) -> Response:
-    """Answer a PATCH, DELETE or POST: 202 and Location to poll; Retry-After is read as an integer."""
-    headers = {
-        "Location": status_url(request.base_url, operation.id, operation.resource, location, results=True),
-        "Retry-After": "1",
-        "x-ms-async-operation-timeout": "PT1H30M",
-    }
-    return Response(202, None, headers)
+def _caller(request: Request) -> str:
+    return request.caller.name if request.caller is not None else "sandbox"
 
 
 def _integer(request: Request, name: str, default: int) -> int:

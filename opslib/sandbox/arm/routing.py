@@ -35,6 +35,18 @@ class Auth(Enum):
     OPEN = "nothing, or what the handler itself reads"
 
 
+class Known(Enum):
+    """How it is known what the service answers."""
+
+    RECORDED = (
+        "compared with an HTTP recording of the service: status, headers, keys, types and nulls of its success"
+    )
+    DOCUMENTED = "as the service's specification or documentation has it; not compared with the service"
+    ASSUMED = "the address is documented, what the service then answers or does is not"
+    OWN = "the sandbox's own operation; Azure has none like it"
+
+
+RECORDED, ASSUMED, OWN = Known.RECORDED, Known.ASSUMED, Known.OWN
 CONTROL_PLANE = (Auth.ARM, Auth.LOGS)
 
 
@@ -47,3 +59,4 @@ class Route:
     operation: str
     handler: Handler | None
     auth: Auth = Auth.ARM
+    known: Known = Known.DOCUMENTED

@@ -44,6 +44,56 @@ DIFFERENCES = (
         "about a second for a deployment; `--operation-s` sets a least duration",
     ),
     Difference(
+        "polling of operations",
+        "no Retry-After and no retry-after-ms: its clients poll every 5 or 30 s",
+        "`retry-after-ms: 100` on polls, so that its clients end in tenths of a second; `--poll-after-ms 0`: none",
+    ),
+    Difference(
+        "addresses of operations",
+        "signed from 2024 on, under 2022-02-01-preview in 2025 too; the signature ends after some time",
+        "under 2022-02-01-preview unsigned, as in 2022; else as long, only their wholeness is checked, with 400",
+    ),
+    Difference(
+        "reads while an endpoint or a deployment is changed",
+        "not recorded",
+        "the new values at once, in state Updating or Scaling; of a new endpoint both addresses are null",
+    ),
+    Difference(
+        "a PUT on an endpoint that has traffic, from 2024-04-01 on",
+        "recorded for an endpoint without traffic: state Creating, no location, no identity, addresses null",
+        "the same, with the traffic as it was before; under 2022-02-01-preview the whole body, in state Updating",
+    ),
+    Difference(
+        "scoringUri, swaggerUri",
+        "https://{endpoint}.{location}.inference.ml.azure.com/score",
+        "on this machine: {url}/inference/{location}/{endpoint}/score",
+    ),
+    Difference(
+        "workspaceblobstore",
+        "an account key, or an identity",
+        "under Azure's own names an account key; else a signature: a loopback address has no account's name in it",
+    ),
+    Difference(
+        "other datastores",
+        "in any account",
+        "kept and shown; assets are read from the workspace's own ones, which are one container",
+    ),
+    Difference(
+        "fixedDate of an autoscale profile, in answers",
+        "start and end turned into UTC",
+        "the clock of the zone as it was sent, ending in Z: sent back it means the same",
+    ),
+    Difference(
+        "requests left (x-ms-ratelimit-remaining-...)",
+        "fall with each request",
+        "always those of a caller who has sent none; a declared fault throttles",
+    ),
+    Difference(
+        "bodies",
+        "JSON indented by two; Azure Monitor's compact",
+        "compact",
+    ),
+    Difference(
         "failed update",
         "not documented",
         "the earlier version continues to serve, also after a restart",
@@ -77,11 +127,6 @@ DIFFERENCES = (
         "mirrored requests",
         "counted against bandwidth",
         "also in the request log and metrics, under the mirror's name",
-    ),
-    Difference(
-        "`azureml-model-deployment` in answers",
-        "not documented",
-        "always there when a deployment answered",
     ),
     Difference(
         "metrics",

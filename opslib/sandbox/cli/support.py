@@ -3,7 +3,7 @@
 import inspect
 from pathlib import Path
 
-from opslib.sandbox.arm.routing import Route
+from opslib.sandbox.arm.routing import Known, Route
 from opslib.sandbox.cli.differences import DIFFERENCES
 from opslib.sandbox.faults.model import EFFECTS
 from opslib.sandbox.server.routes import ROUTES
@@ -22,11 +22,19 @@ def matrix() -> str:
         f"## Operations: {built} of {len(ROUTES)} addresses built",
         "",
         *_table(
-            ("operation", "method", "address", "state", "what it does"), [_operation(route) for route in ROUTES]
+            ("operation", "method", "address", "state", "known", "what it does"),
+            [_operation(route) for route in ROUTES],
         ),
         "",
-        "Any api-version is accepted and answered alike. What else those providers have",
-        "answers 501 and names itself; any other address answers 404.",
+        "How it is known what Azure answers:",
+        "",
+        *(f"- {one.name.lower()}: {one.value}" for one in Known),
+        "",
+        "A refusal is recorded only where `tests/contract/recorded` has it; otherwise it is documented or assumed.",
+        "",
+        "Any api-version is accepted. Answers differ by it only where recordings do: operations, writes of",
+        "endpoints and deployments, assets. What else those providers have answers 501 and names itself; any",
+        "other address answers 404.",
         "",
         "## Faults that can be declared",
         "",
@@ -42,7 +50,8 @@ def matrix() -> str:
 
 def _operation(route: Route) -> tuple[str, ...]:
     state = "501" if route.handler is None else "built"
-    return route.operation, route.method, f"`{_short(route.template)}`", state, _summary(route)
+    known = "" if route.handler is None else route.known.name.lower()
+    return route.operation, route.method, f"`{_short(route.template)}`", state, known, _summary(route)
 
 
 def _short(template: str) -> str:

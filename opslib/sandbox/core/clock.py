@@ -8,6 +8,8 @@ _DURATION = re.compile(
     r"^P(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?$"
 )
 MICROSECONDS = 1_000_000
+TICKS_AT_EPOCH = 621_355_968_000_000_000
+"""Ticks of 100 ns from the year 1, from which Azure counts them, to 1970."""
 
 
 def now_us() -> int:
@@ -25,6 +27,11 @@ def iso(at_us: int) -> str:
 def iso_now() -> str:
     """Write the present time as ARM does."""
     return iso(now_us())
+
+
+def iso_offset(at_us: int) -> str:
+    """Write a time as Azure ML does: with the offset of UTC, and up to seven digits of a second."""
+    return datetime.fromtimestamp(at_us / MICROSECONDS, UTC).isoformat()
 
 
 def parse_iso_us(text: str) -> int:

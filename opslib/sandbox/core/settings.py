@@ -26,8 +26,12 @@ class Settings:
     )
     metrics_delay_s: float = described(0.0, "time until a minute's metrics can be read; minutes on Azure [s]")
     logs_delay_s: float = described(0.0, "time until a log row can be queried; minutes on Azure [s]")
-    token_lifetime_s: float = described(
-        3600.0, "validity of managed-identity tokens and of scoring tokens of aml_token endpoints [s]"
+    token_lifetime_s: float = described(3600.0, "validity of managed-identity tokens [s]")
+    scoring_token_lifetime_s: float = described(
+        86_400.0, "validity of scoring tokens of aml_token endpoints; half of it later they should be renewed [s]"
+    )
+    poll_after_ms: int = described(
+        100, "retry-after-ms on polls of operations, so that clients poll often; 0: no header, as Azure [ms]"
     )
     startup_timeout_s: float = described(
         120.0, "longest wait for an instance's first readiness answer, whatever its probes allow [s]"

@@ -72,6 +72,17 @@ def find(name: str) -> Sku | None:
     return SKUS.get(name.lower())
 
 
+def described(family: str) -> str:
+    """Return a VM family's name in words, as usages show it.
+
+    Examples
+    --------
+    >>> described("standardFSv2Family")
+    'Standard FSv2 Family Cluster Dedicated vCPUs'
+    """
+    return f"Standard {family.removeprefix('standard').removesuffix('Family')} Family Cluster Dedicated vCPUs"
+
+
 def families() -> list[str]:
     """Return every VM family once, in order."""
     return sorted({sku.family for sku in SKUS.values()})

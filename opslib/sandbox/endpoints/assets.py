@@ -1,16 +1,19 @@
 """Handlers: codes, environments, models and data - containers and their versions."""
 
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from opslib.sandbox.arm.api_versions import ASSETS_OF_2023, since
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.arm.responses import page, system_data
-from opslib.sandbox.arm.routing import WORKSPACE, Route
+from opslib.sandbox.arm.responses import own_location, page, system_data
+from opslib.sandbox.arm.routing import RECORDED, WORKSPACE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import now_us
 from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.endpoints.asset_answers import normalized, render
 from opslib.sandbox.endpoints.validation import check_asset
 from opslib.sandbox.storage.blob_files import container
 from opslib.sandbox.storage.datastores import blob_url, sas
@@ -61,12 +64,14 @@ def list_versions(request: Request, sandbox: Sandbox) -> Response:
     if not found and sandbox.store.get(_container_id(request)) is None and "hash" not in request.query:
         _check_curated(request)
         raise ArmError.not_found(_kind(request).name, request.parameters["name"])
-    found = _viewed(request, found)
+    found = [one for one in _viewed(request, found) if not _hidden(one)]
+    if wanted := request.query.get("version"):
+        found = [one for one in found if one.name.lower() == wanted.lower()]
     if digest := request.query.get("hash"):
         found = [one for one in found if (one.properties.get("properties") or {}).get("hash_sha256") == digest]
     newest_first = "desc" in request.query.get("$orderBy", "desc").lower()
     ordered = sorted(found, key=lambda one: one.sequence, reverse=newest_first)
-    return page(request, [_render_version(one) for one in ordered], "$top")
+    return page(request, [_render_version(one, request, sandbox) for one in ordered], "$top")
 
 
 def get_version(request: Request, sandbox: Sandbox) -> Response:
@@ -77,7 +82,7 @@ def get_version(request: Request, sandbox: Sandbox) -> Response:
         raise ArmError.not_found(
             f"{_kind(request).name} version", f"{request.parameters['name']}:{request.parameters['version']}"
         )
-    return Response(200, _render_version(version))
+    return Response(200, _render_version(version, request, sandbox))
 
 
 def put_version(request: Request, sandbox: Sandbox) -> Response:
@@ -89,7 +94,7 @@ def put_version(request: Request, sandbox: Sandbox) -> Response:
     before = sandbox.store.get(_version_id(request))
     properties = dict(kind.defaults) | {key: value for key, value in sent.items() if value is not None}
     properties = {"isArchived": False, "isAnonymous": False, "tags": {}, "properties": {}} | properties
-    properties["provisioningState"] = "Succeeded"
+    properties = normalized(kind.name, properties) | {"provisioningState": "Succeeded"}
     if before is not None and not properties["isAnonymous"]:  # those are named by their content
         _check_fixed(kind, before, properties)
     version = Resource(
@@ -102,7 +107,11 @@ def put_version(request: Request, sandbox: Sandbox) -> Response:
         if sandbox.store.get(_container_id(request)) is None:
             sandbox.store.put(_new_container(request, None, {}))
         stored = sandbox.store.put(version)
-    return Response(201 if before is None else 200, _render_version(stored))
+    answer = _render_version(stored, request, sandbox)
+    if before is not None and kind.name != "environments":
+        return Response(200, answer)
+    build = {} if kind.name != "environments" or since(request, ASSETS_OF_2023) else {"Build-ID": uuid.uuid4().hex}
+    return Response(201, answer, own_location(request) | build)
 
 
 def delete_version(request: Request, sandbox: Sandbox) -> Response:
@@ -187,14 +196,21 @@ def _render_container(found: Resource, sandbox: Sandbox) -> dict[str, Any]:
     return {**head, **found.body, "properties": properties}
 
 
-def _render_version(version: Resource) -> dict[str, Any]:
-    head = {"id": version.id, "name": version.name, "type": f"{ids.PROVIDER}/workspaces/{version.kind}"}
-    return {**head, **version.body}
+def _render_version(version: Resource, request: Request, sandbox: Sandbox) -> dict[str, Any]:
+    all_versions = sandbox.store.children(ids.parent(version.id), version.kind)
+    newest = max((one.sequence for one in all_versions if not _hidden(one)), default=0)
+    return render(version, request, newest=version.sequence == newest)
+
+
+def _hidden(version: Resource) -> bool:
+    """Return whether lists leave a version out: anonymous ones, but for codes, which are found by their hash."""
+    return bool(version.properties.get("isAnonymous")) and version.kind != "codes/versions"
 
 
 def _check_fixed(kind: AssetKind, before: Resource, properties: dict[str, Any]) -> None:
+    kept = normalized(kind.name, before.properties)
     for field in kind.fixed:
-        if before.properties.get(field) != properties.get(field):
+        if (kept.get(field) or None) != (properties.get(field) or None):
             name = f"{ids.name(ids.parent(before.id))}:{before.name}"
             raise ArmError(
                 409,
@@ -209,9 +225,9 @@ ROUTES = (
     Route("GET", _ASSET.removesuffix("/{name}"), "Assets_ListContainers", list_containers),
     Route("GET", _ASSET, "Assets_GetContainer", get_container),
     Route("PUT", _ASSET, "Assets_PutContainer", put_container),
-    Route("GET", _ASSET + "/versions", "Assets_ListVersions", list_versions),
-    Route("GET", _VERSION, "Assets_GetVersion", get_version),
-    Route("PUT", _VERSION, "Assets_PutVersion", put_version),
+    Route("GET", _ASSET + "/versions", "Assets_ListVersions", list_versions, known=RECORDED),
+    Route("GET", _VERSION, "Assets_GetVersion", get_version, known=RECORDED),
+    Route("PUT", _VERSION, "Assets_PutVersion", put_version, known=RECORDED),
     Route("DELETE", _VERSION, "Assets_DeleteVersion", delete_version),
     Route("POST", _VERSION + "/startPendingUpload", "Assets_StartPendingUpload", start_pending_upload),
 )

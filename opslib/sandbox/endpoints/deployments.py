@@ -3,12 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+from opslib.sandbox.arm.api_versions import ASSETS_OF_2023, is_first, since
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.arm.responses import accepted, page, status_url, system_data, written
-from opslib.sandbox.arm.routing import ENDPOINT, Route
+from opslib.sandbox.arm.operation_urls import operation_url
+from opslib.sandbox.arm.responses import accepted, page, short_system_data, written
+from opslib.sandbox.arm.routing import ASSUMED, ENDPOINT, RECORDED, Route
 from opslib.sandbox.arm.store import Resource
-from opslib.sandbox.core import ids, skus
+from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.core.settings import LIMITS
 from opslib.sandbox.endpoints import endpoints, quota, validation
@@ -23,35 +25,64 @@ _PROBE = {
     "period": "PT10S",
     "initialDelay": "PT10S",
 }
-_REQUESTS = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0.5S"}
+_REQUESTS = {"requestTimeout": "PT5S", "maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0S"}
+_WRITES_LEFT = {"x-ms-ratelimit-remaining-subscription-resource-requests": "24"}
+_SCALED_TYPE = "Microsoft.MachineLearning.Services/endpoints/deployments"
 _CONTAINERS = ("InferenceServer", "StorageInitializer")
 MAX_LOG_LINES = 5000
 
 
-def render(deployment: Resource, base: str, location: str) -> dict[str, Any]:
-    """Return the deployment as ARM shows it."""
-    properties = {
+def render(deployment: Resource, request: Request, location: str) -> dict[str, Any]:
+    """Return the deployment as ARM shows it; the variables that the service sets appear after its creation."""
+    operation = operation_url(request, deployment.internal["operation"], deployment.id, location)
+    variables = {} if deployment.state == Kind.CREATE else deployment.internal.get("variables", {})
+    properties: dict[str, Any] = {
+        "modelMountPath": None,
+        **({"dataCollector": None} if since(request, ASSETS_OF_2023) else {}),
+        **({"privateNetworkConnection": False} if is_first(request) else {}),
         **deployment.properties,
-        "properties": {
-            **(deployment.properties.get("properties") or {}),
-            "AzureAsyncOperationUri": status_url(base, deployment.internal["operation"], deployment.id, location),
-        },
+        "environmentVariables": {**variables, **deployment.properties["environmentVariables"]},
+        "properties": {**(deployment.properties.get("properties") or {}), "AzureAsyncOperationUri": operation},
     }
     head = {"id": deployment.id, "name": deployment.name, "type": ids.DEPLOYMENT_TYPE}
     return {**head, **deployment.body, "properties": properties}
+
+
+def _put_answer(
+    deployment: Resource, before: Resource | None, sent: dict[str, Any], request: Request, location: str
+) -> dict[str, Any]:
+    """Return the body that answers a PUT.
+
+    The first api-version showed a new deployment in state Updating, without the defaults of probes and timeout
+    (recorded in 2022). An update is shown in state Creating, without instance type and times of the creation
+    (recorded in 2025).
+    """
+    shown = render(deployment, request, location)
+    properties = shown["properties"]
+    if before is not None:
+        changed = {"provisioningState": Kind.CREATE.value, "instanceType": None}
+        times = {"lastModifiedAt": shown["systemData"]["lastModifiedAt"]}
+        return {**shown, "systemData": times, "properties": {**properties, **changed}}
+    if not is_first(request):
+        return shown
+    late = {name: sent.get(name) for name in ("livenessProbe", "readinessProbe")}
+    timeout = (sent.get("requestSettings") or {}).get("requestTimeout") or "PT0S"
+    settings = {**properties["requestSettings"], "requestTimeout": timeout}
+    shown_first = {"provisioningState": Kind.UPDATE.value, "requestSettings": settings, **late}
+    return {**shown, "properties": {**properties, **shown_first}}
 
 
 def list_deployments(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../deployments`."""
     endpoint = endpoints.find(request, sandbox)
     found = sandbox.store.children(endpoint.id, KIND)
-    return page(request, [render(one, sandbox.base_url, endpoint.body["location"]) for one in found], "$top")
+    return page(request, [render(one, request, endpoint.body["location"]) for one in found], "$top")
 
 
 def get_deployment(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../deployments/{deployment}`."""
     endpoint, deployment = _find(request, sandbox)
-    return Response(200, render(deployment, sandbox.base_url, endpoint.body["location"]))
+    return Response(200, render(deployment, request, endpoint.body["location"]))
 
 
 def put_deployment(request: Request, sandbox: Sandbox) -> Response:
@@ -73,12 +104,15 @@ def put_deployment(request: Request, sandbox: Sandbox) -> Response:
         else replace(before, body=written_body)
     )
     quota.check(sandbox.store, sandbox.settings, endpoint, deployment)
-    payload.resolve(sandbox.store, deployment)
+    variables = payload.resolve(sandbox.store, deployment).shown_variables
+    deployment = replace(deployment, internal={**deployment.internal, "variables": variables})
     stored, operation = sandbox.lifecycle.begin(
         Kind.CREATE if before is None else _change(before, deployment), deployment
     )
     location = endpoint.body["location"]
-    return written(request, operation, location, render(stored, sandbox.base_url, location), new=before is None)
+    shown = _put_answer(stored, before, body["properties"], request, location)
+    answer = written(request, operation, location, shown)
+    return replace(answer, headers={**answer.headers, **_WRITES_LEFT})
 
 
 def patch_deployment(request: Request, sandbox: Sandbox) -> Response:
@@ -92,7 +126,7 @@ def patch_deployment(request: Request, sandbox: Sandbox) -> Response:
     sandbox.lifecycle.require_settled(deployment, "update deployment")
     sku = {**deployment.body["sku"], **(body.get("sku") or {})}
     validation.check_capacity(sku["capacity"])
-    changed = {**deployment.body, "sku": sku, "systemData": system_data(request, deployment)}
+    changed = {**deployment.body, "sku": sku}
     changed["tags"] = {**deployment.body["tags"], **(body.get("tags") or {})}
     wanted = replace(deployment, body=changed)
     quota.check(sandbox.store, sandbox.settings, endpoint, wanted)
@@ -139,12 +173,12 @@ def list_skus(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../deployments/{deployment}/skus`: how far it can be scaled."""
     _, deployment = _find(request, sandbox)
     capacity = {
-        "default": 1,
+        "default": 3,
         "minimum": 1,
         "maximum": LIMITS.instances_per_deployment,
         "scaleType": "Automatic",
     }
-    row = {"capacity": capacity, "resourceType": ids.DEPLOYMENT_TYPE, "sku": {"name": "Default", "tier": None}}
+    row = {"capacity": capacity, "resourceType": _SCALED_TYPE, "sku": {"name": "default", "tier": "Standard"}}
     del deployment
     return page(request, [row], "count")
 
@@ -160,15 +194,15 @@ def _find(request: Request, sandbox: Sandbox) -> tuple[Resource, Resource]:
 def _body(request: Request, body: dict[str, Any], before: Resource | None) -> dict[str, Any]:
     """Return the body to store: what was sent, with the defaults that real reads show filled in."""
     sent = {key: value for key, value in body["properties"].items() if value is not None}
-    sku = skus.find(sent["instanceType"])
+    variables = sent.get("environmentVariables") or {}
     properties = {
         "description": None,
         "appInsightsEnabled": False,
-        "environmentVariables": {},
-        "startupProbe": None,
+        "codeConfiguration": None,
+        "environmentId": None,
         **sent,
+        "environmentVariables": {name: one for name, one in variables.items() if name not in payload.OWN_VARIABLES},
         "endpointComputeType": "Managed",
-        "instanceType": sku.name if sku is not None else sent["instanceType"],
         "properties": {
             key: value for key, value in (sent.get("properties") or {}).items() if key != "AzureAsyncOperationUri"
         },
@@ -178,13 +212,14 @@ def _body(request: Request, body: dict[str, Any], before: Resource | None) -> di
         "readinessProbe": _PROBE | _present(sent.get("readinessProbe")),
         "egressPublicNetworkAccess": str(sent.get("egressPublicNetworkAccess") or "Enabled").capitalize(),
     }
+    identity = {"identity": body["identity"]} if body.get("identity") else {}
     return {
         "location": str(body["location"]).lower().replace(" ", ""),
         "tags": body.get("tags") or {},
         "kind": "Managed",
-        "sku": {"name": "Default", "tier": None, "size": None, "family": None} | _present(body["sku"]),
-        "identity": body.get("identity"),
-        "systemData": system_data(request, before),
+        "sku": {"name": "Default", "tier": "Standard"} | _present(body["sku"]),
+        **identity,
+        "systemData": short_system_data(request, before),
         "properties": properties,
     }
 
@@ -229,10 +264,10 @@ def _weight(endpoint: Resource, field: str, deployment: str) -> int:
 _DEPLOYMENT = ENDPOINT + "/deployments/{deployment}"
 ROUTES = (
     Route("GET", ENDPOINT + "/deployments", "OnlineDeployments_List", list_deployments),
-    Route("GET", _DEPLOYMENT, "OnlineDeployments_Get", get_deployment),
-    Route("PUT", _DEPLOYMENT, "OnlineDeployments_CreateOrUpdate", put_deployment),
-    Route("PATCH", _DEPLOYMENT, "OnlineDeployments_Update", patch_deployment),
-    Route("DELETE", _DEPLOYMENT, "OnlineDeployments_Delete", delete_deployment),
-    Route("POST", _DEPLOYMENT + "/getLogs", "OnlineDeployments_GetLogs", get_logs),
-    Route("GET", _DEPLOYMENT + "/skus", "OnlineDeployments_ListSkus", list_skus),
+    Route("GET", _DEPLOYMENT, "OnlineDeployments_Get", get_deployment, known=RECORDED),
+    Route("PUT", _DEPLOYMENT, "OnlineDeployments_CreateOrUpdate", put_deployment, known=RECORDED),
+    Route("PATCH", _DEPLOYMENT, "OnlineDeployments_Update", patch_deployment, known=ASSUMED),
+    Route("DELETE", _DEPLOYMENT, "OnlineDeployments_Delete", delete_deployment, known=RECORDED),
+    Route("POST", _DEPLOYMENT + "/getLogs", "OnlineDeployments_GetLogs", get_logs, known=RECORDED),
+    Route("GET", _DEPLOYMENT + "/skus", "OnlineDeployments_ListSkus", list_skus, known=RECORDED),
 )

@@ -2,14 +2,17 @@
 
 import secrets
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from opslib.sandbox.arm.api_versions import is_first
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.operation_urls import operation_url
 from opslib.sandbox.arm.principals import IDENTITY_SECRET, TENANT_ID, assigned_identity
-from opslib.sandbox.arm.responses import accepted, page, status_url, system_data, written
-from opslib.sandbox.arm.routing import ENDPOINT, WORKSPACE, Route
+from opslib.sandbox.arm.responses import accepted, page, short_system_data, written
+from opslib.sandbox.arm.routing import ASSUMED, ENDPOINT, RECORDED, WORKSPACE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Sandbox
@@ -19,11 +22,11 @@ from opslib.sandbox.endpoints.identity_roles import grant_artifacts
 from opslib.sandbox.endpoints.lifecycle import Kind
 
 KIND = "onlineEndpoints"
-_ORDERS = {
-    "createdatdesc": ("createdAt", True),
-    "createdatasc": ("createdAt", False),
-    "updatedatdesc": ("lastModifiedAt", True),
-    "updatedatasc": ("lastModifiedAt", False),
+_ORDERS: dict[str, tuple[Callable[[Resource], Any], bool]] = {
+    "createdatdesc": (lambda one: one.sequence, True),
+    "createdatasc": (lambda one: one.sequence, False),
+    "updatedatdesc": (lambda one: one.internal.get("changed_us", 0), True),
+    "updatedatasc": (lambda one: one.internal.get("changed_us", 0), False),
 }
 
 
@@ -35,27 +38,46 @@ def find(request: Request, sandbox: Sandbox) -> Resource:
     return endpoint
 
 
-def render(endpoint: Resource, base: str) -> dict[str, Any]:
-    """Return the endpoint as ARM shows it; addresses are made on reading, since the port may change."""
+def render(endpoint: Resource, request: Request, base: str) -> dict[str, Any]:
+    """Return the endpoint as ARM shows it, without addresses while it is created.
+
+    Addresses are made on reading, since the port of `base` may change.
+    """
     location = endpoint.body["location"]
     scoring = f"{base}/inference/{location}/{endpoint.name}"
+    creating = endpoint.state == Kind.CREATE
+    operation = operation_url(request, endpoint.internal["operation"], endpoint.id, location)
     properties = {
         **endpoint.properties,
-        "scoringUri": f"{scoring}/score",
-        "swaggerUri": f"{scoring}/swagger.json",
+        "scoringUri": None if creating else f"{scoring}/score",
+        "swaggerUri": None if creating else f"{scoring}/swagger.json",
         "properties": {
             **(endpoint.properties.get("properties") or {}),
             "azureml.onlineendpointid": endpoint.key,
-            "AzureAsyncOperationUri": status_url(base, endpoint.internal["operation"], endpoint.id, location),
+            "AzureAsyncOperationUri": operation,
         },
     }
-    return {
-        "id": endpoint.id,
-        "name": endpoint.name,
-        "type": ids.ENDPOINT_TYPE,
-        **endpoint.body,
-        "properties": properties,
-    }
+    head = {"id": endpoint.id, "name": endpoint.name, "type": ids.ENDPOINT_TYPE}
+    return {**head, **endpoint.body, "properties": properties}
+
+
+def _put_answer(endpoint: Resource, before: Resource | None, request: Request, base: str) -> dict[str, Any]:
+    """Return the body that answers a PUT.
+
+    An update shows the traffic as it was before it (recorded in 2022). Later api-versions show of an update only
+    what was sent, in state Creating, without location, identity, system data and addresses (recorded in 2024).
+    """
+    shown = render(endpoint, request, base)
+    if before is None:
+        return shown
+    earlier = {field: before.properties[field] for field in ("traffic", "mirrorTraffic")}
+    shown["properties"] |= earlier
+    if is_first(request):
+        return shown
+    own = {"AzureAsyncOperationUri": shown["properties"]["properties"]["AzureAsyncOperationUri"]}
+    later = {"properties": own, "provisioningState": Kind.CREATE.value, "scoringUri": None, "swaggerUri": None}
+    kept = {key: value for key, value in shown.items() if key not in ("location", "identity")}
+    return {**kept, "systemData": {}, "properties": {**shown["properties"], **later}}
 
 
 def list_endpoints(request: Request, sandbox: Sandbox) -> Response:
@@ -70,13 +92,13 @@ def list_endpoints(request: Request, sandbox: Sandbox) -> Response:
         ]
     order = _ORDERS.get(request.query.get("orderBy", "").lower())
     if order is not None:
-        found = sorted(found, key=lambda one: str(one.body["systemData"][order[0]]), reverse=order[1])
-    return page(request, [render(sandbox.read_lag.shown(one), sandbox.base_url) for one in found], "count")
+        found = sorted(found, key=order[0], reverse=order[1])
+    return page(request, [render(sandbox.read_lag.shown(one), request, sandbox.base_url) for one in found], "count")
 
 
 def get_endpoint(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../onlineEndpoints/{endpoint}`."""
-    return Response(200, render(sandbox.read_lag.shown(find(request, sandbox)), sandbox.base_url))
+    return Response(200, render(sandbox.read_lag.shown(find(request, sandbox)), request, sandbox.base_url))
 
 
 def put_endpoint(request: Request, sandbox: Sandbox) -> Response:
@@ -102,7 +124,7 @@ def put_endpoint(request: Request, sandbox: Sandbox) -> Response:
     stored, operation = sandbox.lifecycle.begin(Kind.CREATE if before is None else Kind.UPDATE, endpoint)
     if before is None:
         grant_artifacts(stored, request.caller, sandbox)
-    return written(request, operation, _location(body), render(stored, sandbox.base_url), new=before is None)
+    return written(request, operation, _location(body), _put_answer(stored, before, request, sandbox.base_url))
 
 
 def patch_endpoint(request: Request, sandbox: Sandbox) -> Response:
@@ -114,7 +136,7 @@ def patch_endpoint(request: Request, sandbox: Sandbox) -> Response:
         )
     validation.check_shapes(body)
     sandbox.lifecycle.require_settled(endpoint, "update endpoint")
-    changed = {**endpoint.body, "systemData": system_data(request, endpoint)}
+    changed = dict(endpoint.body)
     changed["tags"] = {**endpoint.body["tags"], **(body.get("tags") or {})}
     if "identity" in body:
         changed["identity"] = _identity(body["identity"], endpoint.body.get("identity"))
@@ -131,12 +153,14 @@ def delete_endpoint(request: Request, sandbox: Sandbox) -> Response:
     for deployment in sandbox.store.children(endpoint.id, "deployments"):
         sandbox.lifecycle.require_settled(deployment, f"delete endpoint {endpoint.name} with deployment")
     _, operation = sandbox.lifecycle.begin(Kind.DELETE, endpoint)
-    return accepted(request, operation, endpoint.body["location"])
+    return accepted(request, operation, endpoint.body["location"], b"null")
 
 
 def list_keys(request: Request, sandbox: Sandbox) -> Response:
-    """`POST .../listKeys`; an endpoint without keys refuses in the sandbox's own wording."""
-    endpoint = _with_mode(request, sandbox, ("Key",), "listKeys")
+    """`POST .../listKeys`: null for an endpoint without keys."""
+    endpoint = find(request, sandbox)
+    if endpoint.properties["authMode"] != "Key":
+        return Response(200, {"primaryKey": None, "secondaryKey": None})
     keys = endpoint.secrets
     return Response(200, {"primaryKey": keys["primaryKey"], "secondaryKey": keys["secondaryKey"]})
 
@@ -157,10 +181,9 @@ def regenerate_keys(request: Request, sandbox: Sandbox) -> Response:
 def get_token(request: Request, sandbox: Sandbox) -> Response:
     """`POST .../token`: a token for scoring, with Azure's integer times."""
     endpoint = _with_mode(request, sandbox, ("AMLToken",), "token")
-    lifetime_s = sandbox.settings.token_lifetime_s
-    issued = sandbox.tokens.issue(
-        endpoint.key, {"sub": request.caller.object_id if request.caller else ""}, lifetime_s
-    )
+    lifetime_s = sandbox.settings.scoring_token_lifetime_s
+    caller = request.caller.object_id if request.caller else ""
+    issued = sandbox.tokens.issue_for_scoring(endpoint.key, caller, lifetime_s)
     answer = {
         "accessToken": issued.token,
         "expiryTimeUtc": issued.expires_at,
@@ -203,9 +226,8 @@ def _body(request: Request, body: dict[str, Any], before: Resource | None) -> di
         "location": _location(body),
         "tags": body.get("tags") or {},
         "kind": "Managed",
-        "sku": None,
         "identity": _identity(body.get("identity"), before.body.get("identity") if before is not None else None),
-        "systemData": system_data(request, before),
+        "systemData": short_system_data(request, before),
         "properties": properties,
     }
 
@@ -255,12 +277,12 @@ def _key() -> str:
 
 
 ROUTES = (
-    Route("GET", WORKSPACE + "/onlineEndpoints", "OnlineEndpoints_List", list_endpoints),
-    Route("GET", ENDPOINT, "OnlineEndpoints_Get", get_endpoint),
-    Route("PUT", ENDPOINT, "OnlineEndpoints_CreateOrUpdate", put_endpoint),
-    Route("PATCH", ENDPOINT, "OnlineEndpoints_Update", patch_endpoint),
-    Route("DELETE", ENDPOINT, "OnlineEndpoints_Delete", delete_endpoint),
-    Route("POST", ENDPOINT + "/listKeys", "OnlineEndpoints_ListKeys", list_keys),
-    Route("POST", ENDPOINT + "/regenerateKeys", "OnlineEndpoints_RegenerateKeys", regenerate_keys),
-    Route("POST", ENDPOINT + "/token", "OnlineEndpoints_GetToken", get_token),
+    Route("GET", WORKSPACE + "/onlineEndpoints", "OnlineEndpoints_List", list_endpoints, known=RECORDED),
+    Route("GET", ENDPOINT, "OnlineEndpoints_Get", get_endpoint, known=RECORDED),
+    Route("PUT", ENDPOINT, "OnlineEndpoints_CreateOrUpdate", put_endpoint, known=RECORDED),
+    Route("PATCH", ENDPOINT, "OnlineEndpoints_Update", patch_endpoint, known=ASSUMED),
+    Route("DELETE", ENDPOINT, "OnlineEndpoints_Delete", delete_endpoint, known=RECORDED),
+    Route("POST", ENDPOINT + "/listKeys", "OnlineEndpoints_ListKeys", list_keys, known=RECORDED),
+    Route("POST", ENDPOINT + "/regenerateKeys", "OnlineEndpoints_RegenerateKeys", regenerate_keys, known=ASSUMED),
+    Route("POST", ENDPOINT + "/token", "OnlineEndpoints_GetToken", get_token, known=RECORDED),
 )

@@ -14,12 +14,13 @@ from enum import StrEnum
 from opslib.sandbox.arm.errors import ArmError, ProvisioningFailed
 from opslib.sandbox.arm.store import Operation, Resource, Store
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.clock import now_us
+from opslib.sandbox.core.clock import iso_offset, now_us
 from opslib.sandbox.core.settings import Settings
 from opslib.sandbox.faults.registry import Faults
 from opslib.sandbox.instances.fleet import Fleet
 
 logger = logging.getLogger("opslib.sandbox")
+RUNNING = "InProgress"
 SETTLED = ("Succeeded", "Failed", "Canceled")
 _SERVING = "serving"  # the body that a deployment's instances were last made from
 
@@ -65,10 +66,11 @@ class Lifecycle:
             id=f"{prefix}:{uuid.uuid4()}:{uuid.uuid4()}",
             kind=kind.value,
             resource=resource.id,
-            status="InProgress",
+            status=RUNNING,
             started_us=now_us(),
         )
-        stored = replace(resource, internal={**resource.internal, "operation": operation.id})
+        internal = {**resource.internal, "operation": operation.id, "changed_us": operation.started_us}
+        stored = replace(resource, internal=internal)
         with self._store.transaction():
             stored = self._store.put(stored.with_properties(provisioningState=kind.value))
             self._store.put_operation(operation)
@@ -155,12 +157,15 @@ class Lifecycle:
             self._store.put_operation(replace(operation, status=status, error=body, ended_us=now_us()))
             resource = self._store.get(operation.resource)
             if resource is not None:
-                self._store.put(_ended(resource, status))
+                self._store.put(_ended(resource, status, created=operation.kind == Kind.CREATE))
 
 
-def _ended(resource: Resource, status: str) -> Resource:
+def _ended(resource: Resource, status: str, *, created: bool) -> Resource:
     """Return the resource in its final state; a deployment that succeeded keeps the body that it serves."""
     ended = resource.with_properties(provisioningState=status)
+    if created:
+        times = {**ended.body["systemData"], "lastModifiedAt": iso_offset(now_us())}
+        ended = replace(ended, body={**ended.body, "systemData": times})
     if resource.kind != "deployments" or status != "Succeeded":
         return ended
     return replace(ended, internal={**ended.internal, _SERVING: ended.body})

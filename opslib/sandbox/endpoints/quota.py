@@ -23,6 +23,16 @@ def cores_in_use(store: Store, subscription: str, location: str, family: str, *,
     return total
 
 
+def deployments_in(store: Store, subscription: str, location: str) -> int:
+    """Count the online deployments of a subscription in a region."""
+    here = (
+        one.key
+        for one in store.all("onlineEndpoints")
+        if ids.subscription(one.id).lower() == subscription.lower() and one.body["location"] == location.lower()
+    )
+    return sum(len(store.children(endpoint, "deployments")) for endpoint in here)
+
+
 def check(store: Store, settings: Settings, endpoint: Resource, deployment: Resource) -> None:
     """Refuse a deployment that needs more cores than its family has left.
 

@@ -10,10 +10,11 @@ from typing import Any
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import OPERATOR, TENANT_ID
 from opslib.sandbox.arm.responses import page, system_data
-from opslib.sandbox.arm.routing import GROUP, LOCATION, MACHINE_LEARNING, SUBSCRIPTION, WORKSPACE, Route
+from opslib.sandbox.arm.routing import GROUP, LOCATION, MACHINE_LEARNING, RECORDED, SUBSCRIPTION, WORKSPACE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids, skus
 from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.settings import LIMITS
 from opslib.sandbox.endpoints import prices, quota
 from opslib.sandbox.endpoints.subscriptions import WORKSPACES as KIND
 from opslib.sandbox.endpoints.subscriptions import known_workspaces
@@ -52,31 +53,57 @@ def list_vm_sizes(request: Request, sandbox: Sandbox) -> Response:
 
 
 def list_usages(request: Request, sandbox: Sandbox) -> Response:
-    """`GET .../locations/{location}/usages`: cores per VM family, in use by online deployments."""
-    rows = [_usage(request, sandbox, family) for family in skus.families()]
-    return Response(200, {"value": rows})
+    """`GET .../locations/{location}/usages`: clusters, cores in all and per VM family, of online deployments."""
+    subscription, location = request.parameters["subscription"], request.parameters["location"]
+    families = skus.families()
+    used = {one: quota.cores_in_use(sandbox.store, subscription, location, one) for one in families}
+    limit = sandbox.settings.quota_cores
+    deployments = quota.deployments_in(sandbox.store, subscription, location)
+    scope = f"/subscriptions/{subscription}"
+    totals = [
+        _usage(
+            scope, "totalClusters", ("totalClusters", "Total Clusters"), deployments, LIMITS.deployments_per_region
+        ),
+        _usage(
+            scope,
+            "totalDedicatedCores",
+            ("totalDedicatedCores", "Total Cluster Dedicated Regional vCPUs"),
+            sum(used.values()),
+            limit * len(families),
+        ),
+    ]
+    rows = [
+        _usage(f"{scope}/usages/{one}", "vmFamily/dedicatedCores", (one, skus.described(one)), used[one], limit)
+        for one in families
+    ]
+    return Response(200, {"value": totals + rows})
 
 
 def list_quotas(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../locations/{location}/quotas`."""
+    subscription, location = request.parameters["subscription"], request.parameters["location"]
     rows = [
-        {key: row[key] for key in ("id", "amlWorkspaceLocation", "type", "unit", "limit", "name")}
-        for row in (_usage(request, sandbox, family) for family in skus.families())
+        {
+            "id": f"/subscriptions/{subscription}/providers/{ids.PROVIDER}/locations/{location}/quotas/{family}",
+            "amlWorkspaceLocation": location,
+            "type": f"{ids.PROVIDER}/vmFamily/dedicatedCores/quotas",
+            "unit": "Count",
+            "limit": sandbox.settings.quota_cores,
+            "name": {"value": family, "localizedValue": skus.described(family)},
+        }
+        for family in skus.families()
     ]
     return Response(200, {"value": rows})
 
 
-def _usage(request: Request, sandbox: Sandbox, family: str) -> dict[str, Any]:
-    subscription, location = request.parameters["subscription"], request.parameters["location"]
-    used = quota.cores_in_use(sandbox.store, subscription, location, family)
+def _usage(usage_id: str, kind: str, name: tuple[str, str], used: int, limit: int) -> dict[str, Any]:
     return {
-        "id": f"/subscriptions/{subscription}/providers/{ids.PROVIDER}/locations/{location}/usages/{family}",
-        "amlWorkspaceLocation": location,
-        "type": f"{ids.PROVIDER}/usages",
+        "id": usage_id,
+        "type": f"{ids.PROVIDER}/{kind}/usages",
         "unit": "Count",
         "currentValue": used,
-        "limit": sandbox.settings.quota_cores,
-        "name": {"value": family, "localizedValue": family},
+        "limit": limit,
+        "name": {"value": name[0], "localizedValue": name[1]},
     }
 
 
@@ -136,7 +163,7 @@ ROUTES = (
     Route("PUT", WORKSPACE, "Workspaces_CreateOrUpdate", put_workspace),
     Route("PATCH", WORKSPACE, "Workspaces_Update", None),
     Route("DELETE", WORKSPACE, "Workspaces_Delete", None),
-    Route("GET", LOCATION + "/usages", "Usages_List", list_usages),
+    Route("GET", LOCATION + "/usages", "Usages_List", list_usages, known=RECORDED),
     Route("GET", LOCATION + "/vmSizes", "VirtualMachineSizes_List", list_vm_sizes),
     Route("GET", LOCATION + "/quotas", "Quotas_List", list_quotas),
     Route("POST", LOCATION + "/updateQuotas", "Quotas_Update", None),

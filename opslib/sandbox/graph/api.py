@@ -36,7 +36,7 @@ async def query_resources(request: Request, sandbox: Sandbox) -> Response:
         )
     body = request.json()
     options = body.get("options") or {}
-    bodies = list(readable_resources(sandbox, caller, body.get("subscriptions") or ()))
+    bodies = list(readable_resources(request, sandbox, caller, body.get("subscriptions") or ()))
     try:
         columns, rows = await asyncio.to_thread(run_query, str(body.get("query") or ""), bodies)
     except SemanticError as error:

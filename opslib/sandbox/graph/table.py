@@ -8,8 +8,10 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
+from opslib.sandbox.arm.http_messages import Request
 from opslib.sandbox.arm.principals import TENANT_ID, Principal
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Sandbox
@@ -47,22 +49,25 @@ def run_query(kql: str, bodies: Iterable[dict[str, Any]]) -> tuple[list[tuple[st
 
 
 def readable_resources(
-    sandbox: Sandbox, caller: Principal, subscriptions: Iterable[str]
+    request: Request, sandbox: Sandbox, caller: Principal, subscriptions: Iterable[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the resources in these subscriptions (none named: in all) that a caller may read, as ARM shows them."""
+    """Yield the resources in these subscriptions (none named: in all) that a caller may read, as ARM shows them.
+
+    The request's api-version is Resource Graph's own; resources are shown as in Azure ML's newest one.
+    """
     chosen = {one.lower() for one in subscriptions}
-    for body in _resources(sandbox):
+    for body in _resources(replace(request, query={}), sandbox):
         inside = not chosen or ids.subscription(body["id"]).lower() in chosen
         if inside and sandbox.directory.allows(caller, f"{body['type']}/read", body["id"]):
             yield body
 
 
-def _resources(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
+def _resources(request: Request, sandbox: Sandbox) -> Iterator[dict[str, Any]]:
     yield from (workspaces.render(one, sandbox) for one in known_workspaces(sandbox))
     for endpoint in sandbox.store.all(endpoints.KIND):
-        yield endpoints.render(sandbox.read_lag.shown(endpoint), sandbox.base_url)
+        yield endpoints.render(sandbox.read_lag.shown(endpoint), request, sandbox.base_url)
         for deployment in sandbox.store.children(endpoint.id, deployments.KIND):
-            yield deployments.render(deployment, sandbox.base_url, endpoint.body["location"])
+            yield deployments.render(deployment, request, endpoint.body["location"])
 
 
 def _row(body: dict[str, Any]) -> tuple[str | None, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import OPERATOR, TENANT_ID, Principal, assigned_identity
-from opslib.sandbox.arm.routing import GROUP, Auth, Route
+from opslib.sandbox.arm.routing import GROUP, OWN, Auth, Route
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
 from opslib.sandbox.core.context import Sandbox
@@ -140,7 +140,9 @@ ROUTES = (
     Route("GET", _IDENTITY, "UserAssignedIdentities_Get", get_identity),
     Route("PUT", _IDENTITY, "UserAssignedIdentities_CreateOrUpdate", put_identity),
     Route("DELETE", _IDENTITY, "UserAssignedIdentities_Delete", delete_identity),
-    Route("GET", "/sandbox/principals", "Sandbox_ListPrincipals", list_principals, Auth.ADMIN),
-    Route("POST", "/sandbox/principals", "Sandbox_AddPrincipal", add_principal, Auth.ADMIN),
-    Route("DELETE", "/sandbox/principals/{name}", "Sandbox_RemovePrincipal", remove_principal, Auth.ADMIN),
+    Route("GET", "/sandbox/principals", "Sandbox_ListPrincipals", list_principals, Auth.ADMIN, known=OWN),
+    Route("POST", "/sandbox/principals", "Sandbox_AddPrincipal", add_principal, Auth.ADMIN, known=OWN),
+    Route(
+        "DELETE", "/sandbox/principals/{name}", "Sandbox_RemovePrincipal", remove_principal, Auth.ADMIN, known=OWN
+    ),
 )

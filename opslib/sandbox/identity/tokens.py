@@ -2,6 +2,7 @@
 
 import json
 import time
+import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ AZURE_ARM_AUDIENCES = (
 )
 LOGS_AUDIENCES = ("https://api.loganalytics.io", "https://api.loganalytics.azure.com")
 SCORING_AUDIENCES = ("https://ml.azure.com",)
+SCORING_ISSUER = "azureml"
+SCORE_ACTION = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 STORAGE_AUDIENCES = ("https://storage.azure.com",)
 
 
@@ -48,6 +51,31 @@ class Tokens:
         content = {"aud": audience, "iss": self.issuer, "iat": now, "nbf": now, "exp": expires, **claims}
         return Issued(jwt.encode(content, self._private, algorithm=ALGORITHM), expires)
 
+    def issue_for_scoring(self, endpoint_id: str, object_id: str, lifetime_s: float) -> Issued:
+        """Sign a token for scoring one endpoint, with the claims that were recorded in 2022 and 2024."""
+        expires = int(time.time()) + int(lifetime_s)
+        parts = endpoint_id.split("/")
+        claims = {
+            "aud": SCORING_ISSUER,
+            "iss": SCORING_ISSUER,
+            "exp": expires,
+            "canRefresh": "False",
+            "workspaceId": str(uuid.uuid5(uuid.NAMESPACE_URL, endpoint_id.rsplit("/", 2)[0])),
+            "tid": TENANT_ID,
+            "oid": object_id,
+            "actions": json.dumps([SCORE_ACTION]),
+            "endpointName": parts[-1],
+            "serviceId": endpoint_id,
+        }
+        return Issued(jwt.encode(claims, self._private, algorithm=ALGORITHM), expires)
+
+    def scoring_caller(self, token: str, endpoint_id: str) -> str:
+        """Return whom a token for scoring an endpoint was given to."""
+        claims = self._claims(token, SCORING_ISSUER)
+        if claims.get("serviceId") != endpoint_id:
+            raise TokenRefused(f"The access token is for endpoint '{claims.get('endpointName')}'.")
+        return str(claims.get("oid", ""))
+
     def issue_for(self, principal: Principal, audience: str, lifetime_s: float) -> Issued:
         """Sign a token that identifies a principal."""
         claims = {
@@ -67,21 +95,25 @@ class Tokens:
 
     def verify(self, token: str, audiences: Collection[str]) -> dict[str, Any]:
         """Return the claims of a good token; audiences are compared without a trailing slash."""
-        try:
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                self._public,
-                algorithms=[ALGORITHM],
-                issuer=self.issuer,
-                options={"require": ["exp", "aud", "iss"], "verify_aud": False},
-            )
-        except jwt.InvalidTokenError as error:
-            raise TokenRefused(f"The access token is invalid: {error}.") from error
+        claims = self._claims(token, self.issuer)
         if str(claims["aud"]).rstrip("/") not in {audience.rstrip("/") for audience in audiences}:
             raise TokenRefused(
                 "The access token has been obtained for wrong audience or resource "
                 f"'{claims['aud']}'. It should exactly match one of: {', '.join(sorted(audiences))}."
             )
+        return claims
+
+    def _claims(self, token: str, issuer: str) -> dict[str, Any]:
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self._public,
+                algorithms=[ALGORITHM],
+                issuer=issuer,
+                options={"require": ["exp", "aud", "iss"], "verify_aud": False},
+            )
+        except jwt.InvalidTokenError as error:
+            raise TokenRefused(f"The access token is invalid: {error}.") from error
         return claims
 
     def principal(self, authorization: str, audiences: Collection[str]) -> Principal:

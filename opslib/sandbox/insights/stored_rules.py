@@ -92,5 +92,9 @@ def address_of(request: Request, kind: str) -> str:
 
 
 def render(one: Resource) -> dict[str, Any]:
-    """Return a rule as ARM shows it."""
-    return {"id": one.id, "name": one.name, "type": f"Microsoft.Insights/{one.kind}", **one.body}
+    """Return a rule as ARM shows it; ids of autoscale settings end in lower case (recorded in 2025)."""
+    shown_id = one.id
+    if one.kind == AUTOSCALE:
+        group = one.id.split("/providers/", 1)[0]
+        shown_id = f"{group}/providers/microsoft.insights/{AUTOSCALE.lower()}/{one.name}"
+    return {"id": shown_id, "name": one.name, "type": f"Microsoft.Insights/{one.kind}", **one.body}

@@ -26,6 +26,7 @@ CRASHED = (
     "User container has crashed or terminated. Please see troubleshooting guide, available here: "
     "https://aka.ms/oe-tsg#error-resourcenotready"
 )
+_STEPS = ("SystemSetup", "UserContainerImagePull", "ModelDownload")  # before an instance's container starts
 _STARTING_AT_ONCE = 4
 _BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 _ROLLED_AT_ONCE = 0.2  # share of the instances; how-to-deploy-online-endpoints.md
@@ -113,8 +114,11 @@ class Fleet:
         text = self._log.tail(deployment_id, container, lines)
         if container == "StorageInitializer" or not text:
             return text
-        states = [f"{one.id}: {'Ready' if one.ready else 'Unready'}" for one in self.pool(deployment_id).instances]
-        return "\n".join(("Instance status:", *(states or ["no instance is ready"]), "Container logs:", text))
+        ready = any(one.ready for one in self.pool(deployment_id).instances)
+        steps = [f"{step}: Succeeded" for step in _STEPS]
+        status = "\n".join([*steps, f"UserContainerStart: {'Succeeded' if ready else 'InProgress'}"])
+        events = self._log.events(deployment_id)
+        return f"Instance status:\n{status}\n\nContainer events:\n{events}\nContainer logs:\n{text}\n\n"
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Let work run until it ends or the fleet does."""

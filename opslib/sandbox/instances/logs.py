@@ -6,13 +6,14 @@ from pathlib import Path
 
 from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.clock import now_us
+from opslib.sandbox.core.clock import iso_now, now_us
 from opslib.sandbox.instances.instance import Instance, InstanceLog
 from opslib.sandbox.instances.payload import Payload
 from opslib.sandbox.telemetry.diagnostics import logged
 from opslib.sandbox.telemetry.telemetry import Telemetry
 
 _KEEP_LOGS = 120  # files of one deployment: more than its instances can be
+_SHOWN_EVENTS = 20
 
 
 class FleetLog:
@@ -54,9 +55,17 @@ class FleetLog:
         if logged(self._store, ids.parent(deployment), "AmlOnlineEndpointConsoleLog"):
             self._telemetry.add("console", (now_us(), *_where(instance), "inference-server", line))
 
+    def events(self, deployment_id: str) -> str:
+        """Return the last events of a deployment's containers, as its log shows them."""
+        return InstanceLog(self._of(deployment_id) / "events.log").tail(_SHOWN_EVENTS)
+
     def event(self, instance: Instance, name: str, message: str) -> None:
-        """Keep an event of an instance, if its endpoint keeps them."""
+        """Keep an event of an instance: for the deployment's log, and for its endpoint's logs if it keeps them."""
         deployment = instance.payload.deployment
+        kind = "Warning" if name == "BackOff" or name.endswith("Failed") else "Normal"
+        log = InstanceLog(self._of(deployment) / "events.log")
+        log.append(f"Kind: Pod, Name: {name}, Type: {kind}, Time: {iso_now()}, Message: {message}")
+        log.close()
         if logged(self._store, ids.parent(deployment), "AmlOnlineEndpointEventLog"):
             self._telemetry.add("events", (now_us(), *_where(instance), name, message))
 

@@ -17,6 +17,9 @@ from opslib.sandbox.instances.requirements import differences
 from opslib.sandbox.storage.blob_files import content_path, locate
 
 APP = "var/azureml-app"
+OWN_VARIABLES = ("AZUREML_MODEL_DIR", "AZUREML_ENTRY_SCRIPT", "AML_APP_ROOT")
+"""Variables that the service sets; a client that sends them back changes nothing."""
+
 _SERVER_DEFAULTS = {
     "AML_APP_INSIGHTS_ENABLED": "false",
     "WORKER_COUNT": "1",
@@ -76,6 +79,18 @@ class Payload:
             repr(self.probes),
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+    @property
+    def shown_variables(self) -> dict[str, str]:
+        """Return the service's own variables as a deployment shows them: Azure's folders; none without code."""
+        if self.own_files:
+            return {}
+        values = (
+            f"/{self.model_dir}" if self.model_dir is not None else "",
+            self.entry_script,
+            f"/{self.app_root}",
+        )
+        return {name: value for name, value in zip(OWN_VARIABLES, values, strict=True) if value}
 
     def write(self, blobs: Path, root: Path) -> None:
         """Copy code and model below an instance's own folder."""
@@ -143,7 +158,7 @@ def _script(store: Store, properties: dict[str, Any]) -> tuple[Path, Files, File
         script = Path(f"{APP}/mlflow/mlflow_score.py")
         return script, (), ((str(Path(__file__).with_name("mlflow_score.py")), str(script)),)
     code_asset = _asset(store, code["codeId"], "codes")
-    code_folder = ids.name(ids.parent(code_asset.id))
+    code_folder = ids.name(locate(code_asset.properties["codeUri"], _workspace(code_asset)))
     script = Path(f"{APP}/{_safe(code_folder)}/{_safe(code['scoringScript'])}")
     files = _files(store, code_asset, "codeUri", f"{APP}/{_safe(code_folder)}")
     if str(script) not in {target for _, target in files}:

@@ -1,7 +1,7 @@
 """Handler: scoring, any method below an endpoint's address."""
 
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.arm.routing import Auth, Route
+from opslib.sandbox.arm.routing import RECORDED, Auth, Known, Route
 from opslib.sandbox.core.context import Sandbox
 
 
@@ -11,6 +11,11 @@ async def score(request: Request, sandbox: Sandbox) -> Response:
 
 
 ROUTES = tuple(
-    Route(method, "/inference/{location}/{endpoint}/{rest*}", "Scoring_Score", score, Auth.KEY_OR_TOKEN)
-    for method in ("GET", "POST", "PUT", "OPTIONS")
+    Route(method, "/inference/{location}/{endpoint}/{rest*}", "Scoring_Score", score, Auth.KEY_OR_TOKEN, known)
+    for method, known in (
+        ("GET", Known.DOCUMENTED),
+        ("POST", RECORDED),
+        ("PUT", Known.DOCUMENTED),
+        ("OPTIONS", Known.DOCUMENTED),
+    )
 )

@@ -4,9 +4,7 @@ import hmac
 
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.identity.directory import Directory
-from opslib.sandbox.identity.tokens import SCORING_AUDIENCES, TokenRefused, Tokens
-
-SCORE = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
+from opslib.sandbox.identity.tokens import SCORE_ACTION, SCORING_AUDIENCES, TokenRefused, Tokens
 
 
 class ScoringAuth:
@@ -29,8 +27,8 @@ class ScoringAuth:
             return "" if any(matches) else None
         try:
             if mode == "AMLToken":
-                return str(self._tokens.verify(given, {endpoint.key}).get("sub", ""))
+                return self._tokens.scoring_caller(given, endpoint.key)
             caller = self._tokens.principal(f"Bearer {given}", SCORING_AUDIENCES)
         except TokenRefused:
             return None
-        return caller.object_id if self._directory.allows(caller, SCORE, endpoint.id) else None
+        return caller.object_id if self._directory.allows(caller, SCORE_ACTION, endpoint.id) else None

@@ -57,8 +57,10 @@ def client_id(request: Request) -> str:
 
 def respond(request: Request, scored: ScoringResponse, deployment: str) -> Response:
     """Return a response with the ids and the name of its deployment."""
-    headers = {name: value for name, value in scored.headers.items() if name.lower() != "x-request-id"}
-    headers["x-request-id"] = request.request_id
+    headers = {
+        name: value for name, value in scored.headers.items() if name.lower() not in ("x-request-id", "server")
+    }
+    headers |= {"x-request-id": request.request_id, "Server": "azureml-frontdoor"}
     if given := client_id(request):
         for name in [one for one in headers if one.lower() == "x-ms-client-request-id"]:
             del headers[name]

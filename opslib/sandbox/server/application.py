@@ -97,7 +97,7 @@ async def _send(response: Response, method: str, send: Send) -> None:
     headers = {name.lower(): _BREAKS.sub(" ", value) for name, value in response.headers.items()}
     body = response.body
     if isinstance(body, dict | list):
-        headers.setdefault("content-type", "application/json")
+        headers.setdefault("content-type", "application/json; charset=utf-8")
         body = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
     content = body if isinstance(body, bytes) and response.status not in _BODILESS else b""
     if response.status not in _BODILESS:

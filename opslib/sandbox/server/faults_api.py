@@ -5,7 +5,7 @@ import time
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.arm.routing import Auth, Route
+from opslib.sandbox.arm.routing import OWN, Auth, Route
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.faults.model import FaultKind, read_scenario
@@ -64,8 +64,8 @@ async def _strike(declared: Declared, sandbox: Sandbox) -> None:
 
 
 ROUTES = (
-    Route("GET", "/sandbox/faults", "Sandbox_ListFaults", list_faults, Auth.ADMIN),
-    Route("POST", "/sandbox/faults", "Sandbox_DeclareFaults", declare_faults, Auth.ADMIN),
-    Route("DELETE", "/sandbox/faults", "Sandbox_ClearFaults", clear_faults, Auth.ADMIN),
-    Route("DELETE", "/sandbox/faults/{name}", "Sandbox_ClearFault", clear_faults, Auth.ADMIN),
+    Route("GET", "/sandbox/faults", "Sandbox_ListFaults", list_faults, Auth.ADMIN, known=OWN),
+    Route("POST", "/sandbox/faults", "Sandbox_DeclareFaults", declare_faults, Auth.ADMIN, known=OWN),
+    Route("DELETE", "/sandbox/faults", "Sandbox_ClearFaults", clear_faults, Auth.ADMIN, known=OWN),
+    Route("DELETE", "/sandbox/faults/{name}", "Sandbox_ClearFault", clear_faults, Auth.ADMIN, known=OWN),
 )

@@ -11,12 +11,13 @@ from urllib.parse import unquote
 from opslib.sandbox.arm.admin_auth import check_secret
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.arm.routing import CONTROL_PLANE, Auth, Route
+from opslib.sandbox.arm.routing import CONTROL_PLANE, MACHINE_LEARNING, Auth, Route
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.faults.model import FaultKind
 from opslib.sandbox.faults.registry import ConnectionDropped
 from opslib.sandbox.identity import authorization
 from opslib.sandbox.identity.tokens import AZURE_ARM_AUDIENCES, LOGS_AUDIENCES, TokenRefused
+from opslib.sandbox.server.arm_headers import arm_headers
 from opslib.sandbox.server.routes import ROUTES
 from opslib.sandbox.storage import blobs
 from opslib.sandbox.telemetry.activity import record_activity
@@ -122,12 +123,13 @@ async def answer(request: Request, sandbox: Sandbox) -> Response:
             exchange = await stage(exchange, sandbox)
         response = exchange.response or Response(204)
     except ArmError as error:
-        response = _refusal(exchange, error)
+        response = _refusal(exchange, error, sandbox.settings.location)
     except ConnectionDropped:
         raise
     except Exception as error:
         logger.exception("%s %s broke", request.method, request.path)
-        response = _refusal(exchange, ArmError(500, "InternalServerError", f"{type(error).__name__}: {error}"))
+        broken = ArmError(500, "InternalServerError", f"{type(error).__name__}: {error}")
+        response = _refusal(exchange, broken, sandbox.settings.location)
     if (
         exchange.route is not None
         and exchange.auth is Auth.ARM
@@ -136,24 +138,26 @@ async def answer(request: Request, sandbox: Sandbox) -> Response:
         and exchange.request.caller
     ):
         record_activity(exchange.request, sandbox, response.status)
-    return _with_ids(exchange, response)
+    return _with_headers(exchange, response)
 
 
-def _refusal(exchange: Exchange, error: ArmError) -> Response:
+def _refusal(exchange: Exchange, error: ArmError, location: str) -> Response:
     operation = uuid.uuid4().hex
-    return Response(
-        error.status, error.body(operation=operation, request_id=exchange.request.request_id), error.headers
-    )
+    body = error.body(operation=operation, request_id=exchange.request.request_id, location=location)
+    return Response(error.status, body, error.headers)
 
 
-def _with_ids(exchange: Exchange, response: Response) -> Response:
-    """Add the ids that ARM adds to every answer; the gateway has added its own to a scoring answer."""
+def _with_headers(exchange: Exchange, response: Response) -> Response:
+    """Add the headers that ARM adds to every answer; the gateway has added its own to a scoring answer."""
     if exchange.auth is Auth.KEY_OR_TOKEN:
         return response
-    own = {
+    ids = {
         "x-ms-request-id": exchange.request.request_id,
         "x-ms-correlation-request-id": exchange.request.request_id,
     }
+    of_provider = exchange.route is not None and MACHINE_LEARNING in exchange.route.template
+    of_arm = exchange.auth is Auth.ARM
+    own = arm_headers(exchange.request, response, machine_learning=of_provider) if of_arm else ids
     client = exchange.request.headers.get("x-ms-client-request-id")
     if client and exchange.auth is Auth.BLOB:
         own["x-ms-client-request-id"] = client

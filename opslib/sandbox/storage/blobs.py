@@ -14,10 +14,10 @@ from email.utils import formatdate
 from pathlib import Path
 
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.arm.routing import Auth, Route
+from opslib.sandbox.arm.routing import RECORDED, Auth, Known, Route
 from opslib.sandbox.arm.store import Blob
 from opslib.sandbox.core.azure_hosts import SANDBOX_STORAGE_SUFFIX
-from opslib.sandbox.core.clock import MICROSECONDS, now_us
+from opslib.sandbox.core.clock import MICROSECONDS, TICKS_AT_EPOCH, now_us
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.storage.accounts import account_named, add_container
 from opslib.sandbox.storage.auth import exists, folder, refusal
@@ -192,12 +192,18 @@ def _headers(blob: Blob) -> dict[str, str]:
     return {
         **_VERSION,
         "Content-Type": blob.content_type,
-        "ETag": f'"0x{blob.modified_us:X}"',
+        "ETag": f'"{_etag(blob)}"',
         "Last-Modified": formatdate(blob.modified_us / MICROSECONDS, usegmt=True),
         "x-ms-blob-type": "BlockBlob",
+        "x-ms-access-tier": "Hot",
         "Accept-Ranges": "bytes",
         **{_META + name: value for name, value in blob.metadata.items()},
     }
+
+
+def _etag(blob: Blob) -> str:
+    """Return a blob's ETag: the time of its last change in ticks of 100 ns, as Azure's is."""
+    return f"0x{blob.modified_us * 10 + TICKS_AT_EPOCH:X}"
 
 
 def _range(path: Path, blob: Blob, span: str, headers: dict[str, str]) -> Response:
@@ -221,7 +227,7 @@ def _listing(folder: str, prefix: str, blobs: list[Blob]) -> bytes:
         ET.SubElement(item, "Name").text = blob.name.split("/", 1)[1]
         properties = ET.SubElement(item, "Properties")
         ET.SubElement(properties, "Last-Modified").text = formatdate(blob.modified_us / MICROSECONDS, usegmt=True)
-        ET.SubElement(properties, "Etag").text = f"0x{blob.modified_us:X}"
+        ET.SubElement(properties, "Etag").text = _etag(blob)
         ET.SubElement(properties, "Content-Length").text = str(blob.size)
         ET.SubElement(properties, "Content-Type").text = blob.content_type
         ET.SubElement(properties, "BlobType").text = "BlockBlob"
@@ -241,7 +247,7 @@ def _error(status: int, code: str, message: str) -> Response:
 _BY_ACCOUNT = "/blob/{account}/{container}"
 _BY_DATASTORE = f"/blob.blob.{SANDBOX_STORAGE_SUFFIX}/{{container}}"
 ROUTES = tuple(
-    Route(method, base + path, operation, handler, Auth.BLOB)
+    Route(method, base + path, operation, handler, Auth.BLOB, RECORDED if method == "HEAD" else Known.DOCUMENTED)
     for base in (_BY_ACCOUNT, _BY_DATASTORE)
     for method, path, operation, handler in (
         ("GET", "", "Blob_Container", container),

@@ -15,6 +15,12 @@ def logged(store: Store, endpoint_id: str, category: str) -> bool:
     return any(category in categories(setting.body) for setting in store.children(scope, KIND))
 
 
+def groups_of(category: str) -> list[str]:
+    """Return the category groups that a category is in."""
+    names = {"alllogs": "allLogs", "audit": "audit"}
+    return [names[group] for group, members in _GROUPS.items() if category in members]
+
+
 def categories(setting: dict[str, Any]) -> set[str]:
     """Return the categories that a setting enables."""
     found: set[str] = set()

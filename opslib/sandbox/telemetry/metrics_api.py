@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.arm.routing import ANY_SCOPE, INSIGHTS, Route
+from opslib.sandbox.arm.routing import ANY_SCOPE, INSIGHTS, RECORDED, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, now_us, parse_duration_s, parse_iso_us
@@ -174,7 +174,7 @@ def value_of(
 
 
 ROUTES = (
-    Route("GET", ANY_SCOPE + INSIGHTS + "/metrics", "Metrics_List", list_metrics),
+    Route("GET", ANY_SCOPE + INSIGHTS + "/metrics", "Metrics_List", list_metrics, known=RECORDED),
     Route("GET", ANY_SCOPE + INSIGHTS + "/metricDefinitions", "MetricDefinitions_List", list_definitions),
     Route("GET", ANY_SCOPE + INSIGHTS + "/metricNamespaces", "MetricNamespaces_List", list_namespaces),
 )
