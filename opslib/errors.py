@@ -13,6 +13,7 @@ The tree::
     |   +-- NotFound         the endpoint or deployment does not exist
     |   +-- AccessDenied     the caller lacks a permission (403)
     |   +-- PollError        the state of an operation could not be read; it may be running or have ended
+    |   +-- UnexpectedAnswer an answer has not the form that opslib reads
     +-- ApplyError           a change was started and not completed
     |   +-- OperationFailed  a long-running operation ended as Failed; has Azure's code and the logs
     |   +-- OperationTimeout a long-running operation did not end in time
@@ -104,6 +105,10 @@ class AzureError(OpsError):
 
 class PollError(AzureError):
     """The state of an operation could not be read; it may be running or have ended."""
+
+
+class UnexpectedAnswer(AzureError):  # noqa: N818 - what happened
+    """An answer has not the form that opslib reads; the message has what was expected and what was seen."""
 
 
 class NotFound(AzureError):  # noqa: N818 - the field's word

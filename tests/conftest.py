@@ -7,6 +7,7 @@ from receiver_fixture import receiver
 from runbook_fixtures import make_world, sandbox_home, workspace, world, worlds
 from sandbox_fixture import RunningSandbox, pointed_at, running_sandbox
 from schedule import Schedule, order
+from stand_in_fixture import stand_in, stand_in_server
 
 from opslib.import_shims import skip_iri_checks
 from opslib.redaction import redact
@@ -21,6 +22,8 @@ __all__ = [
     "receiver",
     "sandbox",
     "sandbox_home",
+    "stand_in",
+    "stand_in_server",
     "workspace",
     "world",
     "worlds",

@@ -4,16 +4,15 @@ azure-ai-ml is not used here: it takes seconds to import (this module: 0.2 s), a
 `modelMountPath` and `startupProbe` of a deployment.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import Any
+from urllib.parse import urlsplit
 
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import AzureError as CoreError
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import DecodeError
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import (
     ContentDecodePolicy,
@@ -28,13 +27,14 @@ from azure.mgmt.core import ARMPipelineClient
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
+from opslib.azure.arm_errors import mapped_errors, unreadable_body
+from opslib.azure.operations import OperationLost, Progress, await_operation
+from opslib.azure.resource import UNSTATED, Json, provisioning_state, read_resource
 from opslib.azure.throttle import SharedPause
-from opslib.errors import AccessDenied, AzureError, NotFound, OperationFailed, OperationTimeout, PollError
+from opslib.errors import NotFound, OperationFailed, OperationTimeout, PollError, UnexpectedAnswer
 from opslib.model import Receipt
 
-Json = dict[str, Any]
-Progress = Callable[[str], None]
-"""Called about once a second during a wait, with Azure's name of the current state."""
+__all__ = ["HTTP_TIMEOUTS", "ArmClient", "Json", "Progress"]
 
 POLL_INTERVAL_S = 5.0
 """Used where the service sends no Retry-After; azure-ai-ml uses 5 s or 30 s [seconds]."""
@@ -47,6 +47,8 @@ class _ArmResponse:
     body: Json
     correlation_id: str
     pipeline: "PipelineResponse[Any, Any]"
+    status: int
+    headers: Mapping[str, str]
 
 
 HTTP_TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
@@ -55,11 +57,14 @@ HTTP_TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
 azure-core's default is 300 s for each, and it retries. A lease is not renewed during a request and would expire.
 """
 
-INCONCLUSIVE_STATUSES = frozenset({401, 408, 429, 500, 502, 503, 504})
-"""Statuses of a poll that do not show how the operation ended."""
-
 MAX_POLL_GAP_S = 120.0
 """Longest time without a conclusive poll; meanwhile no canary is observed and no lease renewed [seconds]."""
+
+MAX_PAGES = 1000
+"""Longest list that is read [pages]."""
+
+POLLED_HEADERS = ("Azure-AsyncOperation", "Operation-Location")
+"""Headers by which azure-core polls an operation; `Location` counts with 202, else it is the resource itself."""
 
 MAX_TOKEN_RETRIES = 10
 """Attempts with an expired token, one second apart; azure-identity renews late where clocks differ [count]."""
@@ -78,6 +83,7 @@ class ArmClient:
 
     def __init__(self, resource_manager: str, credential: TokenCredential) -> None:
         self._pause = SharedPause()
+        self._resource_manager = resource_manager
         self._client: ARMPipelineClient[Any, Any] = ARMPipelineClient(
             base_url=resource_manager,
             policies=[
@@ -102,14 +108,30 @@ class ArmClient:
         return self._send("GET", path, api_version, query=query).body
 
     def list(self, path: str, api_version: str, **query: str) -> list[Json]:
-        """Read all pages of a collection (at most 1000)."""
+        """Read all pages of a collection.
+
+        Raises
+        ------
+        UnexpectedAnswer
+            If a page is no list, pages form a loop, or one is on another host, which would be sent the token.
+        """
         page = self._send("GET", path, api_version, query=query).body
-        items: list[Json] = list(page.get("value", []))
-        for _ in range(1000):
-            if not page.get("nextLink"):
-                break
-            page = self._send("GET", page["nextLink"], "").body
-            items += page.get("value", [])
+        items, seen = _items(page, path), set[str]()
+        while following := page.get("nextLink"):
+            if following in seen or len(seen) == MAX_PAGES:
+                raise UnexpectedAnswer(
+                    f"GET {path}: page {len(seen) + 1} of the list refers to a page that was read before, or is "
+                    f"past page {MAX_PAGES}; expected an end. {len(items)} items were read and are not used, "
+                    "since others may be missing. Run again; if it repeats, report the correlation id to Azure"
+                )
+            if not self._is_own(following):
+                raise UnexpectedAnswer(
+                    f"GET {path}: the next page is on another host, {urlsplit(following).netloc}, expected "
+                    f"{self._resource_manager}: nothing was sent there. Check for a proxy that rewrites answers"
+                )
+            seen.add(following)
+            page = self._send("GET", following, "").body
+            items += _items(page, path)
         return items
 
     def post(self, path: str, api_version: str, body: Json | None = None) -> Json:
@@ -138,7 +160,12 @@ class ArmClient:
         started_at, begun_s = datetime.now(UTC), monotonic()
         response = self._send(method, path, api_version, body=body)
         what = f"{method} {'/'.join(path.split('/')[-2:])}"
-        self._follow(response, what, deadline_s, progress)
+        try:
+            self._require_operation(response, what)
+            self._follow(response, what, deadline_s, progress)
+        except OperationLost as lost:
+            progress(f"{lost}; reading the resource instead")
+            self.await_resource(method, path, api_version, max(1.0, deadline_s - (monotonic() - begun_s)), progress)
         return Receipt(method, path, response.correlation_id, started_at, round(monotonic() - begun_s, 3))
 
     def _follow(self, response: _ArmResponse, what: str, deadline_s: float, progress: Progress) -> None:
@@ -151,6 +178,8 @@ class ArmClient:
             )
             try:
                 return await_operation(poller, what, max(1.0, deadline_s - (polling_s - begun_s)), progress)
+            except OperationLost:
+                raise
             except PollError as error:
                 if monotonic() - polling_s > MAX_POLL_GAP_S / 2:
                     conclusive_s = monotonic()  # azure-core gives a failing poll up sooner: some polls succeeded
@@ -158,6 +187,62 @@ class ArmClient:
                     raise
                 progress(f"the state of the operation cannot be read; trying again: {error}")
                 sleep(1.0)
+
+    def await_resource(
+        self, method: str, path: str, api_version: str, deadline_s: float, progress: Progress
+    ) -> None:
+        """Wait until a resource itself shows that a change has ended, where its operation cannot be polled.
+
+        Raises
+        ------
+        OperationFailed
+            If the resource ended as Failed or Canceled.
+        OperationTimeout
+            If it shows no end within `deadline_s`.
+        """
+        begun_s, what = monotonic(), f"{method} {'/'.join(path.split('/')[-2:])}"
+        while True:
+            try:
+                state = provisioning_state(read_resource(self.get(path, api_version), path))
+            except NotFound:
+                if method == "DELETE":
+                    return
+                raise
+            if state in ("Failed", "Canceled"):
+                raise OperationFailed(f"{what} failed: the resource is in state {state}, expected Succeeded")
+            if state in ("Succeeded", UNSTATED) and method != "DELETE":
+                return
+            if monotonic() - begun_s > deadline_s:
+                raise OperationTimeout(
+                    f"{what} did not end within {deadline_s:.0f} s (last state of the resource: {state}). It may "
+                    "still be running: check the resource's provisioningState before doing anything else"
+                )
+            progress(f"{what}: {state}")
+            sleep(1.0)
+
+    def _require_operation(self, response: _ArmResponse, what: str) -> None:
+        """Raise OperationLost where azure-core would take an answer for the end of a change.
+
+        It does so for a 202 without an address to poll, and for a PUT whose Location is the resource itself.
+        """
+        names = (*POLLED_HEADERS, "Location") if response.status == 202 else POLLED_HEADERS
+        addresses = [response.headers[name] for name in names if response.headers.get(name)]
+        if response.status != 204 and not addresses:
+            raise OperationLost(f"{what}: {response.status} without the address of an operation")
+        foreign = [address for address in addresses if not self._is_own(address)]
+        if foreign:
+            raise OperationLost(
+                f"{what}: the operation's address is on another host, {urlsplit(foreign[0]).netloc}"
+            )
+
+    def _is_own(self, url: str) -> bool:
+        """Return whether an address is the resource manager's: a request to another would carry the token there."""
+        parts, own = urlsplit(url), urlsplit(self._resource_manager)
+        host, own_host = parts.hostname or "", own.hostname or ""
+        same_host = host == own_host or host.endswith(f".{own_host}")
+        return not parts.scheme or (
+            parts.scheme == "https" and same_host and (parts.port or 443) == (own.port or 443)
+        )
 
     def _send(
         self,
@@ -179,66 +264,34 @@ class ArmClient:
                     break
                 sleep(1.0)  # the policy has dropped its token and will request another one
             response.raise_for_status()
-        content = response.json() if response.content else {}
         correlation_id = response.headers.get("x-ms-correlation-request-id", "")
-        return _ArmResponse(content, correlation_id, pipeline)
+        content = _content(response, f"{method} {path}")
+        return _ArmResponse(content, correlation_id, pipeline, response.status_code, response.headers)
 
 
-def await_operation(poller: LROPoller[Any], what: str, deadline_s: float, progress: Progress) -> None:
-    """Wait for a long-running operation, in steps of a second so that an interrupt is handled soon."""
-    begun_s = monotonic()
-    while not poller.done():
-        if monotonic() - begun_s > deadline_s:
-            raise OperationTimeout(
-                f"{what} did not end within {deadline_s:.0f} s (last status: {poller.status()}). It may still be "
-                "running: check the resource's provisioningState before doing anything else"
-            )
-        with mapped_operation(what):
-            poller.wait(1.0)
-        progress(f"{what}: {poller.status()}")
-    with mapped_operation(what):
-        poller.result()
+def _items(page: Json, path: str) -> list[Json]:
+    """Return the items of a page; null is none."""
+    items = page.get("value")
+    if items is None:
+        items = []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise UnexpectedAnswer(
+            f"GET {path}: Azure's answer is not understood: expected a list `value` of objects, got "
+            f"{type(items).__name__} {str(items)[:120]!r}. Run again; if it repeats, report it"
+        )
+    return items
 
 
-@contextmanager
-def mapped_errors(what: str) -> Iterator[None]:
-    """Raise azure-core's errors as ours."""
+def _content(response: Any, what: str) -> Json:
+    """Return the JSON object of an answer; empty where there is no body, or where it is null as after a DELETE."""
+    if not response.content.strip():
+        return {}
     try:
-        yield
-    except HttpResponseError as error:
-        code = error.error.code if error.error and error.error.code else ""
-        headers = getattr(error.response, "headers", {})
-        correlation_id = headers.get("x-ms-correlation-request-id", "")
-        kind = _KINDS.get(error.status_code or 0, AzureError)
-        message = f"{what}: {error.status_code} {describe(error)}"
-        raise kind(message, error.status_code, code, correlation_id) from error
-    except CoreError as error:
-        raise AzureError(f"{what}: {error.message}") from error
-
-
-_KINDS = {403: AccessDenied, 404: NotFound}
-
-
-@contextmanager
-def mapped_operation(what: str) -> Iterator[None]:
-    """Raise the failure of a long-running operation as ours; the poll has status 200, its body the error code."""
-    try:
-        yield
-    except HttpResponseError as error:
-        if error.status_code in INCONCLUSIVE_STATUSES:
-            raise PollError(f"{what}: {error.status_code} {describe(error)}") from error
-        code = error.error.code if error.error and error.error.code else ""
-        raise OperationFailed(f"{what} failed: {describe(error)}", code) from error
-    except CoreError as error:
-        raise PollError(f"{what}: {error.message}") from error
-
-
-def describe(error: HttpResponseError) -> str:
-    """Return ARM's error in one line: its code and message, and those of its innermost detail."""
-    if error.error is None:
-        return str(error.message)
-    detail = error.error
-    while detail.details:
-        detail = detail.details[0]
-    outer = f"({error.error.code}) {error.error.message}"
-    return outer if detail is error.error else f"{outer} ({detail.code}) {detail.message}"
+        content = response.json()
+    except (ValueError, DecodeError) as error:
+        raise unreadable_body(response, what) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise unreadable_body(response, what)
+    return content

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from opslib.azure.arm import Json
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import API_VERSION
+from opslib.errors import UnexpectedAnswer
 from opslib.model import Endpoint
 
 RESERVE = 1.2
@@ -53,17 +54,23 @@ def read_instance_types(workspace: Workspace, endpoint: Endpoint) -> tuple[Insta
 
 
 def read_quotas(workspace: Workspace, endpoint: Endpoint) -> tuple[Quota, ...]:
-    """Read the quota of each family in the endpoint's region; -1 stands for no limit."""
+    """Read the quota of each family in the endpoint's region, and of all together; -1 stands for no limit."""
     rows = workspace.arm.list(f"{_location(workspace, endpoint)}/usages", API_VERSION)
     return tuple(_quota(row) for row in rows)
 
 
 def _quota(row: Json) -> Quota:
     family = str((row.get("name") or {}).get("value"))
-    return Quota(family, int(row.get("currentValue") or 0), int(row.get("limit", -1)))
+    limit = row.get("limit")
+    return Quota(family, int(row.get("currentValue") or 0), -1 if limit is None else int(limit))
 
 
 def _location(workspace: Workspace, endpoint: Endpoint) -> str:
-    region = str(endpoint.arm["location"]).replace(" ", "").lower()
+    region = str(endpoint.arm.get("location") or "").replace(" ", "").lower()
+    if not region:
+        raise UnexpectedAnswer(
+            f"{endpoint.name}: the endpoint's location is missing, expected one such as eastus: the quota of its "
+            "region cannot be read. Read the endpoint again; while it is updated Azure may leave it out"
+        )
     subscription = workspace.scope.subscription_id
     return f"/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{region}"

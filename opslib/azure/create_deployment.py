@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
+from time import monotonic
 from typing import Any
 
 from azure.core.exceptions import HttpResponseError
 
-from opslib.azure.arm import Progress, await_operation, mapped_errors
+from opslib.azure.arm_errors import mapped_errors
 from opslib.azure.connect import Workspace
+from opslib.azure.endpoints import API_VERSION, deployment_path
+from opslib.azure.operations import OperationLost, Progress, await_operation
 from opslib.definitions.deployment import DeploymentDefinition
 from opslib.errors import AzureError, ConnectError, CreateRefused, DefinitionError
 
@@ -54,7 +57,14 @@ def create_deployment(
             with _refused(what), mapped_errors(what):
                 raise error.__cause__ from error
         raise DefinitionError(f"{definition.path}: {_COLOURS.sub('', str(error))}") from error
-    await_operation(poller, what, deadline_s, progress)
+    begun_s = monotonic()
+    try:
+        await_operation(poller, what, deadline_s, progress)
+    except OperationLost as lost:
+        progress(f"{lost}; reading the deployment instead")
+        path = deployment_path(workspace, definition.endpoint, definition.name)
+        left_s = max(1.0, deadline_s - (monotonic() - begun_s))
+        workspace.arm.await_resource("PUT", path, API_VERSION, left_s, progress)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from opslib.azure.arm import Json
 from opslib.azure.connect import Workspace
+from opslib.azure.resource import read_resource
 from opslib.model import Endpoint
 
 DIAGNOSTICS_API_VERSION = "2021-05-01-preview"
@@ -35,7 +36,8 @@ class DiagnosticSetting:
 def read_diagnostics(workspace: Workspace, endpoint: Endpoint) -> tuple[DiagnosticSetting, ...]:
     """Read the diagnostic settings of an endpoint."""
     path = f"{endpoint.id}/providers/Microsoft.Insights/diagnosticSettings"
-    return tuple(_setting(row) for row in workspace.arm.list(path, DIAGNOSTICS_API_VERSION))
+    rows = workspace.arm.list(path, DIAGNOSTICS_API_VERSION)
+    return tuple(_setting(read_resource(row, path)) for row in rows)
 
 
 def _setting(row: Json) -> DiagnosticSetting:

@@ -11,7 +11,16 @@ from typing import Any
 
 from opslib.azure.arm import Json, Progress
 from opslib.azure.connect import Workspace
-from opslib.errors import ApplyError, Drift, NotFound, OperationTimeout
+from opslib.azure.resource import (
+    UNSTATED,
+    instance_count,
+    provisioning_state,
+    read_resource,
+    weights,
+    writable,
+)
+from opslib.azure.resource import tags as read_tags
+from opslib.errors import ApplyError, Drift, NotFound, OperationTimeout, UnexpectedAnswer
 from opslib.model import Deployment, Endpoint, Receipt, SetInstanceCount, SetTraffic, Traffic, asset_name
 from opslib.model.traffic import describe_traffic, normalize_traffic
 from opslib.redaction.redact import register
@@ -37,17 +46,16 @@ def read_endpoint(workspace: Workspace, name: str) -> Endpoint:
         If there is no such endpoint; the message lists those that exist.
     """
     try:
-        arm = workspace.arm.get(_path(workspace, name), API_VERSION)
+        arm = _read(workspace, _path(workspace, name))
     except NotFound as error:
-        known = ", ".join(sorted(e["name"] for e in list_endpoints(workspace))) or "none"
+        known = ", ".join(sorted(str(e.get("name")) for e in list_endpoints(workspace))) or "none"
         raise NotFound(
             f"endpoint {name!r} does not exist in workspace {workspace.scope.workspace_name}; it has: {known}",
             error.status,
             error.code,
             error.correlation_id,
         ) from error
-    deployments = workspace.arm.list(f"{_path(workspace, name)}/deployments", API_VERSION)
-    return make_endpoint(arm, deployments)
+    return make_endpoint(arm, _read_deployments(workspace, name))
 
 
 def list_endpoints(workspace: Workspace) -> list[Json]:
@@ -68,16 +76,16 @@ def set_traffic(
     name, before, after = step.endpoint, step.before, step.after
     begun_s = monotonic()
     arm = settle(workspace, name, deadline_s, progress)
-    seen = normalize_traffic(arm["properties"].get("traffic"))
-    edited = dict(tags(arm.get("tags") or {}))
-    if seen == normalize_traffic(after) and edited == (arm.get("tags") or {}):
+    seen = normalize_traffic(_weights(arm, "traffic"))
+    edited = dict(tags(read_tags(arm)))
+    if seen == normalize_traffic(after) and edited == read_tags(arm):
         return _unchanged("PUT", _path(workspace, name))
     if seen not in (normalize_traffic(before), normalize_traffic(after)):
         raise Drift(
             f"traffic of {name} is {describe_traffic(seen)}, expected {describe_traffic(before)}: it was changed "
             "after this run read it. Nothing was overwritten. Find in the activity log who changed it; plan again"
         )
-    body = _writable(arm)
+    body = writable(arm)
     body["properties"]["traffic"] = normalize_traffic(after)
     body["tags"] = edited
     receipt = workspace.arm.write(
@@ -98,12 +106,12 @@ def edit_tags(workspace: Workspace, name: str, tags: EditTags, deadline_s: float
     It is not documented whether a PATCH removes the tags that it does not name.
     """
     arm = settle(workspace, name, deadline_s, progress)
-    before = arm.get("tags") or {}
+    before = read_tags(arm)
     edited = dict(tags(before))
     if edited == before:
         return _unchanged("PATCH", _path(workspace, name))
     adds = edited.keys() >= before.keys()
-    method, body = ("PATCH", {"tags": edited}) if adds else ("PUT", _writable(arm) | {"tags": edited})
+    method, body = ("PATCH", {"tags": edited}) if adds else ("PUT", writable(arm) | {"tags": edited})
     return workspace.arm.write(
         method, _path(workspace, name), API_VERSION, body=body, deadline_s=deadline_s, progress=progress
     )
@@ -117,10 +125,10 @@ def scale(workspace: Workspace, step: SetInstanceCount, deadline_s: float, progr
     Drift
         If it is neither the step's `before` nor its `after`: a person or autoscale changed it since it was read.
     """
-    path = f"{_path(workspace, step.endpoint)}/deployments/{step.deployment}"
+    path = deployment_path(workspace, step.endpoint, step.deployment)
     settle(workspace, step.endpoint, deadline_s, progress)
-    arm = workspace.arm.get(path, API_VERSION)
-    seen = arm["sku"]["capacity"]
+    arm = _read(workspace, path)
+    seen = instance_count(arm, step.deployment)
     if seen == step.after:
         return _unchanged("PATCH", path)
     if seen != step.before:
@@ -128,9 +136,11 @@ def scale(workspace: Workspace, step: SetInstanceCount, deadline_s: float, progr
             f"{step.deployment} has {seen} instances, expected {step.before}: it was changed after this run "
             "read it. Nothing was overwritten. Find in the activity log who changed it; plan again"
         )
-    body = {"sku": arm["sku"] | {"capacity": step.after}}
+    body = {
+        "sku": {key: value for key, value in arm["sku"].items() if value is not None} | {"capacity": step.after}
+    }
     receipt = workspace.arm.write("PATCH", path, API_VERSION, body=body, deadline_s=deadline_s, progress=progress)
-    seen = workspace.arm.get(path, API_VERSION)["sku"]["capacity"]
+    seen = instance_count(_read(workspace, path), step.deployment)
     if seen != step.after:
         raise ApplyError(
             f"{step.deployment} has {seen} instances after scaling, expected {step.after}; an autoscale setting "
@@ -143,13 +153,13 @@ def delete_deployment(
     workspace: Workspace, name: str, deployment: str, deadline_s: float, progress: Progress
 ) -> Receipt:
     """Delete a deployment. The service rejects one that takes live traffic; an absent one is not an error."""
-    path = f"{_path(workspace, name)}/deployments/{deployment}"
+    path = deployment_path(workspace, name, deployment)
     return workspace.arm.write("DELETE", path, API_VERSION, deadline_s=deadline_s, progress=progress)
 
 
 def read_logs(workspace: Workspace, name: str, deployment: str, lines: int = 200) -> str:
     """Read the last log lines of a deployment's container, on an instance that Azure picks."""
-    path = f"{_path(workspace, name)}/deployments/{deployment}/getLogs"
+    path = f"{deployment_path(workspace, name, deployment)}/getLogs"
     response = workspace.arm.post(path, API_VERSION, {"containerType": "InferenceServer", "tail": lines})
     return str(response.get("content") or "")
 
@@ -159,11 +169,12 @@ def read_scoring_key(workspace: Workspace, endpoint: Endpoint) -> str:
     path = _path(workspace, endpoint.name)
     if endpoint.auth_mode.lower() == "key":
         keys = workspace.arm.post(f"{path}/listKeys", API_VERSION)
-        for key in keys.values():
+        for key in filter(None, keys.values()):
             register(str(key))
-        return str(keys["primaryKey"])
+        return _secret(keys, "primaryKey", f"listKeys of {endpoint.name}")
     if endpoint.auth_mode.lower() == "amltoken":
-        token = str(workspace.arm.post(f"{path}/token", API_VERSION)["accessToken"])
+        answer = workspace.arm.post(f"{path}/token", API_VERSION)
+        token = _secret(answer, "accessToken", f"token of {endpoint.name}")
     else:
         token = workspace.credential.get_token("https://ml.azure.com/.default").token
     register(token)
@@ -178,12 +189,17 @@ def settle(workspace: Workspace, name: str, deadline_s: float, progress: Progres
     path = _path(workspace, name)
     begun_s = monotonic()
     while True:
-        arm = workspace.arm.get(path, API_VERSION)
-        resources = [arm, *workspace.arm.list(f"{path}/deployments", API_VERSION)]
-        busy = [r for r in resources if r["properties"].get("provisioningState") not in TERMINAL_STATES]
+        arm = _read(workspace, path)
+        states = {one["name"]: provisioning_state(one) for one in (arm, *_read_deployments(workspace, name))}
+        busy = {one: state for one, state in states.items() if state not in TERMINAL_STATES}
         if not busy:
             return arm
-        state = ", ".join(f"{r['name']} {r['properties']['provisioningState']}" for r in busy)
+        state = ", ".join(f"{one} {state}" for one, state in busy.items())
+        if UNSTATED in busy.values():
+            raise UnexpectedAnswer(
+                f"{name}: provisioningState is missing ({state}), expected one such as Succeeded. It is not known "
+                "whether an operation runs; nothing was changed. Read the endpoint again; if it repeats, report it"
+            )
         if monotonic() - begun_s > deadline_s:
             raise OperationTimeout(
                 f"another operation on {name} did not end within {deadline_s:.0f} s ({state}). Nothing was "
@@ -196,8 +212,7 @@ def settle(workspace: Workspace, name: str, deadline_s: float, progress: Progres
 def _read_back(workspace: Workspace, name: str, wanted: Traffic) -> None:
     begun_s = monotonic()
     while True:
-        arm = workspace.arm.get(_path(workspace, name), API_VERSION)
-        seen = normalize_traffic(arm["properties"].get("traffic"))
+        seen = normalize_traffic(_weights(_read(workspace, _path(workspace, name)), "traffic"))
         if seen == normalize_traffic(wanted):
             return
         if monotonic() - begun_s > READ_BACK_S:
@@ -212,17 +227,38 @@ def _path(workspace: Workspace, name: str) -> str:
     return f"{workspace.scope.workspace_id}/onlineEndpoints/{name}"
 
 
-def _writable(arm: Json) -> Json:
-    """Return the body of a PUT from that of a GET, without the fields that only the service sets."""
-    properties = {k: v for k, v in arm["properties"].items() if k not in _READ_ONLY}
-    properties["properties"] = {
-        k: v for k, v in (properties.get("properties") or {}).items() if k != "AzureAsyncOperationUri"
-    }
-    body = {k: arm[k] for k in ("location", "tags", "kind", "sku", "identity") if arm.get(k) is not None}
-    return body | {"properties": properties}
+def deployment_path(workspace: Workspace, endpoint: str, deployment: str) -> str:
+    """Return the ARM id of a deployment."""
+    return f"{_path(workspace, endpoint)}/deployments/{deployment}"
 
 
-_READ_ONLY = frozenset({"scoringUri", "swaggerUri", "provisioningState"})
+def _read(workspace: Workspace, path: str) -> Json:
+    return read_resource(workspace.arm.get(path, API_VERSION), path)
+
+
+def _read_deployments(workspace: Workspace, name: str) -> list[Json]:
+    path = f"{_path(workspace, name)}/deployments"
+    return [read_resource(one, path) for one in workspace.arm.list(path, API_VERSION)]
+
+
+def _weights(arm: Json, field: str) -> dict[str, int]:
+    return weights(arm["properties"].get(field), f"{field} of {arm['name']}")
+
+
+def _secret(answer: Json, name: str, what: str) -> str:
+    """Return a key or token of an answer.
+
+    Raises
+    ------
+    UnexpectedAnswer
+        If there is none, as of an endpoint whose authMode is another one.
+    """
+    if not answer.get(name):
+        raise UnexpectedAnswer(
+            f"{what}: no {name}, got {sorted(answer) or 'nothing'}, values empty. Check the endpoint's authMode "
+            "and whether its keys were just regenerated"
+        )
+    return str(answer[name])
 
 
 def _unchanged(method: str, path: str) -> Receipt:
@@ -230,19 +266,27 @@ def _unchanged(method: str, path: str) -> Receipt:
 
 
 def make_endpoint(arm: Json, deployments: list[Json]) -> Endpoint:
-    """Return the endpoint of ARM's JSON."""
+    """Return the endpoint of ARM's JSON.
+
+    Raises
+    ------
+    UnexpectedAnswer
+        If it, or a deployment, has not the form of one.
+    """
+    arm = read_resource(arm, str(arm.get("id")))
     properties = arm["properties"]
-    read = sorted((_deployment(d) for d in deployments), key=lambda d: d.name)
+    parts = [read_resource(one, str(one.get("id"))) for one in deployments]
+    read = sorted((_deployment(one) for one in parts), key=lambda d: d.name)
     cased = {d.name.lower(): d.name for d in read}
-    traffic, mirrored = (normalize_traffic(properties.get(key)) for key in ("traffic", "mirrorTraffic"))
+    traffic, mirrored = (normalize_traffic(_weights(arm, field)) for field in ("traffic", "mirrorTraffic"))
     return Endpoint(
         name=arm["name"],
-        provisioning_state=properties.get("provisioningState", "Unknown"),
-        auth_mode=properties.get("authMode", ""),
-        scoring_uri=properties.get("scoringUri", ""),
+        provisioning_state=provisioning_state(arm),
+        auth_mode=properties.get("authMode") or "",
+        scoring_uri=properties.get("scoringUri") or "",
         traffic={cased.get(n, n): w for n, w in traffic.items()},
         mirror_traffic={cased.get(n, n): w for n, w in mirrored.items()},
-        tags=arm.get("tags") or {},
+        tags=read_tags(arm),
         deployments=tuple(read),
         arm=arm,
     )
@@ -250,16 +294,15 @@ def make_endpoint(arm: Json, deployments: list[Json]) -> Endpoint:
 
 def _deployment(arm: Json) -> Deployment:
     properties: dict[str, Any] = arm["properties"]
+    requests = properties.get("requestSettings") or {}
     return Deployment(
         name=arm["name"],
-        provisioning_state=properties.get("provisioningState", "Unknown"),
+        provisioning_state=provisioning_state(arm),
         model=asset_name(properties.get("model")),
         environment=asset_name(properties.get("environmentId")),
         code=asset_name((properties.get("codeConfiguration") or {}).get("codeId")),
         instance_type=properties.get("instanceType") or "",
-        instance_count=int((arm.get("sku") or {}).get("capacity") or 0),
-        max_concurrent_requests_per_instance=int(
-            (properties.get("requestSettings") or {}).get("maxConcurrentRequestsPerInstance") or 1
-        ),
+        instance_count=instance_count(arm, arm["name"]) if arm.get("sku") else 0,
+        max_concurrent_requests_per_instance=int(requests.get("maxConcurrentRequestsPerInstance") or 1),
         arm=arm,
     )

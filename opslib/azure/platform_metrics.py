@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from opslib.azure.connect import Workspace
 from opslib.azure.monitor_time import read_time, whole_minute, write_time
@@ -50,7 +51,7 @@ class PlatformMetrics:
         for (deployment, code), points in counts.items():
             for minute, value in points.items():
                 requests[minute][deployment] += round(value)
-                failures[minute][deployment] += round(value) if is_failure(int(code)) else 0
+                failures[minute][deployment] += round(value) if is_failure(_status(code)) else 0
         quantiles = {q: self._read(f"RequestLatency_P{q}", ("deployment",), first, last) for q in PERCENTILES}
         intervals = tuple(
             ServedInterval(minute, 60.0, _minute(minute, requests[minute], failures[minute], quantiles))
@@ -89,16 +90,42 @@ class PlatformMetrics:
             response = self.workspace.arm.get(path, METRICS_API_VERSION, **query)
         except AzureError as error:
             raise ObserveError(f"the metrics cannot be read: {error}") from error
-        series = {}
-        for one in response["value"][0]["timeseries"]:
-            values = {v["name"]["value"].lower(): v["value"] for v in one.get("metadatavalues", [])}
-            key = tuple(values.get(dimension.lower(), "") for dimension in dimensions)
-            points = {read_time(p["timeStamp"]): p["average"] for p in one["data"] if p.get("average") is not None}
-            series[key] = points
-        return series
+        try:
+            return {
+                _dimensions(one, dimensions): _points(one)
+                for value in response["value"][:1]
+                for one in value.get("timeseries") or []
+            }
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ObserveError(
+                f"the metric {metric} is not understood: expected a list `value` of series, got "
+                f"{str(response)[:200]} ({type(error).__name__}: {error}). Without it nothing can be judged"
+            ) from error
+
+
+def _dimensions(series: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a series' dimensions in the order of their names; Azure writes the names in lower case."""
+    values = {one["name"]["value"].lower(): str(one["value"]) for one in series.get("metadatavalues") or []}
+    return tuple(values.get(name.lower(), "") for name in names)
+
+
+def _points(series: Mapping[str, Any]) -> dict[datetime, float]:
+    """Return a series' values by minute; a minute without data has none."""
+    points = series.get("data") or []
+    return {read_time(one["timeStamp"]): float(one["average"]) for one in points if one.get("average") is not None}
 
 
 Quantiles = Mapping[int, Mapping[tuple[str, ...], Mapping[datetime, float]]]
+
+
+def _status(code: str) -> int:
+    """Return a dimension's HTTP status."""
+    if not code.isdigit():
+        raise ObserveError(
+            f"the metric RequestsPerMinute has the status code {code!r}, expected a number such as 200: its "
+            "requests can neither be counted as answered nor as failed"
+        )
+    return int(code)
 
 
 def _minute(

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from opslib.displayed import Displayed
-from opslib.drift.fields import DEFAULTS, FILLED_VARIABLES, Setting, Settings, by_asset_name, is_asset
-from opslib.model import ActivityEvent, Unread
+from opslib.drift.fields import DEFAULTS, Setting, Settings, by_asset_name, is_asset
+from opslib.model import SERVICE_VARIABLES, ActivityEvent, Unread
 
 FIXED = frozenset({"location", "properties.authMode", "properties.instanceType"})
 """Fields that cannot be changed in place: the resource has to be replaced."""
@@ -214,6 +214,6 @@ def _same(path: str, now: Setting | None, should: Setting | None) -> bool:
     known = now or should
     if known is None:
         return True
-    if path.removeprefix("properties.environmentVariables.") in FILLED_VARIABLES:
+    if path.removeprefix("properties.environmentVariables.") in SERVICE_VARIABLES:
         return should is None
     return known.compared in DEFAULTS.get(path, ())

@@ -29,9 +29,6 @@ SDK_NOTES = frozenset(
 )
 """Entries of `properties.properties` that the service and azure-ai-ml 1.35 write there by themselves."""
 
-FILLED_VARIABLES = frozenset({"AZUREML_MODEL_DIR", "AZUREML_ENTRY_SCRIPT", "AML_APP_ROOT"})
-"""Environment variables that the service adds to a ready deployment. Source: recordings of azure-ai-ml, 2025."""
-
 _PROBE: Mapping[str, float] = {
     "failureThreshold": 30,
     "successThreshold": 1,

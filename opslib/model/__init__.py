@@ -9,7 +9,7 @@ from opslib.model.cost import (
     Price,
     PriceList,
 )
-from opslib.model.endpoint import Deployment, Endpoint, Scope, Traffic, asset_name
+from opslib.model.endpoint import SERVICE_VARIABLES, Deployment, Endpoint, Scope, Traffic, asset_name
 from opslib.model.estate import ActivityEvent, Estate, EstateScope, ResourceName, Unread
 from opslib.model.load import Load, busiest_load
 from opslib.model.monitoring import AutoscaleSetting, FiredAlert, Monitoring
@@ -33,6 +33,7 @@ from opslib.model.served import FAILURE_CODES, Observation, ProbeResult, Served,
 __all__ = [
     "FAILURE_CODES",
     "HOURS_PER_MONTH",
+    "SERVICE_VARIABLES",
     "ActivityEvent",
     "AutoscaleSetting",
     "Change",

@@ -11,6 +11,9 @@ from opslib.displayed import Displayed
 Traffic = Mapping[str, int]
 """Share of live traffic by deployment [percent]; sums to 0 or 100."""
 
+SERVICE_VARIABLES = frozenset({"AZUREML_MODEL_DIR", "AZUREML_ENTRY_SCRIPT", "AML_APP_ROOT"})
+"""Environment variables that Azure ML adds, and shows only once a deployment was ready. Source: recordings of 2025."""
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -59,11 +62,16 @@ class Deployment:
     def version_sha256(self) -> str:
         """Digest of what decides this version's answers: evidence about a version is not another's.
 
-        It covers model, environment, code and environment variables, with the ids of Azure, and the instance type.
+        It covers model, environment, code and environment variables, with the ids of Azure, and the instance type,
+        but not the variables that the service adds later.
         """
         properties: Mapping[str, Any] = self.arm["properties"]
-        names = ("model", "environmentId", "codeConfiguration", "environmentVariables")
-        text = json.dumps([{name: properties.get(name) for name in names}, self.instance_type], sort_keys=True)
+        what = {name: properties.get(name) for name in ("model", "environmentId", "codeConfiguration")}
+        variables = properties.get("environmentVariables") or {}
+        what["environmentVariables"] = {
+            name: one for name, one in variables.items() if name not in SERVICE_VARIABLES
+        }
+        text = json.dumps([what, self.instance_type], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

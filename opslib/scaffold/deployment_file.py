@@ -10,13 +10,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from opslib.model import Deployment
+from opslib.model import SERVICE_VARIABLES, Deployment
 from opslib.scaffold.yaml_file import Section, YamlFile, hide_secrets
 
 SCHEMA = "https://azuremlschemas.azureedge.net/latest/managedOnlineDeployment.schema.json"
-
-SERVICE_VARIABLES = ("AZUREML_MODEL_DIR", "AZUREML_ENTRY_SCRIPT", "AML_APP_ROOT")
-"""Environment variables that the service adds; sent by a person they would replace its own."""
 
 _DURATION = TypeAdapter(timedelta)
 _REQUESTS_MS = {"requestTimeout": "request_timeout_ms", "maxQueueWait": "max_queue_wait_ms"}
