@@ -12,7 +12,7 @@ Traffic = Mapping[str, int]
 """Share of live traffic by deployment [percent]; sums to 0 or 100."""
 
 SERVICE_VARIABLES = frozenset({"AZUREML_MODEL_DIR", "AZUREML_ENTRY_SCRIPT", "AML_APP_ROOT"})
-"""Environment variables that Azure ML adds, and shows only once a deployment was ready. Source: recordings of 2025."""
+"""Environment variables that Azure ML adds, and shows once a deployment was ready. Source: recordings of 2025."""
 
 
 @dataclass(frozen=True)
