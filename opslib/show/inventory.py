@@ -58,10 +58,13 @@ def plot_inventory(inventory: Inventory) -> Picture:
     owners, deployments = figure.subplots(1, 2)
     rows = [row for row in inventory.rows if row.deployment]
     priced = any(row.cost_per_month for row in rows)
+    unpriced = [row for row in rows if row.cost_per_month is None] if priced else []
+    rows = [row for row in rows if row.cost_per_month is not None] if priced else rows
     unit = f"cost per month [{next((row.currency for row in rows if row.currency), '')}]" if priced else "instances"
     _draw_owners(owners, rows, unit, priced=priced)
     _draw_deployments(deployments, rows, unit, priced=priced)
-    return make_picture(figure, f"Cost by owner and by requests. {_note(inventory, len(rows))}")
+    left_out = f" {len(unpriced):,} deployments without a price are left out." if unpriced else ""
+    return make_picture(figure, f"Cost by owner and by requests.{left_out} {_note(inventory, len(inventory.rows))}")
 
 
 def _draw_owners(axis: "Axes", rows: Sequence[InventoryRow], unit: str, *, priced: bool) -> None:
@@ -81,7 +84,7 @@ def _draw_owners(axis: "Axes", rows: Sequence[InventoryRow], unit: str, *, price
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axis.invert_yaxis()
     axis.set_xlabel(unit)
-    axis.set_title("By owner", color=INK)
+    axis.set_title("Cost by owner" if priced else "Instances by owner", color=INK)
 
 
 def _draw_deployments(axis: "Axes", rows: Sequence[InventoryRow], unit: str, *, priced: bool) -> None:
@@ -103,7 +106,7 @@ def _draw_deployments(axis: "Axes", rows: Sequence[InventoryRow], unit: str, *, 
     )
     axis.set_xlabel("requests in 24 h")
     axis.set_ylabel(unit)
-    axis.set_title("By deployment", color=INK)
+    axis.set_title("Each deployment and its requests", color=INK)
     axis.set_ylim(bottom=0)
     legend(axis)
 
