@@ -6,6 +6,7 @@ Source: Microsoft Learn, "Azure Retail Prices overview". Values of the filter ar
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import httpx
@@ -45,12 +46,13 @@ def read_prices(
     wanted = {name.lower(): name for name in instance_types}
     prices: dict[str, Price] = {}
     missing: dict[str, str] = {}
+    published = cache(lambda: _published_names(workspace, endpoint))
     with httpx.Client(verify=workspace.tls, timeout=TIMEOUT_S) as client:
         for key, name in wanted.items():
             try:
                 items = _read(client, url, region, name, currency)
-                if not items and (published := _published_name(workspace, endpoint, name)) != name:
-                    items = _read(client, url, region, published, currency)
+                if not items and (other := published().get(key, name)) != name:
+                    items = _read(client, url, region, other, currency)
                 prices[key] = only_price(items, name, currency)
             except httpx.TransportError as error:
                 missing |= dict.fromkeys(wanted.keys() - prices.keys(), f"{url} does not answer: {error}")
@@ -60,13 +62,12 @@ def read_prices(
     return PriceList(url, region, currency, datetime.now(UTC), prices, missing)
 
 
-def _published_name(workspace: Workspace, endpoint: Endpoint, name: str) -> str:
-    """Return an instance type's name as Azure publishes it: a deployment's may be in any case."""
+def _published_names(workspace: Workspace, endpoint: Endpoint) -> dict[str, str]:
+    """Return the region's instance types as Azure publishes them, by lower case: a deployment's may be in any."""
     try:
-        offered = (one.name for one in read_instance_types(workspace, endpoint))
-        return next((one for one in offered if one.lower() == name.lower()), name)
+        return {one.name.lower(): one.name for one in read_instance_types(workspace, endpoint)}
     except OpsError:
-        return name
+        return {}
 
 
 def _read(client: httpx.Client, url: str, region: str, name: str, currency: str) -> list[dict[str, Any]]:
