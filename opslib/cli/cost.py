@@ -10,6 +10,7 @@ from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import read_endpoint
 from opslib.azure.retail_prices import read_prices
 from opslib.azure.source import find_source
+from opslib.cli.target_option import add_target_option
 from opslib.cost.estimate import cost_change, endpoint_cost, waste, with_instances
 from opslib.cost.infracost import as_infracost
 from opslib.cost.text import money
@@ -38,9 +39,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = EPILOG
     parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
-    parser.add_argument(
-        "--target", default="sandbox", help='"sandbox", "azure", or the path of a config.json (default: sandbox)'
-    )
+    add_target_option(parser)
     parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.yml with the ceiling and the currency")
     parser.add_argument(
         "--instances",

@@ -1,16 +1,15 @@
 """`opslib drift`: compare live endpoints with definitions, an inventory, or the end of a run."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from opslib.azure.connect import connect
 from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.cli.output import print_aside, write_output
+from opslib.cli.target_option import add_target_option
 from opslib.drift.formats import as_json, as_text, summary
-from opslib.errors import RecordError
 from opslib.evidence.archive.run_folders import find_run
 from opslib.redaction.redact import redact
-from opslib.runbook_parameters import TARGET
 from opslib.runbooks.drift import find_drift
 
 DRIFTED = 3
@@ -43,7 +42,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         metavar="BASE",
         help="folder of definitions, inventory.json, after.json, or a run's id or part of it",
     )
-    parser.add_argument("--target", default="sandbox", help=f"{TARGET} (default: sandbox)")
+    add_target_option(parser)
     parser.add_argument("--endpoint", default="", metavar="NAME", help="only this endpoint (default: all of BASE)")
     parser.add_argument(
         "--route",
@@ -63,21 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
     path = Path(arguments.base)
     if not path.exists():
         path = find_run(archive_of(arguments), arguments.base)
-    report = find_drift(connect(arguments.target), path, _report, arguments.endpoint, arguments.route)
+    report = find_drift(connect(arguments.target), path, print_aside, arguments.endpoint, arguments.route)
     if arguments.output:
-        _write(arguments.output, redact(as_json(report)) + "\n")
+        write_output(arguments.output, redact(as_json(report)) + "\n")
     print(redact(as_json(report) if arguments.json else as_text(report, fix=arguments.fix)))
     if arguments.json:
-        _report(summary(report))
+        print_aside(summary(report))
     return DRIFTED if report.drifted else UNREAD if report.unread else 0
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RecordError(f"cannot write {path}: {error}") from error
-
-
-def _report(text: str) -> None:
-    print(text, file=sys.stderr)

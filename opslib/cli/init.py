@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from opslib.azure.connect import connect
+from opslib.cli.target_option import add_target_option
 from opslib.scaffold.folder import write_folder
 
 EPILOG = """\
@@ -31,9 +32,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", metavar="FOLDER", type=Path, nargs="?", help="where to write (default: the endpoint's name)"
     )
-    parser.add_argument(
-        "--target", default="sandbox", help='"sandbox", "azure", or the path of a config.json (default: sandbox)'
-    )
+    add_target_option(parser)
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
 
 

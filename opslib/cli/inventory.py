@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 from opslib.azure.connect import connect
-from opslib.errors import ParameterError, RecordError
+from opslib.cli.output import print_aside, write_output
+from opslib.cli.target_option import add_target_option
+from opslib.errors import ParameterError
 from opslib.inventory.formats import TEXTS, write_parquet
 from opslib.inventory.rows import Inventory
 from opslib.model import EstateScope
-from opslib.runbook_parameters import TARGET
 from opslib.runbooks.inventory import conclusion, read_inventory
 from opslib.show.inventory import inventory_table
 
@@ -35,7 +36,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "lease, policy. Deployments that are billed without use are marked."
     )
     parser.epilog = EPILOG
-    parser.add_argument("--target", default="sandbox", help=f"{TARGET} (default: sandbox)")
+    add_target_option(parser)
     for name, what in (
         ("subscription", "subscription, by its id"),
         ("group", "resource group"),
@@ -64,11 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
     form, output = _form(arguments.format, arguments.output), arguments.output
     a = arguments
     scope = EstateScope(tuple(a.subscription), tuple(a.group), tuple(a.workspace), a.endpoint)
-    inventory = read_inventory(connect(a.target), scope, a.definitions, _report, a.route)
+    inventory = read_inventory(connect(a.target), scope, a.definitions, print_aside, a.route)
     if form == "parquet":
         write_parquet(inventory, output)
     elif output:
-        _write(output, _text(inventory, form))
+        write_output(output, _text(inventory, form))
     else:
         print(_text(inventory, form), end="" if form in {"csv", "tsv"} else "\n")
     outcome, reason = conclusion(inventory)
@@ -93,14 +94,3 @@ def _form(given: str, output: Path | None) -> str:
 
 def _text(inventory: Inventory, form: str) -> str:
     return TEXTS[form](inventory) if form in TEXTS else inventory_table(inventory).text
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RecordError(f"cannot write {path}: {error}") from error
-
-
-def _report(text: str) -> None:
-    print(text, file=sys.stderr)

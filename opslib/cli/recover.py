@@ -6,6 +6,7 @@ from pathlib import Path
 
 from opslib.azure.connect import connect
 from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.cli.target_option import add_target_option
 from opslib.runbooks.notifier import notify_recovery
 from opslib.runbooks.undo.reap import close_left_open, reap
 
@@ -26,9 +27,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "whose process died. Each recovery is a run of its own in the archive."
     )
     parser.epilog = EPILOG
-    parser.add_argument(
-        "--target", default="sandbox", help='"sandbox", "azure", or the path of a config.json (default: sandbox)'
-    )
+    add_target_option(parser)
     parser.add_argument("--endpoint", default="", metavar="NAME", help="only this endpoint (default: all)")
     parser.add_argument(
         "--policy",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from opslib.azure.connect import connect
 from opslib.azure.endpoints import read_endpoint
+from opslib.cli.target_option import add_target_option
 from opslib.errors import PolicyError
 from opslib.policy.reading import read_policy
 from opslib.review.reports import as_json, as_sarif, as_text
@@ -30,9 +31,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
     parser.add_argument("--policy", type=Path, metavar="FILE", help="the endpoint's policy.yml (default: none)")
-    parser.add_argument(
-        "--target", default="sandbox", help="sandbox, azure, or the path of a config.json (default: sandbox)"
-    )
+    add_target_option(parser)
     parser.add_argument(
         "--fail-on",
         choices=["high", "medium", "low", "info", "none"],

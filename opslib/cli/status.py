@@ -9,9 +9,9 @@ from time import sleep
 
 from opslib.azure.connect import connect
 from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.cli.target_option import add_target_option
 from opslib.displayed import view
 from opslib.errors import ParameterError
-from opslib.runbook_parameters import TARGET
 from opslib.runbooks.status import EndpointStatus, find_policy, read_status
 from opslib.show.status import status_json
 
@@ -39,7 +39,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = EPILOG
     parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
-    parser.add_argument("--target", default="sandbox", help=f"{TARGET} (default: sandbox)")
+    add_target_option(parser)
     parser.add_argument(
         "--policy", type=Path, metavar="FILE", help="policy.yml with the objectives (default: ENDPOINT/policy.yml)"
     )

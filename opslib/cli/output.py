@@ -1,0 +1,25 @@
+"""Where a command writes: a file, or beside what a program reads from stdout."""
+
+import sys
+from pathlib import Path
+
+from opslib.errors import RecordError
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a file.
+
+    Raises
+    ------
+    RecordError
+        If it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"cannot write {path}: {error}") from error
+
+
+def print_aside(text: str) -> None:
+    """Print for people on stderr, so that stdout holds only what was requested."""
+    print(text, file=sys.stderr)
