@@ -41,6 +41,7 @@ class JournalEvent(StrEnum):
     REHEARSAL = "rehearsal"
     ROLLOUT = "rollout"
     SCALED = "scaled"
+    SIZED = "sized"
     ROLLED_BACK = "rolled back"
     UNDOING = "undoing"
     UNDONE = "undone"

@@ -1,0 +1,1 @@
+"""How many instances of which type a deployment needs, from what was measured. Pure."""
