@@ -226,6 +226,14 @@ class SizeParameters(RunbookParameters):
         return self
 
 
+class RetireParameters(RunbookParameters):
+    """Delete a deployment that has had no traffic for the policy's retention, and keep what creates it again."""
+
+    runbook: ClassVar[str] = "retire"
+
+    deployment: Name = Field(description="deployment to delete")
+
+
 class RollbackParameters(RunbookParameters):
     """Return all live traffic to a deployment, and verify with live requests that it answers them."""
 
@@ -297,6 +305,7 @@ RUNBOOKS: Mapping[str, type[RunbookParameters]] = {
         CanaryParameters,
         ScaleParameters,
         SizeParameters,
+        RetireParameters,
         RollbackParameters,
         InventoryParameters,
         ReviewParameters,

@@ -12,6 +12,8 @@ from opslib.definitions.deployment import DeploymentDefinition
 from opslib.model import (
     CreateDeployment,
     DeleteDeployment,
+    DeleteRule,
+    RestoreRule,
     SendProbes,
     SetInstanceCount,
     SetTraffic,
@@ -73,6 +75,15 @@ READ_LOGS = Purpose(
 READ_AUTOSCALE = Purpose(
     "find autoscale settings of the deployments",
     _at(ScopeLevel.GROUP, "Microsoft.Insights/autoscaleSettings/read"),
+)
+READ_RULES = Purpose(
+    "find what scales or watches the deployment",
+    _at(ScopeLevel.GROUP, "Microsoft.Insights/autoscaleSettings/read", "Microsoft.Insights/metricAlerts/read"),
+)
+READ_ACTIVITY = Purpose(
+    "find out who changed the endpoint",
+    _at(ScopeLevel.SUBSCRIPTION, "Microsoft.Insights/eventtypes/values/read"),
+    optional=True,
 )
 READ_CAPACITY = Purpose(
     "check instance type and quota",
@@ -157,7 +168,7 @@ def find_registered(*kinds: str) -> tuple[Purpose, ...]:
     return (Purpose("find registered assets", _at(ScopeLevel.WORKSPACE, *names)),) if kinds else ()
 
 
-def step_actions(step: Step, auth_mode: str) -> tuple[Action, ...]:
+def step_actions(step: Step, auth_mode: str) -> tuple[Action, ...]:  # noqa: PLR0911 - one for each kind
     """Return the actions that one step of a plan takes; a traffic step edits the lease's tags with it."""
     match step:
         case SetTraffic():
@@ -169,10 +180,19 @@ def step_actions(step: Step, auth_mode: str) -> tuple[Action, ...]:
             )
         case DeleteDeployment():
             return _at(ScopeLevel.ENDPOINT, f"{DEPLOYMENTS}/delete")
+        case DeleteRule():
+            return _at(ScopeLevel.GROUP, f"{_rule_type(step.id)}/delete")
+        case RestoreRule():
+            return _at(ScopeLevel.GROUP, f"{_rule_type(step.id)}/write")
         case SetInstanceCount():
             return _at(ScopeLevel.ENDPOINT, f"{DEPLOYMENTS}/write")
         case SendProbes():
             return score(auth_mode).actions if step.requests and step.deployment else ()
+
+
+def _rule_type(rule_id: str) -> str:
+    """Return the type in an ARM id, such as Microsoft.Insights/metricAlerts."""
+    return "/".join(rule_id.rpartition("/providers/")[2].split("/")[:2])
 
 
 def find_uploads(definition: DeploymentDefinition) -> tuple[Upload, ...]:

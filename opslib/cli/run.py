@@ -30,7 +30,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = "Execute a runbook's notebook and leave one folder of evidence in the archive."
     parser.epilog = EPILOG
-    parser.add_argument("runbook", metavar="RUNBOOK", help="deploy, validate, canary, scale or rollback")
+    parser.add_argument("runbook", metavar="RUNBOOK", help="deploy, validate, canary, scale, retire or rollback")
     parser.add_argument(
         "-p",
         "--parameter",

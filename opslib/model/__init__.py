@@ -12,17 +12,19 @@ from opslib.model.cost import (
 from opslib.model.endpoint import SERVICE_VARIABLES, Deployment, Endpoint, Scope, Traffic, asset_name
 from opslib.model.estate import ActivityEvent, Estate, EstateScope, ResourceName, Unread
 from opslib.model.load import Load, busiest_load
-from opslib.model.monitoring import AutoscaleSetting, FiredAlert, Monitoring
+from opslib.model.monitoring import AutoscaleSetting, DeploymentRule, FiredAlert, Monitoring
 from opslib.model.outcome import Outcome
 from opslib.model.plan import (
     Change,
     CreateDeployment,
     DeleteDeployment,
+    DeleteRule,
     Finding,
     Findings,
     Level,
     Plan,
     Receipt,
+    RestoreRule,
     SendProbes,
     SetInstanceCount,
     SetTraffic,
@@ -40,8 +42,10 @@ __all__ = [
     "CostChange",
     "CreateDeployment",
     "DeleteDeployment",
+    "DeleteRule",
     "Deployment",
     "DeploymentCost",
+    "DeploymentRule",
     "Endpoint",
     "EndpointCost",
     "Estate",
@@ -61,6 +65,7 @@ __all__ = [
     "ProbeResult",
     "Receipt",
     "ResourceName",
+    "RestoreRule",
     "Scope",
     "SendProbes",
     "Served",

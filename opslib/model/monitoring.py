@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,37 @@ class AutoscaleSetting:
     def __str__(self) -> str:
         """Name and range."""
         return f"{self.name} ({self.minimum} to {self.maximum} instances)"
+
+
+@dataclass(frozen=True)
+class DeploymentRule:
+    """An autoscale setting or a metric alert rule of one deployment, enabled or not.
+
+    Attributes
+    ----------
+    kind
+        "autoscale setting" or "alert rule".
+    others
+        Names of the other resources that it also concerns.
+    arm
+        The resource's whole JSON, as Azure reports it.
+    """
+
+    kind: str
+    name: str
+    id: str
+    api_version: str
+    others: tuple[str, ...]
+    arm: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def writable(self) -> Mapping[str, Any]:
+        """The JSON that creates it again, without what Azure adds."""
+        return {name: self.arm[name] for name in ("location", "tags", "properties") if self.arm.get(name)}
+
+    def __str__(self) -> str:
+        """Kind and name."""
+        return f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True)

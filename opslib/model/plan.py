@@ -78,6 +78,27 @@ class DeleteDeployment:
 
 
 @dataclass(frozen=True)
+class DeleteRule:
+    """Delete an autoscale setting or an alert rule that targets a deployment alone."""
+
+    endpoint: str
+    rule: str
+    id: str
+    api_version: str
+
+
+@dataclass(frozen=True)
+class RestoreRule:
+    """Create an autoscale setting or an alert rule as it was; `body` is the resource's JSON."""
+
+    endpoint: str
+    rule: str
+    id: str
+    api_version: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class SetInstanceCount:
     """Scale a deployment to a number of instances."""
 
@@ -96,7 +117,7 @@ class SendProbes:
     requests: int
 
 
-Step = SetTraffic | CreateDeployment | DeleteDeployment | SetInstanceCount | SendProbes
+Step = SetTraffic | CreateDeployment | DeleteDeployment | SetInstanceCount | SendProbes | DeleteRule | RestoreRule
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,10 @@ RELEASE_FIELDS = (
 )
 """Parameters of the canary runbook that a policy may set; their names, units and ranges are the runbook's own."""
 
-CHANGES = ("deploy", "canary", "scale")
+CHANGES = ("deploy", "canary", "scale", "retire")
 """Runbooks that windows and freezes concern unless they name others: a rollback must not wait."""
 
-RunbookName = Literal["deploy", "canary", "scale", "rollback"]
+RunbookName = Literal["deploy", "canary", "scale", "retire", "rollback"]
 Roles = Mapping[str, tuple[str, ...]]
 """People by role."""
 
@@ -84,7 +84,7 @@ class ChangeWindow(Section):
     duration_min: int = Field(ge=1, le=7 * 24 * 60, description="how long it is open from each start [minutes]")
     time_zone: Text = Field(default="UTC", description="IANA time zone of the schedule")
     runbooks: tuple[RunbookName, ...] = Field(
-        default=(), description="only for these; empty: for deploy, canary and scale"
+        default=(), description="only for these; empty: for deploy, canary, scale and retire"
     )
 
     @property
@@ -108,7 +108,7 @@ class ChangeFreeze(Section):
     ends: Moment = Field(description="first moment after it")
     reason: Text = Field(description="why, for the person who is refused")
     runbooks: tuple[RunbookName, ...] = Field(
-        default=(), description="only for these; empty: for deploy, canary and scale"
+        default=(), description="only for these; empty: for deploy, canary, scale and retire"
     )
 
     @model_validator(mode="after")

@@ -34,6 +34,13 @@ def scale_cost(run: Run[Any], before: Endpoint, deployment: str, instances: int)
     return cost_change(now, with_instances(now, {deployment: instances} if before.find(deployment) else {}), prices)
 
 
+def retire_cost(run: Run[Any], before: Endpoint, deployment: str) -> CostChange:
+    """Return what deleting a deployment saves."""
+    prices = _prices(run, before)
+    now = endpoint_cost(before, prices)
+    return cost_change(now, with_instances(now, {deployment: 0} if before.find(deployment) else {}), prices)
+
+
 def canary_cost(run: Run[CanaryParameters], before: Endpoint) -> CostChange:
     """Return what both versions cost while they run side by side; the old one is billed until it is deleted."""
     p, prices = run.parameters, _prices(run, before)

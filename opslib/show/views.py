@@ -24,6 +24,7 @@ from opslib.model import (
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.canary.rollout import Rollout, Stage
 from opslib.runbooks.deploy import Deployed
+from opslib.runbooks.retire import Retired
 from opslib.runbooks.rollback import RolledBack
 from opslib.runbooks.run import Run
 from opslib.runbooks.scale import Scaled
@@ -191,6 +192,20 @@ def _scaled(scaled: Scaled) -> Table:
 @view.register
 def _deployed(deployed: Deployed) -> Table:
     return _answers(f"Deployment {deployed.deployment}: {deployed.outcome}", deployed.probes, deployed.reason)
+
+
+@view.register
+def _retired(retired: Retired) -> Table:
+    saved = "unknown" if retired.saved_per_month is None else f"{retired.saved_per_month:,.2f} {retired.currency}"
+    rows: list[tuple[str, str | Cell]] = [
+        *(("done", one) for one in retired.deleted),
+        *(("left", one) for one in retired.left),
+        ("saves per month", saved),
+    ]
+    if retired.restore:
+        rows.append(("to create it again", Cell(retired.restore, code=True)))
+    title = f"Retirement of {retired.deployment}: {retired.outcome}"
+    return Table(title, ("", "what"), rows, note=retired.reason)
 
 
 @view.register

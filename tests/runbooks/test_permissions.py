@@ -23,6 +23,7 @@ from opslib.policy.values import fill_from_policy
 from opslib.runbooks.canary.canary import check_canary
 from opslib.runbooks.deploy import check_deploy, deploy, plan_deploy
 from opslib.runbooks.lease.tags import Lease, acquire, release
+from opslib.runbooks.retire import check_retire
 from opslib.runbooks.rollback import check_rollback
 from opslib.runbooks.run import Run, new_record
 from opslib.runbooks.scale import check_scale
@@ -40,6 +41,11 @@ AUTOSCALE = "Microsoft.Insights/autoscaleSettings/read"
 CAPACITY = (
     "Microsoft.MachineLearningServices/locations/vmSizes/read",
     "Microsoft.MachineLearningServices/locations/usages/read",
+)
+
+AGAIN = (
+    "Microsoft.Insights/eventtypes/values/read",
+    *(f"{WORKSPACES}/{kind}/versions/read" for kind in ("models", "environments", "codes")),
 )
 
 NEEDED: dict[str, tuple[str, ...]] = {
@@ -62,10 +68,16 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "canary": (*STATE, *LOG, AUTOSCALE, f"{ENDPOINTS}/write", f"{ENDPOINTS}/listKeys/action"),
     "scale": (*STATE, *LOG, AUTOSCALE, f"{ENDPOINTS}/deployments/write"),
     "rollback": (*STATE, f"{ENDPOINTS}/write"),
+    "retire": (
+        *STATE,
+        AUTOSCALE,
+        *("Microsoft.Insights/metricAlerts/read", "Microsoft.Insights/metrics/read"),
+        *(f"{ENDPOINTS}/deployments/delete", f"{ENDPOINTS}/deployments/write", f"{WORKSPACES}/read"),
+    ),
 }
 """What each plan needs, without what it can do without."""
 
-OPTIONAL = {"deploy": CAPACITY, "scale": CAPACITY, "rollback": (*LOG, AUTOSCALE)}
+OPTIONAL = {"deploy": CAPACITY, "scale": CAPACITY, "rollback": (*LOG, AUTOSCALE), "retire": AGAIN}
 
 CASES = [(runbook, action) for runbook, actions in NEEDED.items() for action in actions]
 As = Callable[..., Workspace]
@@ -112,6 +124,7 @@ def begin(runbook: str, world: World, workspace: Workspace) -> Run[Any]:
         "canary": {"canary": "blue", "probes": str(probes)},
         "scale": {"deployment": "blue", "instances": 2},
         "rollback": {"to": "blue"},
+        "retire": {"deployment": "blue"},
     }
     parameters = RUNBOOKS[runbook].check({"endpoint": world.name, **given[runbook]})
     folder = world.folder / runbook
@@ -127,6 +140,7 @@ def check(runbook: str, world: World, workspace: Workspace) -> Findings:
         "deploy": check_deploy,
         "canary": check_canary,
         "scale": check_scale,
+        "retire": check_retire,
     }
     return checks[runbook](run, before)
 

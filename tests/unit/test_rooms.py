@@ -43,7 +43,7 @@ LEVELS = {
     "opslib.runbooks": 16,
     "opslib.inventory": 14,
     "opslib.drift": 14,
-    "opslib.scaffold": 18,
+    "opslib.scaffold": 14,
     "opslib.show": 18,
     "opslib.runner": 19,
     "opslib.demo": 20,
@@ -116,6 +116,7 @@ PURE = [
     PACKAGE / "runbooks/steps/policy_preflight.py",
     PACKAGE / "runbooks/steps/capacity_preflight.py",
     PACKAGE / "runbooks/steps/monitoring_preflight.py",
+    PACKAGE / "runbooks/steps/retire_preflight.py",
     *(
         PACKAGE / f"policy/{name}.py"
         for name in (

@@ -43,6 +43,7 @@ class JournalEvent(StrEnum):
     SCALED = "scaled"
     SIZED = "sized"
     ROLLED_BACK = "rolled back"
+    RETIRED = "retired"
     UNDOING = "undoing"
     UNDONE = "undone"
     UNDO_FAILED = "undo failed"

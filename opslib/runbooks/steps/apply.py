@@ -8,9 +8,20 @@ from opslib.azure import endpoints
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
 from opslib.azure.create_deployment import create_deployment
+from opslib.azure.deployment_rules import delete_rule, restore_rule
 from opslib.definitions.deployment import read_deployment
 from opslib.errors import ApplyError, Drift
-from opslib.model import CreateDeployment, DeleteDeployment, Receipt, SendProbes, SetInstanceCount, SetTraffic, Step
+from opslib.model import (
+    CreateDeployment,
+    DeleteDeployment,
+    DeleteRule,
+    Receipt,
+    RestoreRule,
+    SendProbes,
+    SetInstanceCount,
+    SetTraffic,
+    Step,
+)
 
 
 def apply(
@@ -38,6 +49,10 @@ def apply(
             return endpoints.delete_deployment(workspace, step.endpoint, step.deployment, deadline_s, progress)
         case CreateDeployment():
             return _create(step, workspace, deadline_s, progress)
+        case DeleteRule():
+            return delete_rule(workspace, step, deadline_s, progress)
+        case RestoreRule():
+            return restore_rule(workspace, step, deadline_s, progress)
         case SendProbes():
             raise ApplyError("probes are sent, not applied")
 

@@ -11,8 +11,12 @@ from opslib.model import (
     Change,
     CreateDeployment,
     DeleteDeployment,
+    DeleteRule,
+    Deployment,
+    DeploymentRule,
     Endpoint,
     Plan,
+    RestoreRule,
     Scope,
     SendProbes,
     SetInstanceCount,
@@ -162,6 +166,41 @@ def plan_instances(before: Endpoint, deployment: str, instances: int) -> Plan:
     return Plan(before.name, before, (step,), (undo,), (change,))
 
 
+def plan_retirement(
+    before: Endpoint, deployment: Deployment, rules: Sequence[DeploymentRule], definition: str
+) -> Plan:
+    """Plan the deletion of a deployment, then of the rules that it alone has.
+
+    The deployment goes first: should its deletion fail, it is still watched and scaled.
+
+    Parameters
+    ----------
+    definition
+        Name of the file in the run's folder that creates the deployment again.
+    """
+    alone = [rule for rule in rules if not rule.others]
+    name, size = deployment.name, f"{deployment.instance_count} x {deployment.instance_type}"
+    again = CreateDeployment(
+        before.name, name, definition, deployment.instance_type, deployment.instance_count, deployment.model
+    )
+    return Plan(
+        before.name,
+        before,
+        (
+            DeleteDeployment(before.name, name),
+            *(DeleteRule(before.name, str(rule), rule.id, rule.api_version) for rule in alone),
+        ),
+        (
+            again,
+            *(RestoreRule(before.name, str(rule), rule.id, rule.api_version, rule.writable) for rule in alone),
+        ),
+        (
+            Change(f"deployment {name}", f"{deployment.model} on {size}, 0 % of traffic", "absent"),
+            *(Change(str(rule), f"targets {name}", "absent") for rule in alone),
+        ),
+    )
+
+
 def canary_of(plan: Plan) -> str:
     """Return the deployment that the plan's traffic steps add."""
     last = plan.steps[-1]
@@ -169,7 +208,7 @@ def canary_of(plan: Plan) -> str:
     return next(name for name in last.after if not plan.before.traffic.get(name))
 
 
-def describe_step(step: Step) -> str:
+def describe_step(step: Step) -> str:  # noqa: PLR0911 - one for each kind
     """Describe a step for people."""
     match step:
         case SetTraffic():
@@ -179,6 +218,10 @@ def describe_step(step: Step) -> str:
             return f"create deployment {step.deployment} at zero traffic"
         case DeleteDeployment():
             return f"delete deployment {step.deployment}"
+        case DeleteRule():
+            return f"delete {step.rule}"
+        case RestoreRule():
+            return f"create {step.rule} as it was"
         case SetInstanceCount():
             return f"instances of {step.deployment} {step.before} -> {step.after}"
         case SendProbes():
@@ -186,7 +229,7 @@ def describe_step(step: Step) -> str:
             return f"send {step.requests} requests to {target} and check the answers"
 
 
-def az_command(step: Step, scope: Scope) -> str:
+def az_command(step: Step, scope: Scope) -> str:  # noqa: PLR0911 - one for each kind
     """Return the command for the same step by hand. Source: reference of the `az ml` extension, version 2."""
     where = f"--resource-group {scope.resource_group} --workspace-name {scope.workspace_name}"
     match step:
@@ -200,6 +243,11 @@ def az_command(step: Step, scope: Scope) -> str:
         case DeleteDeployment():
             name = f"--name {step.deployment} --endpoint-name {step.endpoint}"
             return f"az ml online-deployment delete {name} --yes {where}"
+        case DeleteRule():
+            return f"az resource delete --ids {shlex.quote(step.id)}"
+        case RestoreRule():
+            url, body = f"{step.id}?api-version={step.api_version}", json.dumps(step.body)
+            return f"az rest --method put --url {shlex.quote(url)} --body {shlex.quote(body)}"
         case SetInstanceCount():
             name = f"--name {step.deployment} --endpoint-name {step.endpoint}"
             return f"az ml online-deployment update {name} --set instance_count={step.after} {where}"
