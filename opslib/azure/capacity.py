@@ -7,7 +7,7 @@ from opslib.azure.arm import Json
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import API_VERSION
 from opslib.errors import UnexpectedAnswer
-from opslib.model import Endpoint
+from opslib.model import Deployment, Endpoint
 
 RESERVE = 1.2
 """Cores of the quota per core that a deployment runs on. Source: quota-allocation-online-deployment.md."""
@@ -20,6 +20,9 @@ WITHOUT_RESERVE = frozenset(
     }
 )
 """Instance types without the reserve. Source: reference-managed-online-endpoints-vm-sku-list.md."""
+
+MOST_INSTANCES = 100
+"""Counts up to which the quota is compared: more than a deployment may have [count]."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,19 @@ def read_quotas(workspace: Workspace, endpoint: Endpoint) -> tuple[Quota, ...]:
     """Read the quota of each family in the endpoint's region, and of all together; -1 stands for no limit."""
     rows = workspace.arm.list(f"{_location(workspace, endpoint)}/usages", API_VERSION)
     return tuple(_quota(row) for row in rows)
+
+
+def most_instances(offered: InstanceType, quota: Quota | None, present: Deployment | None) -> int | None:
+    """Return the most instances that the quota allows; the present ones count as free for their own type only.
+
+    Another instance type means a second deployment, which runs beside the present one.
+    """
+    if quota is None or quota.limit < 0:
+        return None
+    own = present is not None and present.instance_type.lower() == offered.name.lower()
+    taken = offered.cores_needed(present.instance_count) if own and present else 0
+    free = quota.limit - quota.used + taken
+    return max((n for n in range(1, MOST_INSTANCES + 1) if offered.cores_needed(n) <= free), default=0)
 
 
 def _quota(row: Json) -> Quota:

@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "status", module="opslib.cli.status", help="show an endpoint's traffic, states, error budget and alerts"
     )
+    commands.add_parser(
+        "autoscale", module="opslib.cli.autoscale", help="show, check, create and move autoscale settings"
+    )
     commands.add_parser("review", module="opslib.cli.review", help="review an endpoint's security; changes nothing")
     commands.add_parser("runs", module="opslib.cli.runs", help="list the runs, newest first; show one; export them")
     commands.add_parser(

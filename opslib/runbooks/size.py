@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from opslib.access.actions import READ_AUTOSCALE, READ_CAPACITY, count_requests, score
 from opslib.azure.autoscale import read_autoscale
-from opslib.azure.capacity import InstanceType, Quota, read_instance_types, read_quotas
+from opslib.azure.capacity import most_instances, read_instance_types, read_quotas
 from opslib.azure.load_test import run_load_test
 from opslib.azure.retail_prices import read_prices
 from opslib.azure.source import find_source
@@ -14,7 +14,7 @@ from opslib.definitions.probes import read_probes
 from opslib.errors import PlanError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Record
-from opslib.model import Deployment, Endpoint, Finding, Findings, Outcome, PriceList
+from opslib.model import Endpoint, Finding, Findings, Outcome, PriceList
 from opslib.parameters import SizeParameters
 from opslib.runbooks.access import check_access, check_scope, source_name
 from opslib.runbooks.run import Run
@@ -25,9 +25,6 @@ from opslib.sizing.recommend import LoadTest, Sizing, recommend
 
 GRAIN_S = 60.0
 """Length of the intervals whose busiest one is the peak [seconds]."""
-
-MOST_INSTANCES = 100
-"""Counts up to which the quota is compared: more than a deployment may have [count]."""
 
 
 def check_size(run: Run[SizeParameters], before: Endpoint) -> Findings:
@@ -151,22 +148,9 @@ def _offers(run: Run[SizeParameters], before: Endpoint, demand: Demand) -> tuple
     offers = tuple(
         Offer(one.name, one.cores, price.per_hour if (price := prices.find(one.name)) else None, most)
         for one in compared.values()
-        for most in [_most(one, quotas.get(one.family), found)]
+        for most in [most_instances(one, quotas.get(one.family), found)]
     )
     return offers, prices
-
-
-def _most(offered: InstanceType, quota: Quota | None, present: Deployment | None) -> int | None:
-    """Return the most instances that the quota allows; the present ones count as free for their own type only.
-
-    Another instance type means a second deployment, which runs beside the present one.
-    """
-    if quota is None or quota.limit < 0:
-        return None
-    own = present is not None and present.instance_type.lower() == offered.name.lower()
-    taken = offered.cores_needed(present.instance_count) if own and present else 0
-    free = quota.limit - quota.used + taken
-    return max((n for n in range(1, MOST_INSTANCES + 1) if offered.cores_needed(n) <= free), default=0)
 
 
 def _currency(run: Run[SizeParameters]) -> str:
@@ -185,8 +169,8 @@ def _commands(run: Run[SizeParameters], before: Endpoint, sizing: Sizing) -> tup
         ]:
             most = max(chosen.instances, scaled[0].maximum)
             found.append(
-                f"opslib autoscale create {before.name} {demand.deployment} --min {chosen.instances} --max {most} "
-                f"--name {scaled[0].name}"
+                f"opslib autoscale create {before.name} --deployment {demand.deployment} --min {chosen.instances} "
+                f"--max {most} --setting {scaled[0].name}"
             )
         else:
             found.append(

@@ -9,7 +9,20 @@ from opslib.parameters import RUNBOOKS
 
 COMMANDS = (
     *("run", "notebooks", "parameters", "init", "check", "cost", "inventory", "drift", "status", "runs"),
-    *("review", "verify", "approve", "seal", "publish", "recover", "judge", "answer", "notify", "demo", "sandbox"),
+    *(
+        "autoscale",
+        "review",
+        "verify",
+        "approve",
+        "seal",
+        "publish",
+        "recover",
+        "judge",
+        "answer",
+        "notify",
+        "demo",
+        "sandbox",
+    ),
 )
 
 

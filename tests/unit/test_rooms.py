@@ -14,6 +14,7 @@ LEVELS = {
     "opslib.cost": 2,
     "opslib.access": 3,
     "opslib.sizing": 3,
+    "opslib.autoscale": 3,
     "opslib.notify": 2,
     # pure
     "opslib.judge.values": 2,
@@ -108,7 +109,7 @@ PURE = [
     *(path for module, path in MODULES.items() if module.startswith("opslib.access")),
     *(path for module, path in MODULES.items() if module.startswith("opslib.judge")),
     *(path for module, path in MODULES.items() if module.startswith(("opslib.cost", "opslib.notify"))),
-    *(path for module, path in MODULES.items() if module.startswith("opslib.sizing")),
+    *(path for module, path in MODULES.items() if module.startswith(("opslib.sizing", "opslib.autoscale"))),
     PACKAGE / "runbooks/steps/preflight.py",
     PACKAGE / "runbooks/steps/access_preflight.py",
     PACKAGE / "runbooks/steps/cost_preflight.py",

@@ -89,7 +89,7 @@ def check_autoscale_follows(settings: Sequence[AutoscaleSetting], leaving: Seque
         "autoscale",
         Level.WARNING,
         f"{named} stays behind, {arriving} has none: with all traffic nothing would scale it",
-        f"Give {arriving} an autoscale setting before it takes the traffic.",
+        f"Once {arriving} serves: opslib autoscale move ENDPOINT --from {behind[0].deployment} --to {arriving}",
     )
 
 

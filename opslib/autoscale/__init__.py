@@ -1,0 +1,1 @@
+"""Autoscale settings as values: read, checked, made and moved. Pure."""

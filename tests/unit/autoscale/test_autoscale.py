@@ -1,0 +1,159 @@
+"""Autoscale settings: every rule fires and does not fire on a setting that the sandbox returned; created, moved."""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runbook_world import World
+
+from opslib.autoscale.change import Bounds, RulePair, make_body, read_schedule
+from opslib.autoscale.lint import OF_PROFILE, OF_SETTING, LintFacts, lint
+from opslib.autoscale.plan import AutoscaleStep
+from opslib.autoscale.setting import ScaleSetting, read_setting
+from opslib.azure.autoscale import apply_autoscale, read_settings
+from opslib.cli.main import main
+from opslib.errors import Drift, ParameterError
+
+Row = dict[str, Any]
+SETTING = "scale-blue"
+
+
+@pytest.fixture
+def scaled(world: World) -> Iterator[World]:
+    """A world whose stable deployment has a setting that does not act: it allows the one instance that runs."""
+    blue = world.read().deployments[0]
+    body = make_body("eastus", blue.id, Bounds(1, 10, 1), [RulePair("CpuUtilizationPercentage", 70.0, 30.0)])
+    apply_autoscale(world.workspace, AutoscaleStep(SETTING, None, body))
+    yield world
+    for one in read_settings(world.workspace, world.read()):
+        apply_autoscale(world.workspace, AutoscaleStep(one.name, dict(one.arm), None))
+
+
+def problems(world: World, edit: Callable[[Row], None], **most: int) -> set[str]:
+    """The rules that fire on the setting as the sandbox returned it, after an edit of its only profile."""
+    (found,) = read_settings(world.workspace, world.read())
+    arm = copy.deepcopy(dict(found.arm))
+    edit(arm["properties"]["profiles"][0])
+    return {one.rule for one in lint([read_setting(arm)], LintFacts(world.read(), most))}
+
+
+def rule(number: int, part: str, **fields: object) -> Callable[[Row], None]:
+    """Edit the rule that scales out (0) or in (1)."""
+    return lambda profile: profile["rules"][number][part].update(fields)
+
+
+def capacity(**fields: str) -> Callable[[Row], None]:
+    return lambda profile: profile["capacity"].update(fields)
+
+
+def drop(number: int) -> Callable[[Row], None]:
+    return lambda profile: profile["rules"].pop(number)
+
+
+FIRES: list[tuple[str, Callable[[Row], None], set[str]]] = [
+    ("as created", lambda _: None, set()),
+    ("a scale-in rule that increases", rule(1, "scaleAction", direction="Increase"), {"direction", "pair"}),
+    ("a scale-out rule that decreases", rule(0, "scaleAction", direction="Decrease"), {"direction", "pair"}),
+    ("minimum above maximum", capacity(minimum="11"), {"range", "default"}),
+    ("minimum of none", capacity(minimum="0"), {"range"}),
+    ("default outside", capacity(default="11"), {"default"}),
+    ("thresholds crossed", rule(1, "metricTrigger", threshold=80.0), {"flapping"}),
+    ("36 at 2 instances is 72 at 1", rule(1, "metricTrigger", threshold=36.0), {"flapping"}),
+    ("34 at 2 instances is 68 at 1", rule(1, "metricTrigger", threshold=34.0), set()),
+    ("two fewer: 30 at 3 instances is 90 at 1", rule(1, "scaleAction", value="2"), {"flapping"}),
+    ("a metric that does not exist", rule(0, "metricTrigger", metricName="CpuUtilisation"), {"metric"}),
+    ("a metric of the endpoint", rule(0, "metricTrigger", metricName="RequestLatency"), {"metric"}),
+    ("another deployment's metric", rule(0, "metricTrigger", metricResourceUri="/x/deployments/red"), {"metric"}),
+    ("no scale-in", drop(1), {"pair"}),
+    ("no scale-out", drop(0), {"pair"}),
+    ("cooldown below the grain", rule(0, "metricTrigger", timeGrain="PT10M"), {"cooldown"}),
+]
+
+
+def test_each_rule_fires_on_its_fault_alone(scaled):
+    """What the sandbox returns has no problem; each edit of it has those that are named, and no other."""
+    seen = {what: problems(scaled, edit) for what, edit, _ in FIRES}
+    assert seen == {what: wanted for what, _, wanted in FIRES}
+    assert problems(scaled, lambda _: None, blue=9) == {"quota"}
+    assert problems(scaled, lambda _: None, blue=10) == set()
+    assert {name for _, _, wanted in FIRES for name in wanted} | {"quota"} == OF_PROFILE.keys()
+
+
+def test_a_setting_left_behind_or_without_its_deployment_is_found(scaled):
+    """It does not move with the traffic, and outlives what it scales."""
+    endpoint = scaled.read()
+    (found,) = read_settings(scaled.workspace, endpoint)
+    green = replace(endpoint.deployments[0], name="green")
+    moved = replace(endpoint, traffic={"blue": 0, "green": 100}, deployments=(*endpoint.deployments, green))
+    (left,) = lint([found], LintFacts(moved))
+    assert (left.rule, left.fix) == (
+        "left-behind",
+        f"opslib autoscale move {scaled.name} --from blue --to green",
+    )
+    (missing,) = lint([found], LintFacts(replace(endpoint, deployments=(green,))))
+    assert {left.rule, missing.rule} == OF_SETTING.keys()
+
+
+def test_nothing_is_written_over_a_change_of_others(scaled):
+    """A setting is read before it is written: one that differs from the plan is left alone."""
+    (found,) = read_settings(scaled.workspace, scaled.read())
+    other = copy.deepcopy(dict(found.arm))
+    other["properties"]["profiles"][0]["capacity"]["maximum"] = "7"
+    with pytest.raises(Drift, match="nothing was written"):
+        apply_autoscale(scaled.workspace, AutoscaleStep(SETTING, other, None))
+    assert read_settings(scaled.workspace, scaled.read()) == (found,)
+
+
+def test_a_setting_is_created_shown_moved_and_put_back(make_world, tmp_path, monkeypatch, capsys):
+    """Each change prints its plan and leaves a file with its undo; rules follow the deployment."""
+    world: World = make_world(green={})
+    monkeypatch.chdir(tmp_path)
+    schedule = ["--schedule", "work=Mon,Tue@08:00-18:00/1-8"]
+    assert (
+        main(["autoscale", "create", world.name, "--min", "1", "--max", "4", *schedule, "--file", "made.json"]) == 0
+    )
+    assert names(world) == {f"autoscale-{world.name}-blue": "blue"}
+    assert main(["autoscale", "show", world.name, "--json"]) == 0
+    printed = capsys.readouterr().out
+    (shown,) = json.loads(printed[printed.index("\n[") + 1 :])
+    assert [(one["minimum"], one["maximum"], one["when"]) for one in shown["profiles"]] == [
+        (1, 4, "otherwise"),
+        (1, 8, "Mon, Tue from 08:00 UTC"),
+        (1, 4, "Mon, Tue from 18:00 UTC"),
+    ]
+    assert main(["autoscale", "lint", world.name]) == 0
+    assert main(["autoscale", "create", world.name, "--setting", "second"]) == 2
+    assert main(["autoscale", "create", world.name, "--deployment", "green", "--min", "5", "--max", "4"]) == 2
+
+    assert main(["autoscale", "move", world.name, "--to", "green", "--dry-run"]) == 0
+    assert main(["autoscale", "move", world.name, "--to", "green", "--file", "moved.json"]) == 0
+    assert names(world) == {f"autoscale-{world.name}-green": "green"}
+    (moved,) = settings(world)
+    assert {rule.resource.rsplit("/", 1)[-1] for profile in moved.profiles for rule in profile.rules} == {"green"}
+    assert main(["autoscale", "lint", world.name]) == 1  # green takes no traffic yet
+    assert json.loads(Path("moved.json").read_text())["outcome"] == "succeeded"
+
+    assert main(["autoscale", "undo", "moved.json", "--file", "back.json"]) == 0
+    assert names(world) == {f"autoscale-{world.name}-blue": "blue"}
+    assert main(["autoscale", "undo", "made.json", "--file", "gone.json"]) == 0
+    assert names(world) == {}
+    assert main(["autoscale", "move", world.name, "--from", "blue", "--to", "green"]) == 2
+
+
+def settings(world: World) -> tuple[ScaleSetting, ...]:
+    return read_settings(world.workspace, world.read())
+
+
+def names(world: World) -> dict[str, str]:
+    return {one.name: one.deployment for one in settings(world)}
+
+
+@pytest.mark.parametrize("text", ["work", "work=Mon@18:00-08:00/1-2", "work=Never@08:00-18:00/1-2"])
+def test_a_schedule_of_another_form_is_refused(text):
+    """The message has an example."""
+    with pytest.raises(ParameterError, match=r"expected NAME=DAYS@HH:MM-HH:MM/MIN-MAX"):
+        read_schedule(text, "UTC")
