@@ -23,8 +23,8 @@ from opslib.evidence.run.journal import Journal, JournalEvent, as_json
 from opslib.evidence.run.provenance import find_executor, find_versions
 from opslib.evidence.run.record import Approval, Record, read_record, write_atomically, write_record
 from opslib.evidence.run.run_lock import release
+from opslib.evidence.run.scraps import glue
 from opslib.evidence.signing.approval import keep_approvals
-from opslib.import_shims import skip_iri_checks
 from opslib.model import CostChange, Deployment, Endpoint, Finding, Outcome, Plan, PriceList
 from opslib.policy.agreements import AgreementCount, describe_rule
 from opslib.policy.values import Values, fill_from_policy
@@ -292,10 +292,7 @@ def _glue(record: Record) -> None:
     """Glue the outcome into the notebook, where `scrapbook.read_notebooks` finds it."""
     if "IPython" not in sys.modules:
         return
-    skip_iri_checks()
-    import scrapbook  # noqa: PLC0415 - takes a second, and only a notebook needs it
-
     values = {"run_id": record.run_id, "outcome": str(record.outcome), "reason": record.reason, **record.results}
     for name, value in values.items():
         if value is not None:
-            scrapbook.glue(name, value)
+            glue(name, value)

@@ -44,6 +44,8 @@ from opslib.runner.guardian import end_kernel, guarded
 from opslib.runner.notebooks import find_notebook
 from opslib.runner.papermill_engine import Event, Watch, execute_watched
 
+_WITH_PLOT = ("canary", "scale")
+
 MIN_HANG_TIMEOUT_S = 60.0
 """Shortest inactivity that counts as a hang: imports and plots are slow on a busy machine [seconds]."""
 
@@ -91,7 +93,7 @@ def execute(
     parameters = fill_from_policy(RUNBOOKS[runbook].check(given)).parameters
     notebook = find_notebook(runbook)
     key = _signing_key()
-    fork_server()  # it imports what the kernel needs while this process prepares the run
+    fork_server().prepare(_imports(parameters))  # while this process prepares the run
     request = _check_approvals(request or ChangeRequest(), key)
     _reap_first(parameters, archive, on_event)
     folder = new_folder(archive, runbook, parameters.endpoint or "all")
@@ -111,6 +113,17 @@ def execute(
     if sealed.notice:
         on_event({"event": JournalEvent.PROGRESS, "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
     return folder, sealed.record
+
+
+def _imports(parameters: RunbookParameters) -> list[str]:
+    """Return the modules that the notebook's cells will import."""
+    runbook = parameters.runbook
+    modules = [f"opslib.runbooks.{'canary.canary' if runbook == 'canary' else runbook}"]
+    if runbook in _WITH_PLOT and not parameters.dry_run:
+        modules += ["matplotlib_inline.backend_inline", "opslib.show.plot"]
+    if runbook == "deploy" and not parameters.dry_run:
+        modules.append("azure.ai.ml")
+    return modules
 
 
 def _reap_first(parameters: RunbookParameters, archive: Path, on_event: Callable[[Event], None]) -> None:

@@ -31,13 +31,8 @@ from opslib.import_shims import skip_iri_checks
 PREPARED = (
     "ipykernel.ipkernel",
     "ipykernel.kernelapp",
-    "matplotlib_inline.backend_inline",
-    "scrapbook",
-    "opslib.show.plot",
-    "opslib.runbooks.canary.canary",
-    "opslib.runbooks.deploy",
-    "opslib.runbooks.rollback",
-    "opslib.runbooks.scale",
+    "opslib.runbooks.run",
+    "opslib.show",
     "opslib.evidence.finish",
 )
 """What is imported before the first fork: what every notebook uses, and the guardian."""
@@ -132,6 +127,16 @@ class ForkServer:
         """Whether the server has ended."""
         return self._process.poll() is not None
 
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Have modules imported for all later forks; this does not wait for it."""
+        with self._lock, suppress(OSError):  # a server that has ended is found when it is to fork
+            self._send({"imports": list(modules)})
+
+    def _send(self, request: Mapping[str, Any], streams: Sequence[int] = ()) -> None:
+        content = json.dumps(request).encode()
+        socket.send_fds(self._channel, [len(content).to_bytes(4)], list(streams))
+        self._channel.sendall(content)
+
     def start(
         self,
         module: str,
@@ -140,7 +145,6 @@ class ForkServer:
         environment: Mapping[str, str],
         folder: str,
         streams: tuple[int, int, int],
-        imports: Sequence[str] = (),
     ) -> ForkedProcess:
         """Start `python -m module arguments` as a fork, in a session of its own.
 
@@ -152,26 +156,20 @@ class ForkServer:
             The fork's environment variables and working directory.
         streams
             Descriptors of its stdin, stdout and stderr.
-        imports
-            Modules that the server imports first, once for all later forks.
 
         Raises
         ------
         ConnectionError
             If the server has ended.
         """
-        request = json.dumps(
-            {
-                "module": module,
-                "arguments": list(arguments),
-                "environment": dict(environment),
-                "folder": folder,
-                "imports": list(imports),
-            }
-        ).encode()
+        request = {
+            "module": module,
+            "arguments": list(arguments),
+            "environment": dict(environment),
+            "folder": folder,
+        }
         with self._lock:
-            socket.send_fds(self._channel, [len(request).to_bytes(4)], list(streams))
-            self._channel.sendall(request)
+            self._send(request, streams)
             answer = _receive(self._channel, 4)
         return ForkedProcess(int.from_bytes(answer))
 
@@ -211,15 +209,18 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
     skip_iri_checks()
     for name in PREPARED:
         import_module(name)
-    gc.collect()
-    gc.freeze()  # collections in a fork would copy every page
     while True:
         header, streams, _, _ = socket.recv_fds(channel, 4, 3)
         if not header:
             return None
         request: dict[str, Any] = json.loads(_receive(channel, int.from_bytes(header)))
-        for name in request["imports"]:
-            import_module(name)
+        if "imports" in request:
+            for name in request["imports"]:
+                with suppress(Exception):  # the kernel will report it
+                    import_module(name)
+            continue
+        gc.collect()
+        gc.freeze()  # collections in a fork would copy every page
         pid = os.fork()
         if pid == 0:
             _enter(request, streams)

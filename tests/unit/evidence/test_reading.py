@@ -192,7 +192,8 @@ def test_scrapbook_reads_the_archive(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     glue = "from opslib.import_shims import skip_iri_checks\nskip_iri_checks()\nimport scrapbook"
     write_runbook(tmp_path, f"{glue}\nscrapbook.glue('moved', 'green')", RECORD)
-    folder, _ = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
+    folder, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
     other = make_run(tmp_path / "runs")
     assert scrapbook.read_notebooks(str(folder))["notebook"].scraps["moved"].data == "green"
     assert main(["runs", "export", "notebooks-of-runs"]) == 0
