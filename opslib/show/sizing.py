@@ -107,13 +107,18 @@ def plot_size(sizing: Sizing) -> Picture:
         label="Pareto front",
     )
     axis.axhline(100 * (1 - sizing.limits.max_use), color=INK, linestyle=":", label="least headroom")
-    _ring(axis, [one for one in shown if one.current], "now")
-    _ring(axis, [one for one in shown if one == sizing.chosen], "recommended")
+    _ring(axis, [one for one in shown if one.current and one != sizing.chosen], "now")
+    chosen = [one for one in shown if one == sizing.chosen]
+    _ring(axis, chosen, "now, and recommended" if chosen and chosen[0].current else "recommended")
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.xaxis.set_minor_formatter("{x:,.0f}")
+    axis.tick_params(axis="x", which="minor", labelsize=7, rotation=45)
     axis.set_xlabel(f"cost per month [{sizing.currency}]")
-    axis.set_ylabel("headroom at the peak\n[% of requests at once]")
+    axis.set_ylabel("headroom at the peak\n[% of room or processor]")
     axis.set_title(f"Sizes of {sizing.demand.deployment}", color=INK)
     legend(axis)
-    named = ", ".join(map(str, front)) or "none has a price and headroom"
+    named = ", ".join(map(str, front)) or "none is enough and has a price"
     return make_picture(figure, f"Cost against headroom. Pareto front: {named}. {sizing.reason}")
 
 
@@ -138,4 +143,4 @@ def _ring(axis: "Axes", candidates: list[Candidate], label: str) -> None:
     for one in candidates:
         at = (float(one.per_month or 0), 100 * one.headroom)
         axis.scatter(*at, s=140, facecolors="none", edgecolors=INK, linewidths=1.5)
-        axis.annotate(label, at, textcoords="offset points", xytext=(8, 6), fontsize=8, color=INK)
+        axis.annotate(label, at, textcoords="offset points", xytext=(-9, 6), ha="right", fontsize=8, color=INK)

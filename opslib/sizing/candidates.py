@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from opslib.judge.values.text import percent
 from opslib.model import HOURS_PER_MONTH
 from opslib.sizing.demand import Demand, LatencyCurve
 
@@ -19,7 +20,7 @@ AVAILABLE = 3
 """Instances that Microsoft Learn recommends for availability. Source: as above [count]."""
 
 AROUND = 2
-"""Counts that are shown below and above what an instance type needs [count]."""
+"""Counts that are shown below and above what the present instance type needs; of others, the next one [count]."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Candidate:
     concurrent
         Requests at once per instance [count].
     headroom
-        Free share of the requests at once, at the peak [fraction].
+        Free share of the requests at once, or of the busiest processor where that is less, at the peak [fraction].
     processor_percent
         Use of the busiest processor at the peak, in proportion to the load [percent]; None where unknown.
     p95_ms
@@ -124,9 +125,9 @@ def make_candidates(
         ratio = offer.cores / own.cores if own.cores else 1.0
         concurrent = max(1, math.floor(demand.concurrent * ratio))
         needed = _needed(demand, concurrent, ratio, limits)
-        counts = set(range(max(1, needed - AROUND), needed + AROUND + 1))
+        counts = {needed, needed + 1}
         if key == own.instance_type.lower():
-            counts.add(demand.instances)
+            counts = {demand.instances, *range(max(1, needed - AROUND), needed + AROUND + 1)}
         found += [
             _candidate(demand, offer, (count, concurrent, ratio), curves.get(key), limits)
             for count in sorted(counts)
@@ -156,9 +157,9 @@ def _candidate(
     p95_ms = curve.p95_at(load / count) if curve else None
     problems = []
     if use > limits.max_use:
-        problems.append(f"uses {use:.0%} of its requests at once, limit {limits.max_use:.0%}")
+        problems.append(f"uses {percent(use)} of its requests at once, limit {percent(limits.max_use)}")
     if processor is not None and processor > 100 * limits.max_use:
-        problems.append(f"{busiest[0] if busiest else ''} at {processor:.0f} %, limit {limits.max_use:.0%}")
+        problems.append(f"{busiest[0] if busiest else ''} at {processor:.0f} %, limit {percent(limits.max_use)}")
     if p95_ms is not None and p95_ms > limits.max_p95_ms:
         problems.append(f"p95 {p95_ms:.0f} ms, limit {limits.max_p95_ms:g} ms")
     if count < limits.min_instances:
@@ -169,7 +170,7 @@ def _candidate(
         offer.instance_type,
         count,
         concurrent,
-        1 - use,
+        1 - max(use, (processor or 0.0) / 100),
         processor,
         p95_ms,
         None if offer.price is None else offer.price * count * HOURS_PER_MONTH,
@@ -182,9 +183,9 @@ def _candidate(
 def pareto_front(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Return the candidates, by cost, that no other betters in cost or headroom without being worse in the other.
 
-    Candidates without a price or without headroom are left out.
+    Candidates that are not enough, or have no price, are left out.
     """
-    priced = [one for one in candidates if one.per_month is not None and one.headroom > 0]
+    priced = [one for one in candidates if one.enough and one.per_month is not None]
     front: list[Candidate] = []
     for one in sorted(priced, key=lambda one: (one.per_month or 0, -one.headroom)):
         if not front or one.headroom > front[-1].headroom:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from opslib.cost.text import money
 from opslib.displayed import Displayed
+from opslib.judge.values.text import percent
 from opslib.sizing.candidates import Candidate, Limits, pareto_front
 from opslib.sizing.demand import Demand
 
@@ -132,15 +133,15 @@ def _reason(
     p95 = "" if chosen.p95_ms is None else f", p95 {chosen.p95_ms:.0f} ms"
     cost = f", {money(chosen.per_month)} {currency} per month"
     before = "" if chosen.current or now is None else f"; now {now}, {money(now.per_month)} {currency}"
-    why = f", which {'; '.join(now.problems)}" if before and now and now.problems else ""
-    return f"{verb} {chosen}: headroom {chosen.headroom:.0%}{p95}{cost}, {peak}{before}{why}"
+    why = f", not enough: {'; '.join(now.problems)}" if before and now and now.problems else ""
+    return f"{verb} {chosen}: headroom {percent(chosen.headroom)}{p95}{cost}, {peak}{before}{why}"
 
 
 def _unknown(demand: Demand, tests: Sequence[LoadTest], to_measure: Candidate | None) -> tuple[str, ...]:
     """Return what the evidence does not show."""
     found = [
         f"p95 above {demand.curve.highest_load:.2g} requests at once per instance: no such load was measured.",
-        f"{demand.instances} instances are assumed for the whole time: a scale in it shifts the curve.",
+        f"The present number of instances, {demand.instances}, is taken as constant: a scale shifts the curve.",
         "Peaks outside the time that was read, such as a month's end, are not in it.",
     ]
     if demand.utilization.busiest is None:

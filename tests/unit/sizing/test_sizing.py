@@ -75,10 +75,10 @@ def test_room_headroom_and_cost_of_each_candidate():
     assert sorted(own) == [4, 5, 6, 7, 8]
     assert own[6].headroom == pytest.approx(1 - 8 / 12)
     assert own[6].per_month == Decimal("0.1") * 6 * 730
-    assert own[5].problems == ("uses 80% of its requests at once, limit 70%",)
+    assert own[5].problems == ("uses 80 % of its requests at once, limit 70 %",)
     assert own[8].current
     larger = {one.instances: one for one in found.candidates if one.instance_type == LARGER}
-    assert sorted(larger) == [1, 2, 3, 4, 5]
+    assert sorted(larger) == [3, 4]
     assert larger[3].headroom == own[6].headroom
     assert larger[3].p95_ms is None
 
@@ -128,13 +128,23 @@ def test_nothing_on_the_front_is_bettered():
     """Along the front both cost and headroom rise; every other candidate is bettered by one on it."""
     found = sized(demand(4800, instances=8))
     front = pareto_front(found.candidates)
+    assert all(one.enough for one in front)
     costs = [one.per_month for one in front if one.per_month is not None]
     assert len(costs) == len(front)
     assert costs == sorted(set(costs))
     assert [one.headroom for one in front] == sorted({one.headroom for one in front})
     for one in found.candidates:
-        if one not in front and one.per_month and one.headroom > 0:
+        if one not in front and one.per_month and one.enough:
             assert any(
                 other.per_month and other.per_month <= one.per_month and other.headroom >= one.headroom
                 for other in front
             )
+
+
+def test_headroom_is_that_of_the_tighter_limit():
+    """A processor at 60 % leaves 40 %, although the requests at once would leave far more."""
+    found = sized(demand(300, instances=2, cpu_percent=60.0))
+    own = {one.instances: one for one in found.candidates if one.instance_type == TYPE}
+    assert own[2].headroom == pytest.approx(0.4)
+    assert own[4].headroom == pytest.approx(0.7)
+    assert own[4].processor_percent == pytest.approx(30.0)
