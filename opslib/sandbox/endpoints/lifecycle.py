@@ -16,7 +16,7 @@ from opslib.sandbox.arm.store import Operation, Resource, Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import iso_offset, now_us
 from opslib.sandbox.core.settings import Settings
-from opslib.sandbox.faults.registry import Faults
+from opslib.sandbox.endpoints.artifacts import Artifacts
 from opslib.sandbox.instances.fleet import Fleet
 
 logger = logging.getLogger("opslib.sandbox")
@@ -37,11 +37,12 @@ class Kind(StrEnum):
 class Lifecycle:
     """Begins and ends operations."""
 
-    def __init__(self, store: Store, fleet: Fleet, settings: Settings, faults: Faults) -> None:
+    def __init__(self, store: Store, fleet: Fleet, settings: Settings, artifacts: Artifacts) -> None:
         self._store = store
         self._fleet = fleet
         self._settings = settings
-        self._faults = faults
+        self._artifacts = artifacts
+        self._faults = artifacts.faults
         self._tasks: set[asyncio.Task[None]] = set()
 
     def require_settled(self, resource: Resource, action: str) -> None:
@@ -128,6 +129,8 @@ class Lifecycle:
         name = f"{'OnlineDeployments' if of_deployment else 'OnlineEndpoints'}_{operation.kind}"
         endpoint = ids.name(ids.parent(resource.id)) if of_deployment else resource.name
         await self._faults.disturb_operation(name, endpoint, resource.name if of_deployment else "")
+        if of_deployment and operation.kind in (Kind.CREATE, Kind.UPDATE):
+            self._artifacts.check(resource, name)
         await self._steps(operation.kind, resource.kind)(resource)
 
     def _steps(self, kind: str, of: str) -> Callable[[Resource], Awaitable[None]]:

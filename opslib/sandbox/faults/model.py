@@ -29,6 +29,8 @@ class FaultKind(StrEnum):
     SCORING_RESET = "scoring-reset"
     INSTANCE_DEAD = "instance-dead"
     INSTANCE_HANG = "instance-hang"
+    INSTANCE_OOM = "instance-oom"
+    IMAGE_PULL = "image-pull"
     METRIC_GAP = "metric-gap"
     METRIC_DELAY = "metric-delay"
     LOG_DELAY = "log-delay"
@@ -48,6 +50,8 @@ EFFECTS = {
     FaultKind.SCORING_RESET: "the connection of a scoring request is reset",
     FaultKind.INSTANCE_DEAD: "`count` (1) instances are killed",
     FaultKind.INSTANCE_HANG: "`count` (1) instances stop answering; their processes stay",
+    FaultKind.INSTANCE_OOM: "`count` (1) instances are killed for want of memory",
+    FaultKind.IMAGE_PULL: "a deployment's image cannot be pulled: its creation or update fails",
     FaultKind.METRIC_GAP: "metrics of the minutes that the fault touches are lost",
     FaultKind.METRIC_DELAY: "metrics can be read `delay_s` later",
     FaultKind.LOG_DELAY: "rows of the endpoint's logs can be queried `delay_s` later",

@@ -17,7 +17,7 @@ from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
 from opslib.sandbox.faults.model import MAX_ACTIVE_FAULTS, Fault, FaultKind
 
 logger = logging.getLogger("opslib.sandbox.faults.registry")
-STRIKES = (FaultKind.INSTANCE_DEAD, FaultKind.INSTANCE_HANG)  # they hit one instance by default
+STRIKES = (FaultKind.INSTANCE_DEAD, FaultKind.INSTANCE_HANG, FaultKind.INSTANCE_OOM)  # one instance by default
 _HITS_LOGGED = 100
 _ENDED_KEPT = 200
 

@@ -28,6 +28,7 @@ CRASHED = (
 )
 _STEPS = ("SystemSetup", "UserContainerImagePull", "ModelDownload")  # before an instance's container starts
 _STARTING_AT_ONCE = 4
+_OUT_OF_MEMORY = 137  # exit code and reason of a container that the kernel killed, as Kubernetes shows them
 _BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 _ROLLED_AT_ONCE = 0.2  # share of the instances; how-to-deploy-online-endpoints.md
 
@@ -47,6 +48,7 @@ class Fleet:
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = asyncio.Semaphore(_STARTING_AT_ONCE)
+        self._failed_steps: dict[str, str] = {}
         self._closing = False
 
     def pool(self, deployment_id: str) -> Pool:
@@ -69,6 +71,7 @@ class Fleet:
             ResourceNotReady, if an instance does not become ready.
         """
         payload = resolve(self._store, deployment)
+        self._failed_steps.pop(ids.key(deployment.id), None)
         pool = self.pool(deployment.id)
         async with pool.lock:
             before = pool.payload
@@ -112,13 +115,22 @@ class Fleet:
     def container_log(self, deployment_id: str, container: str, lines: int) -> str:
         """Return the last lines of a container."""
         text = self._log.tail(deployment_id, container, lines)
-        if container == "StorageInitializer" or not text:
+        failed = self._failed_steps.get(ids.key(deployment_id))
+        if container == "StorageInitializer" or not (text or failed):
             return text
         ready = any(one.ready for one in self.pool(deployment_id).instances)
-        steps = [f"{step}: Succeeded" for step in _STEPS]
-        status = "\n".join([*steps, f"UserContainerStart: {'Succeeded' if ready else 'InProgress'}"])
+        before = _STEPS.index(failed) if failed else len(_STEPS)
+        states = {step: "Succeeded" if number < before else "Pending" for number, step in enumerate(_STEPS)}
+        states |= {failed: "Failed"} if failed else {}
+        states["UserContainerStart"] = "Succeeded" if ready else "Pending" if failed else "InProgress"
+        status = "\n".join(f"{step}: {state}" for step, state in states.items())
         events = self._log.events(deployment_id)
         return f"Instance status:\n{status}\n\nContainer events:\n{events}\nContainer logs:\n{text}\n\n"
+
+    def note_failed_step(self, deployment_id: str, step: str, message: str) -> None:
+        """Show in a deployment's log that a step before its container's start has failed."""
+        self._failed_steps[ids.key(deployment_id)] = step
+        self._log.deployment_event(deployment_id, "Failed", message)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Let work run until it ends or the fleet does."""
@@ -179,6 +191,9 @@ class Fleet:
             self._log.event(instance, "Created", "Created container inference-server")
             limit_s = min(payload.probes.start_within_s, self._settings.startup_timeout_s)
             ready = await instance.become_ready(limit_s)
+        if not ready and instance.running():
+            late = f"Liveness probe failed: no 200 from inference-server within {limit_s:g} s of its start"
+            self._log.event(instance, "LivenessProbeFailed", late)
         name, message = ("Started", "Started container inference-server") if ready else ("BackOff", CRASHED)
         self._log.event(instance, name, message)
         if not ready and not instance.running():
@@ -220,7 +235,8 @@ class Fleet:
             return
         pool.remove(instance)
         self._forget(instance)
-        self._log.event(instance, "BackOff", f"Container inference-server ended with code {code}; restarting it")
+        why = f"{_OUT_OF_MEMORY} (OOMKilled)" if instance.out_of_memory else code
+        self._log.event(instance, "BackOff", f"Container inference-server ended with code {why}; restarting it")
         for delay_s in chain(_BACK_OFF_S, repeat(_BACK_OFF_S[-1])):
             await asyncio.sleep(delay_s)
             async with pool.lock:

@@ -70,6 +70,8 @@ class Instance:
         Whether it is in rotation.
     usage
         CPU and memory as last sampled.
+    out_of_memory
+        Whether it is killed for want of memory.
     """
 
     def __init__(self, instance_id: str, payload: Payload, root: Path, log: InstanceLog) -> None:
@@ -83,6 +85,7 @@ class Instance:
         self.given: dict[str, str] = {}
         self.usage: Usage | None = None
         self.stopping = False
+        self.out_of_memory = False
         self._process: asyncio.subprocess.Process | None = None
         self._identity: ProcessId | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -152,6 +155,11 @@ class Instance:
     def kill(self) -> None:
         """End its processes at once (SIGKILL); the fleet then restarts it."""
         self.identity.signal_group(signal.SIGKILL)
+
+    def run_out_of_memory(self) -> None:
+        """Kill its processes as the kernel does where a container is out of memory."""
+        self.out_of_memory = True
+        self.kill()
 
     def freeze(self) -> None:
         """Stop its processes (SIGSTOP): they exist and answer nothing."""

@@ -62,12 +62,16 @@ class FleetLog:
     def event(self, instance: Instance, name: str, message: str) -> None:
         """Keep an event of an instance: for the deployment's log, and for its endpoint's logs if it keeps them."""
         deployment = instance.payload.deployment
-        kind = "Warning" if name == "BackOff" or name.endswith("Failed") else "Normal"
-        log = InstanceLog(self._of(deployment) / "events.log")
-        log.append(f"Kind: Pod, Name: {name}, Type: {kind}, Time: {iso_now()}, Message: {message}")
-        log.close()
+        self.deployment_event(deployment, name, message)
         if logged(self._store, ids.parent(deployment), "AmlOnlineEndpointEventLog"):
             self._telemetry.add("events", (now_us(), *_where(instance), name, message))
+
+    def deployment_event(self, deployment_id: str, name: str, message: str) -> None:
+        """Keep an event for the deployment's log alone, as before it has an instance."""
+        kind = "Warning" if name == "BackOff" or name.endswith("Failed") else "Normal"
+        log = InstanceLog(self._of(deployment_id) / "events.log")
+        log.append(f"Kind: Pod, Name: {name}, Type: {kind}, Time: {iso_now()}, Message: {message}")
+        log.close()
 
     def _of(self, deployment_id: str) -> Path:
         return self._folder / uuid.uuid5(uuid.NAMESPACE_URL, ids.key(deployment_id)).hex

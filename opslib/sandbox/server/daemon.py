@@ -21,6 +21,7 @@ from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.core.home import Home
 from opslib.sandbox.core.process import ProcessId
 from opslib.sandbox.core.settings import Settings
+from opslib.sandbox.endpoints.artifacts import Artifacts
 from opslib.sandbox.endpoints.consistency import ReadLag
 from opslib.sandbox.endpoints.lifecycle import Lifecycle
 from opslib.sandbox.faults.registry import Faults
@@ -111,7 +112,7 @@ def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Sand
         tokens=tokens,
         telemetry=telemetry,
         fleet=fleet,
-        lifecycle=Lifecycle(store, fleet, settings, faults),
+        lifecycle=Lifecycle(store, fleet, settings, Artifacts(store, fleet, faults, directory)),
         gateway=Gateway(
             store=store,
             fleet=fleet,

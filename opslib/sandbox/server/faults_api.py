@@ -7,6 +7,7 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import OWN, Auth, Route
 from opslib.sandbox.core import ids
+from opslib.sandbox.core.clock import now_us
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.faults.model import FaultKind, read_scenario
 from opslib.sandbox.faults.registry import STRIKES, Declared
@@ -58,9 +59,19 @@ async def _strike(declared: Declared, sandbox: Sandbox) -> None:
                 struck.add(instance)
                 if fault.kind is FaultKind.INSTANCE_HANG:
                     instance.freeze()
+                elif fault.kind is FaultKind.INSTANCE_OOM:
+                    _run_out_of_memory(key, instance, sandbox)
                 else:
                     instance.kill()
         await asyncio.sleep(_STRIKE_INTERVAL_S)
+
+
+def _run_out_of_memory(deployment: str, instance: Instance, sandbox: Sandbox) -> None:
+    """Kill an instance as the kernel does where memory is short; what it used until then is recorded."""
+    cpu, disk = 0.0, 0.0
+    row = (now_us(), deployment, instance.id, cpu, 100.0, disk, len(sandbox.fleet.pool(deployment).instances))
+    sandbox.telemetry.add("samples", row)
+    instance.run_out_of_memory()
 
 
 ROUTES = (

@@ -137,7 +137,7 @@ async def answer(request: Request, sandbox: Sandbox) -> Response:
         and request.path.lower().startswith("/subscriptions/")
         and exchange.request.caller
     ):
-        record_activity(exchange.request, sandbox, response.status)
+        record_activity(exchange.request, sandbox, response)
     return _with_headers(exchange, response)
 
 

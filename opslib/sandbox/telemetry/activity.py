@@ -3,10 +3,12 @@
 Shape: Microsoft Learn, Azure Monitor, "Azure activity log event schema", Administrative, Autoscale, Alert.
 """
 
+import json
 import uuid
+from http import HTTPStatus
 from typing import Any
 
-from opslib.sandbox.arm.http_messages import Request
+from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.store import Resource, Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import iso, now_us
@@ -17,10 +19,13 @@ _SPN = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/spn"
 _AUTOSCALE, _ALERTS = "Microsoft.Insights/autoscaleSettings", "Microsoft.Insights/alertRules"
 
 
-def record_activity(request: Request, sandbox: Sandbox, status: int) -> None:
-    """Append a write to the activity log, as ARM does for every PUT, PATCH, POST and DELETE."""
+def record_activity(request: Request, sandbox: Sandbox, response: Response) -> None:
+    """Append a write to the activity log, as ARM does for every PUT, PATCH, POST and DELETE.
+
+    The error that refused it is in `properties.statusMessage`, as text.
+    """
     action, resource = action_of(request.method, request.path)
-    caller = request.caller
+    caller, status = request.caller, response.status
     event = {
         "correlationId": request.request_id,
         "caller": caller.object_id if caller is not None else None,
@@ -36,6 +41,7 @@ def record_activity(request: Request, sandbox: Sandbox, status: int) -> None:
             "clientIpAddress": request.client.rsplit(":", 1)[0],
             "method": request.method,
         },
+        "properties": _refusal(response) if status >= 400 else {},
     }
     _append(sandbox.store, resource, event, event_id=request.request_id)
 
@@ -107,6 +113,12 @@ def record_alert(
         "status": _named(status),
     }
     _append(store, resource_id, event)
+
+
+def _refusal(response: Response) -> dict[str, str]:
+    """Return the status of a refused write in words, and its error."""
+    code = HTTPStatus(response.status).phrase.replace(" ", "")
+    return {"statusCode": code, "statusMessage": json.dumps(response.body)}
 
 
 def _of_engine(engine: str, category: str, name: str, correlation: str) -> dict[str, Any]:
