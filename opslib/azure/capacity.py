@@ -8,6 +8,7 @@ from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import API_VERSION
 from opslib.errors import UnexpectedAnswer
 from opslib.model import Deployment, Endpoint
+from opslib.model.quota import Quota
 
 RESERVE = 1.2
 """Cores of the quota per core that a deployment runs on. Source: quota-allocation-online-deployment.md."""
@@ -37,15 +38,6 @@ class InstanceType:
         """Return the cores that instances take of the quota, the service's reserve for upgrades included."""
         reserve = 1.0 if self.name.lower() in WITHOUT_RESERVE else RESERVE
         return math.ceil(round(reserve * instances, 6)) * self.cores
-
-
-@dataclass(frozen=True)
-class Quota:
-    """Cores of one family of instance types, in one region [vCPU]."""
-
-    family: str
-    used: int
-    limit: int
 
 
 def read_instance_types(workspace: Workspace, endpoint: Endpoint) -> tuple[InstanceType, ...]:

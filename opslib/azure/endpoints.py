@@ -157,10 +157,12 @@ def delete_deployment(
     return workspace.arm.write("DELETE", path, API_VERSION, deadline_s=deadline_s, progress=progress)
 
 
-def read_logs(workspace: Workspace, name: str, deployment: str, lines: int = 200) -> str:
+def read_logs(
+    workspace: Workspace, name: str, deployment: str, lines: int = 200, container: str = "InferenceServer"
+) -> str:
     """Read the last log lines of a deployment's container, on an instance that Azure picks."""
     path = f"{deployment_path(workspace, name, deployment)}/getLogs"
-    response = workspace.arm.post(path, API_VERSION, {"containerType": "InferenceServer", "tail": lines})
+    response = workspace.arm.post(path, API_VERSION, {"containerType": container, "tail": lines})
     return str(response.get("content") or "")
 
 

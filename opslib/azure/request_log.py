@@ -20,6 +20,7 @@ from opslib.azure.monitor_time import kql_time, read_time
 from opslib.azure.scoring_client import PROBE_PREFIX
 from opslib.errors import ObserveError
 from opslib.model import FAILURE_CODES, Observation, Served, ServedInterval
+from opslib.model.symptoms import AnswerCount
 
 TRAFFIC_LOG = "AmlOnlineEndpointTrafficLog"
 
@@ -120,6 +121,27 @@ class RequestLog:
                 at = read_time(row["TimeGenerated"])
                 found[row["XMSClientRequestId"]] = Exposure(row["DeploymentName"], at)
         return found
+
+    def count_answers(self, since: datetime) -> tuple[AnswerCount, ...]:
+        """Count all requests since a time by deployment, statuses and reason, those of opslib included."""
+        keys = ("DeploymentName", "ResponseCode", "ModelStatusCode", "ResponseCodeReason")
+        rows = self._query(
+            f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} | summarize requests = count(), "
+            f"first = min(TimeGenerated), last = max(TimeGenerated) by {', '.join(keys)}",
+            since,
+        )
+        return tuple(
+            AnswerCount(
+                deployment=str(row["DeploymentName"] or ""),
+                status=int(row["ResponseCode"]),
+                model_status=str(row["ModelStatusCode"] or ""),
+                requests=int(row["requests"]),
+                first=read_time(row["first"]),
+                last=read_time(row["last"]),
+                reason=str(row["ResponseCodeReason"] or ""),
+            )
+            for row in rows
+        )
 
     def _query(self, kql: str, since: datetime) -> list[dict[str, Any]]:
         try:

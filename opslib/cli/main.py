@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "autoscale", module="opslib.cli.autoscale", help="show, check, create and move autoscale settings"
     )
     commands.add_parser("review", module="opslib.cli.review", help="review an endpoint's security; changes nothing")
+    commands.add_parser("diagnose", module="opslib.cli.diagnose", help="find why an endpoint fails, with evidence")
     commands.add_parser("runs", module="opslib.cli.runs", help="list the runs, newest first; show one; export them")
     commands.add_parser(
         "verify", module="opslib.cli.verify", help="verify that runs are unaltered and complete, offline"

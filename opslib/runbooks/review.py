@@ -10,7 +10,7 @@ from opslib.azure.key_events import read_key_events
 from opslib.azure.registered_assets import read_asset
 from opslib.azure.role_assignments import read_assignments, read_assignments_of, read_roles
 from opslib.azure.workspace_settings import read_workspace_settings
-from opslib.errors import AzureError
+from opslib.errors import OpsError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.model import Endpoint, Outcome
 from opslib.model.surroundings import Asset, Unread
@@ -49,15 +49,15 @@ def conclude_review(found: Review, fail_on: str) -> tuple[Outcome, str]:
 
 def read_facts(workspace: Workspace, endpoint: Endpoint, now: datetime) -> Facts:
     """Read everything that the rules judge; a part that the caller may not read is kept with the reason."""
-    roles = _try(lambda: read_roles(workspace, endpoint.id))
+    roles = try_read(lambda: read_roles(workspace, endpoint.id))
     if isinstance(roles, Unread):
         assignments: tuple[Assignment, ...] | Unread = roles
         identities: dict[str, tuple[Assignment, ...]] | Unread = roles
     else:
         known = roles
-        assignments = _try(lambda: read_assignments(workspace, endpoint.id, known))
+        assignments = try_read(lambda: read_assignments(workspace, endpoint.id, known))
         subscription = f"/subscriptions/{workspace.scope.subscription_id}"
-        identities = _try(
+        identities = try_read(
             lambda: {
                 principal: read_assignments_of(workspace, subscription, principal, known)
                 for principal in identity_principals(endpoint)
@@ -66,10 +66,10 @@ def read_facts(workspace: Workspace, endpoint: Endpoint, now: datetime) -> Facts
     return Facts(
         endpoint=endpoint,
         at=now,
-        workspace=_try(lambda: read_workspace_settings(workspace)),
+        workspace=try_read(lambda: read_workspace_settings(workspace)),
         assignments=assignments,
         identities=identities,
-        key_events=_try(lambda: read_key_events(workspace, endpoint, now)),
+        key_events=try_read(lambda: read_key_events(workspace, endpoint, now)),
         assets=_read_assets(workspace, endpoint),
     )
 
@@ -91,8 +91,9 @@ def _read_assets(workspace: Workspace, endpoint: Endpoint) -> dict[str, Asset | 
     return {asset_id.lower(): read_asset(workspace, asset_id) for asset_id in sorted(wanted - {""})}
 
 
-def _try(read: Callable[[], T]) -> T | Unread:
+def try_read(read: Callable[[], T]) -> T | Unread:
+    """Return what is read, or why it could not be."""
     try:
         return read()
-    except AzureError as error:
+    except OpsError as error:
         return Unread(str(error))

@@ -11,6 +11,7 @@ COMMANDS = (
     *("run", "notebooks", "parameters", "init", "check", "cost", "inventory", "drift", "status", "runs"),
     *(
         "autoscale",
+        "diagnose",
         "review",
         "verify",
         "approve",

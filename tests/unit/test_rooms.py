@@ -29,6 +29,7 @@ LEVELS = {
     "opslib.parameters": 8,
     "opslib.policy": 9,
     "opslib.review": 10,
+    "opslib.diagnosis": 11,
     # evidence
     "opslib.evidence.run": 8,
     "opslib.evidence.signing": 9,
@@ -105,7 +106,7 @@ def test_errors_and_model_are_below_everything():
 
 
 PURE = [
-    *(path for module, path in MODULES.items() if module.startswith("opslib.review")),
+    *(path for module, path in MODULES.items() if module.startswith(("opslib.review", "opslib.diagnosis"))),
     *(path for module, path in MODULES.items() if module.startswith("opslib.access")),
     *(path for module, path in MODULES.items() if module.startswith("opslib.judge")),
     *(path for module, path in MODULES.items() if module.startswith(("opslib.cost", "opslib.notify"))),

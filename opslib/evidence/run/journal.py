@@ -51,6 +51,7 @@ class JournalEvent(StrEnum):
     INVENTORY = "inventory"
     NOTIFIED = "notified"
     REVIEWED = "reviewed"
+    DIAGNOSED = "diagnosed"
     RAISED = "raised"
     FINISHED = "finished"
 

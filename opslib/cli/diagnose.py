@@ -1,0 +1,65 @@
+"""`opslib diagnose`: why an endpoint fails, without a run's evidence."""
+
+import argparse
+
+from opslib.azure.connect import connect
+from opslib.azure.endpoints import read_endpoint
+from opslib.displayed import view
+from opslib.errors import ParameterError
+from opslib.runbook_parameters import TARGET
+from opslib.runbooks.diagnose import diagnose_facts, read_symptoms
+from opslib.show.diagnosis import diagnosis_json
+
+CAUSE = 3
+UNREAD = 4
+SHORTEST_MIN, LONGEST_MIN = 5.0, 10080.0
+
+EPILOG = """\
+exit codes:
+  0  no fault was found
+  1  the endpoint could not be read        3  a likely cause was found
+  2  refused: there is no such endpoint    4  none was found, and a part could not be read; it is named
+
+A reader's role is enough for most; the containers' logs need onlineEndpoints/deployments/getLogs/action. What could
+not be read is listed with the reason. `opslib run diagnose` leaves evidence.
+
+examples:
+  opslib diagnose fraud
+  opslib diagnose fraud --deployment green --probes fraud/probes.jsonl
+  opslib diagnose fraud --json | jq -r '.causes[0].command'
+"""
+
+
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.description = (
+        "Find why an endpoint fails: states, changes, events, logs, requests by status, quota, roles, network and\n"
+        "certificate are read; likely causes are listed with their evidence and the next command. It only reads."
+    )
+    parser.epilog = EPILOG
+    parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
+    parser.add_argument("--deployment", default="", metavar="D", help="only this deployment (default: all)")
+    parser.add_argument("--target", default="sandbox", help=f"{TARGET} (default: sandbox)")
+    parser.add_argument(
+        "--window-min",
+        type=float,
+        default=60.0,
+        metavar="MINUTES",
+        help="how far back requests and changes are read (default: 60)",
+    )
+    parser.add_argument(
+        "--probes", default="", metavar="FILE", help=".jsonl of probes, each sent once (default: none is sent)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Diagnose the endpoint and print the causes."""
+    if not SHORTEST_MIN <= arguments.window_min <= LONGEST_MIN:
+        raise ParameterError(f"--window-min must be from 5 to 10080 (7 days), got {arguments.window_min:g}")
+    workspace = connect(arguments.target)
+    endpoint = read_endpoint(workspace, arguments.endpoint)
+    facts = read_symptoms(workspace, endpoint, arguments.window_min, arguments.probes, arguments.deployment)
+    found = diagnose_facts(facts, arguments.deployment)
+    print(diagnosis_json(found) if arguments.json else view(found).text)
+    return CAUSE if found.causes else UNREAD if found.unread else 0
