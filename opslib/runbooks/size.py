@@ -188,10 +188,10 @@ def _release(run: Run[SizeParameters], before: Endpoint, wanted: Candidate, *, m
     name = _new_name(before, wanted.instance_type)
     endpoint, definition = f"-p endpoint={before.name}", p.definition or "DEPLOYMENT.yml"
     sizes = (
-        f'["instance_type={wanted.instance_type}", "instance_count={wanted.instances}", '
+        f'["name={name}", "instance_type={wanted.instance_type}", "instance_count={wanted.instances}", '
         f'"request_settings.max_concurrent_requests_per_instance={wanted.concurrent}"]'
     )
-    deploy = f"opslib run deploy {endpoint} -p definition={definition} -p deployment={name} -p 'set={sizes}'"
+    deploy = f"opslib run deploy {endpoint} -p definition={definition} -p 'set={sizes}'"
     found = [] if before.find(name) else [deploy]
     if measure:
         found.append(
