@@ -64,10 +64,11 @@ class CanaryParameters(WatchedParameters):
         max_length=20,
         description="live traffic at each stage, rising to 100 [percent, 1-100]",
     )
+    mirror_percent: int = Field(
+        default=0, ge=0, le=50, description="live traffic copied in a first stage [percent]"
+    )
     lease_s: Seconds = Field(
-        default=900.0,
-        ge=5,
-        description="traffic is returned if the lease is not renewed for this long [seconds]",
+        default=900.0, ge=5, description="traffic is returned if the lease is not renewed for this long [seconds]"
     )
     bake_s: Seconds = Field(default=600.0, gt=0, description="observation time of each stage [seconds]")
     max_bake_s: Seconds = Field(
@@ -137,6 +138,8 @@ class CanaryParameters(WatchedParameters):
                 "outcomes and the names in it (bad_outcomes, measures) must be given together, got "
                 f"outcomes={self.outcomes!r}, bad_outcomes={self.bad_outcomes}, measures={self.measures}"
             )
+        if self.mirror_percent and self.bad_outcomes and self.outcomes_mode == "act":
+            raise ValueError('mirror_percent: copies have no outcomes; set outcomes_mode="advise" or "observe"')
         if len(set(names)) < len(names):
             raise ValueError(f"the names of bad_outcomes and measures must differ, got {names}")
         return self

@@ -11,6 +11,7 @@ from typing import Any
 
 from opslib.azure.arm import Json, Progress
 from opslib.azure.connect import Workspace
+from opslib.azure.mirror import require_own_mirror
 from opslib.azure.resource import (
     UNSTATED,
     instance_count,
@@ -68,6 +69,8 @@ def set_traffic(
 ) -> Receipt:
     """Set live traffic and edit tags in one request, and read back until the traffic is visible.
 
+    A mirror ends in a request before the one that moves live traffic: the service refuses both on one deployment.
+
     Raises
     ------
     Drift
@@ -76,17 +79,23 @@ def set_traffic(
     name, before, after = step.endpoint, step.before, step.after
     begun_s = monotonic()
     arm = settle(workspace, name, deadline_s, progress)
-    seen = normalize_traffic(_weights(arm, "traffic"))
+    seen, mirrored = (normalize_traffic(_weights(arm, field)) for field in ("traffic", "mirrorTraffic"))
+    mirror = mirrored if step.mirror is None else normalize_traffic(step.mirror)
     edited = dict(tags(read_tags(arm)))
-    if seen == normalize_traffic(after) and edited == read_tags(arm):
+    if (seen, mirrored, edited) == (normalize_traffic(after), mirror, read_tags(arm)):
         return _unchanged("PUT", _path(workspace, name))
+    require_own_mirror(step, mirrored)
     if seen not in (normalize_traffic(before), normalize_traffic(after)):
         raise Drift(
             f"traffic of {name} is {describe_traffic(seen)}, expected {describe_traffic(before)}: it was changed "
             "after this run read it. Nothing was overwritten. Find in the activity log who changed it; plan again"
         )
+    if mirror != mirrored and seen != normalize_traffic(after):
+        held = SetTraffic(name, seen, seen, mirror=dict.fromkeys(mirrored, 0) | mirror)
+        set_traffic(workspace, held, deadline_s, progress)
+        arm = settle(workspace, name, deadline_s, progress)
     body = writable(arm)
-    body["properties"]["traffic"] = normalize_traffic(after)
+    body["properties"] |= {"traffic": normalize_traffic(after), "mirrorTraffic": mirror}
     body["tags"] = edited
     receipt = workspace.arm.write(
         "PUT",
@@ -96,7 +105,7 @@ def set_traffic(
         deadline_s=max(1.0, deadline_s - (monotonic() - begun_s)),
         progress=progress,
     )
-    _read_back(workspace, name, after)
+    _read_back(workspace, name, after, mirror)
     return receipt
 
 
@@ -211,11 +220,12 @@ def settle(workspace: Workspace, name: str, deadline_s: float, progress: Progres
         sleep(1.0)
 
 
-def _read_back(workspace: Workspace, name: str, wanted: Traffic) -> None:
+def _read_back(workspace: Workspace, name: str, wanted: Traffic, mirror: Traffic) -> None:
     begun_s = monotonic()
     while True:
-        seen = normalize_traffic(_weights(_read(workspace, _path(workspace, name)), "traffic"))
-        if seen == normalize_traffic(wanted):
+        arm = _read(workspace, _path(workspace, name))
+        seen = normalize_traffic(_weights(arm, "traffic"))
+        if (seen, normalize_traffic(_weights(arm, "mirrorTraffic"))) == (normalize_traffic(wanted), mirror):
             return
         if monotonic() - begun_s > READ_BACK_S:
             raise Drift(

@@ -45,14 +45,14 @@ class PlatformMetrics:
         del thresholds_ms
         first, last = whole_minute(since, up=True), whole_minute(until, up=False)
         shown_until = max(last, whole_minute(datetime.now(UTC), up=False))
-        counts = self._read("RequestsPerMinute", ("deployment", "statusCode"), first, shown_until)
+        counts = self.read("RequestsPerMinute", ("deployment", "statusCode"), first, shown_until)
         requests: dict[datetime, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         failures: dict[datetime, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for (deployment, code), points in counts.items():
             for minute, value in points.items():
                 requests[minute][deployment] += round(value)
                 failures[minute][deployment] += round(value) if is_failure(_status(code)) else 0
-        quantiles = {q: self._read(f"RequestLatency_P{q}", ("deployment",), first, last) for q in PERCENTILES}
+        quantiles = {q: self.read(f"RequestLatency_P{q}", ("deployment",), first, last) for q in PERCENTILES}
         intervals = tuple(
             ServedInterval(minute, 60.0, _minute(minute, requests[minute], failures[minute], quantiles))
             for minute in sorted(requests)
@@ -72,7 +72,7 @@ class PlatformMetrics:
         del client_request_ids, since
         return {}
 
-    def _read(
+    def read(
         self, metric: str, dimensions: tuple[str, ...], since: datetime, until: datetime
     ) -> dict[tuple[str, ...], dict[datetime, float]]:
         """Read a metric by minute and dimension; a minute without data is left out, not zero."""
@@ -83,8 +83,9 @@ class PlatformMetrics:
             "interval": "PT1M",
             "aggregation": "Average",
             "timespan": f"{write_time(since)}/{write_time(until)}",
-            "$filter": " and ".join(f"{dimension} eq '*'" for dimension in dimensions),
         }
+        if dimensions:
+            query["$filter"] = " and ".join(f"{dimension} eq '*'" for dimension in dimensions)
         try:
             path = f"{self.endpoint_id}/providers/Microsoft.Insights/metrics"
             response = self.workspace.arm.get(path, METRICS_API_VERSION, **query)
@@ -170,3 +171,16 @@ def _settled(requests: Mapping[datetime, Mapping[str, int]]) -> datetime | None:
     unsettled = datetime.now(UTC) - UNSETTLED
     shown = [minute for minute, counts in requests.items() if any(counts.values()) or minute < unsettled]
     return max(shown) + timedelta(minutes=1) if shown else None
+
+
+def read_bandwidth(workspace: Workspace, endpoint_id: str) -> float | None:
+    """Read the bandwidth of the busiest of the last 15 minutes; None where there is no data [bytes per second].
+
+    Raises
+    ------
+    ObserveError
+        If it cannot be read.
+    """
+    now = datetime.now(UTC)
+    series = PlatformMetrics(workspace, endpoint_id).read("NetworkBytes", (), now - timedelta(minutes=15), now)
+    return max((value for points in series.values() for value in points.values()), default=None)

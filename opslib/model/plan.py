@@ -47,12 +47,21 @@ class Findings(Displayed, tuple[Finding, ...]):
 
 @dataclass(frozen=True)
 class SetTraffic:
-    """Set the live traffic; `bake_s` is how long the stage is observed afterwards [seconds]."""
+    """Set the live traffic, and the mirrored traffic where `mirror` is not None; a weight of 0 ends the mirror.
+
+    `bake_s` is how long the stage is observed afterwards [seconds].
+    """
 
     endpoint: str
     before: Traffic
     after: Traffic
     bake_s: float = 0.0
+    mirror: Traffic | None = None
+
+    @property
+    def mirrored(self) -> Traffic:
+        """The mirrored traffic that the step sets; empty where it sets none [percent]."""
+        return {name: weight for name, weight in (self.mirror or {}).items() if weight}
 
 
 @dataclass(frozen=True)

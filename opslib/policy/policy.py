@@ -27,7 +27,17 @@ FILE = "policy.yml"
 VERSION = 1
 
 RELEASE_FIELDS = (
-    *("stages", "bake_s", "max_bake_s", "lease_s", "on_hold", "answer_s", "min_requests", "alpha"),
+    *(
+        "stages",
+        "mirror_percent",
+        "bake_s",
+        "max_bake_s",
+        "lease_s",
+        "on_hold",
+        "answer_s",
+        "min_requests",
+        "alpha",
+    ),
     *("tolerated_slowdown", "max_slowdown", "proven_quantiles", "settle_s", "warm_up_s", "late_data_s", "source"),
     *("failures_mode", "latency_mode", "answers_mode", "outcomes_mode", "max_changed_answers"),
     *("probe_every_s", "outcome_window_s"),

@@ -46,7 +46,7 @@ def canary_cost(run: Run[CanaryParameters], before: Endpoint) -> CostChange:
     p, prices = run.parameters, _prices(run, before)
     now = endpoint_cost(before, prices)
     canary = now.find(p.canary)
-    planned_s = p.bake_s * len(p.stages)
+    planned_s = p.bake_s * (len(p.stages) + bool(p.mirror_percent))
     overlap = Overlap(canary.deployment, canary.per_hour, planned_s, longest_bake_s(p)) if canary else None
     return cost_change(now, now, prices, overlap)
 
@@ -57,7 +57,7 @@ def longest_bake_s(p: CanaryParameters) -> float:
     Every stage may take its longest bake and wait for late data; the hold policy adds an extension, the wait for a
     person, or a smaller step before each later stage.
     """
-    stages, bake_s = len(p.stages), max(p.bake_s, p.max_bake_s)
+    stages, bake_s = len(p.stages) + bool(p.mirror_percent), max(p.bake_s, p.max_bake_s)
     longest_s = stages * (bake_s + p.late_data_s)
     match p.on_hold:
         case "extend":

@@ -54,8 +54,8 @@ class Progress(Displayed):
         Names of the two deployments; empty where none is on trial.
     stage, stages
         Number of the stage, from 1, and how many are planned [count].
-    traffic
-        Live traffic of the stage.
+    traffic, mirror
+        Live and mirrored traffic of the stage.
     began_at, bake_s
         Start of the stage's watch, None while none is watched, and its planned length [UTC], [seconds].
     log_e_value, log_limit
@@ -72,6 +72,7 @@ class Progress(Displayed):
     stage: int = 0
     stages: int = 0
     traffic: Traffic = field(default_factory=dict)
+    mirror: Traffic = field(default_factory=dict)
     began_at: datetime | None = None
     bake_s: float = 0.0
     log_e_value: float | None = None
@@ -93,7 +94,8 @@ def follow(progress: Progress, event: Event) -> Progress:
         case JournalEvent.PLAN:
             now = _plan(now, data)
         case JournalEvent.APPLYING if data.get("bake_s"):
-            now = replace(now, traffic=data["after"], bake_s=data["bake_s"], began_at=None)
+            mirror = {name: weight for name, weight in (data.get("mirror") or {}).items() if weight}
+            now = replace(now, traffic=data["after"], mirror=mirror, bake_s=data["bake_s"], began_at=None)
         case JournalEvent.NEXT_STAGE:
             now = replace(now, stage=now.stage + 1, began_at=now.at)
         case JournalEvent.SMALLER_STEP:

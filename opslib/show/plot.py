@@ -213,7 +213,7 @@ def _mark_stages(axis: "Axes", rollout: Rollout, *, labelled: bool) -> None:
         axis.text(
             stage.started_at,  # type: ignore[arg-type]
             0.98,
-            f" {stage.traffic.get(rollout.canary, 0)} %",
+            f" {stage.share(rollout.canary)}",
             transform=axis.get_xaxis_transform(),
             verticalalignment="top",
             fontsize=8,

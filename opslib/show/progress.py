@@ -27,7 +27,9 @@ class Row:
 def rows(progress: Progress, now: datetime) -> Iterator[Row]:
     """What is known of the stage at a time [UTC]."""
     if progress.stage:
-        yield Row("stage", f"{progress.stage} of {progress.stages}: {describe_traffic(progress.traffic)}")
+        mirror = f", mirror {describe_traffic(progress.mirror)}" if progress.mirror else ""
+        stage = f"{progress.stage} of {progress.stages}: {describe_traffic(progress.traffic)}{mirror}"
+        yield Row("stage", stage)
     if progress.began_at:
         bake_s, watched_s = progress.bake_s, progress.watched_s(now)
         numbers = (

@@ -22,7 +22,7 @@ from opslib.model import (
     Served,
 )
 from opslib.model.traffic import describe_traffic
-from opslib.runbooks.canary.rollout import Rollout, Stage
+from opslib.runbooks.canary.rollout import MIRROR_LIMITS, Rollout, Stage
 from opslib.runbooks.deploy import Deployed
 from opslib.runbooks.retire import Retired
 from opslib.runbooks.rollback import RolledBack
@@ -164,11 +164,14 @@ def _rollout(rollout: Rollout) -> Table:
         for name in (rollout.stable, rollout.canary):
             served = stage.observation.total.get(name, Served(0, 0))
             decision = _decision(stage) if name == rollout.canary else ""
-            rows.append((f"{stage.traffic.get(name, 0)} %", name, *_served(served), decision))
+            share = stage.share(name) if name == rollout.canary else f"{stage.traffic.get(name, 0)} %"
+            rows.append((share, name, *_served(served), decision))
     columns = ("traffic", "deployment", *_SERVED, "decision")
     basis = f" {rollout.stages[-1].verdict.basis}." if rollout.stages else ""
     title = f"Canary {rollout.canary}: {rollout.outcome}"
-    return Table(title, columns, rows, note=f"{rollout.reason}{basis}", right=("traffic", *_SERVED))
+    limits = f" {MIRROR_LIMITS}." if any(stage.mirror for stage in rollout.stages) else ""
+    note = rollout.reason + basis + ("" if limits.strip() in rollout.reason else limits)
+    return Table(title, columns, rows, note=note, right=("traffic", *_SERVED))
 
 
 def _decision(stage: Stage) -> Cell:

@@ -118,6 +118,7 @@ PURE = [
     PACKAGE / "runbooks/steps/policy_preflight.py",
     PACKAGE / "runbooks/steps/capacity_preflight.py",
     PACKAGE / "runbooks/steps/monitoring_preflight.py",
+    PACKAGE / "runbooks/steps/mirror_preflight.py",
     PACKAGE / "runbooks/steps/retire_preflight.py",
     *(
         PACKAGE / f"policy/{name}.py"

@@ -122,6 +122,7 @@ def _gate(gate: Mapping[str, Any]) -> str:
     """Return the name of a gate and the traffic at which it was checked."""
     stage = gate.get("stage")
     at = f" at {describe_traffic(stage)}" if stage else ""
+    at += f", mirror {describe_traffic(gate['mirror'])}" if gate.get("mirror") else ""
     return f"{gate.get('gate', '')}{at}"
 
 

@@ -74,6 +74,7 @@ def copy_report(folder: Path) -> Path:
 def _gate(gate: object) -> str:
     fields = dict(gate) if isinstance(gate, dict) else {}
     stage = f" at {describe_traffic(fields['stage'])}" if "stage" in fields else ""
+    stage += f", mirror {describe_traffic(fields['mirror'])}" if "mirror" in fields else ""
     evidence = f": {fields['evidence']}" if fields.get("evidence") else ""
     return f"  {fields.get('result', ''):<12} {fields.get('gate', '')}{stage}{evidence}"
 
@@ -91,6 +92,8 @@ def _timeline(folder: Path) -> Iterator[str]:
                 step = data
             case JournalEvent.APPLIED if step:
                 moved = f"{describe_traffic(step['before'])} -> {describe_traffic(step['after'])}"
+                if step.get("mirror") is not None:
+                    moved += f", mirror {describe_traffic(step['mirror'])}"
                 yield f"  {at}  traffic changed: {moved} (Azure correlation id {data['correlation_id']})"
                 step = {}
             case JournalEvent.UNDONE:

@@ -72,19 +72,19 @@ def gates(event: Event) -> Iterator[dict[str, Any]]:
             for proof in stage["verdict"]["proofs"]:
                 numbers = {k: proof[k] for k in ("canary_share", "stable_share", "bound", "canary_n", "p", "alpha")}
                 result = "proven" if proof["p"] <= proof["alpha"] else "not proven"
-                about = {"stage": stage["traffic"], "result": result, "evidence": _measured(proof)}
+                about = {**_at(stage), "result": result, "evidence": _measured(proof)}
                 yield {"gate": proof["place"]} | about | numbers
             harmful = stage["verdict"]["outcome"] == "rollback"
             yield {
                 "gate": "harm",
-                "stage": stage["traffic"],
+                **_at(stage),
                 "result": "found" if harmful else "none found",
                 "evidence": stage["verdict"]["sentence"],
             }
             if stage.get("answer"):
                 yield {
                     "gate": "a person's answer",
-                    "stage": stage["traffic"],
+                    **_at(stage),
                     "result": stage["answer"]["choice"],
                     "evidence": stage["why"],
                 }
@@ -110,3 +110,8 @@ def correlation_ids(events: Sequence[Event]) -> Iterator[str]:
             correlation_id = event["data"].get("correlation_id")
             if correlation_id:
                 yield str(correlation_id)
+
+
+def _at(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the live traffic of a stage, and the mirrored traffic where it has some."""
+    return {"stage": stage["traffic"], **({"mirror": stage["mirror"]} if stage.get("mirror") else {})}

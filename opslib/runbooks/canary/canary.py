@@ -12,6 +12,7 @@ from pathlib import Path
 from opslib.access.actions import READ_AUTOSCALE, count_requests, score
 from opslib.azure.autoscale import read_autoscale
 from opslib.azure.connect import Workspace
+from opslib.azure.platform_metrics import read_bandwidth
 from opslib.azure.scoring_client import scoring_client
 from opslib.azure.source import Source, find_source
 from opslib.definitions.probes import Probe, read_probes
@@ -34,7 +35,7 @@ from opslib.runbooks.canary.stages import Stages
 from opslib.runbooks.conditions import check_conditions, find_load
 from opslib.runbooks.costs import canary_cost, check_cost
 from opslib.runbooks.run import Run
-from opslib.runbooks.steps import capacity_preflight, preflight
+from opslib.runbooks.steps import capacity_preflight, mirror_preflight, preflight
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.undo.traffic_lease import LeaseTerms, TrafficLease
 from opslib.runbooks.validation_gate import check_validated
@@ -56,6 +57,7 @@ def check_canary(run: Run[CanaryParameters], before: Endpoint) -> Findings:
         permissions,
         ready,
         preflight.check_off_traffic(before, p.canary),
+        *(mirror_preflight.check_mirror_stage(before, p.canary, p.mirror_percent) if p.mirror_percent else ()),
         preflight.check_rollback_target(before),
         check_cost(run, canary_cost(run, before)),
         preflight.check_others(before, [p.canary, *before.traffic]),
@@ -76,10 +78,20 @@ def _check_room(run: Run[CanaryParameters], before: Endpoint) -> tuple[Finding, 
     load, unknown = find_load(run, before, p.source)
     leaving = [name for name, weight in before.traffic.items() if weight]
     return (
+        *((_check_bandwidth(run, before),) if p.mirror_percent else ()),
         capacity_preflight.check_canary_size(before, p.canary, load, settings, unknown),
         capacity_preflight.check_undo_size(before, load, settings),
         capacity_preflight.check_autoscale_follows(settings, leaving, p.canary),
     )
+
+
+def _check_bandwidth(run: Run[CanaryParameters], before: Endpoint) -> Finding:
+    """Check that the mirrored copies fit within the endpoint's bandwidth."""
+    try:
+        seen, problem = read_bandwidth(run.workspace, before.id), ""
+    except ObserveError as error:
+        seen, problem = None, str(error)
+    return mirror_preflight.check_bandwidth(seen, run.parameters.mirror_percent, problem)
 
 
 def _check_permissions(run: Run[CanaryParameters], before: Endpoint) -> Finding:
@@ -87,7 +99,8 @@ def _check_permissions(run: Run[CanaryParameters], before: Endpoint) -> Finding:
     p = run.parameters
     counting = count_requests(source_name(run, before, p.source), p.source)
     probing_too = (score(before.auth_mode),) if p.probes else ()
-    uses = (READ_AUTOSCALE, *counting, *probing_too)
+    bytes_too = count_requests("metrics", "metrics") if p.mirror_percent and not p.rehearse else ()
+    uses = (READ_AUTOSCALE, *counting, *probing_too, *(replace(one, optional=True) for one in bytes_too))
     return check_access(run, before, lambda: None if p.rehearse else _plan(p, before), uses)
 
 
@@ -99,7 +112,7 @@ def plan_canary(run: Run[CanaryParameters], before: Endpoint) -> Plan:
 
 def _plan(p: CanaryParameters, before: Endpoint) -> Plan:
     canary = before.find(p.canary)
-    return planning.plan_stages(before, canary.name if canary else p.canary, p.stages, p.bake_s)
+    return planning.plan_stages(before, canary.name if canary else p.canary, p.stages, p.bake_s, p.mirror_percent)
 
 
 def forecast_canary(run: Run[CanaryParameters], before: Endpoint) -> BakeForecast | None:
@@ -233,6 +246,8 @@ def _check_outcomes(p: CanaryParameters, source: Source | None) -> Finding:
 def _forecast(run: Run[CanaryParameters], source: Source, before: Endpoint) -> BakeForecast | None:
     p = run.parameters
     weight, bake_s = float(p.stages[0]), max(p.bake_s, p.max_bake_s)
+    if p.mirror_percent:
+        weight = 100.0 * p.mirror_percent / (100 + p.mirror_percent)  # copies beside all of the live traffic
     found = forecast(source, before.stable or "", judge_settings(p, source), weight=weight, bake_s=bake_s)
     return run.log(JournalEvent.FORECAST, found)
 

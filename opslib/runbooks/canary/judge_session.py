@@ -52,6 +52,7 @@ class JudgeSession:
     canary: str
     cohorts: Cohorts | None = None
     refreshed: bool = False
+    mirrored: bool = False
     lines: tuple[IntervalResult, ...] = ()
     judged: tuple[Interval, ...] = ()
     revised: tuple[Revision, ...] = ()
@@ -101,13 +102,15 @@ class JudgeSession:
         }
         self.journal.write(JournalEvent.JUDGING, start)
 
-    def begin_stage(self) -> None:
+    def begin_stage(self, *, mirrored: bool = False) -> None:
         """Begin the next stage: the evidence stays, and the count of looks starts at zero.
+
+        In a `mirrored` stage outcomes are not read: the users got stable's answers.
 
         It also starts at zero in a run that resumes an undecided one: the chance of a false promotion holds for
         each run, since a person chose to run again. The chance of a false rollback holds for all of them together.
         """
-        self.judged, self.revised = (), ()
+        self.judged, self.revised, self.mirrored = (), (), mirrored
         self.journal.write(JournalEvent.NEXT_STAGE)
         self.state = next_stage(self.state)
 
@@ -193,7 +196,7 @@ class JudgeSession:
 
     def _settled_cohorts(self, fresh: Sequence[Interval]) -> tuple[Interval, ...]:
         """Return the outcome cohorts that can no longer change; what cannot be read is tried at the next look."""
-        if self.cohorts is None:
+        if self.cohorts is None or self.mirrored:
             return ()
         self.unsettled = (*self.unsettled, *fresh)
         try:

@@ -13,6 +13,12 @@ from opslib.runbooks.canary.operator_decision import OperatorDecision
 NextStep = Literal["promote", "rollback", "hold", "smaller step"]
 """What follows a stage."""
 
+MIRROR_LIMITS = (
+    "Mirrored requests show failures and latency only: their answers are discarded, so not whether the answers are "
+    "right or what users do with them. Requests to one deployment by header are not copied"
+)
+"""What a mirror stage cannot show. Source: Microsoft Learn, "Safe rollout for online endpoints"."""
+
 OUTCOMES: Mapping[NextStep, Outcome] = {
     "promote": Outcome.SUCCEEDED,
     "hold": Outcome.HELD,
@@ -37,6 +43,13 @@ class Stage:
     next_step: NextStep = field(metadata={"stored_as": "turn"})
     why: str = ""
     answer: OperatorDecision | None = None
+    mirror: Traffic = field(default_factory=dict)
+
+    def share(self, canary: str) -> str:
+        """Return the canary's share of live or of mirrored traffic, for people."""
+        if self.mirror:
+            return f"mirror {self.mirror.get(canary, 0)} %"
+        return f"{self.traffic.get(canary, 0)} %"
 
 
 @dataclass(frozen=True)
@@ -67,4 +80,7 @@ def outcome_of(stages: Sequence[Stage], canary: str) -> tuple[Outcome, str]:
 
 def _describe(stage: Stage, canary: str) -> str:
     why = f"{stage.why.rstrip('.')}. {stage.verdict.sentence}" if stage.why else stage.verdict.sentence
+    if stage.mirror:
+        served = "no user got an answer of the canary"
+        return f"at {stage.mirror[canary]} % of mirrored traffic, {served}: {why.rstrip('.')}. {MIRROR_LIMITS}."
     return f"at {stage.traffic[canary]} % of traffic: {why}"

@@ -165,4 +165,14 @@ class StageWatch:
     ) -> Stage:
         bake_s = min(self.bake_s, self._elapsed_s())
         traffic, observed = self._step.after, seen.observation
-        return Stage(traffic, self.started_at, bake_s, observed, verdict, next_step, why=why, answer=answer)
+        return Stage(
+            traffic,
+            self.started_at,
+            bake_s,
+            observed,
+            verdict,
+            next_step,
+            why=why,
+            answer=answer,
+            mirror=self._step.mirrored,
+        )

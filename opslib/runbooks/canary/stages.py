@@ -10,7 +10,7 @@ from opslib.model import Endpoint, Plan, SetTraffic
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.canary.judge_session import JudgeSession
 from opslib.runbooks.canary.probing import Probing
-from opslib.runbooks.canary.rollout import Stage
+from opslib.runbooks.canary.rollout import MIRROR_LIMITS, Stage
 from opslib.runbooks.canary.stage_watch import HoldPolicy, StageWatch
 from opslib.runbooks.steps.observe import pause_s, read_source
 from opslib.runbooks.steps.plan import insert_half_step
@@ -55,12 +55,12 @@ class Stages:
         """Run stage after stage until one does not lead on; each planned one may lead on by one smaller step."""
         canary = self.session.canary
         steps = [step for step in self.plan.steps if isinstance(step, SetTraffic)]
-        planned = {step.after[canary] for step in steps}
+        planned = {step.after[canary] for step in steps if not step.mirrored}
         while steps:
             step = steps.pop(0)
             self.lease.move(step)
             smaller: tuple[SetTraffic, ...] = ()
-            if step.after[canary] in planned:
+            if step.after.get(canary) in planned:
                 smaller = insert_half_step(self.plan.before.traffic, canary, step, steps)
             stage = self._bake(step, room=bool(smaller))
             yield stage
@@ -73,12 +73,15 @@ class Stages:
     def _bake(self, step: SetTraffic, *, room: bool) -> Stage:
         """Watch one stage until the judge, the hold policy or a person decides it."""
         session, source = self.session, self.session.source
-        ours, theirs = step.after.get(session.canary, 0), step.after.get(session.stable, 0)
+        ours = (step.mirrored or step.after).get(session.canary, 0)
+        theirs = step.after.get(session.stable, 0)
         weight = 100.0 * ours / (ours + theirs)  # of the two versions' traffic; other deployments may serve too
         self.read_endpoint()
         watch = StageWatch(self.journal, self.progress, session, self.policy, step, room=room)
-        session.begin_stage()
+        session.begin_stage(mirrored=bool(step.mirrored))
         self.probes.begin()  # not before the first traffic: the canary's first request starts the warm-up
+        if step.mirrored:
+            self.progress(f"mirror {describe_traffic(step.mirrored)} percent: no user is affected. {MIRROR_LIMITS}")
         self.progress(f"baking {describe_traffic(step.after)} for {step.bake_s:g} s, source: {source.name}")
         while True:
             self.lease.renew_if_due(step)

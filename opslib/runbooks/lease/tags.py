@@ -5,7 +5,7 @@ change on any process can restore the traffic, whichever process died. Pure: tag
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from opslib.errors import LeaseHeld
@@ -25,7 +25,8 @@ class Lease:
     """A change under way.
 
     `change` is the run's id, `owner` its principal and host; `returns_to` is the traffic before, `holds` the
-    traffic that the change has set, `deadline` the time from which any process may restore it [UTC].
+    traffic that the change has set, `deadline` the time from which any process may restore it [UTC]. `mirrors` is
+    the mirrored traffic that the change has set; it had none before.
     """
 
     change: str
@@ -33,6 +34,7 @@ class Lease:
     returns_to: Traffic
     holds: Traffic
     deadline: datetime
+    mirrors: Traffic = field(default_factory=dict)
 
     def expired(self, now: datetime) -> bool:
         """Return whether the deadline has passed: no process watches the canary any more."""
@@ -46,6 +48,7 @@ class Lease:
             f"{PREFIX}returns-to": write_traffic(self.returns_to),
             f"{PREFIX}holds": write_traffic(self.holds),
             f"{PREFIX}deadline": self.deadline.astimezone(UTC).isoformat(timespec="seconds"),
+            **({f"{PREFIX}mirrors": write_traffic(self.mirrors)} if self.mirrors else {}),
         }
 
 
@@ -61,6 +64,7 @@ def read_lease(tags: Tags) -> Lease | None:
             returns_to=read_traffic(tags[f"{PREFIX}returns-to"]),
             holds=read_traffic(tags[f"{PREFIX}holds"]),
             deadline=datetime.fromisoformat(tags[f"{PREFIX}deadline"]),
+            mirrors=read_traffic(tags.get(f"{PREFIX}mirrors", "")),
         )
     except (KeyError, ValueError):
         return None
@@ -76,7 +80,7 @@ def acquire(lease: Lease) -> EditTags:
         held = read_lease(tags)
         if held is not None and held.change != lease.change:
             raise LeaseHeld(describe(held))
-        return {**tags, **lease.tags()}
+        return {**_without(tags), **lease.tags()}
 
     return edit
 
@@ -89,7 +93,7 @@ def renew(lease: Lease) -> EditTags:
         if held is None or held.change != lease.change:
             seen = "the endpoint has no lease" if held is None else describe(held)
             raise LeaseHeld(f"the lease of {lease.change} was lost: {seen}. The run may no longer move the traffic")
-        return {**tags, **lease.tags()}
+        return {**_without(tags), **lease.tags()}
 
     return edit
 
@@ -101,9 +105,13 @@ def release(change: str) -> EditTags:
         held = read_lease(tags)
         if held is not None and held.change != change:
             return tags
-        return {name: value for name, value in tags.items() if not name.startswith(PREFIX)}
+        return _without(tags)
 
     return edit
+
+
+def _without(tags: Tags) -> dict[str, str]:
+    return {name: value for name, value in tags.items() if not name.startswith(PREFIX)}
 
 
 def describe(lease: Lease) -> str:

@@ -69,15 +69,23 @@ def share_traffic(before: Traffic, canary: str, weight: int) -> dict[str, int]:
     return {name: share for name, share in shared.items() if share}
 
 
-def plan_stages(before: Endpoint, canary: str, stages: Sequence[int], bake_s: float) -> Plan:
-    """Plan a canary: one traffic step for each stage; the undo restores the traffic from before."""
+def plan_stages(
+    before: Endpoint, canary: str, stages: Sequence[int], bake_s: float, mirror_percent: int = 0
+) -> Plan:
+    """Plan a canary: one traffic step for each stage; the undo restores the traffic from before.
+
+    With a mirror, the first step copies that share of live traffic to the canary, and the second ends the mirror.
+    """
     steps: list[SetTraffic] = []
     current: Traffic = dict(before.traffic)
+    no_mirror = {canary: 0} if mirror_percent else None
+    if mirror_percent:
+        steps.append(SetTraffic(before.name, current, current, bake_s, {canary: mirror_percent}))
     for weight in stages:
         after = share_traffic(before.traffic, canary, weight)
-        steps.append(SetTraffic(before.name, current, after, bake_s))
+        steps.append(SetTraffic(before.name, current, after, bake_s, no_mirror if weight == stages[0] else None))
         current = after
-    undo = SetTraffic(before.name, current, dict(before.traffic))
+    undo = SetTraffic(before.name, current, dict(before.traffic), mirror=no_mirror)
     return Plan(before.name, before, tuple(steps), (undo,), (_traffic_change(before.traffic, current),))
 
 
@@ -213,7 +221,10 @@ def describe_step(step: Step) -> str:  # noqa: PLR0911 - one for each kind
     match step:
         case SetTraffic():
             bake = f", baked for {step.bake_s:g} s" if step.bake_s else ""
-            return f"traffic {describe_traffic(step.before)} -> {describe_traffic(step.after)}{bake}"
+            if step.mirrored:
+                return f"mirror {describe_traffic(step.mirrored)} percent of live traffic{bake}"
+            ends = "end the mirror, then " if step.mirror else ""
+            return f"{ends}traffic {describe_traffic(step.before)} -> {describe_traffic(step.after)}{bake}"
         case CreateDeployment():
             return f"create deployment {step.deployment} at zero traffic"
         case DeleteDeployment():
@@ -234,8 +245,7 @@ def az_command(step: Step, scope: Scope) -> str:  # noqa: PLR0911 - one for each
     where = f"--resource-group {scope.resource_group} --workspace-name {scope.workspace_name}"
     match step:
         case SetTraffic():
-            weights = " ".join(f"{n}={w}" for n, w in (dict.fromkeys(step.before, 0) | dict(step.after)).items())
-            return f'az ml online-endpoint update --name {step.endpoint} --traffic "{weights}" {where}'
+            return _az_traffic(step, where)
         case CreateDeployment():
             name = f"--name {step.deployment} --endpoint-name {step.endpoint}"
             changes = "".join(f" --set {shlex.quote(f'{k}={_written(v)}')}" for k, v in step.replacements.items())
@@ -256,6 +266,19 @@ def az_command(step: Step, scope: Scope) -> str:  # noqa: PLR0911 - one for each
             return (
                 f"az ml online-endpoint invoke --name {step.endpoint}{forced} --request-file request.json {where}"
             )
+
+
+def _az_traffic(step: SetTraffic, where: str) -> str:
+    """Return one command, or two: the mirror ends before its deployment takes live traffic."""
+    update = f"az ml online-endpoint update --name {step.endpoint}"
+    commands = []
+    if step.mirror:
+        mirror = " ".join(f"{name}={weight}" for name, weight in step.mirror.items())
+        commands.append(f'{update} --mirror-traffic "{mirror}" {where}')
+    if not step.mirrored:
+        weights = " ".join(f"{n}={w}" for n, w in (dict.fromkeys(step.before, 0) | dict(step.after)).items())
+        commands.append(f'{update} --traffic "{weights}" {where}')
+    return " && ".join(commands)
 
 
 def _written(value: Any) -> str:

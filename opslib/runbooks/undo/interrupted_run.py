@@ -12,7 +12,7 @@ from opslib.azure.endpoints import edit_tags, read_endpoint, settle
 from opslib.errors import OpsError
 from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.record import Record, read_record, write_record
-from opslib.model import DeleteDeployment, Outcome, SetInstanceCount, Step
+from opslib.model import DeleteDeployment, Outcome, SetInstanceCount, Step, Traffic
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.lease.tags import release
 from opslib.runbooks.steps.apply import apply
@@ -110,7 +110,8 @@ def _restore_traffic(
     deadline_s: float,
 ) -> str:
     returns_to = record.traffic_before or {}
-    undo = Undo(record.endpoint, record.run_id, returns_to, tuple(step["after"] for step in begun))
+    mirrored: Traffic = next((step["mirror"] for step in begun if any((step.get("mirror") or {}).values())), {})
+    undo = Undo(record.endpoint, record.run_id, returns_to, tuple(step["after"] for step in begun), mirrored)
     journal.try_write(JournalEvent.UNDOING, undo)
     receipt = restore_traffic(workspace, undo, progress, deadline_s)
     journal.try_write(JournalEvent.UNDONE, receipt)

@@ -105,7 +105,7 @@ def _reap_one(
     )
     record = begin_run(folder, record)
     journal = Journal(folder)
-    undo = Undo(endpoint.name, lease.change, lease.returns_to, (lease.holds,))
+    undo = Undo(endpoint.name, lease.change, lease.returns_to, (lease.holds,), lease.mirrors)
     journal.write(JournalEvent.UNDOING, undo)
     outcome = Outcome.SUCCEEDED
     reason = f"traffic moved by {lease.change} was restored: {describe_traffic(lease.returns_to)}"

@@ -1,7 +1,7 @@
 """Restore traffic: idempotent, read again before each write, never over another change, through outages."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import TypeVar
@@ -27,12 +27,16 @@ PERMANENT = frozenset({400, 403, 404})
 
 @dataclass(frozen=True)
 class Undo:
-    """The change that moved the traffic, the traffic from before, and the traffic maps that the change set."""
+    """The change that moved the traffic, the traffic from before, and the traffic maps that the change set.
+
+    `mirrored` is the mirrored traffic that it set; there was none before.
+    """
 
     endpoint: str
     change: str
     returns_to: Traffic
     made: tuple[Traffic, ...]
+    mirrored: Traffic = field(default_factory=dict)
 
 
 def print_progress(text: str) -> None:
@@ -124,9 +128,16 @@ def _restore_once(workspace: Workspace, undo: Undo, progress: Progress, deadline
     lease = read_lease(endpoint.tags)
     if lease is not None and lease.change != undo.change:
         raise Drift(f"{undo.endpoint} is held by another change ({lease.change}): its traffic was left alone")
-    if same_traffic(endpoint.traffic, undo.returns_to):
+    now, mirror = endpoint.traffic, dict.fromkeys(undo.mirrored, 0)
+    ours = bool(undo.mirrored) and same_traffic(endpoint.mirror_traffic, undo.mirrored)
+    if ours and not same_traffic(now, undo.returns_to) and not _made(now, undo):
+        set_traffic(workspace, SetTraffic(undo.endpoint, now, now, mirror=mirror), deadline_s, progress)
+    elif ours:
+        step = SetTraffic(undo.endpoint, now, undo.returns_to, mirror=mirror)
+        return set_traffic(workspace, step, deadline_s, progress, release(undo.change))
+    if same_traffic(now, undo.returns_to):
         return edit_tags(workspace, undo.endpoint, release(undo.change), deadline_s, progress)
-    if not any(same_traffic(endpoint.traffic, traffic) for traffic in undo.made):
+    if not _made(now, undo):
         edit_tags(workspace, undo.endpoint, release(undo.change), deadline_s, progress)
         raise Drift(
             f"traffic of {undo.endpoint} is {describe_traffic(endpoint.traffic)}, which {undo.change} did not set: "
@@ -134,6 +145,11 @@ def _restore_once(workspace: Workspace, undo: Undo, progress: Progress, deadline
         )
     step = SetTraffic(undo.endpoint, endpoint.traffic, undo.returns_to)
     return set_traffic(workspace, step, deadline_s, progress, release(undo.change))
+
+
+def _made(traffic: Traffic, undo: Undo) -> bool:
+    """Return whether the change that is undone set this traffic."""
+    return any(same_traffic(traffic, made) for made in undo.made)
 
 
 def read_available_probes(path: str) -> tuple[Probe, ...]:

@@ -53,6 +53,7 @@ class TrafficLease:
         self._deadline = datetime.now(UTC)
         self._deadline_s = monotonic()
         self._made: list[Traffic] = []
+        self._mirrored: Traffic = {}
 
     def move(self, step: SetTraffic) -> None:
         """Move traffic, and acquire or renew the lease in the same request.
@@ -64,6 +65,7 @@ class TrafficLease:
         """
         self._journal.write(JournalEvent.APPLYING, step)
         self._made.append(step.after)
+        self._mirrored = step.mirrored or self._mirrored
         lease, since_s = self._lease(step), monotonic()
         timeout_s = self._terms.operation_timeout_s
         receipt = apply(step, self._workspace, timeout_s, self._progress, acquire(lease))
@@ -115,7 +117,7 @@ class TrafficLease:
             Path of the probes that verify it; empty for none.
         """
         plan = self._plan
-        undo = Undo(plan.endpoint, self._terms.change, plan.before.traffic, tuple(self._made))
+        undo = Undo(plan.endpoint, self._terms.change, plan.before.traffic, tuple(self._made), self._mirrored)
         self._journal.try_write(JournalEvent.UNDOING, undo)
         with self._journal.noted(JournalEvent.UNDO_FAILED):
             receipt = restore_traffic(self._workspace, undo, print_progress)
@@ -128,10 +130,11 @@ class TrafficLease:
 
     def _require_held(self, endpoint: Endpoint, step: SetTraffic) -> None:
         held = read_lease(endpoint.tags)
-        if held is None or held.change != self._terms.change or not same_traffic(endpoint.traffic, step.after):
+        if held is None or held.change != self._terms.change or not _is_set(endpoint, step):
             raise Drift(
                 f"another change took over {endpoint.name}: its traffic is {describe_traffic(endpoint.traffic)}, "
-                f"expected {describe_traffic(step.after)}; its lease is held by "
+                f"mirrored {describe_traffic(endpoint.mirror_traffic)}, expected {describe_traffic(step.after)}, "
+                f"mirrored {describe_traffic(step.mirrored)}; its lease is held by "
                 f"{held.change if held else 'no run'}, expected {self._terms.change}"
             )
 
@@ -142,6 +145,7 @@ class TrafficLease:
             returns_to=self._plan.before.traffic,
             holds=step.after,
             deadline=datetime.now(UTC) + timedelta(seconds=self._terms.lease_s),
+            mirrors=step.mirrored,
         )
 
     def _extend(self, lease: Lease, since_s: float) -> None:
@@ -151,3 +155,9 @@ class TrafficLease:
     def _left_s(self) -> float:
         """Return the time left by the clock that is ahead: one stops in sleep, the other can be set [seconds]."""
         return min(self._deadline_s - monotonic(), (self._deadline - datetime.now(UTC)).total_seconds())
+
+
+def _is_set(endpoint: Endpoint, step: SetTraffic) -> bool:
+    """Return whether live and mirrored traffic are as the step set them; a mirror that it left alone may be any."""
+    mirrored = step.mirror is None or same_traffic(endpoint.mirror_traffic, step.mirrored)
+    return mirrored and same_traffic(endpoint.traffic, step.after)
