@@ -64,9 +64,7 @@ class CanaryParameters(WatchedParameters):
         max_length=20,
         description="live traffic at each stage, rising to 100 [percent, 1-100]",
     )
-    mirror_percent: int = Field(
-        default=0, ge=0, le=50, description="live traffic copied in a first stage [percent]"
-    )
+    mirror_percent: int = Field(default=0, ge=0, le=50, description="traffic copied in a first stage [percent]")
     lease_s: Seconds = Field(
         default=900.0, ge=5, description="traffic is returned if the lease is not renewed for this long [seconds]"
     )
