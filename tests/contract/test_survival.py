@@ -1,6 +1,8 @@
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -203,3 +205,18 @@ def _socket_inodes(pids: list[int]) -> set[str]:
             if target.startswith("socket:["):
                 found.add(target[8:-1])
     return found
+
+
+def test_a_sandbox_whose_folder_was_deleted_ends(tmp_path: Path):
+    """No command could find it any more, or stop its instances."""
+    with running_sandbox(tmp_path / "home") as running:
+        shutil.rmtree(running.home.root)
+        wait_until(lambda: not _listens(running), 30)
+
+
+def _listens(sandbox: RunningSandbox) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", int(sandbox.url.rpartition(":")[2])), 1).close()
+    except ConnectionError:
+        return False
+    return True

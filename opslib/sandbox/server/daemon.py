@@ -71,6 +71,7 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     chores = [
         asyncio.create_task(_flush(sandbox)),
+        asyncio.create_task(_end_without_home(home, server)),
         asyncio.create_task(_sampler(sandbox).run()),
         asyncio.create_task(Autoscaler(sandbox).run()),
         asyncio.create_task(Alerter(sandbox).run()),
@@ -196,6 +197,13 @@ async def _flush(sandbox: Sandbox) -> None:
         sandbox.telemetry.flush()
         sandbox.faults.save()
         await asyncio.sleep(_FLUSH_INTERVAL_S)
+
+
+async def _end_without_home(home: Home, server: uvicorn.Server) -> None:
+    """End the sandbox once its folder was deleted: nothing could find it, or stop its instances, afterwards."""
+    while home.root.exists():  # noqa: ASYNC110 - deleting a folder sends no event
+        await asyncio.sleep(1.0)
+    ask_to_exit(server)
 
 
 def wipe(home: Home) -> None:
