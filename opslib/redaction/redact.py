@@ -56,7 +56,7 @@ class KnownValue:
     def __init__(self, value: str) -> None:
         self.value = value
         self._forms = sorted(_forms(value), key=len, reverse=True)
-        self._anchors = {max(_PLAIN.findall(form), key=len, default="") for form in self._forms}
+        self._anchors = {max(_NEVER_ESCAPED.findall(form), key=len, default="") for form in self._forms}
 
     @cached_property
     def pattern(self) -> "re.Pattern[str]":
@@ -180,7 +180,7 @@ def mask_patterns(text: str) -> str:
     return text
 
 
-_PLAIN = re.compile(r"""[^\\"'/&<>\x00-\x1f\x7f-\U0010ffff]{4,}""")
+_NEVER_ESCAPED = re.compile(r"""[^\\"'/&<>\x00-\x1f\x7f-\U0010ffff]{4,}""")
 """Characters of which `_any_escape` knows no other form."""
 
 
