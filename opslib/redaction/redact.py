@@ -164,8 +164,8 @@ def holds_secret(name: str, value: str) -> bool:
     """Return whether a named value is a secret, by its name or its format; a number or a reference is none."""
     if not value or is_reference(value) or value.startswith("${{") or _PLAIN.fullmatch(value):
         return False
-    named = SECRET_NAME.search(name) is not None and _NOT_A_VALUE.search(name) is None
-    return named or bool(find_patterns(value)) or _WITH_PASSWORD.search(value) is not None or redact(value) != value
+    by_form = bool(find_patterns(value)) or _WITH_PASSWORD.search(value) is not None
+    return is_secret_name(name) or by_form or redact(value) != value
 
 
 def find_patterns(text: str) -> list[str]:
