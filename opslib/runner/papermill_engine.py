@@ -190,6 +190,7 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
             progress_bar=False,
         )
     finally:
+        papermill_io.get_handler("local").cwd(None)  # two runs at once would each restore the other's folder
         ensure_event_loop().close()  # nbclient makes one for this thread and leaves it open
 
 
