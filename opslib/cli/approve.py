@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.errors import RecordError
 from opslib.evidence.archive.run_folders import find_run
 from opslib.evidence.run.files import PLAN
 from opslib.evidence.run.provenance import find_executor
@@ -81,7 +82,7 @@ def _approve(arguments: argparse.Namespace, digest: str, key: dsse.Signer) -> st
     until = now + timedelta(hours=arguments.hours)
     signed = Approval(who, f"{now:%FT%TZ}", arguments.meaning, digest, expires=f"{until:%FT%TZ}")
     target = arguments.to or _file("approval-", digest, who)
-    write_atomically(target, approval.sign(signed, key), redacted=False)
+    _write(target, approval.sign(signed, key))
     return f"plan {digest[:16]} approved by {who} until {until:%F %T} UTC, signed by key {key.id[:16]}: {target}"
 
 
@@ -90,7 +91,7 @@ def _revoke(arguments: argparse.Namespace, digest: str, key: dsse.Signer) -> str
     who, now = _who(arguments), datetime.now(UTC)
     target = arguments.to or _file(revocation.PREFIX, digest, who)
     withdrawn = Revocation(who, f"{now:%FT%TZ}", arguments.revoke, digest)
-    write_atomically(target, revocation.sign(withdrawn, key), redacted=False)
+    _write(target, revocation.sign(withdrawn, key))
     return (
         f"approval of plan {digest[:16]} withdrawn by {who}, signed by key {key.id[:16]}: {target}. "
         "Keep it in the folder of the approvals"
@@ -103,3 +104,18 @@ def _who(arguments: argparse.Namespace) -> str:
 
 def _file(prefix: str, digest: str, who: str) -> Path:
     return Path(f"{prefix}{digest[:12]}-{re.sub(r'[^A-Za-z0-9._@-]', '_', who)}.json")
+
+
+def _write(target: Path, content: str) -> None:
+    """Write a signed file, in a folder that is made if it is not there.
+
+    Raises
+    ------
+    RecordError
+        If it cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"{target.parent} cannot be made: {error}") from error
+    write_atomically(target, content, redacted=False)

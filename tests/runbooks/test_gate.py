@@ -64,7 +64,6 @@ def run(world: World, runbook: str, *words: str, **given: object) -> tuple[int, 
 def approve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Approvers with a key in a PEM, and one of ssh; each signs into one folder."""
     folder = tmp_path / "approvals"
-    folder.mkdir()
     pem, signers, ssh = tmp_path / "approvers.pem", tmp_path / "allowed_signers", tmp_path / "id_ed25519"
     keys = {}
     for who in PEOPLE[:2]:
