@@ -224,10 +224,10 @@ def _advise(rows: tuple[MetricForecast, ...], outlook: PlannedStage) -> BakeFore
     bake, weight = outlook.bake_minutes, outlook.weight
     needed = weight * minutes / bake if bake > 0 else math.inf
     other = needed if needed <= 50 else None
-    text = f"{bake:.3g} minutes at {weight:g} % suffice: the slowest proof needs about {minutes:.2g}"
+    text = f"{bake:.3g} min at {weight:g} % can decide: the slowest proof needs about {minutes:.2g} min"
     if minutes > bake:
         more = "" if other is None else f" or a weight of {math.ceil(needed):g} %"
-        text = f"{bake:.3g} minutes at {weight:g} % cannot decide: plan {math.ceil(minutes):,} minutes{more}"
+        text = f"{bake:.3g} min at {weight:g} % cannot decide: plan {math.ceil(minutes):,} min{more}"
     return BakeForecast(
         decides=minutes <= bake, forecasts=rows, advice=text, needed_minutes=minutes, needed_weight=other
     )
