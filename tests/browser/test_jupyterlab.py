@@ -73,7 +73,11 @@ def jupyterlab(folder, variables) -> Iterator[Callable[..., str]]:
         yield lambda path, tab="test": f"{address}/lab/workspaces/{tab}/tree/{path}?token={token}"
     finally:
         server.terminate()
-        server.wait(30)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:  # it waits for its kernels; what is tested has ended
+            server.kill()
+            server.wait()
 
 
 @contextmanager
