@@ -110,10 +110,6 @@ CATALOGUE: Mapping[str, NextAction] = {
         "az ml online-endpoint show -n {e} --query auth_mode",
         "Give the clients a credential of this mode: {credential}.",
     ),
-    "score-permission": NextAction(
-        "az role assignment create --assignee {principal} --role 'AzureML Data Scientist' --scope {scope}",
-        "The caller needs Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action.",
-    ),
     "user-code": NextAction(
         _LOGS,
         "Send the request that fails to the scoring script locally (azmlinfsrv), and correct it. If another "
