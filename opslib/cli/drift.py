@@ -8,15 +8,15 @@ from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.cli.output import print_aside, write_output
 from opslib.cli.target_option import add_target_option
 from opslib.drift.formats import as_json, as_text, summary
-from opslib.evidence.archive.run_folders import find_run
 from opslib.redaction.redact import redact
-from opslib.runbooks.drift import find_drift
+from opslib.runbooks.drift import find_base, find_drift
 
 DRIFTED = 3
 UNREAD = 4
 
 EPILOG = """\
 It only reads, and needs a reader's role. --fix prints the commands that would remove the drift; it runs none.
+`opslib run drift` leaves the same as a run in the archive; its exit code is 1 where something drifted.
 
 exit codes:
   0  no drift                      3  drift
@@ -59,9 +59,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare; print what differs."""
-    path = Path(arguments.base)
-    if not path.exists():
-        path = find_run(archive_of(arguments), arguments.base)
+    path = find_base(arguments.base, archive_of(arguments))
     report = find_drift(connect(arguments.target), path, print_aside, arguments.endpoint, arguments.route)
     if arguments.output:
         write_output(arguments.output, redact(as_json(report)) + "\n")

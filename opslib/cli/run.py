@@ -11,6 +11,7 @@ from opslib.evidence.run.files import NOTEBOOK
 from opslib.evidence.run.record import ChangeRequest
 from opslib.evidence.signing.approval_files import read_approvals
 from opslib.model import Outcome
+from opslib.parameters import RUNBOOKS
 from opslib.runner.execute import execute
 from opslib.show.terminal import show_progress
 
@@ -30,7 +31,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = "Execute a runbook's notebook and leave one folder of evidence in the archive."
     parser.epilog = EPILOG
-    parser.add_argument("runbook", metavar="RUNBOOK", help="deploy, validate, canary, scale, retire or rollback")
+    parser.add_argument("runbook", metavar="RUNBOOK", help=", ".join(RUNBOOKS))
     parser.add_argument(
         "-p",
         "--parameter",

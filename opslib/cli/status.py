@@ -19,6 +19,8 @@ CONCERN = 3
 UNREAD = 4
 
 EPILOG = """\
+It needs a reader's role, and leaves no evidence; `opslib run` inventory, drift, review and diagnose do.
+
 exit codes:
   0  nothing to look at
   1  the endpoint could not be read        3  a state, alert, lease or the error budget needs a person

@@ -110,9 +110,9 @@ def _parts(path: str) -> list[str]:
 
 
 def _lines(change: ResourceChange, *, fix: bool) -> Iterator[str]:
-    yield f"{_SIGNS[change.actions]} {change.kind}.{change.name}{_words(change.actions)}"
+    yield f"{_SIGNS[change.actions]} {change.kind}.{change.name} {describe_action(change)}"
     for field in change.fields:
-        yield f"    {field.path}: {_shown(field.before)} -> {_shown(field.after)}"
+        yield f"    {field.path}: {show_value(field.before)} -> {show_value(field.after)}"
     if change.changed_by:
         newest, more = change.changed_by[0], len(change.changed_by) - 1
         earlier = f", and {more} earlier changes" if more else ""
@@ -124,14 +124,16 @@ def _lines(change: ResourceChange, *, fix: bool) -> Iterator[str]:
         yield from (f"    fix: {command}" for command in fixes(change))
 
 
-def _words(actions: tuple[str, ...]) -> str:
+def describe_action(change: ResourceChange) -> str:
+    """Return in words how a resource differs."""
     words: Mapping[tuple[str, ...], str] = {
-        ("create",): " is absent",
-        ("delete",): " is not expected",
-        ("delete", "create"): " differs in a field that cannot be changed in place",
+        ("create",): "is absent",
+        ("delete",): "is not expected",
+        ("delete", "create"): "differs in a field that cannot be changed in place",
     }
-    return words.get(actions, " differs")
+    return words.get(change.actions, "differs")
 
 
-def _shown(value: object) -> str:
+def show_value(value: object) -> str:
+    """Return a field's value as JSON, or that it is absent."""
     return "(absent)" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Drift: the live endpoints compared with definitions, an inventory or a run, and who changed them."""
+"""The drift runbook: the live endpoints compared with definitions, an inventory or a run, and who changed them."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -11,10 +11,51 @@ from opslib.azure.estate import Route, read_estate
 from opslib.drift.base import Base, only_endpoint, read_base
 from opslib.drift.compare import DriftReport, attribute, compare
 from opslib.drift.fields import Setting, read_settings
-from opslib.model import Endpoint, ResourceName, Unread
+from opslib.drift.formats import as_json, summary
+from opslib.evidence.archive.run_folders import find_archive, find_run
+from opslib.evidence.run.files import DRIFT
+from opslib.evidence.run.journal import JournalEvent
+from opslib.evidence.run.record import Record, write_atomically
+from opslib.model import Endpoint, Outcome, ResourceName, Unread
+from opslib.read_only_parameters import DriftParameters
+from opslib.redaction.redact import redact
+from opslib.runbooks.run import Run
 
 PROVIDERS = ("Microsoft.MachineLearningServices", "Microsoft.Insights")
 """Autoscale writes its events under the second one."""
+
+
+def compare_live(run: Run[DriftParameters]) -> DriftReport:
+    """Compare the live endpoints with the base, and keep the comparison in the run's folder as JSON."""
+    p = run.parameters
+    path = find_base(p.base, find_archive())
+    report = find_drift(run.workspace, path, run.progress, p.endpoint, p.route)
+    write_atomically(run.folder / DRIFT, redact(as_json(report)) + "\n")
+    found = {"base": report.base, "base_at": report.base_at, "at": report.at, **results(report)}
+    run.log(JournalEvent.COMPARED, found | {"drifted": report.drifted, "unread": report.unread})
+    return report
+
+
+def find_base(text: str, archive: Path) -> Path:
+    """Return the path of a base that was given as a path, or as the id of a run or a part of it."""
+    path = Path(text)
+    return path if path.exists() else find_run(archive, text)
+
+
+def results(report: DriftReport) -> dict[str, int | str]:
+    """Return the numbers of a comparison, for the run's record."""
+    return {
+        "resources": len(report.changes),
+        "drifted_resources": len(report.drifted),
+        "drifted_fields": sum(len(change.fields) for change in report.drifted),
+        "unread_parts": len(report.unread),
+    }
+
+
+def finish_drift(run: Run[DriftParameters], report: DriftReport) -> Record:
+    """End the run: as failed where something drifted, as held where a part could not be compared."""
+    outcome = Outcome.FAILED if report.drifted else Outcome.HELD if report.unread else Outcome.SUCCEEDED
+    return run.finish(outcome, summary(report), results(report))
 
 
 def find_drift(

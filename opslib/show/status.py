@@ -1,7 +1,7 @@
 """The state of an endpoint as tables, and as JSON."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
@@ -11,29 +11,12 @@ from opslib.model import Deployment, Served
 from opslib.runbooks.lease.tags import describe
 from opslib.runbooks.status import EndpointStatus
 from opslib.show.numbers import milliseconds
-from opslib.show.table import Cell, Table, Tone
-
-
-@dataclass(frozen=True)
-class StatusView:
-    """Several tables below each other."""
-
-    tables: tuple[Table, ...]
-
-    @property
-    def text(self) -> str:
-        """The tables, an empty line between them."""
-        return "\n\n".join(table.text for table in self.tables)
-
-    @property
-    def html(self) -> str:
-        """The tables."""
-        return "".join(table.html for table in self.tables)
+from opslib.show.table import Cell, Table, Tables, Tone
 
 
 @view.register
-def _status(status: EndpointStatus) -> StatusView:
-    return StatusView((_deployments(status), _facts(status), _runs(status)))
+def _status(status: EndpointStatus) -> Tables:
+    return Tables((_deployments(status), _facts(status), _runs(status)))
 
 
 def status_json(status: EndpointStatus) -> str:

@@ -36,6 +36,9 @@ class Cell:
         return f"<span{title}{style}>{inner}</span>" if title or style else inner
 
 
+Row = Sequence[str | Cell]
+
+
 @dataclass(frozen=True)
 class Table:
     """A titled table.
@@ -56,7 +59,7 @@ class Table:
 
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | Cell]]
+    rows: Sequence[Row]
     note: str = ""
     right: Collection[str] = ()
 
@@ -86,7 +89,7 @@ class Table:
         shown = (line.rstrip() for line in lines) if self.rows else ()
         return "\n".join([self.title, *shown, *([self.note] if self.note else [])])
 
-    def _row(self, row: Sequence[str | Cell]) -> str:
+    def _row(self, row: Row) -> str:
         cells = zip(self.columns, row, strict=True)
         return "".join(f"<td {self._style(column)}>{_html(value)}</td>" for column, value in cells)
 
@@ -96,7 +99,24 @@ class Table:
         return f'style="vertical-align:top;text-align:{align}{wrap}"'
 
 
-def _lines(row: Sequence[str | Cell]) -> Iterator[tuple[str, ...]]:
+@dataclass(frozen=True)
+class Tables:
+    """Several tables below each other; one without rows and note is left out."""
+
+    tables: tuple[Table, ...]
+
+    @property
+    def text(self) -> str:
+        """The tables, an empty line between them."""
+        return "\n\n".join(table.text for table in self.tables if table.rows or table.note)
+
+    @property
+    def html(self) -> str:
+        """The tables."""
+        return "".join(table.html for table in self.tables if table.rows or table.note)
+
+
+def _lines(row: Row) -> Iterator[tuple[str, ...]]:
     """Split a row whose cells hold several lines."""
     texts = (value if isinstance(value, str) else value.text for value in row)
     return zip_longest(*(text.splitlines() or [""] for text in texts), fillvalue="")

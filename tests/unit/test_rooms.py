@@ -25,7 +25,8 @@ LEVELS = {
     # the world
     "opslib.azure": 7,
     "opslib.parameter_input": 3,
-    "opslib.runbook_parameters": 7,
+    "opslib.runbook_parameters": 6,
+    "opslib.read_only_parameters": 7,
     "opslib.parameters": 8,
     "opslib.policy": 9,
     "opslib.review": 10,

@@ -49,6 +49,7 @@ class JournalEvent(StrEnum):
     UNDO_FAILED = "undo failed"
     ARRIVED = "arrived"
     INVENTORY = "inventory"
+    COMPARED = "compared"
     NOTIFIED = "notified"
     REVIEWED = "reviewed"
     DIAGNOSED = "diagnosed"
