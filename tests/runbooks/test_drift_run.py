@@ -13,8 +13,8 @@ from opslib.model import Outcome
 from opslib.runner.execute import execute
 
 
-def test_a_drift_is_a_run_with_its_evidence(estate: Estate, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys):
-    """One tag of one endpoint differs from the inventory: table, drift.json and record have it; nothing is written."""
+def test_a_drift_is_a_run_with_its_evidence(estate: Estate, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    """One tag of one endpoint differs from the inventory: table, drift.json and record have it."""
     monkeypatch.chdir(tmp_path)
     assert main(["inventory", "--group", "team-0", "--output", "base.json"]) == 0
     base = json.loads((tmp_path / "base.json").read_text())
