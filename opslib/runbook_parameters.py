@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from opslib.errors import ParameterError
+from opslib.model.endpoint import TARGET
 from opslib.parameter_input import describe_problem, injected_names, refuse_secrets
 from opslib.redaction.redact import redact
 
@@ -16,13 +17,11 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", mi
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
-TARGET = '"sandbox", "azure" (nearest config.json), or the path of a config.json'
-
 
 class RunbookParameters(BaseModel):
     """Parameters of every runbook."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     runbook: ClassVar[str]
     changes: ClassVar[bool] = True

@@ -15,9 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import certifi
-import httpx
 from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError as CoreError
 from azure.core.exceptions import ClientAuthenticationError
+from azure.core.pipeline.transport import RequestsTransport
+from azure.core.rest import HttpRequest
 from azure.identity import DefaultAzureCredential
 
 from opslib.azure.arm import ArmClient
@@ -161,9 +163,11 @@ def _fetch_cloud(resource_manager: str) -> dict[str, Any]:
     """Fetch the cloud's metadata, and check that its base URL is the one that was called."""
     url = f"{resource_manager}/metadata/endpoints?api-version={METADATA_API_VERSION}"
     try:
-        with httpx.Client(verify=tls_context(), timeout=10.0) as client:
-            document = client.get(url).raise_for_status().json()
-    except (httpx.HTTPError, OSError, ValueError) as error:
+        with RequestsTransport(connection_timeout=10.0, read_timeout=10.0) as transport:
+            answer = transport.send(HttpRequest("GET", url))
+            answer.raise_for_status()
+            document = answer.json()
+    except (CoreError, OSError, ValueError) as error:
         raise ConnectError(_describe_failure(resource_manager, error)) from error
     clouds = document if isinstance(document, list) else [document]
     for cloud in clouds:
@@ -173,9 +177,13 @@ def _fetch_cloud(resource_manager: str) -> dict[str, Any]:
     raise ConnectError(f"{url} describes another cloud: expected {resource_manager}, got {seen}. Nothing was sent")
 
 
+_BUNDLE_FAILURES = ("CERTIFICATE_VERIFY_FAILED", "[X509", "TLS CA certificate bundle")
+"""What OpenSSL and requests write where a bundle does not trust a server, cannot be read, or is missing."""
+
+
 def _describe_failure(resource_manager: str, error: Exception) -> str:
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or certifi.where()
-    if "CERTIFICATE_VERIFY_FAILED" in str(error) or isinstance(error, ssl.SSLError | FileNotFoundError):
+    if any(mark in str(error) for mark in _BUNDLE_FAILURES):
         return (
             f"{resource_manager} presented a certificate that {bundle} does not trust ({error}). Nothing was sent. "
             "If the sandbox has a stale CA, run: opslib sandbox down && opslib sandbox up"

@@ -17,9 +17,9 @@ from opslib.azure.arm import HTTP_TIMEOUTS
 from opslib.azure.arm_errors import describe
 from opslib.azure.connect import Workspace
 from opslib.azure.monitor_time import kql_time, read_time
-from opslib.azure.scoring_client import PROBE_PREFIX
 from opslib.errors import ObserveError
 from opslib.model import FAILURE_CODES, Observation, Served, ServedInterval
+from opslib.model.served import PROBE_PREFIX
 from opslib.model.symptoms import AnswerCount
 
 TRAFFIC_LOG = "AmlOnlineEndpointTrafficLog"

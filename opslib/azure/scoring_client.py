@@ -19,9 +19,7 @@ from opslib.azure.endpoints import read_scoring_key
 from opslib.definitions.probes import Probe
 from opslib.definitions.tolerance import differences
 from opslib.model import Endpoint, ProbeResult
-
-PROBE_PREFIX = "opslib-"
-"""Prefix of the `x-ms-client-request-id` of opslib's own requests, by which users' traffic excludes them."""
+from opslib.model.served import PROBE_PREFIX
 
 TIMEOUT_S = 185.0
 """Longer than the longest request timeout of a managed endpoint (180 s), whose 408 then arrives [seconds]."""

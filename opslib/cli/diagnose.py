@@ -6,7 +6,7 @@ from opslib.azure.connect import connect
 from opslib.azure.endpoints import read_endpoint
 from opslib.displayed import view
 from opslib.errors import ParameterError
-from opslib.runbook_parameters import TARGET
+from opslib.model.endpoint import TARGET
 from opslib.runbooks.diagnose import diagnose_facts, read_symptoms
 from opslib.show.diagnosis import diagnosis_json
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from opslib.runbook_parameters import TARGET
+from opslib.model.endpoint import TARGET
 
 
 def add_target_option(parser: argparse.ArgumentParser) -> None:

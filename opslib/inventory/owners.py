@@ -5,7 +5,7 @@ from pathlib import Path
 
 from opslib.errors import DefinitionError, PolicyError
 from opslib.model import Unread
-from opslib.policy.policy import FILE
+from opslib.policy import FILE
 from opslib.policy.reading import read_policy
 
 

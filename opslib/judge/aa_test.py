@@ -11,7 +11,7 @@ from opslib.judge.decide import judge
 from opslib.judge.values.criteria import Criteria
 from opslib.judge.values.interval import Arm, Interval
 from opslib.judge.values.state import State
-from opslib.judge.values.text import percent
+from opslib.model.text import percent
 
 
 @dataclass(frozen=True, kw_only=True)

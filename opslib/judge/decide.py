@@ -23,8 +23,8 @@ from opslib.judge.values.interval import Interval
 from opslib.judge.values.metrics import Answers, BusinessOutcome, Failures, Latency, Mean, Slo
 from opslib.judge.values.mixture import log_evidence
 from opslib.judge.values.state import State
-from opslib.judge.values.text import e_value, k_of_n, percent
 from opslib.judge.values.verdict import IntervalResult, Proof, Verdict
+from opslib.model.text import e_value, k_of_n, percent
 
 _EDGE_S = 1e-3  # intervals may overlap by rounding of their timestamps
 

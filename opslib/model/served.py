@@ -13,6 +13,9 @@ Source: "Troubleshoot online endpoints", HTTP status codes of managed online end
 caller's or the router's, not the deployment's.
 """
 
+PROBE_PREFIX = "opslib-"
+"""Prefix of the `x-ms-client-request-id` of opslib's own requests, by which users' traffic excludes them."""
+
 
 def is_failure(status: int) -> bool:
     """Return whether a scoring status counts against the deployment that answered."""

@@ -11,8 +11,8 @@ from opslib.definitions.probes import parse_probe
 from opslib.definitions.rules import Severity, Violation, check_deployment
 from opslib.definitions.source import Source, read_source
 from opslib.errors import DefinitionError, PolicyError
+from opslib.policy import FILE
 from opslib.policy.exceptions import Exceptions, describe_expired
-from opslib.policy.policy import FILE
 from opslib.policy.reading import read_policy, validate_policy
 from opslib.policy.standards import RequiredTags
 

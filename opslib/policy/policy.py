@@ -23,7 +23,6 @@ from opslib.policy.standards import RequiredMonitoring, RequiredTags, Retention
 from opslib.policy.windows import require_schedule
 from opslib.redaction.redact import is_reference
 
-FILE = "policy.yml"
 VERSION = 1
 
 RELEASE_FIELDS = (

@@ -11,7 +11,7 @@ Text = Annotated[str, Field(min_length=1, max_length=500)]
 class Section(BaseModel):
     """A part of the policy: unknown fields are refused, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(defer_build=True, extra="forbid", frozen=True)
 
 
 def _to_moment(value: Any) -> Any:

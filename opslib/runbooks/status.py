@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import read_endpoint
@@ -14,10 +15,12 @@ from opslib.displayed import Displayed
 from opslib.errors import OpsError
 from opslib.evidence.archive.index import RunQuery, RunRow, find_runs
 from opslib.model import Endpoint, FiredAlert, Observation, Unread
+from opslib.policy import FILE
 from opslib.policy.error_budget import ErrorBudget, error_budget
-from opslib.policy.policy import FILE, Policy
-from opslib.policy.reading import read_policy
 from opslib.runbooks.lease.tags import Lease, read_lease
+
+if TYPE_CHECKING:
+    from opslib.policy.policy import Policy
 
 RUNS = 5
 """Runs that are shown [count]."""
@@ -87,7 +90,7 @@ class EndpointStatus(Displayed):
 
 
 def read_status(
-    workspace: Workspace, name: str, archive: Path, policy: Policy | None, window: timedelta
+    workspace: Workspace, name: str, archive: Path, policy: "Policy | None", window: timedelta
 ) -> EndpointStatus:
     """Read the state of an endpoint; its parts are read at the same time.
 
@@ -122,7 +125,7 @@ def read_status(
     )
 
 
-def find_policy(path: Path | None, endpoint: str) -> Policy | None:
+def find_policy(path: Path | None, endpoint: str) -> "Policy | None":
     """Return the given policy, else the endpoint's in this folder or the folder of its name; None without one.
 
     Raises
@@ -130,14 +133,14 @@ def find_policy(path: Path | None, endpoint: str) -> Policy | None:
     PolicyError
         If the given policy cannot be read.
     """
-    if path is not None:
-        return read_policy(path)
-    for candidate in (Path(endpoint) / FILE, Path(FILE)):
-        if candidate.is_file():
-            policy = read_policy(candidate)
-            if policy.endpoint.lower() == endpoint.lower():
-                return policy
-    return None
+    candidates = [path] if path is not None else [Path(endpoint) / FILE, Path(FILE)]
+    present = [one for one in candidates if one == path or one.is_file()]
+    if not present:
+        return None
+    from opslib.policy.reading import read_policy  # noqa: PLC0415 - its models take a third of a second to import
+
+    policies = map(read_policy, present)
+    return next((one for one in policies if one.endpoint.lower() == endpoint.lower() or path is not None), None)
 
 
 def _observe(

@@ -19,8 +19,8 @@ from opslib.evidence.run.files import VALIDATION
 from opslib.evidence.run.journal import JournalEvent, as_json
 from opslib.evidence.run.record import write_atomically
 from opslib.judge.proof.upper_bounds import share_upper
-from opslib.judge.values.text import percent
 from opslib.model import Deployment, Endpoint, Finding, Findings, Outcome, Plan, ProbeResult, SendProbes
+from opslib.model.text import percent
 from opslib.read_only_parameters import ValidateParameters
 from opslib.runbooks.access import check_access, check_scope
 from opslib.runbooks.arrival import name_deployments

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from opslib.model import Endpoint, Observation, Served
-from opslib.policy.policy import FILE
+from opslib.policy import FILE
 from opslib.scaffold.yaml_file import Section, YamlFile
 
 SCHEMA_FILE = "policy.schema.json"

@@ -1,4 +1,4 @@
-"""Latencies and times as people read them; shares and e-values are written by `opslib.judge.values.text`."""
+"""Latencies and times as people read them; shares and e-values are written by `opslib.model.text`."""
 
 
 def milliseconds(value: float | None) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 from html import escape
 
 from opslib.displayed import view
-from opslib.judge.values.text import e_value, k_of_n
+from opslib.model.text import e_value, k_of_n
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.progress import Message, Progress
 from opslib.show.numbers import seconds

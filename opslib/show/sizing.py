@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from opslib.cost.text import money
 from opslib.displayed import view
-from opslib.judge.values.text import k_of_n, percent
+from opslib.model.text import k_of_n, percent
 from opslib.show.numbers import milliseconds
 from opslib.show.plot import COLOURS, INK, SHADES, Picture, legend, make_picture
 from opslib.show.table import Cell, Table

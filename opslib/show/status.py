@@ -6,8 +6,8 @@ from datetime import UTC
 from typing import Any
 
 from opslib.displayed import view
-from opslib.judge.values.text import k_of_n, percent
 from opslib.model import Deployment, Served
+from opslib.model.text import k_of_n, percent
 from opslib.runbooks.lease.tags import describe
 from opslib.runbooks.status import EndpointStatus
 from opslib.show.numbers import milliseconds

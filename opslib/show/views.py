@@ -8,7 +8,6 @@ from opslib.cost.text import describe_change, describe_prices
 from opslib.displayed import view
 from opslib.evidence.run.record import Record
 from opslib.judge import BakeForecast, Verdict
-from opslib.judge.values.text import e_value, k_of_n, percent
 from opslib.model import (
     Deployment,
     Endpoint,
@@ -21,6 +20,7 @@ from opslib.model import (
     Scope,
     Served,
 )
+from opslib.model.text import e_value, k_of_n, percent
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.canary.rollout import MIRROR_LIMITS, Rollout, Stage
 from opslib.runbooks.deploy import Deployed

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from opslib.judge.values.text import percent
 from opslib.model import HOURS_PER_MONTH
+from opslib.model.text import percent
 from opslib.sizing.demand import Demand, LatencyCurve
 
 TARGET_USE = 0.7

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from opslib.cost.text import money
 from opslib.displayed import Displayed
-from opslib.judge.values.text import percent
+from opslib.model.text import percent
 from opslib.sizing.candidates import Candidate, Limits, pareto_front
 from opslib.sizing.demand import Demand
 

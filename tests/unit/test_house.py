@@ -63,6 +63,14 @@ def test_importing_opslib_is_cheap():
     assert done.stdout.strip() == "[]"
 
 
+def test_status_imports_little():
+    """`opslib status` is a look of a second: without a policy it loads no statistics and no models."""
+    unused = {"numpy", "scipy", "pydantic", "yaml", "httpx", "rich", "matplotlib", "azure.ai"}
+    code = f"import opslib.cli.status, sys; print(sorted({unused} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     "command",
     [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]],

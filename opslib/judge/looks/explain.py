@@ -11,8 +11,8 @@ from opslib.judge.values.interval import Interval
 from opslib.judge.values.metrics import Answers, BusinessOutcome, Criterion, Failures, Joint, Latency, Mean, Slo
 from opslib.judge.values.noninferiority import Tally
 from opslib.judge.values.state import State
-from opslib.judge.values.text import e_value, k_of_n, p_value, percent
 from opslib.judge.values.verdict import IntervalResult, MetricResult, Proof, Verdict
+from opslib.model.text import e_value, k_of_n, p_value, percent
 
 
 def interval_result(

@@ -19,8 +19,8 @@ from opslib.judge.values.noninferiority import (
     share_at_odds,
 )
 from opslib.judge.values.state import State
-from opslib.judge.values.text import percent
 from opslib.judge.values.verdict import Proof
+from opslib.model.text import percent
 
 
 def look_alpha(criteria: Criteria, look: int) -> float:

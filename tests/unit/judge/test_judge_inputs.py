@@ -45,7 +45,7 @@ from opslib.judge.looks.watermark import revisions, settled_intervals
 from opslib.judge.proof.power import minutes_to_detect, requests_to_prove
 from opslib.judge.values.metrics import Slo
 from opslib.judge.values.mixture import log_evidence
-from opslib.judge.values.text import e_value, k_of_n, p_value, percent
+from opslib.model.text import e_value, k_of_n, p_value, percent
 
 ONLY_FAILURES = Criteria(metrics=(Failures(limit_rate=0.02),))
 
