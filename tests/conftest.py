@@ -5,7 +5,7 @@ import pytest
 from estate_fixture import estate, estate_sandbox
 from receiver_fixture import receiver
 from runbook_fixtures import make_world, sandbox_home, workspace, world, worlds
-from sandbox_fixture import RunningSandbox, pointed_at, running_sandbox
+from sandbox_fixture import RunningSandbox, running_sandbox
 from schedule import Schedule, order
 from stand_in_fixture import stand_in, stand_in_server
 
@@ -59,6 +59,6 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox
             tmp_path_factory.mktemp("sandbox"),
             Settings(seed=7, autoscale_every_s=1.0, alerts_every_s=0.2, max_requests_per_second=100_000),
         ) as running,
-        pointed_at(running),
+        running.pointed(),
     ):
         yield running

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from azure.core.credentials import AccessToken
-from sandbox_fixture import RunningSandbox, pointed_at, running_sandbox
+from sandbox_fixture import RunningSandbox, running_sandbox
 
 from opslib.azure.arm import ArmClient
 from opslib.azure.connect import Workspace, connect
@@ -195,5 +195,5 @@ def estate_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
 @pytest.fixture
 def estate(estate_sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Estate]:
     monkeypatch.setenv("OPSLIB_SANDBOX_HOME", str(estate_sandbox.home.root))
-    with pointed_at(estate_sandbox):
+    with estate_sandbox.pointed():
         yield Estate(estate_sandbox, connect("sandbox"))

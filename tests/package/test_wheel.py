@@ -77,6 +77,11 @@ def test_the_wheel_works_from_an_empty_folder(installed, tmp_path, monkeypatch):
     where = _run([installed, "-c", "import opslib; print(opslib.__file__)"], cwd=here).stdout
     assert Path(where.strip()).is_relative_to(installed.parents[1])
     assert "notebooks" in _run([opslib, "--help"], cwd=here).stdout
+    code = (
+        "from importlib.metadata import entry_points as all; print(*(one.load() for one in all(group='pytest11')))"
+    )
+    plugins = _run([installed, "-c", code], cwd=here).stdout
+    assert str(Path(where.strip()).parent / "sandbox/testing/pytest_plugin.py") in plugins
 
     refused = _run([opslib, "run", "rollback", "-p", "endpoint=fraud"], cwd=here, code=2)
     assert "sandbox" in refused.stdout

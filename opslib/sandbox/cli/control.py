@@ -23,13 +23,17 @@ class SandboxError(Exception):
     """The daemon did not start; the message holds the reason and the end of its log."""
 
 
-def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[str, Any]:
+def start(
+    home: Home, settings: Settings | None = None, port: int = 0, owner: ProcessId | None = None
+) -> dict[str, Any]:
     """Start a sandbox and wait until it answers; return its note.
 
     Parameters
     ----------
     settings
         All of its settings; None: those of its last start, else the defaults.
+    owner
+        The process without which the sandbox ends; None: it runs until it is stopped.
 
     Raises
     ------
@@ -44,17 +48,27 @@ def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[s
     home.write_settings(asdict(settings))
     home.note.unlink(missing_ok=True)
     command = [sys.executable, "-P", "-m", "opslib.sandbox.server.daemon", str(home.root), str(port)]
+    owned = [] if owner is None else ["--owner", str(owner.pid), str(owner.started_ticks)]
     if home.log.exists() and home.log.stat().st_size > _LOG_BYTES:
         home.log.replace(home.log.with_suffix(".log.1"))
     with home.log.open("ab") as log:
         process = subprocess.Popen(
-            [*command, json.dumps(asdict(settings))],
+            [*command, json.dumps(asdict(settings)), *owned],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=home.root,
             start_new_session=True,
         )
+    try:
+        return _await_note(home, process)
+    except BaseException:  # also Ctrl-C: what does not answer must not stay
+        process.kill()
+        process.wait()
+        raise
+
+
+def _await_note(home: Home, process: "subprocess.Popen[bytes]") -> dict[str, Any]:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         note = home.read_note()
@@ -63,9 +77,7 @@ def start(home: Home, settings: Settings | None = None, port: int = 0) -> dict[s
             return note
         time.sleep(0.01)
     how = f"did not answer within {_START_TIMEOUT_S:g} s"
-    if process.poll() is None:
-        process.kill()
-    else:
+    if process.poll() is not None:
         how = f"ended with code {process.returncode} while starting"
     tail = home.log.read_text(encoding="utf-8", errors="replace")[-2000:]
     raise SandboxError(f"the sandbox {how}: see {home.log}\n{tail}")

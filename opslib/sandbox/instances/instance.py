@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from importlib import metadata
+from functools import cache
 from pathlib import Path
 
 from opslib.sandbox.core.process import ProcessId, Usage
@@ -20,7 +20,13 @@ _PROBE_INTERVAL_S = 0.05
 _LOG_BYTES = 1_000_000
 _LINE_BYTES = 64 * 1024
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
-SERVER_VERSION = metadata.version("azureml-inference-server-http")
+
+
+@cache
+def _server_version() -> str:
+    from importlib import metadata  # noqa: PLC0415 - it reads every installed package's folder
+
+    return metadata.version("azureml-inference-server-http")
 
 
 class InstanceLog:
@@ -198,4 +204,4 @@ class Instance:
         """Return the process's environment; of the sandbox's own only what any program needs."""
         kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         own = {"PYTHONUNBUFFERED": "1", "HOSTNAME": self.id, "SERVER_PORT": str(self.port)}
-        return kept | own | self.given | self.payload.environment(self.root, SERVER_VERSION)
+        return kept | own | self.given | self.payload.environment(self.root, _server_version())

@@ -3,7 +3,6 @@
 import platform
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from typing import Any
 
 _EXACT = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)(?:\[[^]]*\])?\s*={2,3}\s*(?P<version>[^\s;]+)$")
@@ -37,6 +36,8 @@ def _unmet(requirement: Any) -> Iterator[str]:
 
 
 def _unmet_package(requirement: str) -> Iterator[str]:
+    from importlib import metadata  # noqa: PLC0415 - only where a conda file is read
+
     named, exact = _NAMED.match(requirement), _EXACT.match(requirement)
     if named is None:
         return

@@ -11,7 +11,6 @@ import uuid
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from opslib.sandbox.arm.errors import ArmError
@@ -51,6 +50,8 @@ class Application:
         except _Gone:
             return
         if isinstance(response.body, Path):
+            from starlette.responses import FileResponse  # noqa: PLC0415 - slow to import, and only for blobs
+
             await FileResponse(response.body, response.status, dict(response.headers))(scope, receive, send)
             return
         await _send(response, scope["method"], send)

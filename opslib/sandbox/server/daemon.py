@@ -53,14 +53,17 @@ def main() -> None:
     parser.add_argument("home")
     parser.add_argument("port", type=int)
     parser.add_argument("settings")
+    parser.add_argument("--owner", nargs=2, type=int, help="pid and start time of the process that it belongs to")
     arguments = parser.parse_args()
     home = Home(Path(arguments.home))
+    owner = ProcessId(*arguments.owner) if arguments.owner else None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    uvloop.run(serve(home, listen(home.root / "port", arguments.port), Settings(**json.loads(arguments.settings))))
+    settings = Settings(**json.loads(arguments.settings))
+    uvloop.run(serve(home, listen(home.root / "port", arguments.port), settings, owner))
 
 
-async def serve(home: Home, listener: socket.socket, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def serve(home: Home, listener: socket.socket, settings: Settings, owner: ProcessId | None) -> None:
+    """Serve until SIGTERM or SIGINT, or until the folder or the owner is gone."""
     port = listener.getsockname()[1]
     azure = listen(home.root / "azure-port", 0)
     proxy_url = f"http://127.0.0.1:{azure.getsockname()[1]}"
@@ -71,7 +74,7 @@ async def serve(home: Home, listener: socket.socket, settings: Settings) -> None
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     chores = [
         asyncio.create_task(_flush(sandbox)),
-        asyncio.create_task(_end_without_home(home, server)),
+        asyncio.create_task(_end_abandoned(home, owner, server)),
         asyncio.create_task(_sampler(sandbox).run()),
         asyncio.create_task(Autoscaler(sandbox).run()),
         asyncio.create_task(Alerter(sandbox).run()),
@@ -199,9 +202,9 @@ async def _flush(sandbox: Sandbox) -> None:
         await asyncio.sleep(_FLUSH_INTERVAL_S)
 
 
-async def _end_without_home(home: Home, server: uvicorn.Server) -> None:
-    """End the sandbox once its folder was deleted: nothing could find it, or stop its instances, afterwards."""
-    while home.root.exists():  # noqa: ASYNC110 - deleting a folder sends no event
+async def _end_abandoned(home: Home, owner: ProcessId | None, server: uvicorn.Server) -> None:
+    """End the sandbox once its folder was deleted, or its owner has ended: nothing would stop it afterwards."""
+    while home.root.exists() and (owner is None or owner.alive()):  # noqa: ASYNC110 - neither sends an event
         await asyncio.sleep(1.0)
     ask_to_exit(server)
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import pytest
 from azure.core.pipeline.policies import SansIOHTTPPolicy
 from estate_fixture import fill_store, workspace_id
-from sandbox_fixture import pointed_at, running_sandbox
+from sandbox_fixture import running_sandbox
 
 from opslib.azure.connect import Workspace, connect
 from opslib.azure.estate import Route, read_estate
@@ -61,7 +61,7 @@ class Counter(SansIOHTTPPolicy[Any, Any]):
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     root = tmp_path_factory.mktemp("many")
     fill_store(Home(root).state, ENDPOINTS, WORKSPACES)
-    with running_sandbox(root) as running, pytest.MonkeyPatch.context() as patch, pointed_at(running):
+    with running_sandbox(root) as running, pytest.MonkeyPatch.context() as patch, running.pointed():
         patch.setenv("OPSLIB_SANDBOX_HOME", str(root))
         yield connect("sandbox")
 

@@ -1,0 +1,32 @@
+"""The pytest plugin, with the scoring script and the test that the sandbox's README shows."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import opslib.sandbox
+
+pytest_plugins = "pytester"
+README = Path(opslib.sandbox.__file__).with_name("README.md")
+MORE = """
+
+def test_the_same_name_again_in_an_empty_workspace(azureml_sandbox, score):
+    assert [one.name for one in azureml_sandbox.ml_client().online_endpoints.list()] == ["rates"]
+    score({"amounts": None})
+"""
+
+
+def test_a_user_s_scoring_script_is_deployed_and_scored(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    """The README's example passes in an empty folder; a failed test shows what the script printed."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    example = dict(re.findall(r"```python\n# ([\w/]+)\.py\n(.*?)```", README.read_text(), re.DOTALL))
+    pytester.mkdir("src")
+    pytester.makepyfile(**{"src/score": example["src/score"], "test_score": example["test_score"] + MORE})
+    before = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    result = pytester.runpytest_inprocess("-q", "-W", "ignore", "-p", "opslib.sandbox.testing.pytest_plugin")
+    result.assert_outcomes(passed=1, failed=1)
+    shown = [r"-+ azureml_sandbox instance-.*\.log -+", ".*TypeError: object of type 'NoneType'"]
+    result.stdout.re_match_lines(shown)
+    assert {name: value for name, value in os.environ.items() if name in before} == before
