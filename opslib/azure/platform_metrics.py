@@ -60,6 +60,11 @@ class PlatformMetrics:
         )
         return Observation(self.name, first, last, _settled(requests), _sum(i.served for i in intervals), intervals)
 
+    def coarser(self, grain_s: float) -> "PlatformMetrics":
+        """Return the metrics themselves: percentiles of minutes cannot be joined."""
+        del grain_s
+        return self
+
     def quantiles_ms(
         self, deployment: str, since: datetime, until: datetime, quantiles: Sequence[float]
     ) -> tuple[float, ...]:

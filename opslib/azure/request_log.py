@@ -5,8 +5,9 @@ It needs a diagnostic setting on the endpoint. Rows appear a few seconds to a fe
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Any
 
 from azure.core.exceptions import AzureError as CoreError
@@ -82,6 +83,10 @@ class RequestLog:
                 _clip(start, self.grain_s, since, until, intervals[start]) for start in sorted(intervals)
             ),
         )
+
+    def coarser(self, grain_s: float) -> "RequestLog":
+        """Return the log in intervals of at least this length [seconds]."""
+        return replace(self, grain_s=max(self.grain_s, float(ceil(grain_s))))
 
     def quantiles_ms(
         self, deployment: str, since: datetime, until: datetime, quantiles: Sequence[float]

@@ -41,6 +41,9 @@ class Source(Protocol):
     def observe(self, since: datetime, until: datetime, thresholds_ms: Sequence[float] = ()) -> Observation:
         """Read what every deployment served between two times, and how many requests exceeded each threshold."""
 
+    def coarser(self, grain_s: float) -> "Source":
+        """Return the source with longer intervals where it can cut them so, else the source itself."""
+
     def quantiles_ms(
         self, deployment: str, since: datetime, until: datetime, quantiles: Sequence[float]
     ) -> tuple[float, ...]:

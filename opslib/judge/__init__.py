@@ -17,7 +17,7 @@ from opslib.judge.aa_test import Rehearsal, rehearse
 from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
 from opslib.judge.harm.outcomes import settled_cohorts
 from opslib.judge.looks.paired_probes import PairedProbe, pair_probes, probe_order
-from opslib.judge.looks.plot_series import Series, series
+from opslib.judge.looks.plot_series import Series, series, thinned
 from opslib.judge.looks.precedence import EXTRA_LOOKS, Bake, Policy, after_hold, while_asked
 from opslib.judge.looks.stops import probe_stop, traffic_stop
 from opslib.judge.looks.watermark import Revision, revisions, settled_intervals
@@ -87,6 +87,7 @@ __all__ = [
     "set_reference",
     "settled_cohorts",
     "settled_intervals",
+    "thinned",
     "to_json",
     "to_record",
     "traffic_stop",

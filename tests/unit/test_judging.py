@@ -12,13 +12,14 @@ from opslib.azure.request_log import RequestLog
 from opslib.errors import DefinitionError, ParameterError
 from opslib.evidence.run.journal import Journal
 from opslib.evidence.run.record import write_record
-from opslib.judge import begin
+from opslib.judge import begin, thinned
 from opslib.model import Observation, ProbeResult, Served, ServedInterval
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.cohorts import read_request_outcome
 from opslib.runbooks.canary.judge_session import JudgeSession
 from opslib.runbooks.canary.judge_settings import judge_settings
 from opslib.runbooks.canary.rejudge import _agrees, judge_again
+from opslib.runbooks.canary.rollout import Stage
 from opslib.runbooks.canary.source_intervals import without_probes
 from opslib.runbooks.run import new_record
 
@@ -173,3 +174,56 @@ def test_outcomes_and_their_names_belong_together(given: dict[str, object]):
     """A misspelt half of the parameters must not silently judge nothing."""
     with pytest.raises(ParameterError, match="outcome"):
         CanaryParameters.check({"endpoint": "fraud", "canary": "green", **given})
+
+
+def test_a_look_reads_the_last_minutes_again_however_long_the_stage_lasts(session: JudgeSession):
+    """The first look reads the whole stage; later ones 15 minutes before what was judged last."""
+    assert session.read_from(SINCE) == SINCE
+    session.judge(minutes(120), weight=50.0, bake_over=False)
+    assert session.read_from(SINCE) == SINCE + timedelta(minutes=119 - 15)
+    late = minutes(16, first=104, canary=replace(SERVED, failures=9))
+    session.judge(late, weight=50.0, bake_over=False)
+    assert session.judged.revised == 16
+    session.begin_stage()
+    assert session.read_from(SINCE) == SINCE
+
+
+class Long(RequestLog):
+    """A log that returns what was read, in the grain that it was read in."""
+
+    def observe(self, since, until, thresholds_ms=()):
+        del thresholds_ms
+        count = int((until - since).total_seconds() / self.grain_s)
+        starts = [since + timedelta(seconds=self.grain_s * n) for n in range(count)]
+        return Observation(
+            self.name, since, until, until, {}, tuple(ServedInterval(s, self.grain_s, {}) for s in starts)
+        )
+
+
+def test_a_long_stage_is_recorded_whole_and_in_few_intervals(tmp_path: Path):
+    """A look at its end has only the last minutes; the record and the plot show all of it."""
+    session = open_session(tmp_path, PARAMETERS, Long(NO_WORKSPACE, "/fraud", 2.0))
+    until = SINCE + timedelta(hours=6)
+    last = Observation("request log", until - timedelta(minutes=15), until, until, {})
+    verdict = session.judge(minutes(1), weight=50.0, bake_over=False)
+    whole = session.read_whole(Stage({}, SINCE, 21600.0, last, verdict, "promote"))
+    assert (whole.observation.since, whole.observation.until) == (SINCE, until)
+    assert len(whole.observation.intervals) == 490
+    short = Stage({}, SINCE, 60.0, replace(last, since=SINCE), verdict, "promote")
+    assert session.read_whole(short) is short
+
+
+def test_memory_of_a_watch_is_bounded(session: JudgeSession):
+    """Neighbouring lines of the plot are joined; their counts and the last evidence stay."""
+    verdict = session.judge(minutes(60), weight=50.0, bake_over=False)
+    probes = tuple(replace(line, source="probes") for line in verdict.lines[::2])
+    lines = (*verdict.lines[:30], *probes, *(replace(line, weight=80.0) for line in verdict.lines[30:]))
+    joined = thinned(lines, most=50)
+    assert thinned(lines, most=len(lines)) == lines
+    assert len(joined) == len(lines) // 2
+    assert [line.weight for line in joined if line.source != "probes"] == [50.0] * 15 + [80.0] * 15
+    for arm in ("canary_n", "stable_bad"):
+        assert sum(getattr(line.metrics[0], arm) for line in joined) == sum(
+            getattr(line.metrics[0], arm) for line in lines
+        )
+    assert joined[-1].log_evidence == lines[-1].log_evidence

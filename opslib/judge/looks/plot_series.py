@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from opslib.judge.looks.bounds import rate_bounds
-from opslib.judge.values.verdict import IntervalResult
+from opslib.judge.values.verdict import IntervalResult, MetricResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,44 @@ class Series:
     threshold: float
     metrics: Mapping[str, Mapping[str, tuple[float, ...]]]
     weights: tuple[float, ...]
+
+
+LINES_KEPT = 2000
+"""Judged intervals that a plot is drawn from, at most; two points a pixel of its width [count]."""
+
+
+def thinned(lines: Sequence[IntervalResult], most: int = LINES_KEPT) -> tuple[IntervalResult, ...]:
+    """Return the lines, with neighbours joined where there are more than `most`: a plot of hours needs no more.
+
+    Only neighbours of the same source and weight are joined, so that stages keep their bounds. The journal holds
+    every line.
+    """
+    if len(lines) <= most:
+        return tuple(lines)
+    single: dict[str, int] = {}
+    kept: dict[int, IntervalResult] = {}
+    for i, line in enumerate(lines):
+        kept[i] = line
+        before = single.pop(line.source, None)
+        if before is not None and kept[before].weight == line.weight:
+            kept[i] = _joined(kept.pop(before), line)
+        else:
+            single[line.source] = i
+    return tuple(kept[i] for i in sorted(kept))
+
+
+def _joined(first: IntervalResult, second: IntervalResult) -> IntervalResult:
+    """Return two intervals as one: their counts together, and the evidence after the second."""
+    metrics = tuple(_sum(one, two) for one, two in zip(first.metrics, second.metrics, strict=True))
+    length_s = second.start_s + second.length_s - first.start_s
+    return replace(second, start_s=first.start_s, length_s=length_s, metrics=metrics)
+
+
+def _sum(first: MetricResult, second: MetricResult) -> MetricResult:
+    counts = ("canary_bad", "canary_n", "stable_bad", "stable_n")
+    added = {name: getattr(first, name) + getattr(second, name) for name in counts}
+    known = first.known or second.known
+    return replace(second, log_gain=first.log_gain + second.log_gain, known=known, **added)
 
 
 def series(lines: Sequence[IntervalResult]) -> Series:

@@ -158,9 +158,10 @@ def run_stages(run: Run[CanaryParameters], plan: Plan) -> Rollout:
         lease.restore(p.probes)
         raise
     outcome, reason = outcome_of(ended, canary)
-    rollout = Rollout(outcome, reason, stable, canary, ended, session.lines)
     if outcome is not Outcome.SUCCEEDED:
         lease.restore(p.probes)
+    ended = tuple(session.read_whole(stage) for stage in ended)
+    rollout = Rollout(outcome, reason, stable, canary, ended, session.lines)
     run.journal.write(JournalEvent.ROLLOUT, replace(rollout, lines=()))
     if outcome is Outcome.SUCCEEDED:
         lease.release()

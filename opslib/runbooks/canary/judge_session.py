@@ -1,8 +1,8 @@
 """The judge at work in a run: what it reads, and where its evidence is kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from opslib.azure.arm import Progress
 from opslib.azure.source import Source
@@ -13,16 +13,15 @@ from opslib.evidence.run.record import write_atomically
 from opslib.judge import (
     Interval,
     IntervalResult,
-    Revision,
     State,
     Verdict,
     describe,
     judge,
     next_stage,
     probe_stop,
-    revisions,
     set_reference,
     settled_intervals,
+    thinned,
     to_json,
     to_record,
     traffic_stop,
@@ -32,8 +31,13 @@ from opslib.model import Observation, ProbeResult, ServedInterval
 from opslib.runbooks.canary.cohorts import Cohorts
 from opslib.runbooks.canary.forecast import quantiles_of
 from opslib.runbooks.canary.judge_settings import JudgeSettings
+from opslib.runbooks.canary.judged_intervals import JudgedIntervals
 from opslib.runbooks.canary.probing import ProbeRound
-from opslib.runbooks.canary.source_intervals import counts_alone, to_interval, without_probes
+from opslib.runbooks.canary.rollout import Stage
+from opslib.runbooks.canary.source_intervals import to_interval, without_probes
+
+STAGE_INTERVALS = 500
+"""Intervals into which a long stage is cut for the record and the plot [count]."""
 
 PROBE_ROUNDS_KEPT = 10
 """Latest rounds of own probes that a hard stop considers [count]."""
@@ -54,11 +58,14 @@ class JudgeSession:
     refreshed: bool = False
     mirrored: bool = False
     lines: tuple[IntervalResult, ...] = ()
-    judged: tuple[Interval, ...] = ()
-    revised: tuple[Revision, ...] = ()
+    judged: JudgedIntervals = field(init=False)
     unsettled: tuple[Interval, ...] = ()
     rounds: tuple[Interval, ...] = ()
     probed: tuple[ProbeResult, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Begin without judged intervals."""
+        self.judged = JudgedIntervals(per_request=self.source.per_request)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -110,9 +117,13 @@ class JudgeSession:
         It also starts at zero in a run that resumes an undecided one: the chance of a false promotion holds for
         each run, since a person chose to run again. The chance of a false rollback holds for all of them together.
         """
-        self.judged, self.revised, self.mirrored = (), (), mirrored
+        self.judged, self.mirrored = JudgedIntervals(per_request=self.source.per_request), mirrored
         self.journal.write(JournalEvent.NEXT_STAGE)
         self.state = next_stage(self.state)
+
+    def read_from(self, began: datetime) -> datetime:
+        """Return the time from which the next look reads the source, in a stage that began at `began`."""
+        return self.judged.read_from(began, self.source.grain_s)
 
     def judge(
         self, observation: Observation, *, weight: float, bake_over: bool, rounds: Sequence[ProbeRound] = ()
@@ -122,7 +133,7 @@ class JudgeSession:
         Parameters
         ----------
         observation
-            What was served since the stage began.
+            What was served since `read_from`.
         weight
             Canary's configured share of the two versions' traffic [percent].
         bake_over
@@ -132,10 +143,12 @@ class JudgeSession:
         """
         probed = self._keep(rounds)
         now_s, lag_s = datetime.now(UTC).timestamp(), self.settings.lag_s
-        known = [self.to_interval(served, weight) for served in self._closed(observation, bake_over=bake_over)]
+        closed = self._closed(observation, bake_over=bake_over)
+        self._note_revisions(closed, weight)
+        unjudged_s = (self.state.last_end_s or 0.0) - 1e-3  # what `settled_intervals` would leave out
+        known = [self.to_interval(one, weight) for one in closed if one.start.timestamp() >= unjudged_s]
         fresh = settled_intervals(known, self.state, now_s=now_s, lag_s=lag_s, zero_lag_s=lag_s)
-        self._note_revisions(known)
-        self.judged = (*self.judged, *fresh)
+        self.judged.add(closed, fresh)
         cohorts = self._settled_cohorts(fresh)
         stops = [stop for interval in fresh if (stop := traffic_stop(interval))]
         stops += [stop for stop in [probe_stop(self.rounds)] if probed and stop]
@@ -147,7 +160,7 @@ class JudgeSession:
             stops=stops,
             cohorts=cohorts,
         )
-        self.lines += verdict.lines
+        self.lines = thinned((*self.lines, *verdict.lines))
         write_atomically(self.journal.path.parent / JUDGE_STATE, to_json(self.state) + "\n")
         look = {
             "verdict": {"decision": verdict.outcome, "reason": verdict.sentence},
@@ -159,6 +172,18 @@ class JudgeSession:
         }
         self.journal.write(JournalEvent.LOOK, look)
         return verdict
+
+    def read_whole(self, stage: Stage) -> Stage:
+        """Return a stage with all that was served in it, where its last look read the end of it only."""
+        since, until = stage.started_at, stage.observation.until
+        if stage.observation.since - since <= timedelta(seconds=self.source.grain_s):
+            return stage
+        source = self.source.coarser((until - since).total_seconds() / STAGE_INTERVALS)
+        try:
+            return replace(stage, observation=source.observe(since, until))
+        except ObserveError as error:
+            self.progress(f"what was served from {since:%T} to {until:%T} UTC could not be read: {error}")
+            return stage
 
     def to_interval(self, served: ServedInterval, weight: float) -> Interval:
         """Return one interval as the judge reads it, without own probes; `weight` is the canary's [percent]."""
@@ -174,25 +199,17 @@ class JudgeSession:
         probed = tuple(each.interval for each in rounds if each.interval and each.interval.canary.requests)
         self.rounds = (*self.rounds, *probed)[-PROBE_ROUNDS_KEPT:]
         if not self.source.per_request:
-            self.probed += tuple(result for each in rounds for result in each.results)
+            results = (*self.probed, *(result for each in rounds for result in each.results))
+            self.probed = tuple(result for result in results if result.sent_at >= self.judged.since)
         return probed
 
-    def _note_revisions(self, known: Sequence[Interval]) -> None:
+    def _note_revisions(self, closed: Sequence[ServedInterval], weight: float) -> None:
         """Record judged intervals that the source has revised since; they are not judged again."""
-        found = revisions(
-            [counts_alone(interval) for interval in self.judged], [counts_alone(interval) for interval in known]
-        )
-        changed = [
-            one
-            for one in found
-            if (one.now is None or one.now.length_s == one.judged.length_s) and one not in self.revised
-        ]
+        changed = self.judged.find_revised(closed, lambda served: self.to_interval(served, weight))
         if changed:
-            self.revised += tuple(changed)
             self.journal.write(JournalEvent.REVISED, changed)
-            self.progress(
-                f"the source revised {len(self.revised)} intervals already judged; recorded, not re-judged"
-            )
+            count = self.judged.revised
+            self.progress(f"the source revised {count} intervals already judged; recorded, not re-judged")
 
     def _settled_cohorts(self, fresh: Sequence[Interval]) -> tuple[Interval, ...]:
         """Return the outcome cohorts that can no longer change; what cannot be read is tried at the next look."""

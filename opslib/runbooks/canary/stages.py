@@ -87,7 +87,8 @@ class Stages:
             self.lease.renew_if_due(step)
             session.refresh_reference()
             lag_s, thresholds_ms = session.settings.lag_s, session.thresholds_ms()
-            seen = read_source(source, watch.started_at, watch.end, self.late_data_s, lag_s, thresholds_ms)
+            since = session.read_from(watch.started_at)
+            seen = read_source(source, since, watch.end, self.late_data_s, lag_s, thresholds_ms)
             if seen.problem:
                 self.progress(f"could not read the {source.name}: {seen.problem}")
             verdict = session.judge(seen.observation, weight=weight, bake_over=seen.over, rounds=self.probes.take())

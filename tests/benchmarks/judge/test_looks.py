@@ -1,0 +1,85 @@
+"""What a look costs at the start and at the end of a long canary, beside Kayenta's test on all points so far.
+
+``OPSLIB_BENCH_LOOKS`` (default 60; 10800, which is six hours at one look every 2 s, for the figures that are quoted)
+is the number of looks. ``-s`` prints the figures.
+"""
+
+import os
+import time
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from opslib.azure.request_log import RequestLog
+from opslib.evidence.run.files import JOURNAL
+from opslib.evidence.run.journal import Journal
+from opslib.judge import begin
+from opslib.model import Observation, Served, ServedInterval
+from opslib.parameters import CanaryParameters
+from opslib.runbooks.canary.judge_session import JudgeSession
+from opslib.runbooks.canary.judge_settings import judge_settings
+
+from .kayenta import mann_whitney_interval
+
+LOOKS = int(os.environ.get("OPSLIB_BENCH_LOOKS", "60"))
+GRAIN_S = 2.0
+SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
+PARAMETERS = CanaryParameters.check(
+    {"endpoint": "fraud", "canary": "green", "settle_s": 0, "warm_up_s": 0, "bake_s": 21600, "max_bake_s": 21600}
+)
+
+
+def open_session(folder: Path) -> JudgeSession:
+    source = RequestLog(None, "/fraud", GRAIN_S)
+    settings = judge_settings(PARAMETERS, source)
+    quantiles = (5.0, 9.0, 11.0, 13.0, 15.0, 20.0)
+    state = begin(settings.criteria, endpoint="fraud", stable="a", canary="b", reference_ms=quantiles)
+    session = JudgeSession(Journal(folder), lambda _: None, source, settings, state, "blue", "green")
+    session.begin_stage()
+    return session
+
+
+def test_a_look_costs_as_much_at_the_end_as_at_the_start(tmp_path):
+    """Processor time of a look, bytes of the journal per look, and memory."""
+    session = open_session(tmp_path)
+    rng = np.random.default_rng(20)
+    thresholds = session.thresholds_ms()
+    served: list[ServedInterval] = []
+    rates = np.empty((2, LOOKS))
+    ours_s, kayenta_s, memory = [], [], []
+    tracemalloc.start()
+    for look in range(LOOKS):
+        failed = rng.binomial(60, 0.01, 2)
+        rates[:, look] = failed / 60 + rng.normal(0, 1e-6, 2)
+        above = tuple((ms, max(1, 50 - 8 * n)) for n, ms in enumerate(thresholds))
+        blue, green = (Served(60, int(n), 10.0, 12.0, 15.0, 20.0, above) for n in failed)
+        served.append(
+            ServedInterval(SINCE + timedelta(seconds=GRAIN_S * look), GRAIN_S, {"blue": blue, "green": green})
+        )
+        since = session.read_from(SINCE)
+        until = served[-1].end
+        read = tuple(one for one in served[-500:] if one.start >= since)
+        observation = Observation("request log", since, until, until, {}, read)
+        begun = time.process_time()
+        session.judge(observation, weight=50.0, bake_over=False)
+        ours_s.append(time.process_time() - begun)
+        if look % max(1, LOOKS // 20) == 0:
+            memory.append(tracemalloc.get_traced_memory()[0])
+            begun = time.process_time()
+            if look:
+                mann_whitney_interval(rates[:1, : look + 1], rates[1:, : look + 1], 0.98)
+            kayenta_s.append(time.process_time() - begun)
+    tracemalloc.stop()
+    tenth = max(1, LOOKS // 10)
+    first_ms, last_ms = (1e3 * median(part) for part in (ours_s[:tenth], ours_s[-tenth:]))
+    per_look = (tmp_path / JOURNAL).stat().st_size / LOOKS
+    print(
+        f"\n{LOOKS} looks: {first_ms:.1f} ms at first, {last_ms:.1f} ms at the end, ratio {last_ms / first_ms:.2f}; "
+        f"Kayenta's test {1e3 * kayenta_s[1]:.1f} ms, {1e3 * kayenta_s[-1]:.1f} ms; "
+        f"journal {per_look:.0f} bytes a look; memory {memory[1] / 1e6:.1f} MB, {memory[-1] / 1e6:.1f} MB"
+    )
+    assert session.state.judged == LOOKS
+    assert per_look < 4000
