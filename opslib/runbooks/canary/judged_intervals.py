@@ -66,7 +66,7 @@ class JudgedIntervals:
         changed = {start for start, counts in self._counts.items() if now.get(start) != counts}
         if not now or not changed:
             return ()
-        compared = changed | {min(now), max(now)}  # the ends say what the source was asked for
+        compared = changed | {min(now), max(now)}  # the ends bound what was read
         found = revisions(
             [self._judged[start] for start in sorted(changed)],
             [counts_alone(to_interval(one)) for one in served if one.start in compared],
