@@ -161,7 +161,7 @@ def read_record(folder: Path) -> Record:
     """
     path = folder / RECORD
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
         content.pop("duration_s", None)
         content["started_at"] = datetime.fromisoformat(content["started_at"])
         if content["finished_at"]:
