@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "AutoscaleParameters": "opslib.parameters",
     "CanaryParameters": "opslib.parameters",
     "DeployParameters": "opslib.parameters",
     "DiagnoseParameters": "opslib.read_only_parameters",
@@ -19,6 +20,7 @@ _HOMES = {
     "ScaleParameters": "opslib.parameters",
     "SizeParameters": "opslib.parameters",
     "ValidateParameters": "opslib.read_only_parameters",
+    "check_autoscale": "opslib.runbooks.autoscale",
     "check_canary": "opslib.runbooks.canary.canary",
     "check_deploy": "opslib.runbooks.deploy",
     "check_retire": "opslib.runbooks.retire",
@@ -39,6 +41,7 @@ _HOMES = {
     "finish_size": "opslib.runbooks.size",
     "forecast_canary": "opslib.runbooks.canary.canary",
     "measure_demand": "opslib.runbooks.size",
+    "plan_autoscale": "opslib.runbooks.autoscale",
     "plan_canary": "opslib.runbooks.canary.canary",
     "plan_deploy": "opslib.runbooks.deploy",
     "plan_retire": "opslib.runbooks.retire",
@@ -56,6 +59,7 @@ _HOMES = {
     "run_stages": "opslib.runbooks.canary.canary",
     "scale": "opslib.runbooks.scale",
     "secret": "opslib.azure.secrets",
+    "set_autoscale": "opslib.runbooks.autoscale",
     "size": "opslib.runbooks.size",
     "take_inventory": "opslib.runbooks.inventory",
     "validate": "opslib.runbooks.validate",

@@ -27,6 +27,9 @@ class RunbookParameters(BaseModel):
     changes: ClassVar[bool] = True
     """Whether the runbook changes its endpoint; one that only reads needs a reader's role."""
 
+    autoscale: ClassVar[bool] = False
+    """Whether before.json and after.json hold the endpoint's autoscale settings too."""
+
     target: str = Field(default="sandbox", min_length=1, description=TARGET)
     endpoint: Name = Field(description="endpoint to work on")
     operation_timeout_s: Seconds = Field(

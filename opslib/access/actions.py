@@ -16,6 +16,7 @@ from opslib.model import (
     RestoreRule,
     SendProbes,
     SetInstanceCount,
+    SetRule,
     SetTraffic,
     Step,
 )
@@ -182,7 +183,7 @@ def step_actions(step: Step, auth_mode: str) -> tuple[Action, ...]:  # noqa: PLR
             return _at(ScopeLevel.ENDPOINT, f"{DEPLOYMENTS}/delete")
         case DeleteRule():
             return _at(ScopeLevel.GROUP, f"{_rule_type(step.id)}/delete")
-        case RestoreRule():
+        case RestoreRule() | SetRule():
             return _at(ScopeLevel.GROUP, f"{_rule_type(step.id)}/write")
         case SetInstanceCount():
             return _at(ScopeLevel.ENDPOINT, f"{DEPLOYMENTS}/write")

@@ -1,54 +1,23 @@
-"""A change of autoscale settings: its steps, its undo, and the file that keeps both."""
+"""A change of autoscale settings as a plan: each setting as it is and as it shall be, and the way back. Pure."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from opslib.autoscale.change import Json, moved_body, moved_name, writable_body
-from opslib.autoscale.setting import ScaleSetting
-from opslib.errors import PlanError, RecordError
-from opslib.model import Endpoint
+from opslib.autoscale.setting import API_VERSION, ScaleSetting, read_setting
+from opslib.errors import PlanError
+from opslib.model import Change, DeleteRule, Endpoint, Plan, RestoreRule, Rule, SetRule
+
+Settings = Sequence[ScaleSetting]
 
 
-@dataclass(frozen=True)
-class AutoscaleStep:
-    """One setting as it is and as it shall be; None where there is none. Bodies are as a PUT sends them."""
+def plan_set(endpoint: Endpoint, deployment: str, name: str, body: Json, present: Settings) -> Plan:
+    """Plan one setting of a deployment; one that it has already is replaced.
 
-    name: str
-    before: Json | None
-    after: Json | None
-
-    @property
-    def undo(self) -> "AutoscaleStep":
-        """The step back."""
-        return AutoscaleStep(self.name, self.after, self.before)
-
-    def __str__(self) -> str:
-        """What it does, in one line."""
-        shown: Mapping[str, Any] = self.after or self.before or {"properties": {}}
-        target = str(shown["properties"].get("targetResourceUri", "")).rstrip("/").rsplit("/", 1)[-1]
-        verb = "delete" if self.after is None else "create" if self.before is None else "replace"
-        return f"{verb} autoscale setting {self.name} of {target}"
-
-
-@dataclass(frozen=True)
-class AutoscalePlan:
-    """Steps in their order; the undo is the steps back in the reverse order."""
-
-    endpoint: str
-    steps: tuple[AutoscaleStep, ...]
-
-    @property
-    def undo(self) -> "AutoscalePlan":
-        """The plan back."""
-        return AutoscalePlan(self.endpoint, tuple(step.undo for step in reversed(self.steps)))
-
-
-def plan_create(
-    endpoint: Endpoint, deployment: str, name: str, body: Json, present: tuple[ScaleSetting, ...]
-) -> AutoscalePlan:
-    """Plan one setting of a deployment; one that it has already is replaced only by its own name.
+    Parameters
+    ----------
+    name
+        Name of the setting; empty: the one that the deployment has, else a new one's.
 
     Raises
     ------
@@ -56,17 +25,17 @@ def plan_create(
         If the deployment does not exist, or has a setting of another name, of which Azure allows one.
     """
     _require(endpoint, deployment)
-    own = next((one for one in present if one.deployment.lower() == deployment.lower()), None)
-    if own is not None and own.name.lower() != name.lower():
+    own = _setting_of(present, deployment)
+    if own is not None and name and own.name.lower() != name.lower():
         raise PlanError(
             f"{deployment} has the autoscale setting {own.name}; a deployment has at most one. "
-            f"Pass --setting {own.name} to replace it"
+            f"Name it to replace it: setting={own.name}"
         )
-    before = writable_body(own.arm) if own else None
-    return AutoscalePlan(endpoint.name, (AutoscaleStep(own.name if own else name, before, body),))
+    made = own.name if own else name or f"autoscale-{endpoint.name}-{deployment}"
+    return _plan(endpoint, [_set(endpoint, made, writable_body(own.arm) if own else None, body)])
 
 
-def plan_move(endpoint: Endpoint, source: str, to: str, present: tuple[ScaleSetting, ...]) -> AutoscalePlan:
+def plan_move(endpoint: Endpoint, source: str, to: str, present: Settings) -> Plan:
     """Plan to give a deployment another one's setting: the new one is made before the old one is deleted.
 
     Raises
@@ -75,54 +44,116 @@ def plan_move(endpoint: Endpoint, source: str, to: str, present: tuple[ScaleSett
         If a deployment or the setting does not exist, or the target has a setting of its own.
     """
     _require(endpoint, to)
-    by_deployment = {one.deployment.lower(): one for one in present}
-    moved, taken = by_deployment.get(source.lower()), by_deployment.get(to.lower())
-    if moved is None:
-        known = ", ".join(one.deployment for one in present) or "none"
-        raise PlanError(f"no autoscale setting targets {source}; those with one: {known}")
+    moved, taken = _require_setting(present, source), _setting_of(present, to)
     if taken is not None:
         raise PlanError(
-            f"{to} has the autoscale setting {taken.name} already: nothing is overwritten. Delete one of the two: "
-            f"az monitor autoscale delete --name {taken.name}"
+            f"{to} has the autoscale setting {taken.name} already: nothing is overwritten. Remove one of the two: "
+            f"opslib autoscale remove {endpoint.name} --deployment {to}"
         )
     new_id = moved.target.rstrip("/").rsplit("/", 1)[0] + f"/{to}"
-    body = moved_body(moved.arm, moved.target, new_id)
-    return AutoscalePlan(
-        endpoint.name,
-        (
-            AutoscaleStep(moved_name(moved.name, source, to), None, body),
-            AutoscaleStep(moved.name, writable_body(moved.arm), None),
-        ),
-    )
+    made = _set(endpoint, moved_name(moved.name, source, to), None, moved_body(moved.arm, moved.target, new_id))
+    return _plan(endpoint, [made, _delete(endpoint, moved)])
 
 
-def as_json(plan: AutoscalePlan, **about: Any) -> str:
-    """Return the file of a change: what it is about, its steps with both states, and the undo."""
-    undo = [asdict(step) for step in plan.undo.steps]
-    content = {"endpoint": plan.endpoint, **about, "steps": [asdict(step) for step in plan.steps], "undo": undo}
-    return json.dumps(content, indent=2, default=str) + "\n"
-
-
-def read_undo(text: str, path: str) -> AutoscalePlan:
-    """Read the undo from the file of a change.
+def plan_remove(endpoint: Endpoint, deployment: str, present: Settings) -> Plan:
+    """Plan to delete a deployment's setting; the deployment keeps the instances that it has.
 
     Raises
     ------
-    RecordError
-        If it is no such file, or a secret in a setting was masked in it.
+    PlanError
+        If it has none.
+    """
+    return _plan(endpoint, [_delete(endpoint, _require_setting(present, deployment))])
+
+
+def plan_undo(endpoint: Endpoint, steps: Iterable[Mapping[str, Any]]) -> Plan:
+    """Plan the undo that a run recorded.
+
+    Raises
+    ------
+    PlanError
+        If it holds no change of autoscale settings.
     """
     try:
-        content = json.loads(text)
-        steps = tuple(AutoscaleStep(one["name"], one["before"], one["after"]) for one in content["undo"])
-        plan = AutoscalePlan(str(content["endpoint"]), steps)
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path} is not the file of a change of autoscale settings ({error})") from error
-    if content.get("masked"):
-        raise RecordError(
-            f"{path}: a setting holds a secret, such as in a webhook's address, which is masked in this file. "
-            "Put the setting back by hand; the file has the rest of it"
-        )
-    return plan
+        return _plan(endpoint, [read_step(step) for step in steps])
+    except (KeyError, TypeError) as error:
+        raise PlanError(f"the record's undo is no change of autoscale settings ({error!r})") from error
+
+
+def read_step(stored: Mapping[str, Any]) -> Rule:
+    """Read a step as a journal or a record holds it."""
+    if "body" not in stored:
+        return DeleteRule(**stored)
+    return SetRule(**stored) if "before" in stored else RestoreRule(**stored)
+
+
+def undo_of(step: Rule) -> Rule:
+    """Return the step back."""
+    where = (step.endpoint, step.rule, step.id, step.api_version)
+    if isinstance(step, DeleteRule):
+        return SetRule(*where, None, step.before or {})
+    before = step.before if isinstance(step, SetRule) else None
+    return DeleteRule(*where, step.body) if before is None else SetRule(*where, step.body, before)
+
+
+def settings_after(present: Settings, steps: Iterable[Rule]) -> tuple[ScaleSetting, ...]:
+    """Return the settings as they will be after a plan's steps."""
+    found = {one.name.lower(): one for one in present}
+    for step in steps:
+        name = step.id.rpartition("/")[2]
+        found.pop(name.lower(), None)
+        if not isinstance(step, DeleteRule):
+            found[name.lower()] = read_setting({**step.body, "name": name})
+    return tuple(found.values())
+
+
+def _plan(endpoint: Endpoint, steps: Sequence[Rule]) -> Plan:
+    changes = [Change(step.rule, *(_shown(step, body) for body in _states(step))) for step in steps]
+    undo = tuple(undo_of(step) for step in reversed(steps))
+    return Plan(endpoint.name, endpoint, tuple(steps), undo, tuple(changes))
+
+
+def _states(step: Rule) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """Return a setting's body before and after a step."""
+    if isinstance(step, DeleteRule):
+        return step.before, None
+    return (step.before if isinstance(step, SetRule) else None), step.body
+
+
+def _shown(step: Rule, body: Mapping[str, Any] | None) -> str:
+    """Describe a setting in one line: its deployment, the range of each profile, and the rules."""
+    if body is None:
+        return "absent"
+    setting = read_setting({**body, "name": step.id.rpartition("/")[2]})
+    ranges = ", ".join(f"{one.minimum} to {one.maximum} ({one.when})" for one in setting.profiles)
+    rules = "; ".join(dict.fromkeys(str(rule) for one in setting.profiles for rule in one.rules))
+    return f"{setting.deployment}: {ranges} instances{f'; {rules}' if rules else ''}"
+
+
+def _set(endpoint: Endpoint, name: str, before: Json | None, body: Json) -> SetRule:
+    return SetRule(endpoint.name, f"autoscale setting {name}", _id(endpoint, name), API_VERSION, before, body)
+
+
+def _delete(endpoint: Endpoint, setting: ScaleSetting) -> DeleteRule:
+    where = (f"autoscale setting {setting.name}", _id(endpoint, setting.name), API_VERSION)
+    return DeleteRule(endpoint.name, *where, writable_body(setting.arm))
+
+
+def _id(endpoint: Endpoint, name: str) -> str:
+    group = endpoint.id.rpartition("/providers/")[0]
+    return f"{group}/providers/Microsoft.Insights/autoscaleSettings/{name}"
+
+
+def _setting_of(present: Settings, deployment: str) -> ScaleSetting | None:
+    return next((one for one in present if one.deployment.lower() == deployment.lower()), None)
+
+
+def _require_setting(present: Settings, deployment: str) -> ScaleSetting:
+    found = _setting_of(present, deployment)
+    if found is None:
+        known = ", ".join(one.deployment for one in present) or "none"
+        raise PlanError(f"no autoscale setting targets {deployment or 'a deployment'}; those with one: {known}")
+    return found
 
 
 def _require(endpoint: Endpoint, deployment: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from opslib.errors import UnexpectedAnswer
 
+API_VERSION = "2022-10-01"
+
 Json = dict[str, Any]
 
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")

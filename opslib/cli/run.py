@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from opslib.cli.archive_option import add_archive_option, archive_of
@@ -64,10 +64,19 @@ def describe(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Execute the runbook; print the outcome and the notebook's path."""
     given, request = _parameters(arguments.parameter), _request(arguments)
+    return execute_shown(arguments.runbook, given, archive_of(arguments), arguments.timeout_s, request)
+
+
+def execute_shown(
+    runbook: str,
+    given: Mapping[str, object],
+    archive: Path,
+    timeout_s: float | None = None,
+    request: ChangeRequest | None = None,
+) -> int:
+    """Execute a runbook with its progress; print how it ended, and return its exit code."""
     with show_progress() as on_event:
-        folder, record = execute(
-            arguments.runbook, given, archive_of(arguments), arguments.timeout_s, on_event, request
-        )
+        folder, record = execute(runbook, given, archive, timeout_s, on_event, request)
     print(f"{record.outcome}: {record.reason}\n{os.path.relpath(folder / NOTEBOOK)}")
     return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code
 

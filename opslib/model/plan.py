@@ -88,12 +88,25 @@ class DeleteDeployment:
 
 @dataclass(frozen=True)
 class DeleteRule:
-    """Delete an autoscale setting or an alert rule that targets a deployment alone."""
+    """Delete an autoscale setting or an alert rule; where `before` is known, only if it is still that."""
 
     endpoint: str
     rule: str
     id: str
     api_version: str
+    before: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class SetRule:
+    """Create an autoscale setting or an alert rule, or replace what is there; both are the resource's JSON."""
+
+    endpoint: str
+    rule: str
+    id: str
+    api_version: str
+    before: Mapping[str, Any] | None
+    body: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -126,7 +139,9 @@ class SendProbes:
     requests: int
 
 
-Step = SetTraffic | CreateDeployment | DeleteDeployment | SetInstanceCount | SendProbes | DeleteRule | RestoreRule
+Rule = SetRule | DeleteRule | RestoreRule
+
+Step = SetTraffic | CreateDeployment | DeleteDeployment | SetInstanceCount | SendProbes | Rule
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,10 @@ RELEASE_FIELDS = (
 )
 """Parameters of the canary runbook that a policy may set; their names, units and ranges are the runbook's own."""
 
-CHANGES = ("deploy", "canary", "scale", "retire")
+CHANGES = ("deploy", "canary", "scale", "autoscale", "retire")
 """Runbooks that windows and freezes concern unless they name others: a rollback must not wait."""
 
-RunbookName = Literal["deploy", "canary", "scale", "retire", "rollback"]
+RunbookName = Literal["deploy", "canary", "scale", "autoscale", "retire", "rollback"]
 Roles = Mapping[str, tuple[str, ...]]
 """People by role."""
 
@@ -93,7 +93,7 @@ class ChangeWindow(Section):
     duration_min: int = Field(ge=1, le=7 * 24 * 60, description="how long it is open from each start [minutes]")
     time_zone: Text = Field(default="UTC", description="IANA time zone of the schedule")
     runbooks: tuple[RunbookName, ...] = Field(
-        default=(), description="only for these; empty: for deploy, canary, scale and retire"
+        default=(), description="only for these; empty: for all of them but rollback"
     )
 
     @property
@@ -117,7 +117,7 @@ class ChangeFreeze(Section):
     ends: Moment = Field(description="first moment after it")
     reason: Text = Field(description="why, for the person who is refused")
     runbooks: tuple[RunbookName, ...] = Field(
-        default=(), description="only for these; empty: for deploy, canary, scale and retire"
+        default=(), description="only for these; empty: for all of them but rollback"
     )
 
     @model_validator(mode="after")

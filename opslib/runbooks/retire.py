@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from opslib.access.actions import READ_ACTIVITY, READ_RULES, count_requests, find_registered
 from opslib.azure.activity_log import KEPT, read_changes
-from opslib.azure.deployment_rules import read_rules
 from opslib.azure.endpoints import read_endpoint, settle
 from opslib.azure.registered_assets import read_asset
 from opslib.azure.request_counts import read_requests
+from opslib.azure.rules import read_rules
 from opslib.displayed import Displayed
 from opslib.errors import ApplyError, AzureError, Drift, PlanError
 from opslib.evidence.archive.run_folders import find_archive, read_archive

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from opslib.access.actions import READ_AUTOSCALE, count_requests, score
-from opslib.azure.autoscale import read_autoscale
+from opslib.azure.rules import read_autoscale
 from opslib.definitions.probes import read_probes
 from opslib.displayed import Displayed
 from opslib.errors import AzureError, PlanError

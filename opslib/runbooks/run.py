@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import read_endpoint
+from opslib.azure.rules import read_settings
 from opslib.cost.estimate import cost_results
 from opslib.displayed import Displayed
 from opslib.errors import ApprovalNeeded, OpsError, OutcomeError
@@ -102,7 +103,9 @@ class Run(Displayed, Generic[P]):
         endpoint = read_endpoint(self.workspace, self.parameters.endpoint)
         for resource in (endpoint.arm, *(d.arm for d in endpoint.deployments)):
             register_secrets({**(resource["properties"].get("environmentVariables") or {}), **_texts(resource)})
-        arm = {"endpoint": endpoint.arm, "deployments": [d.arm for d in endpoint.deployments]}
+        arm: dict[str, Any] = {"endpoint": endpoint.arm, "deployments": [d.arm for d in endpoint.deployments]}
+        if self.parameters.autoscale:
+            arm["autoscale"] = [dict(one.arm) for one in read_settings(self.workspace, endpoint)]
         served_by = {d.name: _described(d) for d in endpoint.deployments}
         name = AFTER if (self.folder / BEFORE).exists() else BEFORE
         write_atomically(self.folder / name, json.dumps(arm, indent=2) + "\n")

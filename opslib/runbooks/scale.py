@@ -6,9 +6,9 @@ from time import sleep
 
 from opslib.access.actions import READ_AUTOSCALE, READ_CAPACITY, count_requests
 from opslib.azure.arm import Progress
-from opslib.azure.autoscale import read_autoscale
 from opslib.azure.capacity import read_instance_types, read_quotas
 from opslib.azure.connect import Workspace
+from opslib.azure.rules import read_autoscale
 from opslib.azure.source import Source, find_source
 from opslib.displayed import Displayed
 from opslib.evidence.run.journal import Journal, JournalEvent

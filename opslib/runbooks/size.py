@@ -4,10 +4,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from opslib.access.actions import READ_AUTOSCALE, READ_CAPACITY, count_requests, score
-from opslib.azure.autoscale import read_autoscale
 from opslib.azure.capacity import most_instances, read_instance_types, read_quotas
 from opslib.azure.load_test import run_load_test
 from opslib.azure.retail_prices import read_prices
+from opslib.azure.rules import read_autoscale
 from opslib.azure.source import find_source
 from opslib.azure.utilization import read_utilization
 from opslib.definitions.probes import read_probes

@@ -4,7 +4,19 @@ from collections.abc import Sequence
 
 from opslib.autoscale.lint import Problem, Severity
 from opslib.autoscale.setting import ScaleSetting
-from opslib.show.table import Cell, Table
+from opslib.displayed import view
+from opslib.model import Outcome
+from opslib.runbooks.autoscale import Autoscaled
+from opslib.show.table import Cell, Table, Tables
+
+
+@view.register
+def _autoscaled(ended: Autoscaled) -> Tables:
+    done = Table(f"Autoscale of {ended.endpoint}: {ended.outcome}", ("",), (), note=ended.reason)
+    if ended.outcome is Outcome.PLANNED:
+        return Tables((done,))
+    settings = settings_table(ended.endpoint, ended.settings)
+    return Tables((done, settings, problems_table(ended.endpoint, len(ended.settings), ended.problems)))
 
 
 def settings_table(endpoint: str, settings: Sequence[ScaleSetting]) -> Table:

@@ -20,6 +20,7 @@ from opslib.errors import AccessDenied, ApplyError, PreflightError
 from opslib.model import Endpoint, Findings, Level, SetTraffic
 from opslib.parameters import RUNBOOKS
 from opslib.policy.values import fill_from_policy
+from opslib.runbooks.autoscale import check_autoscale
 from opslib.runbooks.canary.canary import check_canary
 from opslib.runbooks.deploy import check_deploy, deploy, plan_deploy
 from opslib.runbooks.lease.tags import Lease, acquire, release
@@ -67,6 +68,10 @@ NEEDED: dict[str, tuple[str, ...]] = {
     ),
     "canary": (*STATE, *LOG, AUTOSCALE, f"{ENDPOINTS}/write", f"{ENDPOINTS}/listKeys/action"),
     "scale": (*STATE, *LOG, AUTOSCALE, f"{ENDPOINTS}/deployments/write"),
+    "autoscale": (
+        *STATE,
+        *(f"Microsoft.Insights/autoscaleSettings/{verb}" for verb in ("read", "write", "delete")),
+    ),
     "rollback": (*STATE, f"{ENDPOINTS}/write"),
     "retire": (
         *STATE,
@@ -77,7 +82,13 @@ NEEDED: dict[str, tuple[str, ...]] = {
 }
 """What each plan needs, without what it can do without."""
 
-OPTIONAL = {"deploy": CAPACITY, "scale": CAPACITY, "rollback": (*LOG, AUTOSCALE), "retire": AGAIN}
+OPTIONAL = {
+    "deploy": CAPACITY,
+    "scale": CAPACITY,
+    "autoscale": CAPACITY,
+    "rollback": (*LOG, AUTOSCALE),
+    "retire": AGAIN,
+}
 
 CASES = [(runbook, action) for runbook, actions in NEEDED.items() for action in actions]
 As = Callable[..., Workspace]
@@ -125,6 +136,7 @@ def begin(runbook: str, world: World, workspace: Workspace) -> Run[Any]:
         "scale": {"deployment": "blue", "instances": 2},
         "rollback": {"to": "blue"},
         "retire": {"deployment": "blue"},
+        "autoscale": {"min_instances": 1},
     }
     parameters = RUNBOOKS[runbook].check({"endpoint": world.name, **given[runbook]})
     folder = world.folder / runbook
@@ -141,6 +153,7 @@ def check(runbook: str, world: World, workspace: Workspace) -> Findings:
         "canary": check_canary,
         "scale": check_scale,
         "retire": check_retire,
+        "autoscale": check_autoscale,
     }
     return checks[runbook](run, before)
 

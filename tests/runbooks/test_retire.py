@@ -6,7 +6,7 @@ import pytest
 from runbook_world import journal
 from test_conditions import alert, autoscale, existing, insights
 
-from opslib.azure.deployment_rules import read_rules
+from opslib.azure.rules import read_rules
 from opslib.errors import PreflightError
 from opslib.evidence.run.run_lock import release
 from opslib.model import CreateDeployment, Level, Outcome, RestoreRule, Step

@@ -42,6 +42,7 @@ class JournalEvent(StrEnum):
     ROLLOUT = "rollout"
     SCALED = "scaled"
     SIZED = "sized"
+    AUTOSCALED = "autoscaled"
     ROLLED_BACK = "rolled back"
     RETIRED = "retired"
     UNDOING = "undoing"
@@ -74,7 +75,7 @@ class Journal:
 
     def touch(self) -> None:
         """Update the journal's time without an event, to show that the run is alive."""
-        os.utime(self.path)
+        self.path.touch()
 
     def try_write(self, event: JournalEvent, value: Any = None) -> None:
         """Append one event if possible: a full disk must not prevent an undo."""

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from opslib.access.actions import READ_AUTOSCALE, count_requests, score
-from opslib.azure.autoscale import read_autoscale
 from opslib.azure.connect import Workspace
 from opslib.azure.platform_metrics import read_bandwidth
+from opslib.azure.rules import read_autoscale
 from opslib.azure.scoring_client import scoring_client
 from opslib.azure.source import Source, find_source
 from opslib.definitions.probes import Probe, read_probes

@@ -8,7 +8,7 @@ from opslib.azure import endpoints
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
 from opslib.azure.create_deployment import create_deployment
-from opslib.azure.deployment_rules import delete_rule, restore_rule
+from opslib.azure.rules import delete_rule, write_rule
 from opslib.definitions.deployment import read_deployment
 from opslib.errors import ApplyError, Drift
 from opslib.model import (
@@ -19,6 +19,7 @@ from opslib.model import (
     RestoreRule,
     SendProbes,
     SetInstanceCount,
+    SetRule,
     SetTraffic,
     Step,
 )
@@ -51,8 +52,8 @@ def apply(
             return _create(step, workspace, deadline_s, progress)
         case DeleteRule():
             return delete_rule(workspace, step, deadline_s, progress)
-        case RestoreRule():
-            return restore_rule(workspace, step, deadline_s, progress)
+        case SetRule() | RestoreRule():
+            return write_rule(workspace, step, deadline_s, progress)
         case SendProbes():
             raise ApplyError("probes are sent, not applied")
 

@@ -20,6 +20,7 @@ from opslib.model import (
     Scope,
     SendProbes,
     SetInstanceCount,
+    SetRule,
     SetTraffic,
     Step,
     Traffic,
@@ -196,7 +197,7 @@ def plan_retirement(
         before,
         (
             DeleteDeployment(before.name, name),
-            *(DeleteRule(before.name, str(rule), rule.id, rule.api_version) for rule in alone),
+            *(DeleteRule(before.name, str(rule), rule.id, rule.api_version, rule.writable) for rule in alone),
         ),
         (
             again,
@@ -233,6 +234,8 @@ def describe_step(step: Step) -> str:  # noqa: PLR0911 - one for each kind
             return f"delete {step.rule}"
         case RestoreRule():
             return f"create {step.rule} as it was"
+        case SetRule():
+            return f"{'create' if step.before is None else 'replace'} {step.rule}"
         case SetInstanceCount():
             return f"instances of {step.deployment} {step.before} -> {step.after}"
         case SendProbes():
@@ -255,7 +258,7 @@ def az_command(step: Step, scope: Scope) -> str:  # noqa: PLR0911 - one for each
             return f"az ml online-deployment delete {name} --yes {where}"
         case DeleteRule():
             return f"az resource delete --ids {shlex.quote(step.id)}"
-        case RestoreRule():
+        case RestoreRule() | SetRule():
             url, body = f"{step.id}?api-version={step.api_version}", json.dumps(step.body)
             return f"az rest --method put --url {shlex.quote(url)} --body {shlex.quote(body)}"
         case SetInstanceCount():

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from opslib.autoscale.plan import read_step, undo_of
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import edit_tags, read_endpoint, settle
@@ -16,6 +17,7 @@ from opslib.model import DeleteDeployment, Outcome, SetInstanceCount, Step, Traf
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.lease.tags import release
 from opslib.runbooks.steps.apply import apply
+from opslib.runbooks.steps.plan import describe_step
 from opslib.runbooks.undo.restore_traffic import (
     DEADLINE_S,
     Undo,
@@ -27,6 +29,9 @@ from opslib.runbooks.undo.restore_traffic import (
 )
 
 Event = Mapping[str, Any]
+
+_DONE = (JournalEvent.SCALED, JournalEvent.AUTOSCALED)
+"""Events after which a run's change is kept."""
 
 
 def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, deadline_s: float = DEADLINE_S) -> str:
@@ -59,8 +64,8 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
     journal = Journal(folder)
     events = list(read_journal(journal.path)) if journal.path.exists() else []
     begun = [event["data"] for event in events if event["event"] == JournalEvent.APPLYING]
-    ended = {event["event"] for event in events} & {JournalEvent.UNDONE, JournalEvent.FINISHED, JournalEvent.SCALED}
-    if not begun or record.runbook not in {"canary", "deploy", "scale"}:
+    ended = {event["event"] for event in events} & {JournalEvent.UNDONE, JournalEvent.FINISHED, *_DONE}
+    if not begun or record.runbook not in {"canary", "deploy", "scale", "autoscale"}:
         return ""
     if ended:
         if JournalEvent.FINISHED not in ended:  # its own cell has undone it, and read no state after
@@ -73,6 +78,8 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
         return _release_lease(record, workspace, progress, deadline_s)
     if record.runbook == "canary":
         done = _restore_traffic(record, journal, workspace, begun, progress, deadline_s)
+    elif record.runbook == "autoscale":
+        done = _undo_rules(journal, workspace, begun, progress, deadline_s)
     else:
         done = _undo_step(record, journal, workspace, begun[-1], progress, deadline_s)
     with contextlib.suppress(OpsError):
@@ -121,6 +128,17 @@ def _restore_traffic(
     state = "was restored" if receipt.changed else "is as it was before"
     done = f"traffic {state}: {describe_traffic(returns_to)}"
     return "; ".join(part for part in (done, describe_arrival(arrived, returns_to)) if part)
+
+
+def _undo_rules(
+    journal: Journal, workspace: Workspace, begun: Sequence[Event], progress: Progress, deadline_s: float
+) -> str:
+    """Put back each autoscale setting that was begun to be written or deleted, the last one first."""
+    undone = [undo_of(read_step(event)) for event in reversed(begun)]
+    for step in undone:
+        journal.try_write(JournalEvent.UNDOING, step)
+        journal.try_write(JournalEvent.UNDONE, apply(step, workspace, deadline_s, progress))
+    return f"undone: {'; '.join(map(describe_step, undone))}"
 
 
 def _undo_step(

@@ -12,11 +12,22 @@ from runbook_world import World
 
 from opslib.autoscale.change import Bounds, RulePair, make_body, read_schedule
 from opslib.autoscale.lint import OF_PROFILE, OF_SETTING, LintFacts, lint
-from opslib.autoscale.plan import AutoscaleStep
+from opslib.autoscale.plan import plan_remove, plan_set
 from opslib.autoscale.setting import ScaleSetting, read_setting
-from opslib.azure.autoscale import apply_autoscale, read_settings
+from opslib.azure.rules import read_settings
 from opslib.cli.main import main
-from opslib.errors import Drift, ParameterError
+from opslib.errors import Drift, ParameterError, PreflightError
+from opslib.evidence.run.journal import JournalEvent
+from opslib.evidence.run.run_lock import release
+from opslib.evidence.signing.findings import VerifyState
+from opslib.evidence.verify.verify import verify
+from opslib.model import Outcome, Plan
+from opslib.parameters import AutoscaleParameters
+from opslib.runbooks.autoscale import check_autoscale, plan_autoscale, set_autoscale
+from opslib.runbooks.run import Run
+from opslib.runbooks.steps.apply import apply
+from opslib.runbooks.steps.preflight import require_clear
+from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 
 Row = dict[str, Any]
 SETTING = "scale-blue"
@@ -27,10 +38,15 @@ def scaled(world: World) -> Iterator[World]:
     """A world whose stable deployment has a setting that does not act: it allows the one instance that runs."""
     blue = world.read().deployments[0]
     body = make_body("eastus", blue.id, Bounds(1, 10, 1), [RulePair("CpuUtilizationPercentage", 70.0, 30.0)])
-    apply_autoscale(world.workspace, AutoscaleStep(SETTING, None, body))
+    carry_out(world, plan_set(world.read(), "blue", SETTING, body, ()))
     yield world
-    for one in read_settings(world.workspace, world.read()):
-        apply_autoscale(world.workspace, AutoscaleStep(one.name, dict(one.arm), None))
+    for one in settings(world):
+        carry_out(world, plan_remove(world.read(), one.deployment, [one]))
+
+
+def carry_out(world: World, plan: Plan) -> None:
+    for step in plan.steps:
+        apply(step, world.workspace, 60.0, lambda _: None)
 
 
 def problems(world: World, edit: Callable[[Row], None], **most: int) -> set[str]:
@@ -104,44 +120,83 @@ def test_nothing_is_written_over_a_change_of_others(scaled):
     other = copy.deepcopy(dict(found.arm))
     other["properties"]["profiles"][0]["capacity"]["maximum"] = "7"
     with pytest.raises(Drift, match="nothing was written"):
-        apply_autoscale(scaled.workspace, AutoscaleStep(SETTING, other, None))
+        carry_out(scaled, plan_remove(scaled.read(), "blue", [replace(found, arm=other)]))
     assert read_settings(scaled.workspace, scaled.read()) == (found,)
 
 
-def test_a_setting_is_created_shown_moved_and_put_back(make_world, tmp_path, monkeypatch, capsys):
-    """Each change prints its plan and leaves a file with its undo; rules follow the deployment."""
+def test_a_setting_is_created_by_a_run_shown_moved_and_put_back(make_world, tmp_path, monkeypatch, capsys):
+    """The command runs the notebook; rules follow the deployment; the undo of a run is found by its id."""
     world: World = make_world(green={})
     monkeypatch.chdir(tmp_path)
-    schedule = ["--schedule", "work=Mon,Tue@08:00-18:00/1-8"]
-    assert (
-        main(["autoscale", "create", world.name, "--min", "1", "--max", "4", *schedule, "--file", "made.json"]) == 0
-    )
+    wanted = ["--min", "1", "--max", "4", "--schedule", "work=Mon,Tue@08:00-18:00/1-8", "--reason", "office hours"]
+    assert main(["autoscale", "set", world.name, *wanted]) == 0
     assert names(world) == {f"autoscale-{world.name}-blue": "blue"}
+    assert verify(world.runs).state is VerifyState.SOUND
+    (made,) = (path.parent for path in world.runs.glob("*/*autoscale*/run.json"))
+    assert [len(json.loads((made / f"{when}.json").read_text())["autoscale"]) for when in ("before", "after")] == [
+        0,
+        1,
+    ]
+    capsys.readouterr()
     assert main(["autoscale", "show", world.name, "--json"]) == 0
-    printed = capsys.readouterr().out
-    (shown,) = json.loads(printed[printed.index("\n[") + 1 :])
+    (shown,) = json.loads(capsys.readouterr().out)
     assert [(one["minimum"], one["maximum"], one["when"]) for one in shown["profiles"]] == [
         (1, 4, "otherwise"),
         (1, 8, "Mon, Tue from 08:00 UTC"),
         (1, 4, "Mon, Tue from 18:00 UTC"),
     ]
     assert main(["autoscale", "lint", world.name]) == 0
-    assert main(["autoscale", "create", world.name, "--setting", "second"]) == 2
-    assert main(["autoscale", "create", world.name, "--deployment", "green", "--min", "5", "--max", "4"]) == 2
-
-    assert main(["autoscale", "move", world.name, "--to", "green", "--dry-run"]) == 0
-    assert main(["autoscale", "move", world.name, "--to", "green", "--file", "moved.json"]) == 0
+    for refused, given in {
+        "a deployment has at most one": {"setting": "second"},
+        "minimum 5, maximum 4": {"deployment": "green", "min_instances": 5, "max_instances": 4},
+        "no autoscale setting targets green": {"action": "remove", "deployment": "green"},
+    }.items():
+        with pytest.raises(PreflightError, match=refused):
+            act(world, **given)
+    moved = act(world, action="move", deployment="green")
     assert names(world) == {f"autoscale-{world.name}-green": "green"}
-    (moved,) = settings(world)
-    assert {rule.resource.rsplit("/", 1)[-1] for profile in moved.profiles for rule in profile.rules} == {"green"}
+    (now,) = settings(world)
+    assert {rule.resource.rsplit("/", 1)[-1] for profile in now.profiles for rule in profile.rules} == {"green"}
     assert main(["autoscale", "lint", world.name]) == 1  # green takes no traffic yet
-    assert json.loads(Path("moved.json").read_text())["outcome"] == "succeeded"
-
-    assert main(["autoscale", "undo", "moved.json", "--file", "back.json"]) == 0
+    act(world, action="undo", undo_run=moved.name)
     assert names(world) == {f"autoscale-{world.name}-blue": "blue"}
-    assert main(["autoscale", "undo", "made.json", "--file", "gone.json"]) == 0
+    act(world, action="undo", undo_run=made.name)
     assert names(world) == {}
-    assert main(["autoscale", "move", world.name, "--from", "blue", "--to", "green"]) == 2
+    with pytest.raises(PreflightError, match="those with one: none"):
+        act(world, action="move", move_from="blue", deployment="green")
+
+
+def act(world: World, **given: object) -> Path:
+    """Do what the notebook does, in this process; return the run's folder."""
+    run, plan = planned(world, **given)
+    ended = set_autoscale(run, plan)
+    assert ended.outcome is Outcome.SUCCEEDED
+    run.finish(ended.outcome, ended.reason)
+    return run.folder
+
+
+def planned(world: World, **given: object) -> tuple[Run[AutoscaleParameters], Plan]:
+    run = Run.open(AutoscaleParameters.check({"endpoint": world.name, **given}))
+    release(run.folder)
+    before = run.read_endpoint()
+    require_clear(check_autoscale(run, before))
+    return run, plan_autoscale(run, before)
+
+
+def test_a_move_whose_process_died_is_undone(make_world, tmp_path, monkeypatch):
+    """The new setting was made and the old one not yet deleted: the runner puts back what was."""
+    world: World = make_world(green={})
+    monkeypatch.chdir(tmp_path)
+    act(world, min_instances=1)
+    run, plan = planned(world, action="move", deployment="green")
+    run.journal.write(JournalEvent.APPLYING, plan.steps[0])
+    apply(plan.steps[0], world.workspace, 60.0, lambda _: None)
+    assert sorted(names(world).values()) == ["blue", "green"]
+    assert undo_interrupted_run(run.folder) == f"undone: delete autoscale setting autoscale-{world.name}-green"
+    assert names(world) == {f"autoscale-{world.name}-blue": "blue"}
+    assert undo_interrupted_run(run.folder) == ""
+    act(world, action="remove")
+    assert names(world) == {}
 
 
 def settings(world: World) -> tuple[ScaleSetting, ...]:

@@ -11,7 +11,6 @@ from stand_in import ENDPOINT, Azure, StandIn
 from starlette.requests import Request
 from starlette.responses import Response
 
-from opslib.azure.autoscale import read_autoscale
 from opslib.azure.capacity import read_quotas
 from opslib.azure.endpoints import (
     delete_deployment,
@@ -23,6 +22,7 @@ from opslib.azure.endpoints import (
 )
 from opslib.azure.platform_metrics import PlatformMetrics
 from opslib.azure.resource import read_resource, weights, writable
+from opslib.azure.rules import read_autoscale
 from opslib.errors import AzureError, ObserveError, OperationFailed, OperationTimeout, UnexpectedAnswer
 from opslib.model import Observation, SetInstanceCount, SetTraffic
 
