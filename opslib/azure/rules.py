@@ -41,7 +41,7 @@ def read_rules(workspace: Workspace, deployment: Deployment) -> tuple[Deployment
         DeploymentRule(kind, str(row["name"]), str(row["id"]), version, others, row)
         for kind, resource_type, version in _KINDS
         for row in _list(workspace, resource_type, version)
-        if (others := _others(row, deployment)) is not None
+        if (others := find_others(row, deployment)) is not None
     )
 
 
@@ -134,7 +134,7 @@ def _list(workspace: Workspace, resource_type: str, version: str) -> Iterator[Js
     return (read_resource(row, path) for row in workspace.arm.list(path, version))
 
 
-def _others(row: Json, deployment: Deployment) -> tuple[str, ...] | None:
+def find_others(row: Json, deployment: Deployment) -> tuple[str, ...] | None:
     """Return the other resources that a setting or rule concerns; None where it does not concern the deployment."""
     properties, endpoint_id = row["properties"], _key(deployment.id).rpartition("/deployments/")[0]
     named = [str(one) for one in (*(properties.get("scopes") or []), properties.get("targetResourceUri")) if one]

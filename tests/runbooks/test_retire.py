@@ -28,10 +28,16 @@ def test_retires_a_deployment_with_its_rules_and_makes_it_again(make_world, sand
     rules = (
         insights(sandbox, "autoscaleSettings", f"{world.name}-size"),
         insights(sandbox, "metricAlerts", f"{world.name}-cpu"),
+        insights(sandbox, "metricAlerts", f"{world.name}-busy"),
     )
+    busy = alert(sandbox.endpoint_id(world.name), 99)
+    busy["criteria"]["allOf"][0]["dimensions"] = [
+        {"name": "deployment", "operator": "Include", "values": ["green"]}
+    ]
     with (
         existing(sandbox, rules[0], autoscale(green, 1, 2)),
         existing(sandbox, rules[1], cpu | {"enabled": False}),
+        existing(sandbox, rules[2], busy | {"enabled": False}),
     ):
         folder, record = world.run("retire", deployment="green", policy=world.policy(retention=AT_ONCE))
         assert record.outcome is Outcome.SUCCEEDED, record.reason
@@ -39,7 +45,7 @@ def test_retires_a_deployment_with_its_rules_and_makes_it_again(make_world, sand
         assert read_rules(world.workspace, green) == ()
         assert (record.results["cost_per_month_saved"], record.results["retired"]) == (61.76, "green")
         assert "saves 61.76 USD per month" in record.reason
-        assert len(journal(folder, "applied")) == 3
+        assert len(journal(folder, "applied")) == 4
         (plan,) = journal(folder, "plan")
         again, *restored = plan["undo"]
         assert "az ml online-deployment create --file definition.yml" in record.rollback["commands"][0]
@@ -52,6 +58,7 @@ def test_retires_a_deployment_with_its_rules_and_makes_it_again(make_world, sand
         assert {str(rule) for rule in read_rules(world.workspace, made)} == {
             f"autoscale setting {world.name}-size",
             f"alert rule {world.name}-cpu",
+            f"alert rule {world.name}-busy",
         }
 
 

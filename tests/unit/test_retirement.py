@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from opslib.azure.rules import find_others
 from opslib.errors import Drift
 from opslib.evidence.run.record import Record
 from opslib.model import ActivityEvent, DeploymentRule, Level, Outcome
@@ -220,3 +221,44 @@ def test_a_rule_that_could_not_be_deleted_holds_the_run():
     held = conclude_retire(replace(done, left=("delete alert rule slow: HTTP 403",), saved_per_month=None))
     assert held.outcome is Outcome.HELD
     assert "unknown. Left: delete alert rule slow: HTTP 403" in held.reason
+
+
+def metric_alert(scopes, *limited):
+    """A metric alert's properties: a criterion for each argument, limited to these deployments, or not limited."""
+    criteria = [
+        {
+            "metricName": "RequestLatency",
+            "dimensions": [{"name": "deployment", "operator": "Include", "values": one}],
+        }
+        if one
+        else {"metricName": "RequestLatency"}
+        for one in limited
+    ]
+    return {"name": "slow", "properties": {"scopes": scopes, "criteria": {"allOf": criteria}}}
+
+
+def test_an_alert_on_the_endpoint_that_filters_by_the_deployment_concerns_it(endpoint):
+    """Alone, it is deleted with the deployment; what it also watches is named; another's is left alone."""
+    green, above = endpoint.find("green"), endpoint.id.upper()
+    seen = {
+        "green alone": find_others(metric_alert([above], ["Green"]), green),
+        "green and blue": find_others(metric_alert([above], ["green", "blue"]), green),
+        "two criteria": find_others(metric_alert([above], ["green"], ["blue"]), green),
+        "one is not limited": find_others(metric_alert([above], ["green"], []), green),
+        "two endpoints": find_others(metric_alert([above, "/x/onlineEndpoints/other"], ["green"]), green),
+        "blue": find_others(metric_alert([above], ["blue"]), green),
+        "every deployment": find_others(metric_alert([above], ["*"]), green),
+        "the whole endpoint": find_others(metric_alert([above], []), green),
+        "the deployment itself": find_others(metric_alert([green.id], []), green),
+    }
+    assert seen == {
+        "green alone": (),
+        "green and blue": ("blue",),
+        "two criteria": ("blue",),
+        "one is not limited": (endpoint.name.upper(),),
+        "two endpoints": ("other",),
+        "blue": None,
+        "every deployment": None,
+        "the whole endpoint": None,
+        "the deployment itself": (),
+    }

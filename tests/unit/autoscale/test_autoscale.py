@@ -146,11 +146,12 @@ def test_a_setting_is_created_by_a_run_shown_moved_and_put_back(make_world, tmp_
         (1, 4, "Mon, Tue from 18:00 UTC"),
     ]
     assert main(["autoscale", "lint", world.name]) == 0
-    for refused, given in {
+    refusals: dict[str, dict[str, object]] = {
         "a deployment has at most one": {"setting": "second"},
         "minimum 5, maximum 4": {"deployment": "green", "min_instances": 5, "max_instances": 4},
         "no autoscale setting targets green": {"action": "remove", "deployment": "green"},
-    }.items():
+    }
+    for refused, given in refusals.items():
         with pytest.raises(PreflightError, match=refused):
             act(world, **given)
     moved = act(world, action="move", deployment="green")
