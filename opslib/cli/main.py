@@ -75,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
         "check", module="opslib.cli.check", help="check an endpoint's definitions, probes and policy without Azure"
     )
     commands.add_parser(
+        "pipeline",
+        module="opslib.cli.pipeline",
+        help="write a pipeline for an endpoint's folder, for GitHub and others",
+    )
+    commands.add_parser(
         "cost", module="opslib.cli.cost", help="show what an endpoint costs, and what it would with other instances"
     )
     commands.add_parser(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from opslib.definitions.rules import Severity
@@ -42,8 +43,14 @@ def as_json(check: FolderCheck) -> str:
 
 
 def as_sarif(check: FolderCheck) -> str:
-    """Return a SARIF 2.1.0 log (OASIS), which code-scanning services show beside the lines."""
+    """Return a SARIF 2.1.0 log (OASIS), which code-scanning services show beside the lines.
+
+    Paths are relative to the present folder, in a pipeline the repository's root: GitHub resolves no other base.
+    """
     rules = sorted({one.rule for one in check.results})
+    folder, here = check.folder.resolve(), Path.cwd()
+    root = here if folder.is_relative_to(here) else folder
+    place = "" if folder == root else f"{folder.relative_to(root).as_posix()}/"
     driver = {"name": "opslib check", "rules": [{"id": rule} for rule in rules]}
     results = [
         {
@@ -54,7 +61,7 @@ def as_sarif(check: FolderCheck) -> str:
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": one.file, "uriBaseId": "FOLDER"},
+                        "artifactLocation": {"uri": f"{place}{one.file}", "uriBaseId": "%SRCROOT%"},
                         "region": {"startLine": one.line},
                     }
                 }
@@ -62,7 +69,7 @@ def as_sarif(check: FolderCheck) -> str:
         }
         for one in check.results
     ]
-    base = {"FOLDER": {"uri": check.folder.resolve().as_uri() + "/"}}
+    base = {"%SRCROOT%": {"uri": root.as_uri() + "/"}}
     run = {"tool": {"driver": driver}, "originalUriBaseIds": base, "results": results}
     return json.dumps({"$schema": _SARIF, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False)
 

@@ -8,8 +8,9 @@ from opslib.cli.main import main
 from opslib.parameters import RUNBOOKS
 
 COMMANDS = (
-    *("run", "notebooks", "parameters", "init", "check", "cost", "inventory", "drift", "status", "runs"),
+    *("run", "notebooks", "parameters", "init", "check", "pipeline", "cost", "inventory", "drift", "status"),
     *(
+        "runs",
         "autoscale",
         "diagnose",
         "review",

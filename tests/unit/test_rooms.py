@@ -30,6 +30,7 @@ LEVELS = {
     "opslib.parameters": 8,
     "opslib.policy": 9,
     "opslib.review": 10,
+    "opslib.pipelines": 10,
     "opslib.diagnosis": 11,
     # evidence
     "opslib.evidence.run": 8,

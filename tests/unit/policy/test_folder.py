@@ -135,6 +135,15 @@ def test_sarif_points_at_each_line(folder):
         assert place["artifactLocation"]["uri"] in FILES.keys() | {"blue.yml"}
 
 
+def test_sarif_names_files_from_the_root_of_the_repository(folder, monkeypatch):
+    """Checked from the folder above, as a pipeline does."""
+    spoil(folder)
+    monkeypatch.chdir(folder.parent)
+    (run,) = json.loads(REPORTS["sarif"](check_folder(folder)))["runs"]
+    places = {one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in run["results"]}
+    assert f"{folder.name}/green.yml" in places
+
+
 SARIF = {
     "type": "object",
     "required": ["version", "runs"],
