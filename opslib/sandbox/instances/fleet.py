@@ -17,6 +17,7 @@ from opslib.sandbox.core import ids
 from opslib.sandbox.core.settings import Settings
 from opslib.sandbox.instances.environment import InstanceEnvironment
 from opslib.sandbox.instances.instance import Instance
+from opslib.sandbox.instances.launcher import Launcher
 from opslib.sandbox.instances.logs import FleetLog
 from opslib.sandbox.instances.payload import Payload, resolve
 from opslib.sandbox.instances.pool import Pool
@@ -44,6 +45,7 @@ class Fleet:
         self._store = store
         self._log = log
         self._environment = environment
+        self._launcher = Launcher()
         self._settings = settings
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,6 +113,7 @@ class Fleet:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         instances = [instance for pool in self._pools.values() for instance in pool.instances]
         await self._retire(instances, drain=False)
+        self._launcher.close()
 
     def container_log(self, deployment_id: str, container: str, lines: int) -> str:
         """Return the last lines of a container."""
@@ -174,7 +177,8 @@ class Fleet:
 
     def _new(self, payload: Payload, restarted: str = "") -> Instance:
         instance_id = restarted or f"instance-{uuid.uuid4().hex[:12]}"
-        instance = Instance(instance_id, payload, self._roots / instance_id, self._log.open(payload, instance_id))
+        log = self._log.open(payload, instance_id)
+        instance = Instance(instance_id, payload, self._roots / instance_id, log, self._launcher)
         instance.given = self._environment.variables(payload.deployment)
         return instance
 

@@ -6,20 +6,18 @@ import io
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from opslib.sandbox.core.process import ProcessId, Usage
+from opslib.sandbox.instances.launcher import Launch, Launcher, Process
 from opslib.sandbox.instances.payload import Payload
 from opslib.sandbox.instances.upstream import UpstreamLost, ask
 
-_LAUNCH = Path(__file__).with_name("launch.py")
 _PROBE_INTERVAL_S = 0.05
 _LOG_BYTES = 1_000_000
 _LINE_BYTES = 64 * 1024
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
 
 @cache
@@ -80,7 +78,9 @@ class Instance:
         Whether it is killed for want of memory.
     """
 
-    def __init__(self, instance_id: str, payload: Payload, root: Path, log: InstanceLog) -> None:
+    def __init__(
+        self, instance_id: str, payload: Payload, root: Path, log: InstanceLog, launcher: Launcher
+    ) -> None:
         self.id = instance_id
         self.payload = payload
         self.root = root
@@ -92,7 +92,8 @@ class Instance:
         self.usage: Usage | None = None
         self.stopping = False
         self.out_of_memory = False
-        self._process: asyncio.subprocess.Process | None = None
+        self._launcher = launcher
+        self._process: Process | None = None
         self._identity: ProcessId | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -108,19 +109,14 @@ class Instance:
         await asyncio.to_thread(self.payload.write, blobs, self.root)
         with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
             self.port = listener.getsockname()[1]
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command(listener.fileno()),
-                cwd=self.root / self.payload.app_root,
-                env=self._environment(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                pass_fds=(listener.fileno(),),
-                start_new_session=True,
-                limit=_LINE_BYTES,
-            )
+            reader, output = os.pipe()
+            lines = await _lines_of(reader)
+            try:
+                self._process = await self._launcher.start(self._launch(), listener.fileno(), output)
+            finally:
+                os.close(output)
         self._identity = ProcessId.of(self._process.pid) or ProcessId(self._process.pid, 0)
-        self._reader = asyncio.create_task(self._read(on_line))
+        self._reader = asyncio.create_task(self._read(lines, on_line))
 
     async def become_ready(self, within_s: float) -> bool:
         """Poll the readiness route until it answers 200; False when the process ends or time is up."""
@@ -179,11 +175,10 @@ class Instance:
         except (UpstreamLost, TimeoutError):
             return False
 
-    async def _read(self, on_line: Callable[[str], None]) -> None:
-        stream = self._process.stdout if self._process is not None else None
-        while stream is not None:
+    async def _read(self, lines: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
+        while True:
             try:
-                raw = await stream.readline()
+                raw = await lines.readline()
             except ValueError:  # a line beyond the limit: asyncio drops it and goes on
                 raw = b"(a line too long for the log was dropped)\n"
             if not raw:
@@ -193,15 +188,21 @@ class Instance:
             self.log.append(line)
             on_line(line)
 
-    def _command(self, descriptor: int) -> list[str]:
-        workers = dict(self.payload.variables).get("WORKER_COUNT", "1")
-        timeout = dict(self.payload.variables).get("WORKER_TIMEOUT", "300")
-        server = ["-b", f"fd://{descriptor}", "-w", workers, "--timeout", timeout, "--access-logfile", "-"]
-        tail = ["--error-logfile", "/dev/null", "azureml_inference_server_http.server.entry:app"]
-        return [sys.executable, "-P", str(_LAUNCH), str(os.getpid()), "--", *server, *tail]
+    def _launch(self) -> Launch:
+        variables = dict(self.payload.variables)
+        arguments = (
+            *("-w", variables.get("WORKER_COUNT", "1"), "--timeout", variables.get("WORKER_TIMEOUT", "300")),
+            *("--access-logfile", "-", "--error-logfile", "/dev/null"),
+            "azureml_inference_server_http.server.entry:app",
+        )
+        own = {"HOSTNAME": self.id, "SERVER_PORT": str(self.port)}
+        given = own | self.given | self.payload.environment(self.root, _server_version())
+        return Launch(arguments, given, self.root / self.payload.app_root)
 
-    def _environment(self) -> dict[str, str]:
-        """Return the process's environment; of the sandbox's own only what any program needs."""
-        kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        own = {"PYTHONUNBUFFERED": "1", "HOSTNAME": self.id, "SERVER_PORT": str(self.port)}
-        return kept | own | self.given | self.payload.environment(self.root, _server_version())
+
+async def _lines_of(descriptor: int) -> asyncio.StreamReader:
+    """Return what is written to a pipe, to be read by lines."""
+    reader = asyncio.StreamReader(limit=_LINE_BYTES)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(descriptor, "rb"))
+    return reader

@@ -1,17 +1,42 @@
-"""Become one instance: gunicorn with Microsoft's inference server, on loopback, dying with the sandbox.
+"""Become instances: gunicorn with Microsoft's inference server, on loopback, dying with the sandbox.
 
-Run by path as `python -P launch.py PARENT_PID -- GUNICORN_ARGUMENTS`, in the deployment's own folder and
-environment. The server's own command line is not used because it binds 0.0.0.0
+Run by path as `python -P launch.py PARENT_PID -- GUNICORN_ARGUMENTS` it becomes one instance, in the deployment's
+own folder and environment. The server's own command line is not used because it binds 0.0.0.0
 (azureml_inference_server_http.constants.DEFAULT_HOST); what its amlserver.py sets is set by the caller.
+
+Run as `python -P launch.py PARENT_PID` it imports what the server imports, which takes a second of processor time,
+and forks an instance for each request that its standard input receives (`launcher.py` is the other side). It has
+one thread and imports nothing of a deployment's, so that a fork starts like a new process.
 """
 
 import ctypes
+import gc
+import json
 import os
+import select
 import signal
+import socket
 import sys
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
+
+MESSAGE_BYTES = 32 * 1024
+"""Longest request; a Unix socket holds 208 KiB by default (socket(7), wmem_default), and four may wait."""
+
+PREPARED = (
+    "gunicorn.app.wsgiapp",
+    "gunicorn.workers.sync",
+    "flask",
+    "pydantic_settings",
+    "inference_schema.schema_util",
+    "azure.monitor.opentelemetry.exporter",
+    "opentelemetry.sdk._logs.export",
+    "opentelemetry.sdk.trace.export",
+)
+"""What azureml_inference_server_http.server.entry imports, without its own modules: these read the environment."""
 
 
 def die_with_parent(parent: int, number: signal.Signals) -> None:
@@ -26,17 +51,84 @@ def post_fork(_server: Any, _worker: Any) -> None:
     die_with_parent(os.getppid(), signal.SIGKILL)
 
 
-def main() -> None:
-    """Run the server with the arguments that gunicorn understands."""
-    parent, arguments = int(sys.argv[1]), sys.argv[3:]
+def serve(channel: socket.socket) -> list[str] | None:
+    """Fork for each request and report each end, until the channel closes; in a fork, return its arguments."""
+    for name in PREPARED:
+        import_module(name)
+    running: dict[int, int] = {}  # descriptors of processes, and their ids
+    poller = select.poll()
+    poller.register(channel, select.POLLIN)
+    this = os.getpid()
+    while True:
+        for ready, _ in poller.poll():
+            if ready in running:
+                poller.unregister(ready)
+                os.close(ready)
+                pid, status = os.waitpid(running.pop(ready), 0)
+                channel.send(json.dumps({"ended": pid, "code": os.waitstatus_to_exitcode(status)}).encode())
+                continue
+            content, streams, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 2)
+            if not content:
+                return None
+            gc.collect()
+            gc.freeze()  # collections in a fork would copy every page
+            entered, entering = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                for descriptor in (*running, channel.detach(), entered):
+                    os.close(descriptor)
+                forked = _enter(json.loads(content), streams, this)
+                os.close(entering)
+                return forked
+            for descriptor in (*streams, entering):
+                os.close(descriptor)
+            os.read(entered, 1)  # until it has closed its end: signals reach it as the leader of its group
+            os.close(entered)
+            descriptor = os.pidfd_open(pid)
+            running[descriptor] = pid
+            poller.register(descriptor, select.POLLIN)
+            channel.send(json.dumps({"started": pid}).encode())
+
+
+def _enter(request: dict[str, Any], streams: list[int], parent: int) -> list[str]:
+    """Make this fork a process of its own: session, streams, environment, folder; return gunicorn's arguments.
+
+    The folder is an argument too: gunicorn would return to the one in which it was imported.
+    """
+    os.setsid()
     die_with_parent(parent, signal.SIGKILL)
-    # after the tie to the parent is made
-    import gunicorn.app.wsgiapp  # type: ignore[import-untyped]  # noqa: PLC0415
+    listener, output = streams
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    return [*request["arguments"], "-b", f"fd://{listener}", "--chdir", request["folder"]]
+
+
+def become_instance(arguments: list[str]) -> None:
+    """Run the server with arguments that gunicorn understands."""
+    import gunicorn.app.wsgiapp  # type: ignore[import-untyped]  # noqa: PLC0415 - after the tie to the parent is made
 
     sys.argv = ["azmlinfsrv", *arguments]
     application = gunicorn.app.wsgiapp.WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]")
     application.cfg.set("post_fork", post_fork)
     application.run()
+
+
+def main() -> None:
+    """Become one instance, or fork instances until the sandbox ends."""
+    parent, arguments = int(sys.argv[1]), sys.argv[3:]
+    die_with_parent(parent, signal.SIGKILL)
+    if not arguments:
+        forked = serve(socket.socket(fileno=os.dup(0)))
+        if forked is None:
+            return
+        arguments = forked
+    become_instance(arguments)
 
 
 if __name__ == "__main__":
