@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from opslib.import_shims import skip_iri_checks
 from opslib.redaction import redact
 from opslib.sandbox.core.settings import Settings
 
+IMAGES = Path(__file__).parent / "contract/app/own/images.yml"
 skip_iri_checks()  # azure-ai-ml and papermill would each import them
 
 __all__ = [
@@ -57,7 +59,13 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox
     with (
         running_sandbox(
             tmp_path_factory.mktemp("sandbox"),
-            Settings(seed=7, autoscale_every_s=1.0, alerts_every_s=0.2, max_requests_per_second=100_000),
+            Settings(
+                seed=7,
+                autoscale_every_s=1.0,
+                alerts_every_s=0.2,
+                max_requests_per_second=100_000,
+                image_map=str(IMAGES),
+            ),
         ) as running,
         running.pointed(),
     ):

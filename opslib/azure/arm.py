@@ -78,10 +78,12 @@ class ArmClient:
     resource_manager
         Base URL, without a trailing slash.
     credential
-        Gives tokens for the scope ``<resource_manager>/.default``.
+        Gives the tokens.
+    scope
+        Scope of the tokens; "" stands for ``<resource_manager>/.default``.
     """
 
-    def __init__(self, resource_manager: str, credential: TokenCredential) -> None:
+    def __init__(self, resource_manager: str, credential: TokenCredential, scope: str = "") -> None:
         self._pause = SharedPause()
         self._resource_manager = resource_manager
         self._client: ARMPipelineClient[Any, Any] = ARMPipelineClient(
@@ -92,7 +94,7 @@ class ArmClient:
                 UserAgentPolicy("opslib"),
                 RetryPolicy(retry_total=6, retry_status=6, retry_backoff_max=20),
                 self._pause,
-                ARMChallengeAuthenticationPolicy(credential, f"{resource_manager}/.default"),
+                ARMChallengeAuthenticationPolicy(credential, scope or f"{resource_manager}/.default"),
                 ContentDecodePolicy(),
             ],
             **HTTP_TIMEOUTS,

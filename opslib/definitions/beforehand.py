@@ -33,9 +33,9 @@ def find_unknown(definition: DeploymentDefinition) -> tuple[Unknown, ...]:
 def _in_assets(definition: DeploymentDefinition) -> Iterator[Unknown]:
     for kind, reference in (("model", definition.model), ("environment", definition.environment)):
         if reference.startswith("azureml://registries/"):
-            yield Unknown(f"whether the {kind} {reference} is in the registry and may be read from it", usual=False)
+            yield Unknown(f"whether the endpoint's identity may read the {kind} {reference}")
         elif reference.lower().startswith(CURATED):
-            yield Unknown(f"whether the curated environment {reference} is offered in the region", usual=False)
+            yield Unknown(f"whether the image of the curated environment {reference} can be pulled in the region")
     environment = definition.source.get("environment")
     if isinstance(environment, Mapping) and environment.get("image"):
         yield Unknown(f"whether the image {environment['image']} can be pulled")

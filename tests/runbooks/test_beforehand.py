@@ -24,14 +24,14 @@ CONTAINER = {
 
 NOT_KNOWN = {
     "registry": (
-        {"model": "azureml://registries/hub/models/m/versions/1"},
-        "beforehand",
-        "whether the model azureml://registries/hub/models/m/versions/1 is in the registry",
+        {"model": "azureml://registries/azureml-meta/models/m/versions/1"},
+        "models",
+        "azureml://registries/azureml-meta/models/m/versions/1 could not be looked up: ",
     ),
     "curated environment": (
-        {"environment": "azureml:AzureML-sklearn-1.0@latest"},
+        {"environment": "azureml:AzureML-none-1.0@latest"},
         "environments",
-        "azureml:AzureML-sklearn-1.0@latest could not be looked up: ",
+        "azureml:AzureML-none-1.0@latest could not be looked up: ",
     ),
     "container": (CONTAINER, "beforehand", "whether the container answers on its routes"),
     "no code": ({"code_configuration": None}, "beforehand", "whether the image answers requests by itself"),
@@ -70,5 +70,5 @@ def test_a_refused_creation_ends_as_refused(world):
     """By the runner, too, although the creation had begun: exit code 2, nothing created."""
     _, record = world.run("deploy", definition=changed(world, CONTAINER))
     assert record.outcome is Outcome.REFUSED, record.reason
-    assert "custom containers" in record.reason
+    assert "no image map declares a local command" in record.reason
     assert world.read().find("green") is None

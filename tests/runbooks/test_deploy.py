@@ -138,6 +138,11 @@ REFUSED = {
     "scale settings": ({"scale_settings": {"type": "target_utilization"}}, "is for Kubernetes deployments"),
     "model by label": ({"model": "azureml:no-such@latest"}, "azureml:no-such@latest is not in the workspace"),
     "model by version": ({"model": "azureml:no-such:3"}, "azureml:no-such:3 is not in the workspace"),
+    "model by another label": ({"model": "azureml:no-such@prod"}, "azureml:no-such@prod is not in the workspace"),
+    "model of a registry": (
+        {"model": "azureml://registries/hub/models/m/versions/1"},
+        "azureml://registries/hub/models/m/versions/1 is not in the registry hub",
+    ),
     "environment": ({"environment": "azureml:no-such:1"}, "azureml:no-such:1 is not in the workspace"),
     "quota": ({"instance_type": "Standard_F32s_v2", "instance_count": 50}, "more needed (20 % reserve included)"),
 }

@@ -1,5 +1,6 @@
 """Findings about a deployment's definition before it is created. Pure: what was read comes in."""
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
@@ -70,10 +71,15 @@ def check_asset(kind: str, reference: str, found: str, problem: str = "") -> Fin
         return Finding(kind, Level.WARNING, evidence, "If the creation is refused for it, the run ends as refused.")
     if not found:
         return Finding.blocker(
-            kind, f"{reference} is not in the workspace", "Register it, or correct name and version."
+            kind, f"{reference} is not in the {_place(reference)}", "Register it, or correct name and version."
         )
     if found == reference:
         return Finding.ok(kind, f"{reference} is registered")
     return Finding(
         kind, Level.WARNING, f"{reference} is {found} now", f"Pin it: the deployment is created with {found}."
     )
+
+
+def _place(reference: str) -> str:
+    match = re.match("azureml://registries/([^/]+)/", reference)
+    return f"registry {match[1]}" if match else "workspace"

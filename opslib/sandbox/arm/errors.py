@@ -158,6 +158,11 @@ class ArmError(Exception):
         )
 
     @classmethod
+    def not_runnable(cls, message: str) -> "ArmError":
+        """501: Azure runs it, this machine cannot; the message has the reason and what to do."""
+        return cls(501, "NotImplemented", message)
+
+    @classmethod
     def conflict(cls, message: str) -> "ArmError":
         """409: another operation has not ended."""
         return cls(409, "Conflict", message)

@@ -29,6 +29,7 @@ class Auth(Enum):
 
     ARM = "a bearer token for Azure Resource Manager; the caller's roles decide"
     LOGS = "a bearer token for the Log Analytics query API; the caller's roles decide"
+    DISCOVERY = "a bearer token for Azure Resource Manager or for Azure ML; no role is needed"
     ADMIN = "the secret in the sandbox's home, in the header X-IDENTITY-HEADER"
     BLOB = "a container's signature, an account's key, or a bearer token for storage"
     KEY_OR_TOKEN = "an endpoint's key or token; checked by the scoring gateway"
@@ -47,7 +48,7 @@ class Known(Enum):
 
 
 RECORDED, ASSUMED, OWN = Known.RECORDED, Known.ASSUMED, Known.OWN
-CONTROL_PLANE = (Auth.ARM, Auth.LOGS)
+CONTROL_PLANE = (Auth.ARM, Auth.LOGS, Auth.DISCOVERY)
 
 
 @dataclass(frozen=True)

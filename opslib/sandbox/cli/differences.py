@@ -149,9 +149,47 @@ DIFFERENCES = (
         "5 000 000 bytes per second and one second's worth at once; recorded in the log and in headers",
     ),
     Difference(
-        "custom containers, Kubernetes, registries, curated environments",
-        "yes",
-        "501",
+        "Kubernetes online deployments",
+        "on a cluster of the user's",
+        "501 with the reason: managed ones only",
+    ),
+    Difference(
+        "custom containers, Triton models",
+        "run the image",
+        "run by podman or docker where one answers, without the endpoint's identity; else by the local command "
+        "that `--image-map` declares for the image; else 501 with the reason",
+    ),
+    Difference(
+        "deployments with code whose environment has an inference_config",
+        "run the image",
+        "run in the sandbox's own Python, unless the image map declares a command",
+    ),
+    Difference(
+        "an endpoint's address with a custom container",
+        "scoringUri becomes the scoring route; what else of the container is reached is not documented",
+        "the same, and /score is the scoring route too; any other path is passed on to its port",
+    ),
+    Difference(
+        "registries",
+        "created in minutes; Microsoft's and partners' models",
+        "one's own, at once, under the sandbox's own address only; content of Microsoft's and partners' is 501 "
+        "with the reason",
+    ),
+    Difference(
+        "curated environments",
+        "images of Microsoft's",
+        "a catalogue of names, in any version; the sandbox's own Python runs, and a start fails with "
+        "ImageBuildFailure where it lacks a package that the name promises",
+    ),
+    Difference(
+        "model packages",
+        "an image is built",
+        "the environment keeps model, code and variables, and is there at once",
+    ),
+    Difference(
+        "workspaces",
+        "created by an ARM template, in minutes; a deleted one can be recovered",
+        "each one exists until it is deleted; PUT and PATCH change it at once",
     ),
     Difference(
         "autoscale",

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from opslib.sandbox.cli.control import SandboxError, last_settings, start, stop
 from opslib.sandbox.cli.options import add_field_options, chosen
@@ -28,6 +29,11 @@ def up(arguments: argparse.Namespace) -> int:
     already = home.read_note()
     try:
         settings = replace(last_settings(home), **chosen(arguments, Settings))
+        if arguments.image_map:
+            from opslib.sandbox.instances.image_map import read_image_map  # noqa: PLC0415 - only here: slow
+
+            settings = replace(settings, image_map=str(Path(arguments.image_map).absolute()))
+            read_image_map(Path(settings.image_map))
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

@@ -11,6 +11,9 @@ HOSTS = (
 )
 BLOB_SUFFIX = "blob.core.windows.net"
 STORAGE_SUFFIX = "core.windows.net"
+REGISTRY_PREFIX = "/mferp/managementfrontend"
+"""What azure-ai-ml puts before ARM's paths at the address of a registry (`_registry_utils.py`)."""
+
 SANDBOX_STORAGE_SUFFIX = "sandbox.invalid"
 
 
@@ -42,4 +45,6 @@ def own_path(host: str, path: str) -> str:
     '/blob/pictures/cats/1.png'
     """
     account = account_of(host)
+    if path.startswith(REGISTRY_PREFIX):
+        return path.removeprefix(REGISTRY_PREFIX)
     return path if account is None else f"/blob/{account}{path}"

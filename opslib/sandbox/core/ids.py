@@ -20,6 +20,14 @@ def workspace_id(parameters: Mapping[str, str]) -> str:
     )
 
 
+def asset_scope(parameters: Mapping[str, str]) -> str:
+    """Return the id of the workspace, or of the registry, that a route's assets are in."""
+    if "registry" not in parameters:
+        return workspace_id(parameters)
+    group = f"/subscriptions/{parameters['subscription']}/resourceGroups/{parameters['group']}"
+    return f"{group}/providers/{PROVIDER}/registries/{parameters['registry']}"
+
+
 def endpoint_id(parameters: Mapping[str, str]) -> str:
     """Return the endpoint's id from a route's parameters."""
     return f"{workspace_id(parameters)}/onlineEndpoints/{parameters['endpoint']}"

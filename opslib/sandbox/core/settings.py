@@ -41,6 +41,9 @@ class Settings:
         0.0, "interval at which metric alerts are evaluated; 0: each at its own evaluationFrequency [s]"
     )
     quota_cores: int = described(100, "quota of each VM family in each region [vCPU]")
+    image_map: str = described(
+        "", "YAML file of container images and the local commands that run in their place; see the sandbox's README"
+    )
     seed: int | None = described(None, "seed of the traffic split; none: another split in each run")
     max_requests_per_second: int = described(
         500, "limit of each endpoint over all its deployments; more are answered 429 [1/s]"

@@ -11,6 +11,7 @@ from opslib.sandbox.arm.api_versions import ASSETS_OF_2023, is_preview, since
 from opslib.sandbox.arm.http_messages import Request
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
+from opslib.sandbox.instances.references import as_reference
 
 _GROUPS = re.compile("/resourcegroups/", re.IGNORECASE)
 
@@ -32,8 +33,18 @@ def render(version: Resource, request: Request, *, newest: bool) -> dict[str, An
     if not since(request, ASSETS_OF_2023):
         properties.pop("provisioningState", None)
     properties |= _SHOWN.get(kind, _others)(properties, request, newest=newest)
-    head = {"id": version.id, "name": version.name, "type": f"{ids.PROVIDER}/workspaces/{version.kind}"}
+    in_registry = request.api_version.endswith("dataplanepreview")
+    head = {
+        "id": as_reference(version.id) if in_registry else version.id,
+        "name": version.name,
+        "type": asset_type(version),
+    }
     return {**head, **version.body, "properties": properties}
+
+
+def asset_type(found: Resource) -> str:
+    """Return an asset's type: in a workspace, or in a registry."""
+    return f"{ids.PROVIDER}/{'registries' if '/registries/' in found.id.lower() else 'workspaces'}/{found.kind}"
 
 
 def _others(properties: dict[str, Any], request: Request, *, newest: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Handlers: codes, environments, models and data - containers and their versions."""
+"""Handlers: codes, environments, models, data and components - containers and their versions."""
 
 import uuid
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import now_us
 from opslib.sandbox.core.context import Sandbox
-from opslib.sandbox.endpoints.asset_answers import normalized, render
+from opslib.sandbox.endpoints.asset_answers import asset_type, normalized, render
+from opslib.sandbox.endpoints.curated_answers import curated_answer
 from opslib.sandbox.endpoints.validation import check_asset
 from opslib.sandbox.storage.blob_files import container
 from opslib.sandbox.storage.datastores import blob_url, sas
@@ -36,18 +37,23 @@ KINDS = {
     ),
     "models": AssetKind("models", ("modelUri", "modelType"), (("flavors", {}), ("modelType", "custom_model"))),
     "data": AssetKind("data", ("dataUri", "dataType")),
+    "components": AssetKind("components", ("componentSpec",), (("componentSpec", {}),)),
 }
+EMPTY_CONTAINER: dict[str, Any] = {"isArchived": False, "tags": {}, "properties": {}, "description": None}
 
 
 def list_containers(request: Request, sandbox: Sandbox) -> Response:
     """`GET W/{kind}`: those not archived, or as `listViewType` selects."""
-    found = _viewed(request, sandbox.store.children(ids.workspace_id(request.parameters), _kind(request).name))
+    found = _viewed(request, sandbox.store.children(ids.asset_scope(request.parameters), _kind(request).name))
     return page(request, [_render_container(one, sandbox) for one in found], "count")
 
 
 def get_container(request: Request, sandbox: Sandbox) -> Response:
     """`GET W/{kind}/{name}`."""
-    return Response(200, _render_container(_container(request, sandbox), sandbox))
+    found = sandbox.store.get(_container_id(request))
+    if found is None:
+        return _curated(request) or _absent(request)
+    return Response(200, _render_container(found, sandbox))
 
 
 def put_container(request: Request, sandbox: Sandbox) -> Response:
@@ -61,9 +67,9 @@ def put_container(request: Request, sandbox: Sandbox) -> Response:
 def list_versions(request: Request, sandbox: Sandbox) -> Response:
     """`GET W/{kind}/{name}/versions`: newest first, as by `$orderBy=createdtime desc`; codes by hash."""
     found = sandbox.store.children(_container_id(request), f"{_kind(request).name}/versions")
-    if not found and sandbox.store.get(_container_id(request)) is None and "hash" not in request.query:
-        _check_curated(request)
-        raise ArmError.not_found(_kind(request).name, request.parameters["name"])
+    empty = "hash" in request.query or "registry" in request.parameters  # azure-ai-ml expects both to be empty
+    if not found and sandbox.store.get(_container_id(request)) is None and not empty:
+        return _curated(request) or _absent(request)
     found = [one for one in _viewed(request, found) if not _hidden(one)]
     if wanted := request.query.get("version"):
         found = [one for one in found if one.name.lower() == wanted.lower()]
@@ -78,10 +84,7 @@ def get_version(request: Request, sandbox: Sandbox) -> Response:
     """`GET W/{kind}/{name}/versions/{version}`."""
     version = sandbox.store.get(_version_id(request))
     if version is None:
-        _check_curated(request)
-        raise ArmError.not_found(
-            f"{_kind(request).name} version", f"{request.parameters['name']}:{request.parameters['version']}"
-        )
+        return _curated(request) or _absent(request)
     return Response(200, _render_version(version, request, sandbox))
 
 
@@ -125,15 +128,15 @@ def start_pending_upload(request: Request, sandbox: Sandbox) -> Response:
     """`POST .../versions/{version}/startPendingUpload`: a place to put files, and leave to do so."""
     kind = _kind(request).name
     check_asset(kind, request.parameters["name"], request.parameters["version"])
-    workspace = ids.workspace_id(request.parameters)
-    folder = f"{container(workspace)}-{kind}-{request.parameters['name']}-{request.parameters['version']}".lower()
+    scope = ids.asset_scope(request.parameters)
+    folder = f"{container(scope)}-{kind}-{request.parameters['name']}-{request.parameters['version']}".lower()
     uri = blob_url(sandbox.base_url, folder)
     answer = {
         "pendingUploadId": str(now_us()),
         "pendingUploadType": request.json().get("pendingUploadType") or "TemporaryBlobReference",
         "blobReferenceForConsumption": {
             "blobUri": uri,
-            "storageAccountArmId": f"{workspace.split('/providers/', maxsplit=1)[0]}"
+            "storageAccountArmId": f"{scope.split('/providers/', maxsplit=1)[0]}"
             "/providers/Microsoft.Storage/storageAccounts/sandbox",
             "credential": {"credentialType": "SAS", "sasUri": f"{uri}?{sas(sandbox, folder)}"},
         },
@@ -147,11 +150,16 @@ def _viewed(request: Request, found: list[Resource]) -> list[Resource]:
     return [one for one in found if view == "all" or one.properties["isArchived"] == (view == "archivedonly")]
 
 
-def _check_curated(request: Request) -> None:
-    """Answer 501 for Microsoft's own environments, which exist on Azure, instead of 404."""
-    name = request.parameters["name"]
-    if _kind(request).name == "environments" and name.lower().startswith("azureml-"):
-        raise ArmError.not_built(f"the curated environment {name}")
+def _curated(request: Request) -> Response | None:
+    """Return the answer for Microsoft's own environments, which every workspace has."""
+    return curated_answer(request)
+
+
+def _absent(request: Request) -> Response:
+    names, kind = request.parameters, _kind(request).name
+    if "version" in names:
+        raise ArmError.not_found(f"{kind} version", f"{names['name']}:{names['version']}")
+    raise ArmError.not_found(kind, names["name"])
 
 
 def _kind(request: Request) -> AssetKind:
@@ -159,23 +167,15 @@ def _kind(request: Request) -> AssetKind:
 
 
 def _container_id(request: Request) -> str:
-    return f"{ids.workspace_id(request.parameters)}/{_kind(request).name}/{request.parameters['name']}"
+    return f"{ids.asset_scope(request.parameters)}/{_kind(request).name}/{request.parameters['name']}"
 
 
 def _version_id(request: Request) -> str:
     return f"{_container_id(request)}/versions/{request.parameters['version']}"
 
 
-def _container(request: Request, sandbox: Sandbox) -> Resource:
-    found = sandbox.store.get(_container_id(request))
-    if found is None:
-        _check_curated(request)
-        raise ArmError.not_found(_kind(request).name, request.parameters["name"])
-    return found
-
-
 def _new_container(request: Request, before: Resource | None, sent: dict[str, Any]) -> Resource:
-    properties = {"isArchived": False, "tags": {}, "properties": {}, "description": None} | sent
+    properties = EMPTY_CONTAINER | sent
     return Resource(
         _container_id(request),
         _kind(request).name,
@@ -192,7 +192,7 @@ def _render_container(found: Resource, sandbox: Sandbox) -> dict[str, Any]:
         "latestVersion": versions[-1].name if versions else None,
         "nextVersion": str(max(numbers, default=0) + 1),
     }
-    head = {"id": found.id, "name": found.name, "type": f"{ids.PROVIDER}/workspaces/{found.kind}"}
+    head = {"id": found.id, "name": found.name, "type": asset_type(found)}
     return {**head, **found.body, "properties": properties}
 
 
@@ -219,15 +219,19 @@ def _check_fixed(kind: AssetKind, before: Resource, properties: dict[str, Any]) 
             )
 
 
-_ASSET = WORKSPACE + "/{kind:codes|environments|models|data}/{name}"
+_ASSET = WORKSPACE + "/{kind:codes|environments|models|data|components}/{name}"
 _VERSION = _ASSET + "/versions/{version}"
-ROUTES = (
-    Route("GET", _ASSET.removesuffix("/{name}"), "Assets_ListContainers", list_containers),
-    Route("GET", _ASSET, "Assets_GetContainer", get_container),
-    Route("PUT", _ASSET, "Assets_PutContainer", put_container),
-    Route("GET", _ASSET + "/versions", "Assets_ListVersions", list_versions, known=RECORDED),
-    Route("GET", _VERSION, "Assets_GetVersion", get_version, known=RECORDED),
-    Route("PUT", _VERSION, "Assets_PutVersion", put_version, known=RECORDED),
-    Route("DELETE", _VERSION, "Assets_DeleteVersion", delete_version),
-    Route("POST", _VERSION + "/startPendingUpload", "Assets_StartPendingUpload", start_pending_upload),
+HANDLED = (
+    (Route("GET", _ASSET.removesuffix("/{name}"), "Assets_ListContainers", list_containers), list_containers),
+    (Route("GET", _ASSET, "Assets_GetContainer", get_container), get_container),
+    (Route("PUT", _ASSET, "Assets_PutContainer", put_container), put_container),
+    (Route("GET", _ASSET + "/versions", "Assets_ListVersions", list_versions, known=RECORDED), list_versions),
+    (Route("GET", _VERSION, "Assets_GetVersion", get_version, known=RECORDED), get_version),
+    (Route("PUT", _VERSION, "Assets_PutVersion", put_version, known=RECORDED), put_version),
+    (Route("DELETE", _VERSION, "Assets_DeleteVersion", delete_version), delete_version),
+    (
+        Route("POST", _VERSION + "/startPendingUpload", "Assets_StartPendingUpload", start_pending_upload),
+        start_pending_upload,
+    ),
 )
+ROUTES = tuple(route for route, _ in HANDLED)

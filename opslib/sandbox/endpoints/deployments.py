@@ -15,7 +15,9 @@ from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.core.settings import LIMITS
 from opslib.sandbox.endpoints import endpoints, quota, validation
 from opslib.sandbox.endpoints.lifecycle import Kind
-from opslib.sandbox.instances import payload
+from opslib.sandbox.instances import resolution
+from opslib.sandbox.instances.payload import OWN_VARIABLES
+from opslib.sandbox.instances.references import as_reference
 
 KIND = "deployments"
 _PROBE = {
@@ -104,8 +106,7 @@ def put_deployment(request: Request, sandbox: Sandbox) -> Response:
         else replace(before, body=written_body)
     )
     quota.check(sandbox.store, sandbox.settings, endpoint, deployment)
-    variables = payload.resolve(sandbox.store, deployment).shown_variables
-    deployment = replace(deployment, internal={**deployment.internal, "variables": variables})
+    deployment = _resolved(deployment, sandbox)
     stored, operation = sandbox.lifecycle.begin(
         Kind.CREATE if before is None else _change(before, deployment), deployment
     )
@@ -113,6 +114,23 @@ def put_deployment(request: Request, sandbox: Sandbox) -> Response:
     shown = _put_answer(stored, before, body["properties"], request, location)
     answer = written(request, operation, location, shown)
     return replace(answer, headers={**answer.headers, **_WRITES_LEFT})
+
+
+def _resolved(deployment: Resource, sandbox: Sandbox) -> Resource:
+    """Return the deployment with the versions that its references name now, so that a label keeps what it named."""
+    found = resolution.resolve(sandbox.store, sandbox.fleet.runtime, deployment)
+    named = {"model": as_reference(found.model), "environmentId": as_reference(found.environment)}
+    pinned = {
+        field: value
+        for field, value in named.items()
+        if value is not None and not str(deployment.properties.get(field) or "/").startswith("/")
+    }
+    internal = {
+        "variables": found.shown_variables,
+        "scoring_path": found.routes.scoring.path,
+        "engine": found.container is not None and found.container.local is None,
+    }
+    return replace(deployment.with_properties(**pinned), internal={**deployment.internal, **internal})
 
 
 def patch_deployment(request: Request, sandbox: Sandbox) -> Response:
@@ -201,7 +219,7 @@ def _body(request: Request, body: dict[str, Any], before: Resource | None) -> di
         "codeConfiguration": None,
         "environmentId": None,
         **sent,
-        "environmentVariables": {name: one for name, one in variables.items() if name not in payload.OWN_VARIABLES},
+        "environmentVariables": {name: one for name, one in variables.items() if name not in OWN_VARIABLES},
         "endpointComputeType": "Managed",
         "properties": {
             key: value for key, value in (sent.get("properties") or {}).items() if key != "AzureAsyncOperationUri"

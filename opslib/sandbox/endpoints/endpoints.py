@@ -45,11 +45,12 @@ def render(endpoint: Resource, request: Request, base: str) -> dict[str, Any]:
     """
     location = endpoint.body["location"]
     scoring = f"{base}/inference/{location}/{endpoint.name}"
+    path = str(endpoint.internal.get("scoring_path", "/score"))
     creating = endpoint.state == Kind.CREATE
     operation = operation_url(request, endpoint.internal["operation"], endpoint.id, location)
     properties = {
         **endpoint.properties,
-        "scoringUri": None if creating else f"{scoring}/score",
+        "scoringUri": None if creating else scoring + path,
         "swaggerUri": None if creating else f"{scoring}/swagger.json",
         "properties": {
             **(endpoint.properties.get("properties") or {}),

@@ -161,6 +161,14 @@ class Lifecycle:
             resource = self._store.get(operation.resource)
             if resource is not None:
                 self._store.put(_ended(resource, status, created=operation.kind == Kind.CREATE))
+                if resource.kind == "deployments" and status == "Succeeded":
+                    self._show_scoring_path(resource)
+
+    def _show_scoring_path(self, deployment: Resource) -> None:
+        """Keep the scoring route for the endpoint's address, which a deployment's creation updates on Azure."""
+        endpoint, path = self._store.get(ids.parent(deployment.id)), deployment.internal.get("scoring_path", "")
+        if endpoint is not None and path and endpoint.internal.get("scoring_path", "/score") != path:
+            self._store.put(replace(endpoint, internal={**endpoint.internal, "scoring_path": path}))
 
 
 def _ended(resource: Resource, status: str, *, created: bool) -> Resource:

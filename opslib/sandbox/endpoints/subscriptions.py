@@ -16,6 +16,7 @@ from opslib.sandbox.core.context import Sandbox
 
 KIND = "resourceGroups"
 WORKSPACES = "workspaces"
+DELETED = "deletedWorkspaces"
 
 
 def known_workspaces(sandbox: Sandbox) -> list[str]:
@@ -31,7 +32,8 @@ def known_workspaces(sandbox: Sandbox) -> list[str]:
         found.setdefault(workspace.key, workspace.id)
     for endpoint in sandbox.store.all("onlineEndpoints"):
         found.setdefault(ids.key(ids.parent(endpoint.id)), ids.parent(endpoint.id))
-    return list(found.values())
+    gone = {ids.key(one.id.replace("/deletedWorkspaces/", "/workspaces/")) for one in sandbox.store.all(DELETED)}
+    return [workspace for key, workspace in found.items() if key not in gone]
 
 
 def list_tenants(request: Request, sandbox: Sandbox) -> Response:

@@ -149,7 +149,10 @@ def check_deployment(body: Mapping[str, Any], before: Mapping[str, Any] | None) 
         raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
     properties = _mapping(body, "properties")
     if properties.get("endpointComputeType", "Managed") != "Managed":
-        raise ArmError.not_built(f"{properties['endpointComputeType']} online deployments")
+        raise ArmError.not_runnable(
+            f"This is a {properties['endpointComputeType']} online deployment, which runs on a cluster of the "
+            "user's: the sandbox runs managed online deployments only (endpointComputeType Managed)."
+        )
     sku = skus.find(str(properties.get("instanceType")))
     if sku is None:
         raise ArmError.validation(

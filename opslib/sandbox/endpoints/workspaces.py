@@ -1,12 +1,14 @@
 """Handlers: workspaces, and what a region offers - VM sizes, usage, quota.
 
-Every workspace exists: any subscription, group and name are served.
+Every workspace exists, unless it was deleted: any subscription, group and name are served.
 """
 
+import asyncio
 import uuid
 from dataclasses import replace
 from typing import Any
 
+from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import OPERATOR, TENANT_ID
 from opslib.sandbox.arm.responses import page, system_data
@@ -16,13 +18,15 @@ from opslib.sandbox.core import ids, skus
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.core.settings import LIMITS
 from opslib.sandbox.endpoints import prices, quota
+from opslib.sandbox.endpoints.subscriptions import DELETED, known_workspaces
 from opslib.sandbox.endpoints.subscriptions import WORKSPACES as KIND
-from opslib.sandbox.endpoints.subscriptions import known_workspaces
 
 
 def get_workspace(request: Request, sandbox: Sandbox) -> Response:
-    """`GET W`."""
-    return Response(200, render(ids.workspace_id(request.parameters), sandbox))
+    """`GET W`: 404 for one that was deleted."""
+    workspace = ids.workspace_id(request.parameters)
+    _require(workspace, sandbox)
+    return Response(200, render(workspace, sandbox))
 
 
 def list_workspaces(request: Request, sandbox: Sandbox) -> Response:
@@ -43,7 +47,46 @@ def put_workspace(request: Request, sandbox: Sandbox) -> Response:
         "properties": body.get("properties") or {},
     }
     stored = Resource(workspace, KIND, kept) if before is None else replace(before, body=kept)
+    sandbox.store.delete(_deleted(workspace))
     return Response(201 if before is None else 200, render(sandbox.store.put(stored).id, sandbox))
+
+
+def patch_workspace(request: Request, sandbox: Sandbox) -> Response:
+    """`PATCH W`: the tags and properties that are sent, the rest as it was."""
+    workspace, body = ids.workspace_id(request.parameters), request.json()
+    _require(workspace, sandbox)
+    before = sandbox.store.get(workspace)
+    kept: dict[str, Any] = {"location": sandbox.settings.location, "tags": {}, "properties": {}}
+    kept |= before.body if before is not None else {"systemData": system_data(request, None)}
+    tags = body["tags"] if body.get("tags") is not None else kept["tags"]
+    sent = {name: value for name, value in (body.get("properties") or {}).items() if value is not None}
+    kept |= {"tags": tags, "properties": {**kept["properties"], **sent}}
+    stored = Resource(workspace, KIND, kept) if before is None else replace(before, body=kept)
+    return Response(200, render(sandbox.store.put(stored).id, sandbox))
+
+
+async def delete_workspace(request: Request, sandbox: Sandbox) -> Response:
+    """`DELETE W`: with its endpoints and assets; 204 when it is deleted already."""
+    workspace = ids.workspace_id(request.parameters)
+    if sandbox.store.get(_deleted(workspace)) is not None:
+        return Response(204)
+    endpoints = sandbox.store.children(workspace, "onlineEndpoints")
+    deployments = [one for endpoint in endpoints for one in sandbox.store.children(endpoint.id, "deployments")]
+    await asyncio.gather(*(sandbox.fleet.drop(one.id, drain=False) for one in deployments))
+    with sandbox.store.transaction():
+        sandbox.store.delete(workspace)
+        sandbox.store.put(Resource(_deleted(workspace), DELETED, {"properties": {}}))
+    return Response(200)
+
+
+def _deleted(workspace: str) -> str:
+    """Return the id under which a deletion is kept: every workspace that was not deleted exists."""
+    return workspace.replace("/workspaces/", "/deletedWorkspaces/")
+
+
+def _require(workspace: str, sandbox: Sandbox) -> None:
+    if sandbox.store.get(_deleted(workspace)) is not None:
+        raise ArmError.not_found("workspace", ids.name(workspace))
 
 
 def list_vm_sizes(request: Request, sandbox: Sandbox) -> Response:
@@ -127,6 +170,11 @@ def _size(sku: skus.Sku) -> dict[str, Any]:
     }
 
 
+def workspace_guid(workspace: str) -> str:
+    """Return the GUID that Azure ML gives a workspace."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, ids.key(workspace)))
+
+
 def render(workspace: str, sandbox: Sandbox) -> dict[str, Any]:
     """Return a workspace as ARM shows it: what was put, on top of what every workspace has."""
     providers = f"{workspace.split('/providers/', maxsplit=1)[0]}/providers"
@@ -150,7 +198,7 @@ def render(workspace: str, sandbox: Sandbox) -> dict[str, Any]:
             "keyVault": f"{providers}/Microsoft.Keyvault/vaults/sandbox",
             "applicationInsights": f"{providers}/Microsoft.insights/components/sandbox",
             **put.get("properties", {}),
-            "workspaceId": str(uuid.uuid5(uuid.NAMESPACE_URL, ids.key(workspace))),
+            "workspaceId": workspace_guid(workspace),
             "provisioningState": "Succeeded",
         },
     }
@@ -161,8 +209,8 @@ ROUTES = (
     Route("GET", SUBSCRIPTION + MACHINE_LEARNING + "/workspaces", "Workspaces_ListBySubscription", list_workspaces),
     Route("GET", WORKSPACE, "Workspaces_Get", get_workspace),
     Route("PUT", WORKSPACE, "Workspaces_CreateOrUpdate", put_workspace),
-    Route("PATCH", WORKSPACE, "Workspaces_Update", None),
-    Route("DELETE", WORKSPACE, "Workspaces_Delete", None),
+    Route("PATCH", WORKSPACE, "Workspaces_Update", patch_workspace),
+    Route("DELETE", WORKSPACE, "Workspaces_Delete", delete_workspace),
     Route("GET", LOCATION + "/usages", "Usages_List", list_usages, known=RECORDED),
     Route("GET", LOCATION + "/vmSizes", "VirtualMachineSizes_List", list_vm_sizes),
     Route("GET", LOCATION + "/quotas", "Quotas_List", list_quotas),

@@ -8,9 +8,9 @@ from opslib.sandbox.arm.routing import ANY_SCOPE, Auth, Route
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Sandbox
 
-# need a token, but no role: the caller's own permissions, tenants and subscriptions; a query of Resource Graph
-# leaves out what the caller may not read
-_NO_ROLE_NEEDED = ("Permissions_List", "Subscriptions_List", "Tenants_List", "Resources")
+# need a token, but no role: the caller's own permissions, tenants and subscriptions; where a registry is served; a
+# query of Resource Graph leaves out what the caller may not read
+_NO_ROLE_NEEDED = ("Permissions_List", "Subscriptions_List", "Tenants_List", "Resources", "Registries_Discover")
 _OF_OPERATIONS = ("Operations_GetStatus", "Operations_GetResult")
 _VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import shutil
+import sys
 import uuid
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -15,13 +16,15 @@ from opslib.sandbox.arm.errors import ProvisioningFailed
 from opslib.sandbox.arm.store import InstanceRecord, Resource, Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.settings import Settings
+from opslib.sandbox.instances.containers import Runtime
 from opslib.sandbox.instances.environment import InstanceEnvironment
 from opslib.sandbox.instances.instance import Instance
 from opslib.sandbox.instances.launcher import Launcher
 from opslib.sandbox.instances.logs import FleetLog
-from opslib.sandbox.instances.payload import Payload, resolve
+from opslib.sandbox.instances.payload import Payload
 from opslib.sandbox.instances.pool import Pool
 from opslib.sandbox.instances.probes import keep_ready, until_dead
+from opslib.sandbox.instances.resolution import resolve
 
 CRASHED = (
     "User container has crashed or terminated. Please see troubleshooting guide, available here: "
@@ -38,7 +41,13 @@ class Fleet:
     """Pools of instances by deployment."""
 
     def __init__(
-        self, state: Path, store: Store, log: FleetLog, environment: InstanceEnvironment, settings: Settings
+        self,
+        state: Path,
+        store: Store,
+        log: FleetLog,
+        environment: InstanceEnvironment,
+        settings: Settings,
+        runtime: Runtime,
     ) -> None:
         self._blobs = state / "blobs"
         self._roots = state / "instances"
@@ -47,6 +56,7 @@ class Fleet:
         self._environment = environment
         self._launcher = Launcher()
         self._settings = settings
+        self.runtime = runtime
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = asyncio.Semaphore(_STARTING_AT_ONCE)
@@ -70,10 +80,12 @@ class Fleet:
         Raises
         ------
         ProvisioningFailed
-            ResourceNotReady, if an instance does not become ready.
+            ResourceNotReady, if an instance does not become ready; ImageBuildFailure, if this Python lacks what its
+            curated environment promises.
         """
-        payload = resolve(self._store, deployment)
+        payload = resolve(self._store, self.runtime, deployment)
         self._failed_steps.pop(ids.key(deployment.id), None)
+        self._require_packages(payload)
         pool = self.pool(deployment.id)
         async with pool.lock:
             before = pool.payload
@@ -102,6 +114,8 @@ class Fleet:
         for record in self._store.instances():
             record.process.end(grace_s=0.2)
             self._store.delete_instance(record.id)
+        if any(one.internal.get("engine") for one in self._store.all("deployments")):
+            self.runtime.engine.remove_all(str(self._roots))
         shutil.rmtree(self._roots, ignore_errors=True)
         self._roots.mkdir(parents=True)
 
@@ -134,6 +148,17 @@ class Fleet:
         """Show in a deployment's log that a step before its container's start has failed."""
         self._failed_steps[ids.key(deployment_id)] = step
         self._log.deployment_event(deployment_id, "Failed", message)
+
+    def _require_packages(self, payload: Payload) -> None:
+        if not payload.missing:
+            return
+        names = ", ".join(payload.missing)
+        message = (
+            f"The environment {payload.environment} promises {names}, which the Python that runs deployments here "
+            f"lacks: {sys.executable} -m pip install {' '.join(payload.missing)}"
+        )
+        self.note_failed_step(payload.deployment, "UserContainerImagePull", message)
+        raise ProvisioningFailed("ImageBuildFailure", message)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Let work run until it ends or the fleet does."""
@@ -187,7 +212,9 @@ class Fleet:
         payload = instance.payload
         self._log.note(payload)
         async with self._starting:
-            self._log.event(instance, "Pulled", "Container image is the sandbox's own Python")
+            container = payload.container
+            pulled = container.described if container else "Container image is the sandbox's own Python"
+            self._log.event(instance, "Pulled", pulled)
             await instance.start(self._blobs, lambda line: self._log.console(instance, line))
             self._store.put_instance(
                 InstanceRecord(instance.id, ids.key(payload.deployment), instance.identity, instance.port)
@@ -216,10 +243,10 @@ class Fleet:
 
         probes = instance.payload.probes
         readiness = asyncio.create_task(
-            keep_ready(probes.readiness, instance.answers, turn, lambda: failed("Readiness")), name=instance.id
+            keep_ready(probes.readiness, instance.is_ready, turn, lambda: failed("Readiness")), name=instance.id
         )
         death = asyncio.create_task(instance.ended())
-        alive = asyncio.create_task(until_dead(probes.liveness, instance.answers, lambda: failed("Liveness")))
+        alive = asyncio.create_task(until_dead(probes.liveness, instance.is_alive, lambda: failed("Liveness")))
         try:
             await asyncio.wait({death, alive}, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -1,4 +1,4 @@
-"""One instance: a process group of Microsoft's inference server on loopback, and its log."""
+"""One instance: a process group on loopback, of Microsoft's inference server or of a server of its own; its log."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,9 @@ from functools import cache
 from pathlib import Path
 
 from opslib.sandbox.core.process import ProcessId, Usage
+from opslib.sandbox.instances.containers import Route
 from opslib.sandbox.instances.launcher import Launch, Launcher, Process
+from opslib.sandbox.instances.own_server import OwnServer, remove_container
 from opslib.sandbox.instances.payload import Payload
 from opslib.sandbox.instances.upstream import UpstreamLost, ask
 
@@ -86,6 +88,7 @@ class Instance:
         self.root = root
         self.log = log
         self.port = 0
+        self._ports: dict[int, int] = {}
         self.in_flight = 0
         self.ready = True
         self.given: dict[str, str] = {}
@@ -105,14 +108,24 @@ class Instance:
         return self._identity
 
     async def start(self, blobs: Path, on_line: Callable[[str], None]) -> None:
-        """Write its folder and start its processes; the socket is bound here, so no port can be taken twice."""
+        """Write its folder and start its processes; the socket is bound here, so no port is taken twice."""
         await asyncio.to_thread(self.payload.write, blobs, self.root)
-        with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
-            self.port = listener.getsockname()[1]
+        with contextlib.ExitStack() as open_until_started:
+            for inside in self.payload.routes.ports:
+                listener = open_until_started.enter_context(socket.create_server(("127.0.0.1", 0), backlog=512))
+                self._ports[inside] = listener.getsockname()[1]
+            self.port = self._ports[self.payload.routes.scoring.port]
             reader, output = os.pipe()
             lines = await _lines_of(reader)
+            container = self.payload.container
             try:
-                self._process = await self._launcher.start(self._launch(), listener.fileno(), output)
+                if container is None:
+                    self._process = await self._launcher.start(self._launch(), listener.fileno(), output)
+                else:
+                    open_until_started.close()
+                    own = OwnServer(container, self.payload, self.id, self.root, self._ports, self.given)
+                    folder = self.root / self.payload.app_root
+                    self._process = await self._launcher.start_own(own.command(), own.variables(), folder, output)
             finally:
                 os.close(output)
         self._identity = ProcessId.of(self._process.pid) or ProcessId(self._process.pid, 0)
@@ -123,7 +136,7 @@ class Instance:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while self.running():
-                    if await self.answers(2.0):
+                    if await self.is_ready(2.0):
                         return True
                     await asyncio.sleep(_PROBE_INTERVAL_S)
         return False
@@ -139,6 +152,7 @@ class Instance:
         code = await self._process.wait()
         if self._reader is not None:
             await self._reader
+        await remove_container(self.payload.container, self.id)
         return code
 
     async def stop(self, grace_s: float = 5.0) -> None:
@@ -153,6 +167,7 @@ class Instance:
         except TimeoutError:
             self.identity.signal_group(signal.SIGKILL)
             await self._process.wait()
+        await remove_container(self.payload.container, self.id)
 
     def kill(self) -> None:
         """End its processes at once (SIGKILL); the fleet then restarts it."""
@@ -167,11 +182,18 @@ class Instance:
         """Stop its processes (SIGSTOP): they exist and answer nothing."""
         self.identity.signal_group(signal.SIGSTOP)
 
-    async def answers(self, timeout_s: float) -> bool:
-        """Probe once: return whether the health route answers 200 in time."""
+    async def is_alive(self, timeout_s: float) -> bool:
+        """Probe once: return whether the liveness route answers 200 in time."""
+        return await self._answers(self.payload.routes.liveness, timeout_s)
+
+    async def is_ready(self, timeout_s: float) -> bool:
+        """Probe once: return whether the readiness route answers 200 in time."""
+        return await self._answers(self.payload.routes.readiness, timeout_s)
+
+    async def _answers(self, route: Route, timeout_s: float) -> bool:
         try:
             async with asyncio.timeout(timeout_s):
-                return (await ask(self.port, "GET", "/", {})).status == 200
+                return (await ask(self._ports[route.port], "GET", route.path, {})).status == 200
         except (UpstreamLost, TimeoutError):
             return False
 
@@ -196,7 +218,7 @@ class Instance:
             "azureml_inference_server_http.server.entry:app",
         )
         own = {"HOSTNAME": self.id, "SERVER_PORT": str(self.port)}
-        given = own | self.given | self.payload.environment(self.root, _server_version())
+        given = own | self.given | self.payload.server_variables(self.root, _server_version())
         return Launch(arguments, given, self.root / self.payload.app_root)
 
 

@@ -4,6 +4,8 @@ Run by path as `python -P launch.py PARENT_PID -- GUNICORN_ARGUMENTS` it becomes
 own folder and environment. The server's own command line is not used because it binds 0.0.0.0
 (azureml_inference_server_http.constants.DEFAULT_HOST); what its amlserver.py sets is set by the caller.
 
+Run as `python -P launch.py PARENT_PID exec COMMAND` it becomes a deployment's own server.
+
 Run as `python -P launch.py PARENT_PID` it imports what the server imports, which takes a second of processor time,
 and forks an instance for each request that its standard input receives (`launcher.py` is the other side). It has
 one thread and imports nothing of a deployment's, so that a fork starts like a new process.
@@ -123,6 +125,8 @@ def main() -> None:
     """Become one instance, or fork instances until the sandbox ends."""
     parent, arguments = int(sys.argv[1]), sys.argv[3:]
     die_with_parent(parent, signal.SIGKILL)
+    if sys.argv[2:3] == ["exec"]:  # the tie is kept: prctl(2), it is cleared on fork only
+        os.execvp(arguments[0], arguments)  # noqa: S606 - no shell is wanted
     if not arguments:
         forked = serve(socket.socket(fileno=os.dup(0)))
         if forked is None:

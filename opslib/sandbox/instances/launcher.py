@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,21 +87,34 @@ class Launcher:
                 self._prepared = _Prepared(common)
             with suppress(ConnectionError):  # it has ended: the next start will make another
                 return await self._prepared.fork(message, listener, output)
-        return await asyncio.create_subprocess_exec(
-            *(*_LAUNCH, str(os.getpid()), "--", *launch.arguments, "-b", f"fd://{listener}"),
-            cwd=launch.folder,
-            env=variables,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(listener,),
-            start_new_session=True,
-        )
+        words = ("--", *launch.arguments, "-b", f"fd://{listener}")
+        return await _run(words, variables, launch.folder, output, (listener,))
+
+    async def start_own(
+        self, command: Sequence[str], variables: Mapping[str, str], folder: Path, output: int
+    ) -> Process:
+        """Start a deployment's own server, which binds its ports itself."""
+        return await _run(("exec", *command), _base_environment() | dict(variables), folder, output, ())
 
     def close(self) -> None:
         """End the prepared process."""
         if self._prepared is not None:
             self._prepared.close()
+
+
+async def _run(
+    words: Sequence[str], variables: Mapping[str, str], folder: Path, output: int, passed: tuple[int, ...]
+) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *(*_LAUNCH, str(os.getpid()), *words),
+        cwd=folder,
+        env=variables,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=passed,
+        start_new_session=True,
+    )
 
 
 def _base_environment() -> dict[str, str]:

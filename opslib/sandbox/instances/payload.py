@@ -1,20 +1,15 @@
-"""What one instance runs: a deployment's code, model and environment, resolved and written to a folder."""
+"""What one instance runs: a deployment's code, model and environment, written to a folder."""
 
 import hashlib
 import json
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
-from opslib.sandbox.arm.store import Resource, Store
-from opslib.sandbox.core import ids
-from opslib.sandbox.core.clock import parse_duration_s
-from opslib.sandbox.instances.probes import Probes, read_probes
-from opslib.sandbox.instances.requirements import differences
-from opslib.sandbox.storage.blob_files import content_path, locate
+from opslib.sandbox.instances.containers import SERVER_ROUTES, Container, Routes
+from opslib.sandbox.instances.probes import Probes
+from opslib.sandbox.storage.blob_files import content_path
 
 APP = "var/azureml-app"
 OWN_VARIABLES = ("AZUREML_MODEL_DIR", "AZUREML_ENTRY_SCRIPT", "AML_APP_ROOT")
@@ -41,6 +36,14 @@ class Payload:
         (path, path below the instance's folder) of what the sandbox adds.
     app_root, entry_script, model_dir
         Paths below the instance's folder; the script is relative to `app_root`.
+    mount
+        Folder of the models below the instance's folder.
+    container
+        What runs it where it brings a server of its own; None where the inference server does.
+    missing
+        Packages that its curated environment promises, and this Python lacks.
+    model, environment
+        Ids of the versions that the deployment's references name.
     variables
         The deployment's environment variables.
     notes
@@ -65,6 +68,16 @@ class Payload:
     concurrency: int
     timeout_s: float
     probes: Probes
+    mount: str = f"{APP}/azureml-models"
+    container: Container | None = None
+    missing: tuple[str, ...] = ()
+    model: str | None = None
+    environment: str | None = None
+
+    @property
+    def routes(self) -> Routes:
+        """Return where an instance answers."""
+        return self.container.routes if self.container is not None else SERVER_ROUTES
 
     @property
     def generation(self) -> str:
@@ -77,14 +90,18 @@ class Payload:
             self.model_dir,
             self.variables,
             repr(self.probes),
+            repr(self.container),
+            self.environment,
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
     @property
     def shown_variables(self) -> dict[str, str]:
-        """Return the service's own variables as a deployment shows them: Azure's folders; none without code."""
+        """Return the service's variables as a deployment shows them: Azure's folders; none of an MLflow model."""
         if self.own_files:
             return {}
+        if self.container is not None:
+            return {"AZUREML_MODEL_DIR": f"/{self.model_dir}"} if self.model_dir is not None else {}
         values = (
             f"/{self.model_dir}" if self.model_dir is not None else "",
             self.entry_script,
@@ -104,7 +121,7 @@ class Payload:
         for source, target in self.own_files:
             shutil.copyfile(source, root / target)
 
-    def environment(self, root: Path, server_version: str) -> dict[str, str]:
+    def server_variables(self, root: Path, server_version: str) -> dict[str, str]:
         """Return what azureml_inference_server_http's amlserver.py would have set, and the deployment's own."""
         values = dict(_SERVER_DEFAULTS)
         values["HTTP_X_MS_SERVER_VERSION"] = f"azmlinfsrv/{server_version}"
@@ -115,120 +132,13 @@ class Payload:
             values["AZUREML_MODEL_DIR"] = str(root / self.model_dir)
         return values
 
+    @property
+    def container_variables(self) -> dict[str, str]:
+        """Return the variables of a container: the deployment's own, and where its model is in the container."""
+        model = {"AZUREML_MODEL_DIR": f"/{self.model_dir}"} if self.model_dir is not None else {}
+        return dict(self.variables) | model
 
-def resolve(store: Store, deployment: Resource) -> Payload:
-    """Find the assets that a deployment refers to.
-
-    Raises
-    ------
-    ArmError
-        If an asset does not exist, or the deployment needs something that is not built.
-    """
-    properties = deployment.properties
-    script, files, own_files = _script(store, properties)
-    model_dir, model_files = _model(store, properties)
-    notes = [f"Downloading {blob.rsplit('/', 1)[-1]} to /{target}" for blob, target in (*files, *model_files)]
-    notes += _environment_notes(store, properties.get("environmentId"))
-    return Payload(
-        deployment=deployment.id,
-        files=(*files, *model_files),
-        own_files=own_files,
-        app_root=str(script.parent),
-        entry_script=script.name,
-        model_dir=model_dir,
-        variables=tuple(sorted((properties.get("environmentVariables") or {}).items())),
-        notes=tuple(notes),
-        capacity=int(deployment.body["sku"]["capacity"]),
-        concurrency=int(properties["requestSettings"]["maxConcurrentRequestsPerInstance"]),
-        timeout_s=parse_duration_s(properties["requestSettings"]["requestTimeout"]),
-        probes=read_probes(properties),
-    )
-
-
-Files = tuple[tuple[str, str], ...]
-
-
-def _script(store: Store, properties: dict[str, Any]) -> tuple[Path, Files, Files]:
-    """Return the scoring script, the code's files, and what the sandbox adds: an MLflow model needs no code."""
-    code = properties.get("codeConfiguration") or {}
-    if not code.get("codeId"):
-        model = _asset(store, properties["model"], "models") if properties.get("model") else None
-        if model is None or model.properties.get("modelType") != "mlflow_model":
-            raise ArmError.not_built("online deployments of custom containers, without code and MLflow model")
-        script = Path(f"{APP}/mlflow/mlflow_score.py")
-        return script, (), ((str(Path(__file__).with_name("mlflow_score.py")), str(script)),)
-    code_asset = _asset(store, code["codeId"], "codes")
-    code_folder = ids.name(locate(code_asset.properties["codeUri"], _workspace(code_asset)))
-    script = Path(f"{APP}/{_safe(code_folder)}/{_safe(code['scoringScript'])}")
-    files = _files(store, code_asset, "codeUri", f"{APP}/{_safe(code_folder)}")
-    if str(script) not in {target for _, target in files}:
-        raise ArmError.validation(
-            "CodeConfiguration",
-            f"The scoring script '{code['scoringScript']}' is not in the code asset, which holds: "
-            f"{', '.join(sorted(Path(target).name for _, target in files)[:20])}.",
-        )
-    return script, files, ()
-
-
-def _model(store: Store, properties: dict[str, Any]) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-    """Place the model as Azure does: AZUREML_MODEL_DIR/{last part of its path}/...
-
-    Source: MicrosoftDocs, how-to-deploy-online-endpoints.md:
-    `/var/azureml-app/azureml-models/$MODEL_NAME/$VERSION`.
-    """
-    if not properties.get("model"):
-        return None, ()
-    model = _asset(store, properties["model"], "models")
-    name, version = ids.name(ids.parent(model.id)), model.name
-    mount = properties.get("modelMountPath")
-    folder = _safe(mount) if mount else f"{APP}/azureml-models/{_safe(name)}/{_safe(version)}"
-    base = locate(model.properties["modelUri"], _workspace(model)).rsplit("/", 1)[-1]
-    return folder, _files(store, model, "modelUri", f"{folder}/{base}")
-
-
-def _files(store: Store, asset: Resource, field: str, target: str) -> tuple[tuple[str, str], ...]:
-    place = locate(asset.properties[field], _workspace(asset))
-    if store.get_blob(place) is not None:
-        return ((place, target),)
-    blobs = store.blobs(place + "/")
-    if not blobs:
-        raise ArmError.validation(
-            field, f"Nothing is stored at '{asset.properties[field]}': upload the files before deploying."
-        )
-    return tuple((blob.name, f"{target}/{blob.name[len(place) + 1 :]}") for blob in blobs)
-
-
-def _asset(store: Store, asset_id: str, kind: str) -> Resource:
-    if asset_id.lower().startswith("azureml://registries/"):
-        raise ArmError.not_built(f"{kind} of registries, here {asset_id}")
-    if asset_id.lower().startswith("azureml:azureml-"):  # azure-ai-ml sends a curated environment as it was typed
-        raise ArmError.not_built(f"the curated environment {asset_id}")
-    asset = store.get(asset_id)
-    if asset is None or asset.kind != f"{kind}/versions":
-        raise ArmError.validation(
-            kind, f"The asset '{asset_id}' was not found: register it, or correct the deployment's reference."
-        )
-    return asset
-
-
-def _workspace(asset: Resource) -> str:
-    return ids.parent(ids.parent(asset.id))
-
-
-def _safe(path: str) -> str:
-    """Return a path below the instance's folder, `..` and a leading `/` refused or removed."""
-    parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".")]
-    if not parts or ".." in parts:
-        raise ArmError.validation(
-            "Path", f"The path '{path}' must stay below the deployment's folder: remove '..'."
-        )
-    return "/".join(parts)
-
-
-def _environment_notes(store: Store, environment_id: str | None) -> list[str]:
-    """Return notes on how the environment's image and packages differ from what runs."""
-    if environment_id is None or environment_id.startswith("azureml://registries/"):
-        return [f"Environment {environment_id} is not fetched: the sandbox runs its own Python."]
-    environment = _asset(store, environment_id, "environments")
-    image = f"Image {environment.properties.get('image')} is not pulled: the sandbox runs its own Python."
-    return [image, *differences(environment.properties.get("condaFile") or "")]
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Return the absolute folders that a container is given."""
+        return tuple(dict.fromkeys((f"/{APP}", f"/{self.mount}" if not self.mount.startswith(APP) else f"/{APP}")))

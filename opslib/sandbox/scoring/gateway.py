@@ -18,6 +18,7 @@ from opslib.sandbox.core.settings import Settings
 from opslib.sandbox.faults.model import FaultKind
 from opslib.sandbox.faults.registry import ConnectionDropped, Faults
 from opslib.sandbox.instances.fleet import Fleet
+from opslib.sandbox.instances.instance import Instance
 from opslib.sandbox.instances.pool import NoInstance, TooManyPending
 from opslib.sandbox.instances.upstream import UpstreamLost, ask
 from opslib.sandbox.scoring.auth import ScoringAuth
@@ -212,9 +213,7 @@ class Gateway:
             async with asyncio.timeout(limit_s), pool.slot() as instance:
                 endpoint = ids.name(ids.parent(deployment.id))
                 broken = await self._faults.disturb_model(endpoint, deployment.name)
-                return (
-                    broken_by_fault(broken) if broken is not None else await self._forward(instance.port, request)
-                )
+                return broken_by_fault(broken) if broken is not None else await self._forward(instance, request)
         except TimeoutError:
             return ScoringResponse(408, b"upstream request timeout", TEXT, "upstream_request_timeout")
         except TooManyPending:
@@ -228,17 +227,18 @@ class Gateway:
         if self._faults.hit(FaultKind.SCORING_RESET, "Scoring_Score", endpoint, deployment):
             raise ConnectionDropped
 
-    async def _forward(self, port: int, request: Request) -> ScoringResponse:
+    async def _forward(self, instance: Instance, request: Request) -> ScoringResponse:
         started = time.perf_counter()
         headers = {name: value for name, value in request.headers.items() if name not in _NOT_PASSED}
         headers["x-request-id"] = request.request_id
         if not client_id(request):
             headers.pop("x-ms-client-request-id", None)
-        target = "/" + quote(request.parameters.get("rest", "score"))
+        rest = request.parameters.get("rest", "score")
+        target = instance.payload.routes.scoring.path if rest == "score" else "/" + quote(rest, safe="/:")
         if request.query:
             target += "?" + urlencode(request.query)
         try:
-            answer = await ask(port, request.method, target, headers, request.body)
+            answer = await ask(instance.port, request.method, target, headers, request.body)
         except UpstreamLost:  # the process died with the request in its hands
             return ScoringResponse(
                 424, b"", TEXT | model_error(503, "model_not_ready"), "model_not_ready", 503, "model_not_ready"

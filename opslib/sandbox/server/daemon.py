@@ -31,8 +31,10 @@ from opslib.sandbox.identity.managed_identity import cloud_name
 from opslib.sandbox.identity.tokens import Tokens
 from opslib.sandbox.insights.alerts.alerter import Alerter
 from opslib.sandbox.insights.autoscale.autoscaler import Autoscaler
+from opslib.sandbox.instances.containers import Runtime
 from opslib.sandbox.instances.environment import InstanceEnvironment
 from opslib.sandbox.instances.fleet import Fleet
+from opslib.sandbox.instances.local_commands import ImageMap
 from opslib.sandbox.instances.logs import FleetLog
 from opslib.sandbox.scoring.auth import ScoringAuth
 from opslib.sandbox.scoring.gateway import Gateway
@@ -103,9 +105,8 @@ def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Sand
     tokens = Tokens(ensure_signing_key(home.private / "tokens.pem"), "https://sts.sandbox.invalid/", directory.find)
     faults = Faults(store)
     instance_environment = InstanceEnvironment(base_url, proxy_url, home.azure_authority, store)
-    fleet = Fleet(
-        home.state, store, FleetLog(home.state / "logs", store, telemetry), instance_environment, settings
-    )
+    log = FleetLog(home.state / "logs", store, telemetry)
+    fleet = Fleet(home.state, store, log, instance_environment, settings, Runtime(_images(settings)))
     return Sandbox(
         settings=settings,
         home=home,
@@ -129,6 +130,14 @@ def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Sand
         read_lag=ReadLag(settings),
         graph_quota=UserQuota(),
     )
+
+
+def _images(settings: Settings) -> ImageMap:
+    if not settings.image_map:
+        return ImageMap()
+    from opslib.sandbox.instances.image_map import read_image_map  # noqa: PLC0415 - only here: it imports pydantic
+
+    return read_image_map(Path(settings.image_map))
 
 
 def environment(home: Home, base_url: str) -> dict[str, str]:

@@ -17,7 +17,12 @@ from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.faults.model import FaultKind
 from opslib.sandbox.faults.registry import ConnectionDropped
 from opslib.sandbox.identity import authorization
-from opslib.sandbox.identity.tokens import AZURE_ARM_AUDIENCES, LOGS_AUDIENCES, TokenRefused
+from opslib.sandbox.identity.tokens import (
+    AZURE_ARM_AUDIENCES,
+    LOGS_AUDIENCES,
+    SCORING_AUDIENCES,
+    TokenRefused,
+)
 from opslib.sandbox.server.arm_headers import arm_headers
 from opslib.sandbox.server.routes import ROUTES
 from opslib.sandbox.storage import blobs
@@ -40,6 +45,11 @@ class Exchange:
         return self.route.auth if self.route is not None else Auth.ARM
 
 
+_AUDIENCES = {
+    Auth.ARM: AZURE_ARM_AUDIENCES,
+    Auth.LOGS: LOGS_AUDIENCES,
+    Auth.DISCOVERY: (*AZURE_ARM_AUDIENCES, *SCORING_AUDIENCES),
+}
 Stage = Callable[[Exchange, Sandbox], Awaitable[Exchange]]
 
 
@@ -73,7 +83,7 @@ async def authenticate(exchange: Exchange, sandbox: Sandbox) -> Exchange:
         return replace(exchange, response=blobs.refuse(exchange.request, sandbox))
     if exchange.auth not in CONTROL_PLANE:
         return exchange
-    audiences = {sandbox.base_url, *(LOGS_AUDIENCES if exchange.auth is Auth.LOGS else AZURE_ARM_AUDIENCES)}
+    audiences = {sandbox.base_url, *_AUDIENCES[exchange.auth]}
     try:
         caller = sandbox.tokens.principal(exchange.request.headers.get("authorization", ""), audiences)
     except TokenRefused as refusal:

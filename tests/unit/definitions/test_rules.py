@@ -250,9 +250,13 @@ def test_set_replaces_as_az_does(folder):
     ("changes", "what", "usual"),
     [
         ({}, "whether the image registry.invalid/minimal:1 can be pulled", True),
-        ({"model": "azureml://registries/hub/models/m/versions/1"}, "is in the registry", False),
-        ({"environment": "azureml://registries/azureml/environments/e/versions/1"}, "is in the registry", False),
-        ({"environment": "azureml:AzureML-sklearn:1"}, "the curated environment", False),
+        ({"model": "azureml://registries/hub/models/m/versions/1"}, "identity may read the model", True),
+        (
+            {"environment": "azureml://registries/azureml/environments/e/versions/1"},
+            "identity may read the environment",
+            True,
+        ),
+        ({"environment": "azureml:AzureML-sklearn:1"}, "the curated environment", True),
         (
             container(scoring_route=ROUTE, liveness_route=ROUTE, readiness_route=ROUTE),
             "answers on its routes",
@@ -266,7 +270,7 @@ def test_set_replaces_as_az_does(folder):
     ],
 )
 def test_what_only_the_creation_shows_is_named(folder, changes, what, usual):
-    """A registry, a curated environment, a container of its own: not known beforehand."""
+    """What cannot be looked up: an identity's rights, an image, a container of its own."""
     found = [one for one in find_unknown(read(folder, changes)) if what in one.what]
     assert [one.usual for one in found] == [usual]
 

@@ -48,7 +48,7 @@ class AnySequence(RuleBasedStateMachine):
         self._patch = pytest.MonkeyPatch()
         self._fails = False
         self._served: list[str] = []
-        self._patch.setattr("opslib.sandbox.endpoints.deployments.payload.resolve", lambda *_: None)
+        self._patch.setattr("opslib.sandbox.endpoints.deployments._resolved", lambda deployment, _: deployment)
         self._runner.run(self._build())
 
     async def _build(self) -> None:

@@ -36,7 +36,7 @@ def _route(method: str, path: str) -> tuple[str, str]:
         "https://{endpoint}.{location}.inference.ml.azure.com": "/inference/l/e",
     }.items():
         path = path.replace(long, short)
-    kinds = {"{kind:codes|environments|models|data}": "(?:codes|environments|models|data)"}
+    kinds = {"{kind:codes|environments|models|data|components}": "(?:codes|environments|models|data|components)"}
     for route in ROUTES:
         template = route.template
         for long, pattern in kinds.items():
