@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Literal
 
+from opslib.autoscale.setting import API_VERSION as AUTOSCALE_API_VERSION
 from opslib.azure.arm import ArmClient, Json, Progress
 from opslib.azure.endpoints import API_VERSION, make_endpoint
 from opslib.azure.parallel import read_all
+from opslib.azure.resource import read_resource
 from opslib.azure.resource_graph import query_graph
 from opslib.errors import AzureError, NotFound
 from opslib.model import Endpoint, Estate, EstateScope, ResourceName, Unread
@@ -19,11 +21,13 @@ from opslib.model import Endpoint, Estate, EstateScope, ResourceName, Unread
 Route = Literal["auto", "graph", "lists"]
 
 SUBSCRIPTIONS_API_VERSION = "2022-12-01"
+AUTOSCALE_PART = "autoscale settings"
 PROVIDER = "Microsoft.MachineLearningServices"
 
 _WORKSPACE = f"{PROVIDER}/workspaces".lower()
 _ENDPOINT = f"{_WORKSPACE}/onlineendpoints"
 _DEPLOYMENT = f"{_ENDPOINT}/deployments"
+_AUTOSCALE = "microsoft.insights/autoscalesettings"
 _COLUMNS = "id, name, type, location, tags, kind, sku, identity, properties, systemData"
 
 
@@ -59,19 +63,25 @@ def read_estate(
             progress(f"Azure Resource Graph cannot be used, listing instead: {error}")
     workspaces, unread = _list_workspaces(arm, scope)
     progress(f"{len(workspaces)} workspaces found")
-    endpoints, failed = _list_endpoints(arm, workspaces, scope, progress)
+    listed, failed = _list_endpoints(arm, workspaces, scope, progress)
+    endpoints = _sorted(listed)
+    settings, unlisted = _list_autoscale(arm, endpoints)
+    parts = (*unread, *failed, *unlisted)
     return _missing_named(
-        Estate(f"lists{refusal}", _sorted(endpoints), tuple(workspaces), (*unread, *failed)), scope
+        Estate(f"lists{refusal}", endpoints, tuple(workspaces), parts, autoscale=_of_these(settings, endpoints)),
+        scope,
     )
 
 
 def _from_graph(arm: ArmClient, scope: EstateScope, progress: Progress) -> Estate:
-    types = ", ".join(f"'{kind}'" for kind in (_WORKSPACE, _ENDPOINT, _DEPLOYMENT))
+    types = ", ".join(f"'{kind}'" for kind in (_WORKSPACE, _ENDPOINT, _DEPLOYMENT, _AUTOSCALE))
     groups = ", ".join(f"'{group.lower()}'" for group in scope.groups)
     inside = f" | where tolower(resourceGroup) in ({groups})" if groups else ""
     kql = f"resources | where type in ({types}){inside} | project {_COLUMNS} | order by id asc"
-    rows = [row for row in query_graph(arm, kql, scope.subscriptions) if _chosen(str(row["id"]), scope)]
-    progress(f"{len(rows):,} resources read from Azure Resource Graph")
+    found = list(query_graph(arm, kql, scope.subscriptions))
+    progress(f"{len(found):,} resources read from Azure Resource Graph")
+    settings = [row for row in found if str(row["type"]).lower() == _AUTOSCALE]
+    rows = [row for row in found if str(row["type"]).lower() != _AUTOSCALE and _chosen(str(row["id"]), scope)]
     by_type: dict[str, list[Json]] = {_WORKSPACE: [], _ENDPOINT: [], _DEPLOYMENT: []}
     for row in rows:
         by_type[str(row["type"]).lower()].append(row)
@@ -86,7 +96,10 @@ def _from_graph(arm: ArmClient, scope: EstateScope, progress: Progress) -> Estat
     doubtful = _doubtful(workspaces, endpoints)
     listed, unread = _list_endpoints(arm, doubtful, scope, progress)
     endpoints |= {one.id.lower(): one for one in listed}
-    return Estate("Azure Resource Graph", _sorted(endpoints.values()), tuple(workspaces), tuple(unread))
+    ordered = _sorted(endpoints.values())
+    return Estate(
+        "Azure Resource Graph", ordered, tuple(workspaces), tuple(unread), autoscale=_of_these(settings, ordered)
+    )
 
 
 def _doubtful(workspaces: Iterable[str], endpoints: dict[str, Endpoint]) -> list[str]:
@@ -140,6 +153,37 @@ def _list_endpoints(
         if number % 100 == 0:
             progress(f"{number:,} of {len(by_id):,} endpoints read")
     return endpoints, unread
+
+
+def _list_autoscale(arm: ArmClient, endpoints: Iterable[Endpoint]) -> tuple[list[Json], list[Unread]]:
+    """List the autoscale settings of the endpoints' resource groups."""
+    groups = {_group(one.id).lower(): _group(one.id) for one in endpoints}
+
+    def read(group: str) -> list[Json]:
+        return arm.list(f"{group}/providers/Microsoft.Insights/autoscaleSettings", AUTOSCALE_API_VERSION)
+
+    found: list[Json] = []
+    unread: list[Unread] = []
+    for one in read_all(read, groups.values()):
+        found += one.value or ()
+        if one.error is not None:
+            unread.append(Unread(f"{AUTOSCALE_PART} of {one.key.rpartition('/')[2]}", str(one.error)))
+    return found, unread
+
+
+def _of_these(settings: Iterable[Json], endpoints: Iterable[Endpoint]) -> tuple[Json, ...]:
+    """Return the settings that target a deployment of the endpoints."""
+    known = {one.id.lower().strip("/") for one in endpoints}
+    rows = (read_resource(row, "autoscaleSettings") for row in settings)
+    return tuple(row for row in rows if _target(row).rpartition("/deployments/")[0] in known)
+
+
+def _target(setting: Json) -> str:
+    return str(setting["properties"].get("targetResourceUri")).lower().strip("/")
+
+
+def _group(resource_id: str) -> str:
+    return resource_id.partition("/providers/")[0]
 
 
 def _missing_named(estate: Estate, scope: EstateScope) -> Estate:

@@ -10,10 +10,11 @@ from typing import Any
 from opslib.definitions.deployment import read_deployment
 from opslib.definitions.endpoint import ENDPOINT
 from opslib.definitions.source import read_source
+from opslib.drift.autoscale import read_autoscale_settings
 from opslib.drift.compare import Expected
 from opslib.drift.definitions import deployment_expected, endpoint_expected
 from opslib.drift.fields import read_settings
-from opslib.errors import DefinitionError, RecordError
+from opslib.errors import DefinitionError, RecordError, UnexpectedAnswer
 from opslib.evidence.run.files import AFTER, BEFORE
 from opslib.evidence.run.record import read_record
 from opslib.model import EstateScope, ResourceName, Unread
@@ -38,6 +39,8 @@ class Base:
         Names of the endpoints that are expected, in lower case; empty: every endpoint in the scope counts.
     unread
         Definitions that cannot be compared, and why.
+    autoscale
+        Whether it has autoscale settings: those found live and not expected count as drift.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Base:
     scope: EstateScope
     endpoints: frozenset[str] = frozenset()
     unread: tuple[Unread, ...] = ()
+    autoscale: bool = False
 
 
 def read_base(path: Path, workspace_id: str) -> Base:
@@ -105,34 +109,41 @@ def _from_folder(folder: Path, workspace_id: str) -> Base:
 
 def _from_inventory(path: Path, content: Mapping[str, Any]) -> Base:
     try:
-        expected = tuple(_of_resources(content["resources"]))
+        expected = (*_of_resources(content["resources"]), *_of_autoscale(content))
         at = datetime.fromisoformat(content["at"])
         given = content["scope"]
         subscriptions, groups, workspaces = (
             tuple(given[name]) for name in ("subscriptions", "groups", "workspaces")
         )
         scope = EstateScope(subscriptions, groups, workspaces, given["endpoint"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, UnexpectedAnswer) as error:
         raise DefinitionError(f"{path} is not an inventory of this version: {error!r}") from error
-    return Base(str(path), at, expected, scope)
+    return Base(str(path), at, expected, scope, autoscale="autoscale" in content)
 
 
 def _from_state(path: Path) -> Base:
     """Read the state that a run recorded; its lease and the time of its end are the run's."""
     content = _read_json(path)
     try:
-        expected = tuple(_of_resources([content]))
-    except (KeyError, TypeError) as error:
+        expected = (*_of_resources([content]), *_of_autoscale(content))
+    except (KeyError, TypeError, UnexpectedAnswer) as error:
         raise DefinitionError(f"{path} is not the state of an endpoint: {error!r}") from error
     name = ResourceName.of(expected[0].id)
     scope = EstateScope((name.subscription,), (name.group,), (name.workspace,), name.endpoint)
-    return Base(str(path), _ended_at(path), expected, scope, frozenset({name.endpoint.lower()}))
+    names = frozenset({name.endpoint.lower()})
+    return Base(str(path), _ended_at(path), expected, scope, names, autoscale="autoscale" in content)
 
 
 def _of_resources(resources: list[Mapping[str, Any]]) -> Iterator[Expected]:
     for one in resources:
         for arm in (one["endpoint"], *one["deployments"]):
             yield Expected(str(arm["id"]), read_settings(arm))
+
+
+def _of_autoscale(content: Mapping[str, Any]) -> Iterator[Expected]:
+    """Yield the autoscale settings; records made before they were kept have none."""
+    for arm in content.get("autoscale", ()):
+        yield Expected(str(arm["id"]), read_autoscale_settings(arm))
 
 
 def _ended_at(path: Path) -> datetime:
@@ -162,9 +173,9 @@ def only_endpoint(base: Base, endpoint: str) -> Base:
     DefinitionError
         If the base has no such endpoint.
     """
-    kept = tuple(one for one in base.expected if ResourceName.of(one.id).endpoint.lower() == endpoint.lower())
+    kept = tuple(one for one in base.expected if one.endpoint.lower() == endpoint.lower())
     if not kept:
-        known = ", ".join(sorted({ResourceName.of(one.id).endpoint for one in base.expected})) or "none"
+        known = ", ".join(sorted({one.endpoint for one in base.expected})) or "none"
         raise DefinitionError(f"{base.name} has no endpoint {endpoint!r}; it has: {known}")
     scope = replace(base.scope, endpoint=endpoint)
     return replace(base, expected=kept, scope=scope, endpoints=frozenset({endpoint.lower()}))

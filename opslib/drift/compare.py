@@ -6,13 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from opslib.displayed import Displayed
+from opslib.drift.autoscale import TARGET, Ranges
 from opslib.drift.fields import DEFAULTS, Setting, Settings, by_asset_name, is_asset
-from opslib.model import SERVICE_VARIABLES, ActivityEvent, Unread
+from opslib.model import SERVICE_VARIABLES, ActivityEvent, ResourceName, Unread
+
+COUNT = "sku.capacity"
 
 FIXED = frozenset({"location", "properties.authMode", "properties.instanceType"})
 """Fields that cannot be changed in place: the resource has to be replaced."""
 
 ENDPOINT, DEPLOYMENT = "azureml_online_endpoint", "azureml_online_deployment"
+AUTOSCALE = "azurerm_monitor_autoscale_setting"
+"""terraform's own name."""
 
 Action = str
 """terraform's word: "no-op", "create", "update", "delete"."""
@@ -41,6 +46,12 @@ class Expected:
     open: tuple[str, ...] = ()
     by_name: bool = False
     source: str = ""
+
+    @property
+    def endpoint(self) -> str:
+        """Name of its endpoint; of an autoscale setting the one that it scales."""
+        target = self.settings.get(TARGET)
+        return ResourceName.of(str(target.shown) if target else self.id).endpoint
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,8 @@ class ResourceChange:
     @property
     def kind(self) -> str:
         """Type of the resource, as in terraform's plan."""
+        if "/autoscalesettings/" in self.id.lower():
+            return AUTOSCALE
         return DEPLOYMENT if "/deployments/" in self.id.lower() else ENDPOINT
 
     @property
@@ -131,7 +144,10 @@ class DriftReport(Displayed):
 
 
 def compare(
-    expected: Iterable[Expected], live: Mapping[str, Settings], extra: Iterable[str] = ()
+    expected: Iterable[Expected],
+    live: Mapping[str, Settings],
+    extra: Iterable[str] = (),
+    ranges: Ranges | None = None,
 ) -> Iterator[ResourceChange]:
     """Compare expected with live resources.
 
@@ -143,6 +159,8 @@ def compare(
         Settings by ARM id.
     extra
         ARM ids of live resources that count as unexpected where nothing is expected of them.
+    ranges
+        Deployments that autoscale changes: a number of instances within its range is no drift.
 
     Yields
     ------
@@ -161,7 +179,7 @@ def compare(
         elif seen is None:
             yield ResourceChange(one.id, ("create",), after=one.settings, source=one.source)
         else:
-            yield _compare_one(one, seen[1])
+            yield _compare_one(one, seen[1], (ranges or {}).get(key))
 
 
 def attribute(
@@ -186,7 +204,7 @@ def attribute(
         yield replace(change, changed_by=tuple(found))
 
 
-def _compare_one(one: Expected, live: Settings) -> ResourceChange:
+def _compare_one(one: Expected, live: Settings, scaled: tuple[int, int] | None) -> ResourceChange:
     differing = [
         path for path in sorted(one.settings.keys() | live.keys()) if not path.startswith(one.open or ("\0",))
     ]
@@ -197,7 +215,7 @@ def _compare_one(one: Expected, live: Settings) -> ResourceChange:
         if one.by_name and is_asset(path) and now is not None:
             now = by_asset_name(now)
         field = FieldChange(path, now.shown if now else None, should.shown if should else None)
-        if _same(path, now, should):
+        if _same(path, now, should) or _explained(one, path, now, scaled):
             if field.before != field.after:
                 filled.append(field)
         else:
@@ -207,6 +225,20 @@ def _compare_one(one: Expected, live: Settings) -> ResourceChange:
     return ResourceChange(one.id, actions, tuple(changed), tuple(filled), live, one.settings, one.source)
 
 
+def _explained(one: Expected, path: str, now: Setting | None, scaled: tuple[int, int] | None) -> bool:
+    """Return whether Azure changes a field by itself: a count within autoscale's range, a variable of its own.
+
+    A variable that the service sets follows model and code; only a definition that names it expects a value.
+    """
+    if path == COUNT and scaled and now:
+        return bool(scaled[0] <= now.compared <= scaled[1])
+    return _is_own_variable(path) and not one.by_name
+
+
+def _is_own_variable(path: str) -> bool:
+    return path.removeprefix("properties.environmentVariables.") in SERVICE_VARIABLES
+
+
 def _same(path: str, now: Setting | None, should: Setting | None) -> bool:
     """Return whether two values mean the same; a missing one stands for what the service fills in."""
     if now is not None and should is not None:
@@ -214,6 +246,6 @@ def _same(path: str, now: Setting | None, should: Setting | None) -> bool:
     known = now or should
     if known is None:
         return True
-    if path.removeprefix("properties.environmentVariables.") in SERVICE_VARIABLES:
+    if _is_own_variable(path):
         return should is None
     return known.compared in DEFAULTS.get(path, ())

@@ -3,7 +3,8 @@
 import shlex
 from collections.abc import Iterator
 
-from opslib.drift.compare import DEPLOYMENT, ResourceChange
+from opslib.drift.autoscale import TARGET
+from opslib.drift.compare import AUTOSCALE, DEPLOYMENT, ResourceChange
 from opslib.drift.fields import Settings
 from opslib.model import ResourceName
 
@@ -14,10 +15,25 @@ def fixes(change: ResourceChange) -> Iterator[str]:
     """Yield the commands for one resource, in order; none where it has not drifted."""
     if not change.drifted:
         return
-    if change.kind == DEPLOYMENT:
+    if change.kind == AUTOSCALE:
+        yield _autoscale_fix(change)
+    elif change.kind == DEPLOYMENT:
         yield from _deployment_fixes(change)
     else:
         yield from _endpoint_fixes(change)
+
+
+def _autoscale_fix(change: ResourceChange) -> str:
+    """Set the range that should be, or remove the setting; the rules are the runbook's other parameters."""
+    wanted = change.after or {}
+    known = wanted or change.before or {}
+    name = ResourceName.of(str(known[TARGET].shown))
+    where = f"{name.endpoint} --deployment {name.deployment}"
+    if not wanted:
+        return f"opslib autoscale remove {where}"
+    low = min(value.compared for path, value in wanted.items() if path.endswith(".minimum"))
+    high = max(value.compared for path, value in wanted.items() if path.endswith(".maximum"))
+    return f"opslib autoscale set {where} --min {low} --max {high} # with its metric, thresholds and schedules"
 
 
 def _deployment_fixes(change: ResourceChange) -> Iterator[str]:

@@ -20,7 +20,7 @@ _SIGNS = {("create",): "+", ("update",): "~", ("delete",): "-", ("delete", "crea
 
 _MAPS = (
     *("tags", "properties.traffic", "properties.mirrorTraffic", "properties.environmentVariables"),
-    *("properties.properties", "identity.userAssignedIdentities"),
+    *("properties.properties", "properties.profiles", "identity.userAssignedIdentities"),
 )
 """Fields that hold names of a person's choice, which may have dots in them."""
 

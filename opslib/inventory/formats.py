@@ -30,6 +30,7 @@ def as_json(inventory: Inventory) -> str:
             {"endpoint": one.arm, "deployments": [deployment.arm for deployment in one.deployments]}
             for one in inventory.endpoints
         ],
+        "autoscale": list(inventory.autoscale),
     }
     return json.dumps(content, indent=1, ensure_ascii=False)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from opslib.cost.estimate import waste
 from opslib.displayed import Displayed
@@ -107,6 +108,8 @@ class Inventory(Displayed):
         Where it looked.
     endpoints
         The endpoints as Azure reports them.
+    autoscale
+        JSON of the autoscale settings of their deployments.
     """
 
     at: datetime
@@ -117,6 +120,7 @@ class Inventory(Displayed):
     requests: int
     scope: EstateScope = field(default_factory=EstateScope)
     endpoints: tuple[Endpoint, ...] = field(repr=False, compare=False, default=())
+    autoscale: tuple[Mapping[str, Any], ...] = field(repr=False, compare=False, default=())
 
     @property
     def wasted(self) -> tuple[InventoryRow, ...]:
@@ -176,6 +180,7 @@ def make_inventory(
         requests,
         estate.scope,
         estate.endpoints,
+        estate.autoscale,
     )
 
 

@@ -1,7 +1,9 @@
 """What was read of many workspaces: endpoints, changes in the activity log, and what could not be read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from opslib.model.endpoint import Endpoint
 
@@ -52,6 +54,8 @@ class Estate:
         What could not be read.
     scope
         Where it was looked for.
+    autoscale
+        JSON of the autoscale settings of these endpoints' deployments.
     """
 
     source: str
@@ -59,6 +63,7 @@ class Estate:
     workspaces: tuple[str, ...]
     unread: tuple[Unread, ...] = ()
     scope: EstateScope = field(default_factory=EstateScope)
+    autoscale: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,18 @@ from pathlib import Path
 from opslib.azure.activity_log import read_changes
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
-from opslib.azure.estate import Route, read_estate
+from opslib.azure.estate import AUTOSCALE_PART, Route, read_estate
+from opslib.drift.autoscale import TARGET, instance_ranges, read_autoscale_settings
 from opslib.drift.base import Base, only_endpoint, read_base
 from opslib.drift.compare import DriftReport, attribute, compare
 from opslib.drift.fields import Setting, read_settings
 from opslib.drift.formats import as_json, summary
+from opslib.errors import UnexpectedAnswer
 from opslib.evidence.archive.run_folders import find_archive, find_run
 from opslib.evidence.run.files import DRIFT
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Record, write_atomically
-from opslib.model import Endpoint, Outcome, ResourceName, Unread
+from opslib.model import Endpoint, Estate, Outcome, ResourceName, Unread
 from opslib.read_only_parameters import DriftParameters
 from opslib.redaction.redact import redact
 from opslib.runbooks.run import Run
@@ -82,9 +84,15 @@ def find_drift(
     at = datetime.now(UTC)
     estate = read_estate(workspace.arm, base.scope, progress, "lists" if base.endpoints else route)
     live, extra = _live(estate.endpoints, base)
-    hidden = [one for one in estate.unread if not _is_absence(one, base)]
-    changes = list(compare(base.expected, live, extra))
-    unread = [*base.unread, *hidden]
+    settings, unread_settings = _live_settings(estate, base)
+    unscaled = [one for one in estate.unread if one.part.startswith(AUTOSCALE_PART)] + unread_settings
+    hidden = [one for one in estate.unread if one not in unscaled and not _is_absence(one, base)]
+    expected = [one for one in base.expected if not unscaled or TARGET not in one.settings]
+    if base.autoscale and not unscaled:
+        live |= settings
+        extra += settings
+    changes = list(compare(expected, live, extra, instance_ranges(settings.values())))
+    unread = [*base.unread, *hidden, *unscaled]
     if any(change.drifted for change in changes):
         progress("reading the activity log")
         subscriptions = sorted({ResourceName.of(change.id).subscription for change in changes if change.drifted})
@@ -107,6 +115,21 @@ def _live(endpoints: Iterable[Endpoint], base: Base) -> tuple[dict[str, dict[str
         live |= {one.id: read_settings(one.arm) for one in endpoint.deployments}
         extra += [endpoint.id, *(one.id for one in endpoint.deployments)]
     return live, extra
+
+
+def _live_settings(estate: Estate, base: Base) -> tuple[dict[str, dict[str, Setting]], list[Unread]]:
+    """Return the live autoscale settings of the base's endpoints by id, and those that are not understood."""
+    found: dict[str, dict[str, Setting]] = {}
+    unread: list[Unread] = []
+    for arm in estate.autoscale:
+        try:
+            settings = read_autoscale_settings(arm)
+        except UnexpectedAnswer as error:
+            unread.append(Unread(f"{AUTOSCALE_PART}: {arm.get('name')}", str(error)))
+            continue
+        if not base.endpoints or ResourceName.of(settings[TARGET].compared).endpoint in base.endpoints:
+            found[str(arm["id"])] = settings
+    return found, unread
 
 
 def _is_absence(unread: Unread, base: Base) -> bool:

@@ -13,10 +13,10 @@ from opslib.cli.main import main
 
 
 @contextmanager
-def foreign(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
-    """A client of somebody else, with a role and a name of its own."""
+def foreign(sandbox: RunningSandbox, scope: str = "") -> Iterator[httpx.Client]:
+    """A client of another program, with a role on a scope (the workspace) and a name of its own."""
     with sandbox.http(headers={"X-IDENTITY-HEADER": sandbox.home.identity_header()}) as own:
-        sent = {"name": "urbancart-script", "role": "Contributor", "scope": sandbox.workspace_id}
+        sent = {"name": "urbancart-script", "role": "Contributor", "scope": scope or sandbox.workspace_id}
         who = own.post("/sandbox/principals", json=sent).raise_for_status().json()["value"][0]
         form = {
             "grant_type": "client_credentials",

@@ -1,4 +1,4 @@
-"""The table `resources` of Azure Resource Graph: workspaces, online endpoints and deployments, a row each.
+"""The table `resources` of Azure Resource Graph: workspaces, online endpoints, deployments and autoscale settings.
 
 Columns: Microsoft Learn, "Understanding the Azure Resource Graph query language", and the service's answers to
 `resources | take 1`. Types and groups are in lower case there, ids are spelt as ARM spells them.
@@ -68,6 +68,13 @@ def _resources(request: Request, sandbox: Sandbox) -> Iterator[dict[str, Any]]:
         yield endpoints.render(sandbox.read_lag.shown(endpoint), request, sandbox.base_url)
         for deployment in sandbox.store.children(endpoint.id, deployments.KIND):
             yield deployments.render(deployment, request, endpoint.body["location"])
+    for setting in sandbox.store.all("autoscaleSettings"):
+        yield {
+            "id": setting.id,
+            "name": setting.name,
+            "type": "Microsoft.Insights/autoscaleSettings",
+            **setting.body,
+        }
 
 
 def _row(body: dict[str, Any]) -> tuple[str | None, ...]:

@@ -2,136 +2,19 @@
 
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
+from writable_fields import BLUE, BODIES, CHANGES, DEPLOYMENT, ENDPOINT, FRAUD, WORKSPACE, changed
 
-from opslib.drift.compare import Expected, attribute, compare
-from opslib.drift.fields import read_settings
+from opslib.drift.autoscale import instance_ranges, read_autoscale_settings
+from opslib.drift.compare import AUTOSCALE, Expected, attribute, compare
+from opslib.drift.fields import Setting, read_settings
 from opslib.drift.fix import fixes
 from opslib.model import ActivityEvent
 
-WORKSPACE = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w"
-FRAUD = f"{WORKSPACE}/onlineEndpoints/fraud"
-BLUE = f"{FRAUD}/deployments/blue"
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
-PROBE = {
-    "failureThreshold": 30,
-    "successThreshold": 1,
-    "timeout": "PT2S",
-    "period": "PT10S",
-    "initialDelay": "PT10S",
-}
-
-ENDPOINT = {
-    "id": FRAUD,
-    "location": "eastus",
-    "kind": "Managed",
-    "sku": None,
-    "tags": {"team": "claims"},
-    "identity": {"type": "SystemAssigned", "principalId": "p", "tenantId": "t"},
-    "systemData": {"lastModifiedAt": "2026-01-01"},
-    "properties": {
-        "authMode": "Key",
-        "description": "claims",
-        "traffic": {"blue": 100},
-        "mirrorTraffic": {},
-        "publicNetworkAccess": "Enabled",
-        "scoringUri": "https://fraud",
-        "provisioningState": "Succeeded",
-        "properties": {"azureml.onlineendpointid": "x", "AzureAsyncOperationUri": "y", "note": "ours"},
-    },
-}
-DEPLOYMENT = {
-    "id": BLUE,
-    "location": "eastus",
-    "kind": "Managed",
-    "sku": {"name": "Default", "tier": "Standard", "capacity": 2},
-    "tags": {"stage": "prod"},
-    "identity": None,
-    "properties": {
-        "endpointComputeType": "Managed",
-        "instanceType": "Standard_DS3_v2",
-        "model": f"{WORKSPACE}/models/fraud/versions/3",
-        "modelMountPath": "/mnt",
-        "environmentId": f"{WORKSPACE}/environments/env/versions/1",
-        "codeConfiguration": {"codeId": f"{WORKSPACE}/codes/c/versions/1", "scoringScript": "score.py"},
-        "environmentVariables": {"MODE": "fast"},
-        "description": "version 3",
-        "appInsightsEnabled": False,
-        "egressPublicNetworkAccess": "Enabled",
-        "requestSettings": {
-            "requestTimeout": "PT5S",
-            "maxConcurrentRequestsPerInstance": 1,
-            "maxQueueWait": "PT0.5S",
-        },
-        "scaleSettings": {"scaleType": "Default"},
-        "livenessProbe": dict(PROBE),
-        "readinessProbe": dict(PROBE),
-        "startupProbe": dict(PROBE),
-        "dataCollector": {
-            "collections": {"model_inputs": {"dataCollectionMode": "Enabled", "samplingRate": 1.0}},
-            "rollingRate": "Hour",
-        },
-        "properties": {"note": "ours"},
-        "provisioningState": "Succeeded",
-    },
-}
-
-CHANGES: dict[str, dict[str, Any]] = {
-    "endpoint": {
-        "tags.team": "others",
-        "tags.new": "tag",
-        "identity.type": "None",
-        "properties.authMode": "AADToken",
-        "properties.description": "changed",
-        "properties.traffic.blue": 90,
-        "properties.traffic.green": 10,
-        "properties.mirrorTraffic.green": 10,
-        "properties.publicNetworkAccess": "Disabled",
-        "properties.properties.note": "theirs",
-    },
-    "deployment": {
-        "tags.stage": "test",
-        "sku.capacity": 3,
-        "properties.instanceType": "Standard_F4s_v2",
-        "properties.model": f"{WORKSPACE}/models/fraud/versions/4",
-        "properties.modelMountPath": "/other",
-        "properties.environmentId": f"{WORKSPACE}/environments/env/versions/2",
-        "properties.codeConfiguration.codeId": f"{WORKSPACE}/codes/c/versions/2",
-        "properties.codeConfiguration.scoringScript": "other.py",
-        "properties.environmentVariables.MODE": "slow",
-        "properties.environmentVariables.NEW": "1",
-        "properties.description": "changed",
-        "properties.appInsightsEnabled": True,
-        "properties.egressPublicNetworkAccess": "Disabled",
-        "properties.requestSettings.requestTimeout": "PT30S",
-        "properties.requestSettings.maxConcurrentRequestsPerInstance": 4,
-        "properties.requestSettings.maxQueueWait": "PT1S",
-        "properties.dataCollector.collections.model_inputs.dataCollectionMode": "Disabled",
-        "properties.dataCollector.collections.model_inputs.samplingRate": 0.5,
-        "properties.dataCollector.rollingRate": "Day",
-        "properties.properties.note": "theirs",
-        **{
-            f"properties.{probe}.{field}": value
-            for probe in ("livenessProbe", "readinessProbe", "startupProbe")
-            for field, value in (("period", "PT20S"), ("timeout", "PT3S"), ("failureThreshold", 3))
-        },
-    },
-}
-BODIES = {"endpoint": ENDPOINT, "deployment": DEPLOYMENT}
 CASES = [(kind, path, value) for kind, changes in CHANGES.items() for path, value in changes.items()]
-
-
-def changed(body, path, value):
-    """The body with one field set, or removed where the value is None."""
-    copy = deepcopy(body)
-    place, names = copy, path.split(".")
-    for name in names[:-1]:
-        place = place.setdefault(name, {})
-    place[names[-1]] = value
-    return copy
 
 
 def compared(before, after):
@@ -229,3 +112,46 @@ def test_a_fix_names_the_runbook(kind, path, value, command):
     """The runbook where there is one, else az's command with its scope."""
     first = next(fixes(compared(BODIES[kind], changed(BODIES[kind], path, value))))
     assert first.startswith(command)
+
+
+def scaled(arm_id, **changes):
+    """An enabled autoscale setting of blue, from 1 to 4 instances."""
+    capacity = {"minimum": "1", "maximum": "4", "default": "1"} | changes
+    profile = {"name": "default", "capacity": capacity, "rules": []}
+    return {
+        "id": arm_id,
+        "name": "s",
+        "properties": {"enabled": True, "targetResourceUri": BLUE, "profiles": [profile]},
+    }
+
+
+def test_a_count_within_autoscales_range_is_no_drift():
+    """Azure changes it by itself; beyond the range, or while the setting is disabled, it is drift."""
+    setting = read_autoscale_settings(scaled("/x/autoscaleSettings/s"))
+    expected = Expected(BLUE, read_settings(DEPLOYMENT))
+    for count, ranges, actions in (
+        (4, instance_ranges([setting]), ("no-op",)),
+        (5, instance_ranges([setting]), ("update",)),
+        (4, instance_ranges([setting | {"properties.enabled": Setting(False, False)}]), ("update",)),
+    ):
+        live = read_settings(changed(DEPLOYMENT, "sku.capacity", count))
+        (change,) = compare([expected], {BLUE: live}, ranges=ranges)
+        assert change.actions == actions
+        assert [field.path for field in (*change.fields, *change.filled_in)] == ["sku.capacity"]
+
+
+def test_an_autoscale_setting_is_compared_by_its_values_and_fixed_by_its_command():
+    """Another maximum, and a setting that is absent or not expected; ids in any case."""
+    here = "/x/autoscaleSettings/s"
+    expected = Expected(here, read_autoscale_settings(scaled(here)))
+    live = {here.lower(): read_autoscale_settings(scaled(here, maximum="9"))}
+    (change,) = compare([expected], live)
+    assert [(one.path, one.before, one.after) for one in change.fields] == [
+        ("properties.profiles.default.maximum", 9, 4)
+    ]
+    assert (change.kind, change.actions) == (AUTOSCALE, ("update",))
+    assert next(fixes(change)).startswith("opslib autoscale set fraud --deployment blue --min 1 --max 4")
+    (absent,) = compare([expected], {})
+    (extra,) = compare([], live, live)
+    assert (absent.actions, extra.actions) == (("create",), ("delete",))
+    assert next(fixes(extra)) == "opslib autoscale remove fraud --deployment blue"
