@@ -40,6 +40,7 @@ _HOMES = {
     "finish_inventory": "opslib.runbooks.inventory",
     "finish_size": "opslib.runbooks.size",
     "forecast_canary": "opslib.runbooks.canary.canary",
+    "form": "opslib.lab.form",
     "measure_demand": "opslib.runbooks.size",
     "plan_autoscale": "opslib.runbooks.autoscale",
     "plan_canary": "opslib.runbooks.canary.canary",

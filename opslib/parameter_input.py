@@ -10,6 +10,9 @@ from pydantic.fields import FieldInfo
 from opslib.errors import ParameterError
 from opslib.redaction.redact import SECRET_NAME, find_patterns, is_reference, redact
 
+FILLED = "# Parameters"
+"""First line of a cell that papermill injected, or that a form filled in. Source: papermill's translators."""
+
 
 def refuse_secrets(runbook: str, given: Mapping[str, Any]) -> None:
     """Raise if a value is a secret, without showing it: the notebook shows all parameters.
@@ -30,8 +33,8 @@ def refuse_secrets(runbook: str, given: Mapping[str, Any]) -> None:
 
 
 def injected_names(history: list[str]) -> set[str]:
-    """Return the names assigned in the cell that papermill injected, which begins with "# Parameters"."""
-    injected = [source for source in history if source.startswith("# Parameters\n")]
+    """Return the names assigned, without a type, in a cell that papermill injected or a form filled in."""
+    injected = [source for source in history if source.startswith(f"{FILLED}\n")]
     assignments = [node for source in injected for node in ast.parse(source).body if isinstance(node, ast.Assign)]
     return {t.id for node in assignments for t in node.targets if isinstance(t, ast.Name)}
 

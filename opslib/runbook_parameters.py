@@ -1,6 +1,6 @@
 """What the parameters of every runbook share: how they are read, checked and bound to a notebook."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 import yaml
@@ -66,11 +66,33 @@ class RunbookParameters(BaseModel):
         try:
             return cls.model_validate(dict(given))
         except ValidationError as error:
-            problems = "\n".join(
-                f"  {describe_problem(cls.runbook, cls.model_fields, dict(item))}" for item in error.errors()
-            )
+            problems = "\n".join(f"  {problem}" for _, problem in cls._describe(error))
             message = redact(f"invalid parameters of {cls.runbook}:\n{problems}")
             raise ParameterError(message) from error
+
+    @classmethod
+    def problems(cls, given: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return what `check` would refuse, as pairs of a parameter and its problem.
+
+        The name is empty where a problem is about several parameters.
+
+        Raises
+        ------
+        ParameterError
+            If a value is a secret.
+        """
+        refuse_secrets(cls.runbook, given)
+        try:
+            cls.model_validate(dict(given))
+        except ValidationError as error:
+            return [(name, redact(problem)) for name, problem in cls._describe(error)]
+        return []
+
+    @classmethod
+    def _describe(cls, error: ValidationError) -> Iterator[tuple[str, str]]:
+        for item in error.errors():
+            name = str(item["loc"][0]) if item["loc"] else ""
+            yield name, describe_problem(cls.runbook, cls.model_fields, dict(item))
 
     @classmethod
     def bind(cls, namespace: Mapping[str, Any]) -> Self:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from opslib.errors import PolicyError
 from opslib.parameters import CanaryParameters
@@ -47,17 +47,17 @@ def fill_from_policy(parameters: P) -> Values[P]:
         If what was given and what the policy sets do not fit together.
     """
     names, given = type(parameters).model_fields, parameters.model_fields_set
-    policy = read_policy(Path(parameters.policy)) if parameters.policy else None
-    settings = {} if policy is None else policy.settings(parameters.runbook)
-    if "validation" in settings:
-        settings["validation"] = str(Path(parameters.policy).parent / settings["validation"])
+    policy: Policy | None = None
+    settings: dict[str, Any] = {}
+    if parameters.policy:
+        policy, settings = read_settings(
+            parameters.runbook, Path(parameters.policy), with_outcomes=bool(getattr(parameters, "outcomes", ""))
+        )
     if policy is not None and policy.endpoint != parameters.endpoint:
         raise PolicyError(
             f"{parameters.policy} is the policy of endpoint {policy.endpoint!r}; this run is for "
             f"{parameters.endpoint!r}"
         )
-    if not getattr(parameters, "outcomes", ""):  # outcomes are judged where the run has a file of them
-        settings = {name: value for name, value in settings.items() if name not in _WITH_OUTCOMES}
     added = {name: value for name, value in settings.items() if name not in given}
     explicit = {name: getattr(parameters, name) for name in given}
     filled = type(parameters).check({**explicit, **added}) if added else parameters
@@ -70,3 +70,20 @@ def fill_from_policy(parameters: P) -> Values[P]:
         name: "given" if name in given else "policy" if name in added else "default" for name in names
     }
     return Values(filled, origins, policy)
+
+
+def read_settings(runbook: str, path: Path, *, with_outcomes: bool) -> tuple[Policy, dict[str, Any]]:
+    """Read a policy, and the parameters that it sets; business outcomes only for a run that has a file of them.
+
+    Raises
+    ------
+    PolicyError
+        If the policy cannot be read.
+    """
+    policy = read_policy(path)
+    settings = policy.settings(runbook)
+    if "validation" in settings:
+        settings["validation"] = str(path.parent / settings["validation"])
+    if not with_outcomes:
+        settings = {name: value for name, value in settings.items() if name not in _WITH_OUTCOMES}
+    return policy, settings

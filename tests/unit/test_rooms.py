@@ -51,6 +51,7 @@ LEVELS = {
     "opslib.show": 18,
     "opslib.runner": 19,
     "opslib.demo": 20,
+    "opslib.lab": 20,
     # the sandbox knows nothing of the rest
     "opslib.sandbox.core": 2,
     "opslib.sandbox.arm": 3,
