@@ -120,7 +120,7 @@ def _imports(parameters: RunbookParameters) -> list[str]:
     runbook = parameters.runbook
     modules = [f"opslib.runbooks.{'canary.canary' if runbook == 'canary' else runbook}"]
     if runbook in _WITH_PLOT and not parameters.dry_run:
-        modules += ["matplotlib_inline.backend_inline", "opslib.show.plot"]
+        modules += ["scipy.special", "matplotlib_inline.backend_inline", "opslib.show.plot"]
     if runbook == "deploy" and not parameters.dry_run:
         modules.append("azure.ai.ml")
     return modules

@@ -1,9 +1,9 @@
 """A process that has imported what a run needs, and forks: a fork is ready within milliseconds, not seconds.
 
 Importing the libraries takes a kernel two seconds of processor time. The fork server imports them once, while its
-client does other things, and then becomes `python -m MODULE ARGUMENTS` as often as the client requests it. It has
-one thread and opens nothing, so that a fork starts like a new process. It ends when its client ends, however that
-happens; its forks do not.
+client does other things, and then becomes `python -m MODULE ARGUMENTS` as often as the client requests it. It
+starts no thread and opens nothing, so that a fork starts like a new process. It ends when its client ends, however
+that happens; its forks do not.
 """
 
 import atexit
@@ -31,9 +31,18 @@ from opslib.import_shims import skip_iri_checks
 PREPARED = (
     "ipykernel.ipkernel",
     "ipykernel.kernelapp",
+    "ipykernel.debugger",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.extensions.storemagic",
+    "tornado.platform.asyncio",
     "opslib.runbooks.run",
-    "opslib.show",
+    "opslib.show.registered",
     "opslib.evidence.finish",
+    "opslib.runbooks.undo.interrupted_run",
+    "azure.core.rest._requests_basic",
+    "azure.identity._credentials.app_service",
+    "httpcore",
 )
 """What is imported before the first fork: what every notebook uses, and the guardian."""
 
