@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from estate_fixture import estate, estate_sandbox
+from prepared_opslib import close as close_prepared_opslib
 from receiver_fixture import receiver
 from runbook_fixtures import make_world, sandbox_home, workspace, world, worlds
 from sandbox_fixture import RunningSandbox, running_sandbox
@@ -34,6 +35,10 @@ __all__ = [
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order(item.nodeid))
+
+
+def pytest_sessionfinish() -> None:
+    close_prepared_opslib()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from typing import Any, TextIO
 import httpx
 import yaml
 from awaiting import wait_until
+from prepared_opslib import start_opslib
 
 from opslib.azure import endpoints
 from opslib.azure.connect import Workspace
@@ -134,9 +133,18 @@ class World:
         lines = [{"data": [1, 2, n], **({"rare": True} if n % rare == 0 else {})} for n in range(64)]
         bodies.unlink(missing_ok=True)
         os.mkfifo(bodies)
-        command = [sys.executable, "-m", "opslib", "sandbox", "traffic", self.name, "--rps", str(rps)]
-        command += ["--seconds", str(seconds), "--body-file", str(bodies), "--report", str(report)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        options = (
+            "--rps",
+            str(rps),
+            "--seconds",
+            str(seconds),
+            "--body-file",
+            str(bodies),
+            "--report",
+            str(report),
+        )
+        output = self.folder / "traffic.txt"
+        process = start_opslib("sandbox", "traffic", self.name, *options, folder=self.folder, output=output)
         try:
             after()
             pipe = wait_until(lambda: open_pipe(bodies) or process.poll() is not None)
@@ -144,11 +152,11 @@ class World:
                 with pipe:
                     pipe.writelines(json.dumps(line) + "\n" for line in lines)
             wait_until(lambda: (report.exists() and report.stat().st_size) or process.poll() is not None)
-            assert process.poll() is None, process.communicate()[1]
+            assert process.poll() is None, output.read_text()
             yield report
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.wait(timeout=30)
 
 
 def open_pipe(path: Path) -> TextIO | None:

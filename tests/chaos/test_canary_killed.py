@@ -7,8 +7,6 @@ import itertools
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import pytest
 from awaiting import wait_until
 from endings import Ending, note
+from prepared_opslib import PreparedProcess, start_opslib
 from run_processes import guardians_of, kernels_of
 from runbook_world import QUICK_CANARY, answers
 
@@ -81,11 +80,10 @@ def test_traffic_is_safe_and_the_record_true(make_world, kill, capsys):
     assert main(["verify", str(world.runs)]) == 0, capsys.readouterr().out
 
 
-def start_canary(world) -> "subprocess.Popen[bytes]":
+def start_canary(world) -> PreparedProcess:
     parameters = {"endpoint": world.name, "canary": "green", "stages": "[50, 100]", **QUICK}
-    command = [sys.executable, "-m", "opslib", "run", "canary", "--runs", str(world.runs)]
-    command += [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
-    return subprocess.Popen(command, cwd=world.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    given = [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
+    return start_opslib("run", "canary", "--runs", str(world.runs), *given, folder=world.folder)
 
 
 def await_event(world, event: str, run) -> Path:

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import nbformat
 import pytest
 from awaiting import wait_until
+from prepared_opslib import start_opslib
 from run_processes import kernels_of
 from runbook_world import World, journal
 
@@ -99,11 +98,9 @@ def test_a_signal_to_the_runner_ends_the_run_in_order(make_world, signum):
     """A cancelled pipeline and Ctrl-C: traffic back, exit code 5, record aborted."""
     world = make_world(green={})
     parameters = {"endpoint": world.name, "canary": "green", **LONG}
-    command = [sys.executable, "-m", "opslib", "run", "canary", "--runs", str(world.runs)]
-    command += [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
-    process = subprocess.Popen(
-        command, cwd=world.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    given = [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
+    words = ("run", "canary", "--runs", str(world.runs), *given)
+    process = start_opslib(*words, folder=world.folder, output=world.folder / "output.txt")
     wait_until(lambda: world.read().traffic == {"blue": 50, "green": 50})
     process.send_signal(signum)
     output, _ = process.communicate(timeout=60)
@@ -147,12 +144,7 @@ def test_a_cell_that_ends_the_notebook_early_is_not_a_success(world, monkeypatch
     assert world.read().find("green") is None
 
 
-STOPPABLE = """
-import sys
-from opslib.cli.main import main; from opslib.runner import guardian; from opslib.runner import execute
-execute.MIN_HANG_TIMEOUT_S, guardian.HANG_MARGIN_S = 3.0, 1.0
-sys.exit(main(sys.argv[1:]))
-"""
+STOPPABLE = {"opslib.runner.execute.MIN_HANG_TIMEOUT_S": 3.0, "opslib.runner.guardian.HANG_MARGIN_S": 1.0}
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
@@ -160,9 +152,9 @@ def test_a_kernel_that_ends_while_its_runner_is_stopped_does_not_leave_its_canar
     """A stopped runner (Ctrl-Z) watches no kernel: the guardian returns the traffic, the runner seals later."""
     world = make_world(green={})
     parameters = {"endpoint": world.name, "canary": "green", **LONG, "lease_s": 3}
-    command = [sys.executable, "-c", STOPPABLE, "run", "canary", "--runs", str(world.runs)]
-    command += [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
-    runner = subprocess.Popen(command, cwd=world.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    given = [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
+    words = ("run", "canary", "--runs", str(world.runs), *given)
+    runner = start_opslib(*words, folder=world.folder, settings=STOPPABLE)
     wait_until(lambda: world.read().traffic == {"blue": 50, "green": 50}, within_s=60)
     folder = next(world.runs.glob("2*/*"))
     os.kill(runner.pid, signal.SIGSTOP)

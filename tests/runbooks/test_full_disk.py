@@ -1,10 +1,8 @@
 """The disk of the evidence fills up under a canary: the traffic goes back all the same, nothing is destroyed."""
 
-import subprocess
-import sys
-
 from awaiting import wait_until
 from evidence_fixture import contents, make_run
+from prepared_opslib import PreparedProcess, start_opslib
 from runbook_world import QUICK_CANARY, journal
 from small_disk import small_disk
 
@@ -17,9 +15,9 @@ from opslib.runbooks.lease.tags import read_lease
 CANARY = {**QUICK_CANARY, "canary": "green", "bake_s": 60, "max_bake_s": 60, "stages": "[50, 100]"}
 
 
-def opslib(world, *words: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "opslib", *words, "--runs", str(world.runs)]
-    return subprocess.Popen(command, cwd=world.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def opslib(world, *words: str) -> PreparedProcess:
+    output = world.folder / "output.txt"
+    return start_opslib(*words, "--runs", str(world.runs), folder=world.folder, output=output)
 
 
 def test_a_disk_that_fills_up_under_a_canary_costs_no_traffic_and_no_evidence(make_world):

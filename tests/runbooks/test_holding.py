@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 from awaiting import wait_until
+from prepared_opslib import start_opslib
 from runbook_world import QUICK_CANARY, World, journal
 
 from opslib.cli.main import main
@@ -206,10 +205,9 @@ def test_a_run_that_is_killed_while_it_asks_leaves_no_canary_behind(make_world, 
     world = make_world(green={})
     monkeypatch.setenv("HOOK", receiver.url)
     policy = world.policy(notifications=[{"to": "env:HOOK"}])
-    command = [sys.executable, "-m", "opslib", "run", "canary", "--runs", str(world.runs)]
     given = UNSEEN | {"endpoint": world.name, "canary": "green", "lease_s": 6, "policy": policy}
-    command += [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
-    run = subprocess.Popen(command, cwd=world.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
+    run = start_opslib("run", "canary", "--runs", str(world.runs), *words, folder=world.folder)
     folder = wait_until(lambda: next((p.parent for p in world.runs.glob("*/*/journal.jsonl")), None))
     (question,) = wait_until(lambda: journal(folder, "asked"))
     asked_at = datetime.fromisoformat(question["asked_at"])

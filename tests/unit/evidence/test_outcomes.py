@@ -10,7 +10,6 @@ import os
 import pkgutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -19,6 +18,7 @@ from awaiting import wait_until
 from evidence_fixture import contents, make_run
 from jupyter_client.kernelspec import get_kernel_spec
 from notebook_fixture import RECORD, outputs, write_runbook
+from prepared_opslib import start_opslib
 from small_disk import small_disk
 
 from opslib.cli.main import main
@@ -109,8 +109,8 @@ def test_a_run_that_nobody_could_seal_is_not_begun(tmp_path, monkeypatch, capsys
 def start(tmp_path):
     """A runner in a process of its own, whose notebook hangs."""
     write_runbook(tmp_path, "print('I hang', flush=True)\n" + HANG, RECORD)
-    command = [sys.executable, "-m", "opslib", "run", "rollback", "-p", "endpoint=fraud", "--runs", "runs"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    words = ("run", "rollback", "-p", "endpoint=fraud", "--runs", "runs")
+    process = start_opslib(*words, folder=tmp_path, output=tmp_path / "output.txt")
     wait_until(lambda: list((tmp_path / "runs").glob("2*/*/notebook.ipynb")))
     (folder,) = (tmp_path / "runs").glob("2*/*")
     wait_until(lambda: '"start_time"' in (folder / "notebook.ipynb").read_text().split("I hang")[0])

@@ -1,0 +1,268 @@
+"""`python -m opslib` in processes that are forked from one that has imported it, with a fork server of their own.
+
+A new process imports for five seconds of processor time until its kernel runs. Tests of how a run ends need its
+processes, not their imports; that a new process works is tested by the package's and the command line's tests.
+"""
+
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+IMPORTS = (
+    "opslib.cli.main",
+    "opslib.cli.run",
+    "opslib.runner.execute",
+    "opslib.runner.guardian",
+    "opslib.runner.kernel_provisioner",
+    "opslib.sandbox.cli.commands",
+    "opslib.sandbox.cli.load",
+    "opslib.sandbox.cli.traffic_command",
+    "papermill",
+    "papermill.clientwrap",
+    "opslib.runbooks.canary.canary",
+    "opslib.runbooks.rollback",
+    "scipy.special",
+    "matplotlib_inline.backend_inline",
+    "opslib.show.plot",
+)
+MESSAGE_BYTES = 64 * 1024
+
+
+class PreparedProcess:
+    """A forked `python -m opslib`; the part of `subprocess.Popen` that the tests use."""
+
+    def __init__(self, source: "Source", pid: int, output: Path | None) -> None:
+        self.pid = pid
+        self._source = source
+        self._output = output
+
+    @property
+    def returncode(self) -> int | None:
+        return self.poll()
+
+    def poll(self) -> int | None:
+        return self._source.code_of(self.pid, 0.0)
+
+    def wait(self, timeout: float = 60.0) -> int:
+        code = self._source.code_of(self.pid, timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(f"opslib, process {self.pid}", timeout)
+        return code
+
+    def send_signal(self, signum: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signum)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float = 60.0) -> tuple[str, str]:
+        """Wait for its end; return what it printed, and an empty text."""
+        self.wait(timeout)
+        return self._output.read_text() if self._output is not None else "", ""
+
+
+class Source:
+    """The process that has imported opslib."""
+
+    def __init__(self) -> None:
+        self._channel, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._codes: dict[int, int] = {}
+        self._lock = threading.Lock()
+        with its:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", str(Path(__file__))],
+                stdin=its.fileno(),
+                env=os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+            )
+
+    def start(
+        self, arguments: Sequence[str], folder: Path, output: Path | None, settings: Mapping[str, object]
+    ) -> PreparedProcess:
+        request = {
+            "arguments": list(arguments),
+            "folder": str(folder),
+            "environment": dict(os.environ),
+            "settings": dict(settings),
+        }
+        with self._lock, open_output(output) as file:
+            socket.send_fds(self._channel, [json.dumps(request).encode()], [file.fileno()])
+            while (pid := self._receive(60.0)) is None:
+                pass
+        return PreparedProcess(self, pid, output)
+
+    def code_of(self, pid: int, within_s: float) -> int | None:
+        """Return the exit code of a process that has ended, or ends in time."""
+        with self._lock:
+            while pid not in self._codes and select.select([self._channel], [], [], within_s)[0]:
+                self._receive(0.0)
+            return self._codes.get(pid)
+
+    def _receive(self, within_s: float) -> int | None:
+        """Take one message: the id of a process that was started, or the code of one that has ended."""
+        assert select.select([self._channel], [], [], within_s)[0], "the prepared process does not answer"
+        content = self._channel.recv(MESSAGE_BYTES)
+        assert content, "the prepared process has ended"
+        event = json.loads(content)
+        if "code" not in event:
+            return int(event["pid"])
+        self._codes[event["pid"]] = event["code"]
+        return None
+
+    def close(self) -> None:
+        self._channel.close()
+        self._process.wait(30)
+
+
+def open_output(path: Path | None) -> BinaryIO:
+    return (path or Path(os.devnull)).open("wb")
+
+
+_sources: list[Source] = []
+
+
+def start_opslib(
+    *arguments: str, folder: Path, output: Path | None = None, settings: Mapping[str, object] | None = None
+) -> PreparedProcess:
+    """Start `python -m opslib ARGUMENTS` in a folder, which prints to a file or nowhere.
+
+    `settings` are constants of modules that it sets first, by their full names.
+    """
+    if not _sources:
+        _sources.append(Source())
+    return _sources[0].start(arguments, folder, output, settings or {})
+
+
+def close() -> None:
+    """End the prepared process, if there is one."""
+    while _sources:
+        _sources.pop().close()
+
+
+class ForkedServer:
+    """The fork server of a forked `opslib`, itself a fork: what `ForkServer` uses of `subprocess.Popen`."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._ended = False
+
+    def poll(self) -> int | None:
+        self._ended = self._ended or os.waitpid(self.pid, os.WNOHANG)[0] != 0
+        return 0 if self._ended else None
+
+    def wait(self, timeout: float) -> int:
+        del timeout
+        if not self._ended:
+            os.waitpid(self.pid, 0)
+            self._ended = True
+        return 0
+
+
+def serve(channel: socket.socket) -> dict[str, Any] | None:
+    """Fork for each request and report each end, until the channel closes; in a fork, return the request."""
+    running: dict[int, int] = {}
+    poller = select.poll()
+    poller.register(channel, select.POLLIN)
+    while True:
+        for ready, _ in poller.poll():
+            if ready in running:
+                poller.unregister(ready)
+                os.close(ready)
+                pid, status = os.waitpid(running.pop(ready), 0)
+                channel.send(json.dumps({"pid": pid, "code": os.waitstatus_to_exitcode(status)}).encode())
+                continue
+            content, streams, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1)
+            if not content:
+                return None
+            pid = os.fork()
+            if pid == 0:
+                for descriptor in (*running, channel.detach()):
+                    os.close(descriptor)
+                enter(request := json.loads(content), streams[0])
+                return request
+            os.close(streams[0])
+            descriptor = os.pidfd_open(pid)
+            running[descriptor] = pid
+            poller.register(descriptor, select.POLLIN)
+            channel.send(json.dumps({"pid": pid}).encode())
+
+
+def enter(request: Mapping[str, Any], output: int) -> None:
+    """Take the environment, the folder and the streams that a new process would have."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for target, descriptor in ((0, nothing), (1, output), (2, output)):
+        os.dup2(descriptor, target)
+    os.close(nothing)
+    os.close(output)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    for name, value in request["settings"].items():
+        module, _, constant = name.rpartition(".")
+        setattr(import_module(module), constant, value)
+
+
+def fork_the_fork_server() -> dict[str, Any] | None:
+    """Give this process a fork server that is its fork; in a fork of that, return what it is to become."""
+    from opslib.runner import fork_server  # noqa: PLC0415 - this module is imported where nothing is prepared
+
+    mine, its = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        mine.close()
+        os.setsid()
+        for name in fork_server._PRIVATE_VARIABLES:
+            os.environ.pop(name, None)
+        with its:
+            return fork_server.serve(its) or {}
+    its.close()
+    server = object.__new__(fork_server.ForkServer)
+    server._process = ForkedServer(pid)  # type: ignore[assignment]
+    server._channel = mine
+    server._lock = threading.Lock()
+    fork_server._servers.append(server)
+    return None
+
+
+def main() -> None:
+    from opslib.import_shims import skip_iri_checks  # noqa: PLC0415 - as above
+    from opslib.runner.fork_server import PREPARED  # noqa: PLC0415 - as above
+
+    sys.path.pop(0)  # the folder of tests
+    skip_iri_checks()
+    for name in (*PREPARED, *IMPORTS):
+        import_module(name)
+    gc.collect()
+    gc.freeze()  # collections in a fork would copy every page
+    request = serve(socket.socket(fileno=os.dup(0)))
+    if request is None:
+        return
+    if request["arguments"][0] == "run":
+        child = fork_the_fork_server()
+        if child is not None:
+            if child:
+                sys.argv = [child["module"], *child["arguments"]]
+                runpy.run_module(child["module"], run_name="__main__", alter_sys=True)
+            return
+    sys.argv = ["opslib", *request["arguments"]]
+    runpy.run_module("opslib", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
