@@ -41,6 +41,7 @@ _HOMES = {
     "finish_size": "opslib.runbooks.size",
     "forecast_canary": "opslib.runbooks.canary.canary",
     "form": "opslib.lab.form",
+    "live": "opslib.lab.live",
     "measure_demand": "opslib.runbooks.size",
     "plan_autoscale": "opslib.runbooks.autoscale",
     "plan_canary": "opslib.runbooks.canary.canary",

@@ -16,6 +16,7 @@
 from opslib.judge.aa_test import Rehearsal, rehearse
 from opslib.judge.decide import judge, next_stage, wanted_thresholds_ms
 from opslib.judge.harm.outcomes import settled_cohorts
+from opslib.judge.looks.bounds import rate_bounds
 from opslib.judge.looks.paired_probes import PairedProbe, pair_probes, probe_order
 from opslib.judge.looks.plot_series import Series, series, thinned
 from opslib.judge.looks.precedence import EXTRA_LOOKS, Bake, Policy, after_hold, while_asked
@@ -79,6 +80,7 @@ __all__ = [
     "pair_probes",
     "probe_order",
     "probe_stop",
+    "rate_bounds",
     "read_criteria",
     "rehearse",
     "require_release",

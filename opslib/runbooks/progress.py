@@ -32,10 +32,14 @@ class Message:
 
 @dataclass(frozen=True)
 class Counts:
-    """Failed requests and all requests of one deployment that were judged so far [count]."""
+    """Failed (or slower) requests and all requests of one deployment that were judged so far [count]."""
 
     failed: int = 0
     requests: int = 0
+
+    def add(self, failed: int, requests: int) -> "Counts":
+        """Return the counts with those of more requests."""
+        return Counts(self.failed + failed, self.requests + requests)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ class Progress(Displayed):
         Evidence of harm and the limit that rolls back, as natural logarithms; None before the first look.
     counts
         What was judged so far of each deployment.
+    slower
+        Of each deployment, by latency: the requests that were slower, and all whose latency is known [ms].
+    answer_until, answer_why
+        Deadline of an open request for an operator's decision, and its reason; None where there is none [UTC].
     """
 
     at: datetime = _NEVER
@@ -78,6 +86,9 @@ class Progress(Displayed):
     log_e_value: float | None = None
     log_limit: float | None = None
     counts: Mapping[str, Counts] = field(default_factory=dict)
+    slower: Mapping[str, Mapping[float, Counts]] = field(default_factory=dict)
+    answer_until: datetime | None = None
+    answer_why: str = ""
 
     def watched_s(self, now: datetime) -> float:
         """Time for which the stage has been watched; 0 where none is [seconds]."""
@@ -102,8 +113,13 @@ def follow(progress: Progress, event: Event) -> Progress:
             now = replace(now, stages=now.stage + len(data["steps"]))
         case JournalEvent.LOOK if "details" in data:
             now = _look(now, data)
+        case JournalEvent.ASKED:
+            until = datetime.fromisoformat(data["until"])
+            now = replace(now, answer_until=until, answer_why=data["why"])
+        case JournalEvent.ANSWERED | JournalEvent.UNANSWERED | JournalEvent.FINISHED:
+            now = replace(now, answer_until=None)
         case JournalEvent.ROLLOUT | JournalEvent.UNDOING | JournalEvent.RAISED:
-            now = replace(now, began_at=None, look="")
+            now = replace(now, began_at=None, look="", answer_until=None)
     return now
 
 
@@ -120,14 +136,16 @@ def _plan(progress: Progress, plan: Mapping[str, Any]) -> Progress:
 
 def _look(progress: Progress, look: Mapping[str, Any]) -> Progress:
     verdict, details = look["verdict"], look["details"]
+    roles = (("stable", progress.stable), ("canary", progress.canary))
     return replace(
         progress,
         look=verdict["reason"] if verdict["decision"] == "continue" else "",
         log_e_value=details["log_evidence"],
         log_limit=details["log_threshold"],
-        counts={
-            progress.stable: _count(progress.counts.get(progress.stable, Counts()), details["lines"], "stable"),
-            progress.canary: _count(progress.counts.get(progress.canary, Counts()), details["lines"], "canary"),
+        counts={name: _count(progress.counts.get(name, Counts()), details["lines"], role) for role, name in roles},
+        slower={
+            name: _count_slower(progress.slower.get(name, {}), look.get("intervals", ()), role)
+            for role, name in roles
         },
     )
 
@@ -142,7 +160,22 @@ def _count(before: Counts, lines: Sequence[Mapping[str, Any]], role: str) -> Cou
         if metric["name"] == "failures"
     ]
     failed, requests = (sum(row[f"{role}_{which}"] for row in rows) for which in ("bad", "n"))
-    return Counts(before.failed + failed, before.requests + requests)
+    return before.add(failed, requests)
+
+
+def _count_slower(
+    before: Mapping[float, Counts], intervals: Sequence[Mapping[str, Any]], role: str
+) -> dict[float, Counts]:
+    """Add how many of the users' requests were slower than each latency; percentiles cannot be added up."""
+    counts = dict(before)
+    for interval in intervals:
+        if interval["source"] == "probes":
+            continue
+        arm = interval[role]
+        for latency_ms, slower in arm.get("above", ()):
+            timed = arm.get("timed", arm["requests"])
+            counts[latency_ms] = counts.get(latency_ms, Counts()).add(slower, timed)
+    return counts
 
 
 class CellDisplay:

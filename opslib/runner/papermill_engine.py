@@ -1,6 +1,5 @@
 """Execute a notebook with papermill, watch its kernel, and stop it so that it can undo its change."""
 
-import json
 import os
 import signal
 import tempfile
@@ -13,8 +12,8 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from opslib.evidence.run.files import FOLDER_VARIABLE, JOURNAL, KERNEL_LOG, NOTEBOOK
-from opslib.evidence.run.journal import Heartbeat
+from opslib.evidence.run.files import FOLDER_VARIABLE, KERNEL_LOG, NOTEBOOK
+from opslib.evidence.run.journal import Heartbeat, JournalTail
 from opslib.evidence.run.notebook import SCHEME, NotebookFile, merge_streams
 from opslib.evidence.signing.keys import SIGNING_VARIABLES
 from opslib.import_shims import skip_iri_checks
@@ -43,12 +42,12 @@ class Watch:
     kernel: str = ""
     stop_reason: str = ""
     client: Any = None
-    _read: int = 0
     begun_s: float = field(default_factory=monotonic)
     heartbeat: Heartbeat = field(init=False)
+    tail: JournalTail = field(init=False)
 
     def __post_init__(self) -> None:
-        self.heartbeat = Heartbeat(self.folder)
+        self.heartbeat, self.tail = Heartbeat(self.folder), JournalTail(self.folder)
 
     def stop(self, reason: str) -> None:
         """Interrupt the kernel, once: the cell then undoes its change, which a second interrupt would break."""
@@ -71,16 +70,8 @@ class Watch:
 
     def read_events(self) -> None:
         """Pass the journal's new events to `on_event`."""
-        path = self.folder / JOURNAL
-        if not path.exists():
-            return
-        with path.open("rb") as file:
-            file.seek(self._read)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                self._read += len(line)
-                self.on_event(json.loads(line))
+        for event in self.tail.read():
+            self.on_event(event)
 
 
 def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> BaseException | None:

@@ -1,15 +1,19 @@
 """A run's progress as a notebook shows it: stage, time left, evidence and its limit, counts, and messages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 
 from opslib.displayed import view
-from opslib.model.text import e_value, k_of_n
+from opslib.judge import rate_bounds
+from opslib.model.text import e_value, k_of_n, percent
 from opslib.model.traffic import describe_traffic
-from opslib.runbooks.progress import Message, Progress
-from opslib.show.numbers import seconds
+from opslib.runbooks.progress import Counts, Message, Progress
+from opslib.show.numbers import milliseconds, seconds
+
+QUANTILE = 0.95
+"""Quantile of latency that is shown [fraction]."""
 
 BAR_WIDTH = 24
 """Length of a bar in text [characters]."""
@@ -44,19 +48,39 @@ def rows(progress: Progress, now: datetime) -> Iterator[Row]:
         yield Row("evidence of harm", numbers, filled)
     for name, counts in progress.counts.items():
         role = "canary" if name == progress.canary else "stable"
-        yield Row(f"failed, {name} ({role})", k_of_n(counts.failed, counts.requests))
+        low, high = rate_bounds(counts.failed, counts.requests)
+        bounds = f", bounds {percent(low)} to {percent(high)}" if counts.requests else ""
+        yield Row(f"failed, {name} ({role})", f"{k_of_n(counts.failed, counts.requests)}{bounds}")
+    for name, slower in progress.slower.items():
+        if any(counts.requests for counts in slower.values()):
+            role = "canary" if name == progress.canary else "stable"
+            yield Row(f"p95, {name} ({role})", _describe_p95(slower))
+    if progress.answer_until:
+        left_s = max((progress.answer_until - now).total_seconds(), 0.0)
+        yield Row("waits for an answer", f"{seconds(left_s)} left: {progress.answer_why}")
+
+
+def _describe_p95(slower: Mapping[float, Counts]) -> str:
+    """Bound the 95th percentile by the latencies at which requests were counted."""
+    bounds = {at: rate_bounds(counts.failed, counts.requests) for at, counts in slower.items()}
+    low = max((at for at, (least, _) in bounds.items() if least > 1 - QUANTILE), default=None)
+    high = min((at for at, (_, most) in bounds.items() if most <= 1 - QUANTILE), default=None)
+    if low is None:
+        return f"at most {milliseconds(high)}" if high is not None else "too few requests for bounds"
+    return f"{milliseconds(low)} to {milliseconds(high)}" if high is not None else f"above {milliseconds(low)}"
 
 
 @dataclass(frozen=True)
 class ProgressView:
-    """Text and HTML of a progress, as of its last event."""
+    """Text and HTML of a progress at a time [UTC]."""
 
     progress: Progress
+    now: datetime
 
     @property
     def text(self) -> str:
         """The rows with bars of characters, then the messages."""
-        known = list(rows(self.progress, self.progress.at))
+        known = list(rows(self.progress, self.now))
         width = max((len(row.name) for row in known), default=0)
         lines = [f"{row.name:<{width}}  {_bar(row.filled)}{row.numbers}" for row in known]
         lines += [f"{one.at:%H:%M:%S}  {one.text}" for one in self._messages()]
@@ -67,8 +91,7 @@ class ProgressView:
         """The rows as a table with bars, then the messages; colours follow JupyterLab's theme."""
         cell = 'style="text-align:left;vertical-align:top;font-variant-numeric:tabular-nums"'
         known = [
-            (row.name, f"{_html_bar(row.filled)}{escape(row.numbers)}")
-            for row in rows(self.progress, self.progress.at)
+            (row.name, f"{_html_bar(row.filled)}{escape(row.numbers)}") for row in rows(self.progress, self.now)
         ]
         messages = [(f"{one.at:%H:%M:%S}", escape(one.text)) for one in self._messages()]
         body = "".join(
@@ -85,7 +108,7 @@ class ProgressView:
 
 @view.register
 def _progress(progress: Progress) -> ProgressView:
-    return ProgressView(progress)
+    return ProgressView(progress, progress.at)
 
 
 def _bar(filled: float | None) -> str:

@@ -133,6 +133,38 @@ class Heartbeat:
         return monotonic() - self._at_s
 
 
+class JournalTail:
+    """Reads a journal that is being written: each line once, from where the last reading ended.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    most_bytes
+        Most that one reading takes; the rest is left for the next one [bytes].
+    """
+
+    def __init__(self, folder: Path, most_bytes: int = 16 << 20) -> None:
+        self._path = folder / JOURNAL
+        self._most_bytes = most_bytes
+        self._read = 0
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Yield the events since the last reading; an unfinished last line is left for the next one."""
+        if not self._path.exists():
+            return
+        end = self._read + self._most_bytes
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._read += len(line)
+                yield json.loads(line)
+                if self._read >= end:
+                    return
+
+
 def _append(path: Path, line: bytes) -> None:
     """Append the whole line or none of it; it is on disk when this returns."""
     with path.open("ab", buffering=0) as file:
