@@ -85,6 +85,10 @@ CATALOGUE: Mapping[str, NextAction] = {
         "az role assignment list --assignee {caller} --all -o table",
         "Grant the caller the action: AzureML Data Scientist on the workspace has it.",
     ),
+    "sign-in": NextAction(
+        "az login",
+        "Sign in, or set the variables of a service principal or managed identity; then send the change again.",
+    ),
     "refused": NextAction("opslib check", "Correct what the message names, then send the change again."),
     "service": NextAction(
         _SHOW, "Try once more. If it fails again, open a support request with the operation's id and the time."

@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 _CODE_AND_TEXT = re.compile(
-    r"^\((?P<code>[A-Za-z]+)\)\s*(?P<text>.+?)(?=\n(?:Code:|\()|\Z)", re.DOTALL | re.MULTILINE
+    r"^(?:[\w. ]+:\s*)?\((?P<code>[A-Za-z]+)\)\s*(?P<text>.+?)(?=\n\s*(?:Code:|Message:|(?:[\w. ]+:\s*)?\()|\Z)",
+    re.DOTALL | re.MULTILINE,
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 DEPTH = 10
 """Deepest nesting that is followed [count]."""
+BRACES = 20
+"""Braces at which a JSON object is looked for in one text [count]."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,8 @@ def _object(value: Mapping[str, Any], name: str, depth: int) -> Iterator[Layer]:
 
 def _text(text: str, name: str, depth: int, code: str = "") -> Iterator[Layer]:
     """Yield a message's own words, then the layers of the JSON in it."""
-    found = _OBJECT.search(text)
-    nested = _parsed(found[0]) if found and depth <= DEPTH else None
-    own = text[: found.start()].strip() if found and nested is not None else text.strip()
+    start, nested = _nested(text) if depth <= DEPTH else (len(text), None)
+    own = text[:start].strip()
     coded = list(_CODE_AND_TEXT.finditer(own))
     if coded and not code:
         for number, one in enumerate(coded):
@@ -92,9 +93,16 @@ def _text(text: str, name: str, depth: int, code: str = "") -> Iterator[Layer]:
         yield from _object(nested, name if not (code or own) else "detail", depth + 1)
 
 
-def _parsed(text: str) -> Mapping[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, Mapping) else None
+def _nested(text: str) -> tuple[int, Mapping[str, Any] | None]:
+    """Return where the first JSON object in a text begins, and the object; else the text's end, and None."""
+    start = text.find("{")
+    for _ in range(BRACES):
+        if start < 0:
+            break
+        try:
+            value, _end = json.JSONDecoder().raw_decode(text, start)
+        except ValueError:
+            start = text.find("{", start + 1)
+            continue
+        return start, value
+    return len(text), None

@@ -11,11 +11,14 @@ from opslib.model.surroundings import Unread
 from opslib.model.symptoms import Attempt
 
 _QUOTA = re.compile(r"Not enough quota available for (?P<type>\S+).*?(?P<used>\d+)/(?P<limit>\d+)\.", re.DOTALL)
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (_QUOTA, "quota"),
     (re.compile(r"is in \w+ provisioning state|operation already in progress", re.IGNORECASE), "conflict"),
     (re.compile(r"AuthorizationFailed|does not have authorization to perform action"), "caller-forbidden"),
-    (re.compile(r"scoring script .* is not in|entry script .* not found", re.IGNORECASE), "script-missing"),
+    (
+        re.compile(r"scoring script .* is not in|entry script .* not found|open scoring script", re.IGNORECASE),
+        "script-missing",
+    ),
     (re.compile(r"InternalServerError|ServiceUnavailable"), "service"),
 )
 
@@ -35,7 +38,7 @@ def find_refusals(facts: Facts) -> Iterator[Cause]:
 def _cause(facts: Facts, one: Attempt) -> Cause:
     layers = unwrap(one.message, "ARM error") if one.message else (Layer("ARM error", "", "without a message"),)
     text = "\n".join(str(layer) for layer in layers)
-    kind = next((kind for pattern, kind in _RULES if pattern.search(text)), "refused")
+    kind = next((kind for pattern, kind in RULES if pattern.search(text)), "refused")
     is_endpoint = one.name.lower() == facts.endpoint.name.lower()
     subject = f"{'endpoint' if is_endpoint else 'deployment'} {one.name}"
     seen = f"{one.action} by {one.caller} was refused: {innermost(layers).message}"

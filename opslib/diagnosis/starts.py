@@ -100,7 +100,7 @@ def _download(start: FailedStart) -> Found | None:
     else:
         kind = "model-access" if denied else "operation-failed"
         summary = "the endpoint's identity may not read the model" if denied else "the model cannot be downloaded"
-    return Found(kind, Certainty.CERTAIN if denied or image else Certainty.LIKELY, f"{summary}: {_short(what)}")
+    return Found(kind, Certainty.CERTAIN if denied or image else Certainty.LIKELY, f"{summary}: {shorten(what)}")
 
 
 def _memory(start: FailedStart) -> Found | None:
@@ -142,7 +142,7 @@ def _late(start: FailedStart) -> Found | None:
 
 def _by_code(start: FailedStart, state: str) -> Found:
     """Classify by Azure's code alone."""
-    inner = _short(innermost(start.layers).message)
+    inner = shorten(innermost(start.layers).message)
     if start.code == "OutOfQuota":
         full = re.search(r"region|capacity", start.text, re.IGNORECASE)
         memory = re.search(r"memory", start.text, re.IGNORECASE)
@@ -189,13 +189,15 @@ def _failed(facts: Facts, one: DeploymentFacts) -> Cause:
     inner = (
         (Layer("container log", error.type, f"{error.message} ({error.where}, {error.phase})"),) if error else ()
     )
-    evidence = [Evidence(f"provisioningState {state}: {_short(start.text)}", f"deployment {one.name}", _ended(one))]
+    evidence = [
+        Evidence(f"provisioningState {state}: {shorten(start.text)}", f"deployment {one.name}", _ended(one))
+    ]
     if event:
-        evidence.insert(0, Evidence(f"{event.name}: {_short(event.message)}", f"event of {one.name}", event.time))
+        evidence.insert(0, Evidence(f"{event.name}: {shorten(event.message)}", f"event of {one.name}", event.time))
     if error:
         evidence.insert(0, Evidence(f"{error} ({error.where}, {error.phase})", f"log of {one.name}'s {SERVER}"))
     evidence += [
-        Evidence(f"unread: {_short(log_of.reason)}", f"log of {one.name}'s {name}")
+        Evidence(f"unread: {shorten(log_of.reason)}", f"log of {one.name}'s {name}")
         for name, log_of in one.logs.items()
         if isinstance(log_of, Unread)
     ]
@@ -219,7 +221,7 @@ def _cause(
         names[name] = match[name] if match else missing
     action = find_action(found.id, **names)
     weight = 1.0 + facts.endpoint.traffic.get(deployment, 0)
-    shown = evidence or (Evidence(_short(text), subject),)
+    shown = evidence or (Evidence(shorten(text), subject),)
     return Cause(
         found.id, found.certainty, subject, found.summary, shown, action.command, action.advice, weight, layers
     )
@@ -241,6 +243,7 @@ def _ended(one: DeploymentFacts) -> str:
     return at.isoformat(timespec="seconds") if at else ""
 
 
-def _short(text: str, most: int = 400) -> str:
+def shorten(text: str, most: int = 400) -> str:
+    """Return a text on one line, cut at so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 3]}..."

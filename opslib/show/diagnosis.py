@@ -20,12 +20,13 @@ class DiagnosisView:
     def text(self) -> str:
         """The causes, what was seen, and what could not be read."""
         found = self.diagnosis
-        lines = [f"Diagnosis, {found.since:%F %H:%M} to {found.at:%F %H:%M} UTC"]
+        lines = [f"Diagnosis{_when(found)}"]
         for number, cause in enumerate(found.causes, start=1):
             lines += ["", *_paragraph(number, cause)]
         if not found.causes:
             lines += ["", "No fault was found."]
-        lines += ["", "Seen:", *(f"  {one}" for one in found.observed)]
+        if found.observed:
+            lines += ["", "Seen:", *(f"  {one}" for one in found.observed)]
         if found.unread:
             lines += ["", "Not read:", *(f"  {one.part}: {one.reason}" for one in found.unread)]
         return "\n".join(lines)
@@ -44,7 +45,7 @@ def _diagnosis(found: Diagnosis) -> DiagnosisView:
 def diagnosis_json(found: Diagnosis) -> str:
     """Return the diagnosis as JSON."""
     content = {
-        "endpoint": found.endpoint,
+        "endpoint": found.endpoint or None,
         "since": found.since.isoformat(timespec="seconds"),
         "at": found.at.isoformat(timespec="seconds"),
         "conclusion": found.sentence,
@@ -78,8 +79,13 @@ def _causes(found: Diagnosis) -> Table:
         for one in found.causes
     ]
     columns = ("certainty", "of", "cause", "evidence", "next", "then")
-    title = f"Likely causes, {found.since:%F %H:%M} to {found.at:%F %H:%M} UTC"
+    title = f"Likely causes{_when(found)}"
     return Table(title, columns, rows, note="" if rows else "No fault was found.")
+
+
+def _when(found: Diagnosis) -> str:
+    """Return the time that was looked at; of a text there is none."""
+    return f", {found.since:%F %H:%M} to {found.at:%F %H:%M} UTC" if found.endpoint else " of an error's text"
 
 
 def _layers(found: Diagnosis) -> Table:

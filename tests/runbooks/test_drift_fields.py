@@ -145,7 +145,7 @@ def test_each_writable_field_is_found_and_attributed(settled: httpx.Client, sand
 
 
 def change_everything(sandbox: RunningSandbox) -> dict[str, set[str]]:
-    """Change every field as a program of somebody else would; return the fields by resource."""
+    """Change every field as another team's program would; return the fields by resource."""
     a, b = sandbox.endpoint_id("drift-a"), sandbox.endpoint_id("drift-b")
     mirror = "properties.mirrorTraffic.green"
     of_endpoint = CHANGES["endpoint"].keys() - REPLACED - {mirror}

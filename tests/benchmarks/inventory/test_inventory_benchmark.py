@@ -118,9 +118,7 @@ def test_an_inventory_beside_the_sdk_in_a_loop(workspace: Workspace, tmp_path: P
     report("inventory with requests, costs, changes", whole, sdk)
     assert {sdk.deployments, lists.deployments, graph.deployments, whole.deployments} == {2 * ENDPOINTS}
     assert graph.requests * 5 < sdk.requests
-    assert (
-        lists.requests <= sdk.requests + 15
-    )  # it finds subscriptions and workspaces itself, and ten groups' autoscale
+    assert lists.requests <= sdk.requests + 15  # workspaces, and ten groups' autoscale
     base = tmp_path / "inventory.json"
     base.write_text(as_json(inventory))
     before = workspace.arm.requests
