@@ -10,19 +10,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from opslib.cli.archive_option import add_archive_option, add_published_option, open_archive
+from opslib.cli.output import write_output
 from opslib.errors import ParameterError
 from opslib.evidence.archive.export import export_notebooks, export_parquet
 from opslib.evidence.archive.index import RunQuery, RunRow, find_runs
 from opslib.evidence.archive.run_folders import find_run
+from opslib.evidence.present import controls
+from opslib.evidence.present.bom import production_bom
+from opslib.evidence.present.index_page import index_html
 from opslib.evidence.present.summary import copy_report, summarize
 from opslib.evidence.run.files import NOTEBOOK, RECORD
 from opslib.evidence.run.run_lock import is_held
+from opslib.evidence.verify.verify import verify
+from opslib.redaction.redact import redact
 
 EPILOG = """\
 examples:
   opslib runs --endpoint fraud --outcome rolled_back --since 2026-01-01
   opslib runs show 20260131T120000Z-canary-fraud
   opslib runs export runs.parquet
+  opslib runs report && xdg-open runs-report.html
+  opslib runs export RUN --bom > bom.cdx.json
 """
 
 
@@ -30,16 +38,19 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = (
         "List the runs of the archive, newest first: outcome, folder, reason.\n"
-        "`show RUN` prints the summary of one run. `export FILE.parquet` writes all matching runs as a\n"
-        "table, `export FOLDER` copies their notebooks for scrapbook."
+        "`show RUN` prints the summary of one run. `report [FILE]` writes a page of all matching runs with\n"
+        "filters. `export FILE.parquet` writes them as a table, `export FOLDER` copies their notebooks for\n"
+        "scrapbook, `export RUN --bom` prints a CycloneDX 1.6 ML-BOM of what a run left in production.\n"
+        "`controls [RUN]` lists the controls (NIST SP 800-53, SOC 2, ISO 27001, EU AI Act) that each piece of\n"
+        "evidence serves."
     )
     parser.epilog = EPILOG
-    parser.add_argument("action", nargs="?", choices=["show", "export"], help="what to do (default: list the runs)")
+    parser.add_argument("action", nargs="?", choices=list(_ACTIONS), help="what to do (default: list the runs)")
     parser.add_argument(
         "name",
         nargs="?",
         metavar="NAME",
-        help="show: a run's id, or a part of it; export: the file or folder to write",
+        help="show, controls, export --bom: a run's id, or a part of it; export, report: what to write",
     )
     parser.add_argument("--endpoint", default="", metavar="NAME", help="only runs on this endpoint")
     parser.add_argument("--runbook", default="", metavar="NAME", help="only runs of this runbook, such as canary")
@@ -69,16 +80,18 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "--limit", type=int, default=50, metavar="N", help="list at most N runs, 0 for all (default: 50)"
     )
     parser.add_argument("--html", action="store_true", help="show: copy the report, print the path of the copy")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--bom", action="store_true", help="export: the bill of materials of one run")
+    parser.add_argument("--json", action="store_true", help="list, show, controls: print JSON")
     add_archive_option(parser)
     add_published_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List, show or export runs."""
-    actions = {"show": _show, "export": _export}
+    if arguments.action == "controls" and not arguments.name:
+        return _print_controls(None, arguments)
     with open_archive(arguments, _needed_files(arguments)) as archive:
-        return actions.get(arguments.action, _list)(archive, arguments)
+        return _ACTIONS.get(arguments.action, _list)(archive, arguments)
 
 
 def _list(archive: Path, arguments: argparse.Namespace) -> int:
@@ -114,7 +127,32 @@ def _show(archive: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _report(archive: Path, arguments: argparse.Namespace) -> int:
+    """Write the index page beside the archive, and print its path."""
+    target = Path(arguments.name or "runs-report.html").absolute()
+    if target.is_relative_to(archive.absolute()):
+        raise ParameterError(f"{target} is inside the archive, where only evidence may be: name another place")
+    rows, _ = find_runs(archive, _query(arguments, 0))
+    findings = {one.run: f"{one.state}: {one.message}" for one in reversed(verify(archive).findings)}
+    checked = None if arguments.url else lambda run: findings.get(run, "")
+    write_output(target, redact(index_html(archive.absolute(), rows, target, checked, datetime.now(UTC))))
+    print(os.path.relpath(target))
+    return 0
+
+
+def _controls(archive: Path, arguments: argparse.Namespace) -> int:
+    return _print_controls(find_run(archive, arguments.name), arguments)
+
+
+def _print_controls(folder: Path | None, arguments: argparse.Namespace) -> int:
+    print(json.dumps(controls.as_json(folder), indent=2) if arguments.json else controls.as_text(folder))
+    return 0
+
+
 def _export(archive: Path, arguments: argparse.Namespace) -> int:
+    if arguments.bom:
+        print(json.dumps(production_bom(find_run(archive, _name(arguments))), indent=2, ensure_ascii=False))
+        return 0
     target = Path(_name(arguments))
     rows, _ = find_runs(archive, _query(arguments, 0))
     if target.suffix == ".parquet":
@@ -127,7 +165,7 @@ def _export(archive: Path, arguments: argparse.Namespace) -> int:
 
 def _needed_files(arguments: argparse.Namespace) -> Callable[[str], bool]:
     """Return which files of published runs the action needs; a list needs the records only."""
-    if arguments.action == "show":
+    if arguments.action in {"show", "controls"} or arguments.bom:
         return lambda name: str(arguments.name) in name
     suffixes = (f"/{RECORD}", f"/{NOTEBOOK}") if arguments.action == "export" else (f"/{RECORD}",)
     return lambda name: name.endswith(suffixes)
@@ -140,7 +178,7 @@ def _query(arguments: argparse.Namespace, limit: int) -> RunQuery:
 
 def _name(arguments: argparse.Namespace) -> str:
     if not arguments.name:
-        expected = {"show": "RUN", "export": "FILE.parquet or FOLDER"}[arguments.action]
+        expected = {"show": "RUN", "export": "FILE.parquet, FOLDER, or RUN --bom"}[arguments.action]
         raise ParameterError(f"a name is missing; expected: opslib runs {arguments.action} {expected}")
     return str(arguments.name)
 
@@ -149,3 +187,7 @@ def _time(text: str) -> datetime:
     """Read an ISO 8601 time; without a zone it is UTC."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+_ACTIONS = {"show": _show, "report": _report, "export": _export, "controls": _controls}
+"""What can be done with runs beside listing them."""

@@ -66,7 +66,10 @@ class Table:
     @property
     def html(self) -> str:
         """The table with inline styles; colours and fonts are the page's."""
-        head = "".join(f'<th scope="col" {self._style(c)}>{escape(c)}</th>' for c in self.columns)
+        # a heading without text is a plain cell: a screen reader would announce an empty heading
+        head = "".join(
+            f'<th scope="col" {self._style(c)}>{escape(c)}</th>' if c else "<td></td>" for c in self.columns
+        )
         body = "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows)
         caption = f'<caption style="text-align:left;color:inherit"><b>{escape(self.title)}</b></caption>'
         note = f'<p style="max-width:60em">{escape(self.note)}</p>' if self.note else ""

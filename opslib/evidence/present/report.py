@@ -5,20 +5,16 @@ loads nothing and runs no script, whatever the outputs contain.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator
 from functools import cache
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from opslib.errors import RecordError
-from opslib.evidence.present.summary import summary_rows
+from opslib.evidence.present.page import TEMPLATES, Plot, summary_html
 from opslib.evidence.run.files import NOTEBOOK, REPORT
 from opslib.evidence.run.record import Record, write_atomically
 from opslib.import_shims import skip_iri_checks
-from opslib.model.traffic import describe_traffic
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 _TAGS = frozenset(
     {
@@ -56,10 +52,9 @@ def write_report(folder: Path, record: Record) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _is_shown(output)]
-    notebook.metadata["opslib"] = {
-        "title": f"{record.runbook} of {record.endpoint}",
-        "summary": summary_html(record),
-    }
+    title = f"{record.runbook} of {record.endpoint}: {record.outcome or 'not ended'}"
+    summary = summary_html(record, folder, tuple(_take_plots(notebook)))
+    notebook.metadata["opslib"] = {"title": title, "summary": summary}
     try:
         page = render(notebook)
     except Exception as error:  # a notebook may contain anything, and must not prevent the seal
@@ -69,6 +64,7 @@ def write_report(folder: Path, record: Record) -> None:
 
 def render(notebook: Any) -> str:
     """Render a notebook as a self-contained page."""
+    notebook.metadata["opslib"]["style"] = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     body, _ = _exporter().from_notebook_node(notebook)
     return str(body)
 
@@ -98,32 +94,14 @@ def clean(html: str) -> str:
     )
 
 
-def summary_html(record: Record) -> str:
-    """Return the summary of a run as HTML: a heading, a table of facts, a table of gates."""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
-        for name, value in summary_rows(record)
-        if value
-    )
-    gates = "".join(
-        f"<tr><td>{escape(str(g.get('result', '')))}</td><td>{escape(_gate(g))}</td>"
-        f"<td>{escape(str(g.get('evidence', '')))}</td></tr>"
-        for g in record.gates
-    )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("result", "gate", "evidence"))
-    table = f"<table><caption>Gates</caption><thead><tr>{head}</tr></thead><tbody>{gates}</tbody></table>"
-    mark = "✓" if record.outcome and record.outcome.good else "✗"
-    title = f"<h1>{mark} {escape(record.runbook)} of {escape(record.endpoint)}: {escape(str(record.outcome))}</h1>"
-    about = f"<table><caption>{escape(record.run_id)}</caption><tbody>{rows}</tbody></table>"
-    return f"{title}\n{about}\n{table if gates else ''}"
-
-
-def _gate(gate: Mapping[str, Any]) -> str:
-    """Return the name of a gate and the traffic at which it was checked."""
-    stage = gate.get("stage")
-    at = f" at {describe_traffic(stage)}" if stage else ""
-    at += f", mirror {describe_traffic(gate['mirror'])}" if gate.get("mirror") else ""
-    return f"{gate.get('gate', '')}{at}"
+def _take_plots(notebook: Any) -> Iterator[Plot]:
+    """Yield the notebook's plots, and leave their descriptions in their place."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            png = output.get("data", {}).pop("image/png", None)
+            if png:
+                caption = output.get("metadata", {}).get("image/png", {}).get("alt")
+                yield Plot(png.replace("\n", ""), caption or str(output["data"].get("text/plain", "a plot")))
 
 
 def _is_shown(output: Any) -> bool:

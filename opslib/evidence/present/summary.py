@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from opslib.errors import RecordError
+from opslib.evidence.present.models import model_names
 from opslib.evidence.run import decisions
 from opslib.evidence.run.files import JOURNAL, REPORT, SEAL
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Approval, Record, read_record
 from opslib.evidence.run.run_lock import is_held
-from opslib.model import asset_name
 from opslib.model.traffic import describe_traffic
 
 
 def summarize(folder: Path) -> str:
     """Return the summary of a run: outcome, people, change, gates, timeline, undo commands and files."""
     record = read_record(folder)
-    rows = [(name, value) for name, value in summary_rows(record) if value]
+    rows = [(name, value) for name, value in summary_rows(record, folder) if value]
     width = max(len(name) for name, _ in rows)
     lines = [f"{record.run_id}", "", *(f"{name:<{width}}  {value}" for name, value in rows)]
     lines += ["", "gates", *(_gate(gate) for gate in record.gates)] if record.gates else []
@@ -29,7 +29,7 @@ def summarize(folder: Path) -> str:
     return "\n".join([*lines, "", _seal_state(folder)])
 
 
-def summary_rows(record: Record) -> Iterator[tuple[str, str]]:
+def summary_rows(record: Record, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the rows of the summary: name and value, empty if unknown."""
     ended = record.finished_at
     yield "outcome", f"{record.outcome or 'none: the run has not ended'}"
@@ -41,16 +41,16 @@ def summary_rows(record: Record) -> Iterator[tuple[str, str]]:
     yield "given reason", str(record.parameters.get("reason") or "")
     yield "ticket", f"{record.ticket}{' (EMERGENCY)' if record.emergency else ''}"
     yield "requested by", record.requester
-    yield "approved by", "; ".join(_approval(record, a) for a in record.approvals) or "no approval"
+    yield "approved by", "; ".join(approval_text(record, a) for a in record.approvals) or "no approval"
     yield "run by", ", ".join(f"{v} ({k})" for k, v in record.executor.items()) + f" on {record.host or '?'}"
     yield "principal", record.scope.principal if record.scope else ""
     yield "started", f"{record.started_at:%Y-%m-%d %H:%M:%S} UTC"
     yield "ended", f"{ended:%Y-%m-%d %H:%M:%S} UTC, after {record.duration_s:.1f} s" if ended else ""
     yield "traffic", f"{describe_traffic(record.traffic_before)} -> {describe_traffic(record.traffic_after)}"
-    yield "models", "; ".join(_models(record))
+    yield "models", "; ".join(f"{name} {model}" for name, model in model_names(folder, record).items())
     yield "parameters", ", ".join(f"{k}={v!r}" for k, v in record.parameters.items() if v not in ("", None))
     yield "results", ", ".join(f"{k}={v}" for k, v in record.results.items())
-    yield "undo command", _undo(record)
+    yield "undo command", undo_commands(record)
     yield "previous run", str(record.rollback.get("previous_run") or "")
     yield "Azure correlation ids", ", ".join(record.correlation_ids)
     yield "notifications", "; ".join(_notification(one) for one in record.notifications)
@@ -104,7 +104,7 @@ def _correlation(correlation_id: str) -> str:
     return f"applied (Azure correlation id {correlation_id})" if correlation_id else "nothing to change"
 
 
-def _undo(record: Record) -> str:
+def undo_commands(record: Record) -> str:
     """Return the commands that undo a run; none are needed if a canary or a rollback left the traffic unchanged."""
     same = record.traffic_before is not None and record.traffic_before == record.traffic_after
     if same and record.runbook in {"canary", "rollback"}:
@@ -118,7 +118,8 @@ def _seal_state(folder: Path) -> str:
     return "not sealed: still running" if is_held(folder) else f"NOT SEALED; to seal it: opslib seal {folder.name}"
 
 
-def _approval(record: Record, approval: Approval) -> str:
+def approval_text(record: Record, approval: Approval) -> str:
+    """Return an approval as a line: by whom, when, of which plan, signed by which key."""
     fits = "this plan" if approval.plan_sha256 == record.plan_sha256 else "ANOTHER PLAN"
     signed = f"signed by key {approval.keyid[:16]}" if approval.keyid else "not signed"
     return f"{approval.who} at {approval.at}, {fits}, {signed}"
@@ -127,13 +128,6 @@ def _approval(record: Record, approval: Approval) -> str:
 def _notification(sent: Mapping[str, Any]) -> str:
     state = "delivered" if sent["delivered"] else f"NOT DELIVERED: {sent['problem']}"
     return f"{sent['event']} to {sent['to']} ({sent['form']}): {state}"
-
-
-def _models(record: Record) -> Iterator[str]:
-    """Yield the model of each deployment before and after the run."""
-    known = {**(record.deployments_before or {}), **(record.deployments_after or {})}
-    for name, deployment in sorted(known.items()):
-        yield f"{name} {asset_name(deployment.get('model')) or 'none'}"
 
 
 def _dirt(dirty: bool | None) -> str:

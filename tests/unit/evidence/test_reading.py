@@ -19,6 +19,7 @@ from opslib.evidence.archive import index, ledger
 from opslib.evidence.archive.index import RunQuery, find_runs
 from opslib.evidence.archive.run_folders import find_run, read_archive
 from opslib.evidence.present import report
+from opslib.evidence.present.page import summary_html
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import INDEX
 from opslib.evidence.run.record import read_record
@@ -219,7 +220,7 @@ def test_a_report_needs_nothing_else_and_runs_nothing(tmp_path):
     cell = new.new_code_cell("1 < 2", outputs=[*shown, new.new_output("stream", text="a < b\x1b[31mred\x1b[0m")])
     notebook = new.new_notebook(cells=[cell, new.new_markdown_cell(f"# Title\n{HOSTILE}")])
     record = read_record(folder)
-    notebook.metadata["opslib"] = {"title": "<t>", "summary": report.summary_html(record)}
+    notebook.metadata["opslib"] = {"title": "<t>", "summary": summary_html(record)}
     page = report.render(notebook)
     for bad in ("evil.example", "<script", "<iframe", "onclick", "\x1b"):
         assert bad not in page
