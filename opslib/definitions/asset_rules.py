@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from opslib.definitions.deployment import DeploymentDefinition, Serving
+from opslib.definitions.deployment import DeploymentDefinition, Serving, is_address
 from opslib.definitions.violation import Severity, Violation, fix_name
 
 _ROUTES = ("scoring_route", "liveness_route", "readiness_route")
@@ -16,16 +16,20 @@ _CODE_FIELDS = ("code", "scoring_script")
 
 def is_local(value: Any) -> bool:
     """Return whether a value is a local path: not a reference to an asset, and no address."""
-    return isinstance(value, str) and bool(value) and not value.startswith("azureml:") and "://" not in value
+    return isinstance(value, str) and bool(value) and not is_address(value)
 
 
 def check_references(definition: DeploymentDefinition) -> Iterator[Violation]:
     """References: a registered asset begins with azureml:, a local model is given by its path."""
     for field, inline in (("model", "model: {path: PATH}"), ("environment", "environment: {image: IMAGE}")):
         value = definition.source.get(field)
-        if not is_local(value) or (field == "model" and not definition.source.local_path(value).exists()):
+        if not is_local(value) or (field == "model" and not _is_there(definition, value)):
             continue  # a model that is not there is named by the rule of files
         expected = f"azureml:NAME:VERSION, or {inline}"
+        if value.startswith("/subscriptions/"):
+            fix = f"Write azureml:{value}."
+            yield definition.violation("reference", field, repr(value), f"azureml:{value}", fix)
+            continue
         fix = f"Write {inline.replace('PATH', value).replace('IMAGE', value)}, or azureml: before a registered one."
         yield definition.violation("reference", field, repr(value), expected, fix)
 
@@ -61,10 +65,12 @@ def check_files(definition: DeploymentDefinition) -> Iterator[Violation]:
             yield _missing(definition, "code_configuration.scoring_script", str(script), f"a file in {code}")
     for field in ("model", "model.path", "environment.conda_file", "environment.build.path"):
         value = source.get(field)
-        if is_local(value) and not source.local_path(value).exists():
+        by_id = isinstance(value, str) and value.startswith("/subscriptions/")  # named by the rule of references
+        if is_local(value) and not by_id and not source.local_path(value).exists():
             yield _missing(definition, field, value, "a file or folder")
     model = source.get("model.path")
-    local = source.get("model.type") == "mlflow_model" and is_local(model) and source.local_path(model).is_dir()
+    is_mlflow = str(source.get("model.type")).lower() == "mlflow_model"
+    local = is_mlflow and is_local(model) and source.local_path(model).is_dir()
     if local and not (source.local_path(model) / "MLmodel").is_file():
         expected = "a folder with an MLmodel file, as mlflow saves it"
         yield definition.violation("file", "model.path", repr(model), expected, "Name the model's own folder.")
@@ -133,6 +139,10 @@ def _check_conda(definition: DeploymentDefinition, path: Path) -> Iterator[Viola
     if content is not None and not isinstance(content, Mapping):
         seen = f"{path.name}, {type(content).__name__}"
         yield definition.violation("conda", field, seen, expected, "Correct the file.")
+
+
+def _is_there(definition: DeploymentDefinition, value: str) -> bool:
+    return value.startswith("/subscriptions/") or definition.source.local_path(value).exists()
 
 
 def _missing(definition: DeploymentDefinition, field: str, value: str, what: str) -> Violation:

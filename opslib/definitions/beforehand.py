@@ -53,6 +53,8 @@ def _in_serving(definition: DeploymentDefinition) -> Iterator[Unknown]:
             )
         case Serving.MLFLOW:
             yield Unknown("whether the MLflow model can be loaded")
+        case Serving.TRITON:
+            yield Unknown("whether the Triton server can load the model")
         case Serving.CONTAINER:
             yield Unknown("whether the container answers on its routes", usual=False)
         case Serving.PACKAGE:
@@ -62,4 +64,4 @@ def _in_serving(definition: DeploymentDefinition) -> Iterator[Unknown]:
 def _is_custom(definition: DeploymentDefinition) -> bool:
     """Return whether the file has a model that is no MLflow model; a registered one's type is not in the file."""
     model = definition.source.get("model")
-    return isinstance(model, Mapping) and model.get("type", "custom_model") != "mlflow_model"
+    return isinstance(model, Mapping) and str(model.get("type")).lower() != "mlflow_model"

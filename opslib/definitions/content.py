@@ -27,7 +27,7 @@ def digest_uploads(definition: DeploymentDefinition) -> dict[str, str]:
     A registered asset is not among them: its version names its content.
     """
     source = definition.source
-    found = {str(definition.path): definition.path}
+    found = {str(path): path for path in (definition.path, *source.included)}
     found |= {field: source.local_path(source.get(field)) for field in UPLOADED if is_local(source.get(field))}
     return {name: digest_path(path) for name, path in found.items() if path.exists()}
 

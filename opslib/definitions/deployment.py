@@ -1,7 +1,8 @@
 """A managed online deployment as its ``deployment.yml`` defines it."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ class Serving(StrEnum):
 
     SCRIPT = "scoring script"
     MLFLOW = "MLflow model"
+    TRITON = "Triton model"
     CONTAINER = "custom container"
     PACKAGE = "model package"
 
@@ -91,14 +93,16 @@ def read_deployment(
     """
     source = read_source(path, replacements)
     _require_managed(source)
+    source = _with_environment(source)
     content = dict(source.content)
-    content.setdefault("endpoint_name", endpoint)
-    if name:
-        content.setdefault("name", name)
+    if content.get("endpoint_name") is None:
+        content["endpoint_name"] = endpoint
+    if name and content.get("name") is None:
+        content["name"] = name
     variables, converted = _as_text(content.get("environment_variables"))
     if converted:
         content["environment_variables"] = variables
-    source = Source(source.path, content, source.lines, source.replaced)
+    source = replace(source, content=content)
     serving = _serving(source)
     _require(source, "name", "pass deployment=NAME, or add a line such as `name: green`")
     _require(source, "instance_type", "add a line such as `instance_type: Standard_DS3_v2`")
@@ -117,11 +121,33 @@ def read_deployment(
     )
 
 
+def is_address(value: Any) -> bool:
+    """Return whether a value names something that is not on this machine: an asset, a run's model, an address."""
+    return isinstance(value, str) and (value.startswith(("azureml:", "runs:")) or "://" in value)
+
+
 def named(asset: Any) -> str:
     """Name a model or environment as a definition does: a reference, or the path or image of an inline one."""
     if isinstance(asset, Mapping):
         return str(asset.get("path") or asset.get("image") or asset.get("name") or "")
     return "" if asset is None else str(asset)
+
+
+def _with_environment(source: Source) -> Source:
+    """Read ``environment: file:PATH``; paths in that file are relative to its own folder."""
+    value = source.get("environment")
+    if not isinstance(value, str) or not value.startswith("file:"):
+        return source
+    included = read_source(source.local_path(value))
+    environment = {name: one for name, one in included.content.items() if name != "$schema"}
+    conda, build = environment.get("conda_file"), environment.get("build")
+    if isinstance(conda, str) and not is_address(conda):
+        environment["conda_file"] = os.path.relpath(included.local_path(conda), source.path.parent)
+    if isinstance(build, Mapping) and isinstance(build.get("path"), str) and not is_address(build["path"]):
+        path = os.path.relpath(included.local_path(build["path"]), source.path.parent)
+        environment["build"] = {**build, "path": path}
+    content = {**source.content, "environment": environment}
+    return replace(source, content=content, included=(included.path,))
 
 
 def _require_managed(source: Source) -> None:
@@ -147,7 +173,9 @@ def _count(source: Source) -> int:
     count = source.get("instance_count")
     if count is None:
         return 1  # Azure's default
-    if isinstance(count, str) and count.isascii() and count.isdigit():
+    if (isinstance(count, float) and count.is_integer()) or (
+        isinstance(count, str) and count.isascii() and count.isdigit()
+    ):
         count = int(count)
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise DefinitionError(
@@ -162,6 +190,8 @@ def _serving(source: Source) -> Serving:
     if source.get("code_configuration"):
         return Serving.SCRIPT
     environment = source.get("environment")
+    if str(source.get("model.type")).lower() == "triton_model" and not environment:
+        return Serving.TRITON
     if isinstance(environment, Mapping) and environment.get("inference_config"):
         return Serving.CONTAINER
     if not source.get("model") and environment:

@@ -17,6 +17,15 @@ from opslib.definitions.asset_rules import (
     check_script,
 )
 from opslib.definitions.deployment import DeploymentDefinition
+from opslib.definitions.shape_rules import (
+    check_collector_form,
+    check_empty,
+    check_image,
+    check_model,
+    check_mount,
+    check_nested_fields,
+    check_registry_references,
+)
 from opslib.definitions.violation import Severity, Violation, fix_name, quoted
 
 __all__ = ["RULES", "Severity", "Violation", "check_deployment"]
@@ -36,7 +45,7 @@ FIELDS = frozenset(
         *("egress_public_network_access", "app_insights_enabled", "data_collector"),
     }
 )
-OF_THE_SERVICE = frozenset({"id", "provisioning_state"})
+OF_THE_SERVICE = frozenset({"id", "provisioning_state", "creation_context"})
 """Fields that `az ml online-deployment show` prints, and that a creation ignores."""
 
 WORDS = ("name", "endpoint_name", "description", "instance_type", "model_mount_path", "type")
@@ -195,13 +204,20 @@ def check_data_collector(definition: DeploymentDefinition) -> Iterator[Violation
 RULES: tuple[Callable[[DeploymentDefinition], Iterator[Violation]], ...] = (
     check_name,
     check_fields,
+    check_empty,
+    check_nested_fields,
     check_words,
     check_texts,
     check_instances,
     check_request_settings,
     check_probes,
     check_data_collector,
+    check_collector_form,
     check_references,
+    check_registry_references,
+    check_model,
+    check_image,
+    check_mount,
     check_environment,
     check_files,
     check_script,
@@ -226,7 +242,7 @@ def _check_numbers(
             yield definition.violation("unknown-field", field, "not known", expected, fix_name(name, limits))
             continue
         least, most = limits[str(name)]
-        if not _is_whole(value, least, most):
+        if value is not None and not _is_whole(value, least, most):
             expected = (
                 f"a whole number of at least {least}" if most is None else f"a whole number, {least} to {most:,}"
             )
@@ -234,7 +250,8 @@ def _check_numbers(
 
 
 def _is_whole(value: Any, least: int, most: int | None) -> bool:
-    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    whole = isinstance(value, float) and value.is_integer()
+    number = int(value) if whole or (isinstance(value, str) and value.isascii() and value.isdigit()) else value
     if not isinstance(number, int) or isinstance(number, bool):
         return False
     return number >= least and (most is None or number <= most)

@@ -34,12 +34,15 @@ class Source:
         Line of each field in the file, by dotted name (``request_settings.request_timeout_ms``), from 1 on.
     replaced
         Dotted names of the fields that were set from outside the file.
+    included
+        Files whose content replaces a ``file:PATH``.
     """
 
     path: Path
     content: Mapping[str, Any]
     lines: Mapping[str, int]
     replaced: tuple[str, ...] = ()
+    included: tuple[Path, ...] = ()
 
     def line(self, field: str) -> int:
         """Return a field's line, or that of the closest field around it; 1 for what is not in the file."""
@@ -57,8 +60,8 @@ class Source:
         return value
 
     def local_path(self, value: str) -> Path:
-        """Return a path of the file's, which is relative to the file's own folder."""
-        return self.path.parent / value
+        """Return a path of the file's, which is relative to the file's own folder; a ``file:`` is dropped."""
+        return self.path.parent / value.removeprefix("file:")
 
 
 def read_source(path: Path, replacements: Mapping[str, Any] | None = None) -> Source:

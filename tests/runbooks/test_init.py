@@ -98,5 +98,5 @@ def test_the_fields_are_those_that_azure_ai_ml_takes():
         ManagedOnlineDeploymentSchema,
     )
 
-    taken = {"$schema", *ManagedOnlineDeploymentSchema._declared_fields} - {"creation_context", "schema_ignored"}
+    taken = {"$schema", *ManagedOnlineDeploymentSchema._declared_fields} - {"schema_ignored"}
     assert taken == FIELDS | OF_THE_SERVICE

@@ -42,7 +42,8 @@ def folder(tmp_path):
 
 def read(folder, changes, replacements=None):
     path = folder / "deployment.yml"
-    path.write_text(yaml.safe_dump(GOOD | changes, sort_keys=False))
+    content = {name: value for name, value in (GOOD | changes).items() if value is not None}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     return read_deployment(path, "fraud", replacements=replacements)
 
 
