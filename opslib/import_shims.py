@@ -1,4 +1,4 @@
-"""Skip a slow, unused import of papermill, nbformat and scrapbook."""
+"""Skip slow imports of other packages that nothing here uses."""
 
 import sys
 
@@ -9,3 +9,8 @@ def skip_iri_checks() -> None:
     No notebook schema has that format. The import takes 0.9 s, in the runner and again in the kernel.
     """
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+
+def skip_httpx_command() -> None:
+    """Keep httpx from importing its command line, with click, rich and pygments: three quarters of its import."""
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]

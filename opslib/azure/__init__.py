@@ -1,0 +1,3 @@
+from opslib.import_shims import skip_httpx_command
+
+skip_httpx_command()

@@ -34,9 +34,9 @@ from opslib.runbooks.access import check_access, check_scope
 from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.conditions import check_conditions
 from opslib.runbooks.costs import retire_cost
+from opslib.runbooks.last_known_good import last_known_good
 from opslib.runbooks.lease.tags import read_lease
 from opslib.runbooks.retention import find_foreign_changes, find_rest
-from opslib.runbooks.rollback import last_known_good
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps import preflight, retire_preflight

@@ -3,7 +3,6 @@
 It needs neither metrics nor a policy, so that it works while both are unavailable: what they show is a warning.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -12,23 +11,20 @@ from opslib.azure.rules import read_autoscale
 from opslib.definitions.probes import read_probes
 from opslib.displayed import Displayed
 from opslib.errors import AzureError, PlanError
-from opslib.evidence.archive.run_folders import find_archive, read_archive
 from opslib.evidence.run.journal import JournalEvent
-from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult, SetTraffic
+from opslib.model.traffic import describe_traffic, same_traffic
 from opslib.parameters import RollbackParameters
 from opslib.runbooks.access import check_access, check_scope, source_name
 from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.arrival import ArrivalCheck
 from opslib.runbooks.conditions import find_load
+from opslib.runbooks.last_known_good import choose_target
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import capacity_preflight, preflight
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.validation_gate import check_known_or_validated
-
-_NOT_TRIED = {Outcome.SUCCEEDED, Outcome.PLANNED, Outcome.WAITING}
-"""Outcomes of a canary that show nothing against its version: promoted, or not started."""
 
 LOAD_DEADLINE_S = 10.0
 """Longest wait for the load of the last minutes: a rollback does not depend on it [seconds]."""
@@ -52,53 +48,7 @@ class RolledBack(Displayed):
 
 def find_target(run: Run[RollbackParameters], before: Endpoint) -> str:
     """Return the deployment to return to: the one given, else the last known good of the archive."""
-    given = run.parameters.to
-    if given:
-        found = before.find(given)
-        return found.name if found else given
-    history = [record for folder, record in read_archive(find_archive(), before.name) if folder != run.folder]
-    return last_known_good(before, history)
-
-
-def last_known_good(before: Endpoint, history: Sequence[Record]) -> str:
-    """Derive the last known good deployment from the archive's records.
-
-    Parameters
-    ----------
-    before
-        The endpoint now.
-    history
-        Records of runs on this endpoint, newest first.
-
-    Returns
-    -------
-    str
-        The deployment that had most of the traffic before the newest change by which it lost traffic, that is ready
-        now, and that no later rollback left and no later canary failed on.
-
-    Raises
-    ------
-    PlanError
-        If the records contain none.
-    """
-    given_up: set[str] = set()
-    for record in history:
-        stable = max(record.traffic_before or {}, key=(record.traffic_before or {}).__getitem__, default="")
-        found = before.find(stable) if stable else None
-        if (
-            record.runbook == "rollback"
-            and record.outcome is Outcome.SUCCEEDED
-            and stable != record.results.get("to")
-        ):
-            given_up.add(stable)
-        elif found and found.ready and stable not in given_up and before.traffic.get(found.name, 0) < 100:
-            return found.name
-        if record.runbook == "canary" and record.outcome not in _NOT_TRIED:
-            given_up.add(str(record.parameters.get("canary", "")))
-    raise PlanError(
-        "the archive has no deployment to return to: none that lost traffic by a recorded change is ready now; "
-        f"{before.name} has: {before.deployment_names()}. Name one: -p to=NAME"
-    )
+    return choose_target(run.parameters.to, before, run.folder)
 
 
 def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> Findings:
@@ -116,7 +66,18 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> F
         *_check_room(run, before, to),
         *check_known_or_validated(run, before, to),
     )
+    if run.first_move is not None:
+        findings = tuple(_as_found_later(finding) for finding in findings)
     return run.log(JournalEvent.PREFLIGHT, Findings(findings))
+
+
+def _as_found_later(finding: Finding) -> Finding:
+    """Turn a blocker into a warning: the traffic had been moved before it was found."""
+    if finding.level is not Level.BLOCKER:
+        return finding
+    return replace(
+        finding, level=Level.WARNING, fix=f"The traffic had been moved before this was read. {finding.fix}"
+    )
 
 
 def _check_state(before: Endpoint) -> Finding:
@@ -170,9 +131,7 @@ def roll_back(run: Run[RollbackParameters], plan: Plan) -> RolledBack:
     (to,) = step.after
     if p.dry_run:
         return RolledBack(Outcome.PLANNED, "dry run: no traffic was moved", to)
-    require_approved(run, plan)
-    run.journal.write(JournalEvent.APPLYING, step)
-    run.log(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.progress))
+    _move(run, plan, step)
     check = ArrivalCheck(run.workspace, plan.before, to, p.verify_requests, p.verify_s, run.progress)
     arrival = check.by_probes(read_probes(p.probes)) if p.probes else check.by_users()
     if arrival.probes:
@@ -185,3 +144,18 @@ def roll_back(run: Run[RollbackParameters], plan: Plan) -> RolledBack:
     run.progress(reason)
     rolled_back = RolledBack(outcome, reason, to, recovery_s, arrival.requests, arrival.probes)
     return run.log(JournalEvent.ROLLED_BACK, rolled_back)
+
+
+def _move(run: Run[RollbackParameters], plan: Plan, step: SetTraffic) -> None:
+    """Move the traffic, unless that was the first move of this run."""
+    if run.first_move is None:
+        require_approved(run, plan)
+        run.journal.write(JournalEvent.APPLYING, step)
+        run.log(JournalEvent.APPLIED, apply(step, run.workspace, run.parameters.operation_timeout_s, run.progress))
+        return
+    if not same_traffic(run.first_move.after, step.after):
+        raise PlanError(
+            f"the traffic was moved to {describe_traffic(run.first_move.after)} before the notebook started, and "
+            f"its plan is {describe_traffic(step.after)}. The traffic was left there; run the rollback again"
+        )
+    run.progress(f"the traffic was moved at {run.first_move.at}, before this notebook started")

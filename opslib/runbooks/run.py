@@ -1,6 +1,5 @@
 """One run of a runbook, for its notebook: parameters, workspace and evidence."""
 
-import json
 import os
 import platform
 import sys
@@ -29,9 +28,10 @@ from opslib.evidence.signing.approval import keep_approvals
 from opslib.model import CostChange, Deployment, Endpoint, Finding, Outcome, Plan, PriceList
 from opslib.policy.agreements import AgreementCount, describe_rule
 from opslib.policy.values import Values, fill_from_policy
-from opslib.redaction.redact import register_secrets
 from opslib.runbook_parameters import RunbookParameters
 from opslib.runbooks import plan_approvals
+from opslib.runbooks.endpoint_state import write_state
+from opslib.runbooks.first_move import read_first_move
 from opslib.runbooks.notices import RunAbout
 from opslib.runbooks.notifier import Notifier
 from opslib.runbooks.plan_content import approved_content, digest_of
@@ -62,6 +62,8 @@ class Run(Displayed, Generic[P]):
         The record so far.
     prices
         List prices, once they were read.
+    first_move
+        What the runner did before the notebook started; None where it left all to the notebook.
     """
 
     def __init__(self, values: Values[P], workspace: Workspace, folder: Path, record: Record) -> None:
@@ -77,6 +79,8 @@ class Run(Displayed, Generic[P]):
         receivers = values.policy.notifications if values.policy else ()
         self._notifier = Notifier(self.journal, receivers, RunAbout.of(record))
         self._planned_cost: CostChange | None = None
+        self.first_move = read_first_move(folder)
+        self._readings = 0
         self._shown = ""
         self._other_plans: tuple[Approval, ...] = ()
 
@@ -101,15 +105,15 @@ class Run(Displayed, Generic[P]):
     def read_endpoint(self) -> Endpoint:
         """Read the endpoint; the first reading is kept as before.json, the latest as after.json."""
         endpoint = read_endpoint(self.workspace, self.parameters.endpoint)
-        for resource in (endpoint.arm, *(d.arm for d in endpoint.deployments)):
-            register_secrets({**(resource["properties"].get("environmentVariables") or {}), **_texts(resource)})
-        arm: dict[str, Any] = {"endpoint": endpoint.arm, "deployments": [d.arm for d in endpoint.deployments]}
-        if self.parameters.autoscale:
-            arm["autoscale"] = [dict(one.arm) for one in read_settings(self.workspace, endpoint)]
+        first = self._readings == 0
+        self._readings += 1
+        if first and self.first_move is not None:
+            endpoint = self.first_move.state_before(endpoint)
+        settings = read_settings(self.workspace, endpoint) if self.parameters.autoscale else None
         served_by = {d.name: _described(d) for d in endpoint.deployments}
-        name = AFTER if (self.folder / BEFORE).exists() else BEFORE
-        write_atomically(self.folder / name, json.dumps(arm, indent=2) + "\n")
-        if self.record.traffic_before is None:
+        name = BEFORE if first else AFTER
+        write_state(self.folder / name, endpoint, None if settings is None else [one.arm for one in settings])
+        if first:
             self.record = replace(self.record, traffic_before=dict(endpoint.traffic), deployments_before=served_by)
         else:
             self.record = replace(self.record, traffic_after=dict(endpoint.traffic), deployments_after=served_by)
@@ -207,11 +211,6 @@ class Run(Displayed, Generic[P]):
         """Show one more event of the journal, and send its notice."""
         self._display.follow(event)
         self._notifier.follow(event)
-
-
-def _texts(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tags of a resource, in which people keep secrets too."""
-    return {str(name): value for name, value in (resource.get("tags") or {}).items()}
 
 
 def conclude(record: Record) -> None:

@@ -31,10 +31,11 @@ from opslib.evidence.signing.approvers import find_approvers
 from opslib.evidence.signing.keys import SigningKey, find_signing_key
 from opslib.evidence.signing.revocation import open_revocations
 from opslib.model import Outcome
-from opslib.parameters import RUNBOOKS, CanaryParameters
+from opslib.parameters import RUNBOOKS, CanaryParameters, RollbackParameters
 from opslib.policy.values import fill_from_policy
 from opslib.redaction.kernel_pipes import secrets_pipe
 from opslib.runbook_parameters import RunbookParameters
+from opslib.runbooks.first_move import move_first
 from opslib.runbooks.notifier import notify_end, notify_recovery
 from opslib.runbooks.run import new_record
 from opslib.runbooks.undo.reap import reap
@@ -90,17 +91,23 @@ def execute(
     """
     if runbook not in RUNBOOKS:
         raise ParameterError(f"there is no runbook {runbook!r}: expected one of {', '.join(sorted(RUNBOOKS))}")
-    parameters = fill_from_policy(RUNBOOKS[runbook].check(given)).parameters
+    values = fill_from_policy(RUNBOOKS[runbook].check(given))
+    parameters = values.parameters
     notebook = find_notebook(runbook)
     key = _signing_key()
     fork_server().prepare(_imports(parameters))  # while this process prepares the run
     request = _check_approvals(request or ChangeRequest(), key)
-    _reap_first(parameters, archive, on_event)
+    if not isinstance(parameters, RollbackParameters):
+        _reap_first(parameters, archive, on_event)
     folder = new_folder(archive, runbook, parameters.endpoint or "all")
     moves_traffic = runbook == "canary" and not parameters.dry_run
     hang_s = _hang_s(parameters)
     with guarded(folder, hang_s) if moves_traffic and hang_s else nullcontext(), secrets_pipe() as secrets:
-        begin_run(folder, _first_record(parameters, folder, notebook, request))
+        record = begin_run(folder, _first_record(parameters, folder, notebook, request))
+        if isinstance(parameters, RollbackParameters):
+            moved = move_first(folder, parameters, values.policy, record)
+            if not moved:
+                _reap_first(parameters, archive, on_event)
         if request.signed:
             write_atomically(folder / APPROVALS, "".join(request.signed), redacted=False)
         watch = Watch(folder, archive, timeout_s, hang_s, on_event, secrets)

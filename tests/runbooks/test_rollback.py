@@ -1,7 +1,13 @@
 """The rollback runbook, executed by papermill against the sandbox."""
 
+import json
+
 from runbook_world import QUICK_CANARY
 
+from opslib.evidence.run.files import BEFORE, JOURNAL, NOTEBOOK
+from opslib.evidence.run.journal import read_journal
+from opslib.evidence.signing.findings import VerifyState
+from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 
 QUICK = {**QUICK_CANARY, "stages": [50, 100]}
@@ -56,3 +62,19 @@ def test_refuses_without_records_or_name_and_with_an_unknown_one(world):
     _, record = world.run("rollback", to="violet")
     assert record.outcome is Outcome.REFUSED
     assert "deployment 'violet' does not exist" in record.reason
+
+
+def test_moves_the_traffic_before_the_notebook_starts(make_world):
+    """In an emergency seconds count: the runner moves first, and the notebook records and verifies it."""
+    world = make_world(green={})
+    world.route(green=100)
+    folder, record = world.run("rollback", to="blue", probes=world.probes("blue"), verify_requests=5)
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    events = [line["event"] for line in read_journal(folder / JOURNAL)]
+    assert events.index("applied") < events.index("opened")
+    assert events.count("applied") == 1
+    assert record.traffic_before == {"green": 100}
+    assert record.traffic_after == {"blue": 100}
+    assert json.loads((folder / BEFORE).read_text())["endpoint"]["properties"]["traffic"] == {"green": 100}
+    assert "before this notebook started" in (folder / NOTEBOOK).read_text()
+    assert verify(folder.parents[1]).state is VerifyState.SOUND

@@ -8,7 +8,7 @@ from worlds import deployment, endpoint
 from opslib.errors import PlanError
 from opslib.evidence.run.record import Record
 from opslib.model import Outcome
-from opslib.runbooks.rollback import last_known_good
+from opslib.runbooks.last_known_good import last_known_good
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALL = (deployment("blue"), deployment("green"), deployment("amber"))

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from opslib.errors import PreflightError
-from opslib.judge import BakeForecast
 from opslib.model import AutoscaleSetting, Endpoint, Finding, Level, ProbeResult
 from opslib.runbooks.lease.tags import describe, read_lease
+
+if TYPE_CHECKING:  # the statistics take half a second to import
+    from opslib.judge import BakeForecast
 
 
 def require_clear(findings: Iterable[Finding]) -> None:
@@ -156,7 +159,7 @@ def check_monitoring(source: str, shortest_bake_s: float, bake_s: float, problem
     return Finding.ok("monitoring", f"requests are counted by the {source}")
 
 
-def check_bake(forecast: BakeForecast | None, unknown: str) -> Finding:
+def check_bake(forecast: "BakeForecast | None", unknown: str) -> Finding:
     """Check that the first stage can be decided within its longest bake."""
     if forecast is None:
         return Finding(

@@ -1,0 +1,25 @@
+"""An endpoint's state in a run's folder (``before.json``, ``after.json``), with its secrets masked."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from opslib.evidence.run.record import write_atomically
+from opslib.model import Endpoint
+from opslib.redaction.redact import register_secrets
+
+
+def write_state(path: Path, endpoint: Endpoint, autoscale: Sequence[Mapping[str, Any]] | None = None) -> None:
+    """Write the endpoint, its deployments and, where given, its autoscale settings, as ARM's JSON.
+
+    Values of environment variables are masked from now on in all that the process writes; so are those of tags, in
+    which people keep secrets too.
+    """
+    for resource in (endpoint.arm, *(d.arm for d in endpoint.deployments)):
+        tags = {str(name): value for name, value in (resource.get("tags") or {}).items()}
+        register_secrets({**(resource["properties"].get("environmentVariables") or {}), **tags})
+    arm: dict[str, Any] = {"endpoint": endpoint.arm, "deployments": [d.arm for d in endpoint.deployments]}
+    if autoscale is not None:
+        arm["autoscale"] = [dict(one) for one in autoscale]
+    write_atomically(path, json.dumps(arm, indent=2) + "\n")

@@ -1,0 +1,135 @@
+"""The first move of a rollback: traffic is moved before the notebook starts, which then records and verifies it.
+
+A kernel takes seconds to start and a whole preflight to read, in which users get the bad version's answers. The
+first move needs the endpoint and its deployments only. It is made where these and the policy leave no question;
+otherwise the notebook decides, with every finding. The plan and the request are those that the notebook would make.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from opslib.azure.connect import Workspace, connect
+from opslib.azure.endpoints import make_endpoint, read_endpoint
+from opslib.errors import OpsError
+from opslib.evidence.run.files import BEFORE, JOURNAL
+from opslib.evidence.run.journal import Journal, JournalEvent, as_json, read_journal
+from opslib.evidence.run.record import Record, write_record
+from opslib.model import Endpoint, Level, Plan, SetTraffic, Traffic
+from opslib.parameters import RollbackParameters
+from opslib.policy.policy import Policy
+from opslib.runbooks.endpoint_state import write_state
+from opslib.runbooks.last_known_good import choose_target
+from opslib.runbooks.steps import preflight
+from opslib.runbooks.steps.apply import apply
+from opslib.runbooks.steps.plan import az_command, plan_return
+
+
+@dataclass(frozen=True)
+class FirstMove:
+    """What was done before the notebook started.
+
+    Attributes
+    ----------
+    at
+        When the traffic had moved [UTC, ISO 8601].
+    after
+        The traffic since [percent].
+    endpoint
+        The endpoint before it, as ARM's JSON, with secrets masked.
+    """
+
+    at: str
+    after: Traffic
+    endpoint: dict[str, Any]
+
+    def state_before(self, now: Endpoint) -> Endpoint:
+        """Return the endpoint as it was before the move, with the deployments as they are now."""
+        return make_endpoint(self.endpoint, [dict(one.arm) for one in now.deployments])
+
+
+def read_first_move(folder: Path) -> FirstMove | None:
+    """Return the first move of a run, by its journal; None where there was none."""
+    path = folder / JOURNAL
+    if not path.exists():
+        return None
+    begun: dict[str, Any] = {}
+    for line in read_journal(path):
+        if line["event"] == JournalEvent.OPENED:
+            return None
+        if line["event"] == JournalEvent.APPLYING:
+            begun = line["data"]
+        if line["event"] == JournalEvent.APPLIED:
+            arm = json.loads((folder / BEFORE).read_text(encoding="utf-8"))
+            return FirstMove(line["at"], begun["after"], arm["endpoint"])
+    return None
+
+
+def move_first(folder: Path, p: RollbackParameters, policy: Policy | None, record: Record) -> bool:
+    """Move the traffic at once where nothing is against it; return whether it was moved.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    p, policy
+        The run's parameters, and the endpoint's policy.
+    record
+        Its record so far.
+    """
+    journal = Journal(folder)
+    if p.dry_run or record.approvals or _conditions(policy):
+        return False
+    try:
+        return _move(folder, p, record, journal)
+    except OpsError as error:
+        journal.try_write(JournalEvent.PROGRESS, f"the traffic was not moved at once: {error}")
+        return False
+
+
+def _conditions(policy: Policy | None) -> bool:
+    """Return whether the policy has a condition for rollbacks, which the notebook must check."""
+    return policy is not None and bool(
+        policy.approvals_for("rollback")
+        or policy.windows_for("rollback")
+        or policy.freezes_for("rollback")
+        or (policy.validation and policy.validation.required)
+    )
+
+
+def _move(folder: Path, p: RollbackParameters, record: Record, journal: Journal) -> bool:
+    workspace = connect(p.target)
+    before = read_endpoint(workspace, p.endpoint)
+    to = choose_target(p.to, before, folder)
+    if _questions(before, to):
+        return False
+    plan = plan_return(before, to, p.verify_requests)
+    step = plan.steps[0]
+    assert isinstance(step, SetTraffic)
+    write_state(folder / BEFORE, before)
+    journal.write(JournalEvent.STATE, before)
+    journal.write(JournalEvent.APPLYING, step)
+    receipt = apply(step, workspace, p.operation_timeout_s, lambda _: journal.touch())
+    journal.write(JournalEvent.APPLIED, receipt)
+    _complete(folder, record, plan, workspace)
+    return True
+
+
+def _questions(before: Endpoint, to: str) -> bool:
+    """Return whether the endpoint's own state asks for the whole preflight."""
+    findings = (
+        preflight.check_state(before),
+        preflight.check_lease(before, datetime.now(UTC)),
+        preflight.check_ready(before, to, "rollback target"),
+        preflight.check_mirror(before, to),
+    )
+    return any(finding.level is not Level.OK for finding in findings)
+
+
+def _complete(folder: Path, record: Record, plan: Plan, workspace: Workspace) -> None:
+    """Write the traffic before and the undo to the record, in case that the notebook never does."""
+    commands = [az_command(step, workspace.scope) for step in plan.undo]
+    rollback = {**record.rollback, "undo": as_json(plan.undo), "commands": commands}
+    write_record(folder, replace(record, traffic_before=dict(plan.before.traffic), rollback=rollback))
