@@ -58,15 +58,7 @@ def test_an_emergency_rollback_moves_the_traffic_first(make_world, tmp_path, mon
     options = [text for name, value in given.items() for text in ("-p", f"{name}={value}")]
     pairs = [text for name, value in given.items() for text in ("-p", name, value)]
     notebook, out = str(find_notebook("rollback")), str(tmp_path / "out.ipynb")
-    sdk = [
-        sys.executable,
-        "-c",
-        SCRIPT,
-        scope.subscription_id,
-        scope.resource_group,
-        scope.workspace_name,
-        world.name,
-    ]
+    names = (scope.subscription_id, scope.resource_group, scope.workspace_name, world.name)
     commands = {
         "opslib run": [sys.executable, "-m", "opslib", "run", "rollback", *options],
         "papermill": [sys.executable, "-m", "papermill", notebook, out, *pairs],
