@@ -85,7 +85,8 @@ def move_first(folder: Path, p: RollbackParameters, policy: Policy | None, recor
     try:
         return _move(folder, p, record, journal)
     except OpsError as error:
-        journal.try_write(JournalEvent.PROGRESS, f"the traffic was not moved at once: {error}")
+        if journal.path.exists():  # else nothing was sent, and the notebook reports the same
+            journal.try_write(JournalEvent.PROGRESS, f"the traffic was not moved at once: {error}")
         return False
 
 
@@ -118,7 +119,7 @@ def _move(folder: Path, p: RollbackParameters, record: Record, journal: Journal)
 
 
 def _questions(before: Endpoint, to: str) -> bool:
-    """Return whether the endpoint's own state asks for the whole preflight."""
+    """Return whether the endpoint's own state needs the whole preflight."""
     findings = (
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
