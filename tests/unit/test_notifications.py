@@ -119,11 +119,11 @@ def test_a_request_for_a_decision_has_what_a_person_can_type():
         JournalEvent.PLAN,
         {"before": {"traffic": {"blue": 100}}, "steps": [{"bake_s": 6, "after": {"blue": 90, "green": 10}}]},
     )
-    asked = event(JournalEvent.ASKED, {"asked_at": "x", "why": "too few requests", "until": "10:00 UTC"})
+    asked = event(JournalEvent.ASKED, {"asked_at": "x", "why": "too few requests", "until": "2026-11-02T10:00Z"})
     found = due(plan, look, asked)
     assert found.event == "decision_requested"
     assert found.reason == (
-        "too few requests. Waits until 10:00 UTC. Hold: failures. 1 of 40 canary requests failed."
+        "too few requests. Waits until 2026-11-02T10:00Z. Hold: failures. 1 of 40 canary requests failed."
     )
     assert found.commands[0] == 'opslib answer run-7 promote --reason "..."'
     assert found.counts == (ServedCount("blue", 0, 41), ServedCount("green", 1, 40))
@@ -302,7 +302,7 @@ def test_a_receiver_that_hangs_holds_up_nothing(run, receiver, impatient, tmp_pa
 def test_what_settles_meanwhile_is_journaled_with_the_next_event(run, receiver, tmp_path):
     """A run that asks and then waits for hours has the delivery in its journal within a look."""
     journal, notifier = run({"to": "env:GOOD", "events": ["decision_requested"]}, GOOD=receiver.url)
-    journal.write(JournalEvent.ASKED, {"asked_at": "x", "why": "few", "until": "10:00"})
+    journal.write(JournalEvent.ASKED, {"asked_at": "x", "why": "few", "until": "2026-11-02T10:00Z"})
 
     def looked():
         journal.write(JournalEvent.PROGRESS, "watching")
