@@ -23,6 +23,7 @@ NOT_OFFERED = 501
 """HTTP status of an operation that the service does not have."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_ADVICE = re.compile(r"Visit this link to refer to the .*", re.DOTALL)
 
 
 def create_deployment(
@@ -41,14 +42,12 @@ def create_deployment(
     OperationFailed
         If the deployment does not become ready.
     """
-    from azure.ai.ml import load_online_deployment  # noqa: PLC0415 - takes seconds
-    from azure.ai.ml.exceptions import MlException  # noqa: PLC0415
+    from azure.ai.ml.exceptions import MlException  # noqa: PLC0415 - takes seconds
 
     client = _ml_client(workspace)
     what = f"create deployment {definition.name}"
+    entity = _load(definition)
     try:
-        text = StringIO(definition.to_yaml())
-        entity = load_online_deployment(source=text, relative_origin=str(definition.path.absolute()))
         progress("uploading model, code and environment")
         with _refused(what), mapped_errors(what):
             poller = client.online_deployments.begin_create_or_update(entity)
@@ -56,7 +55,7 @@ def create_deployment(
         if isinstance(error.__cause__, HttpResponseError):
             with _refused(what), mapped_errors(what):
                 raise error.__cause__ from error
-        raise DefinitionError(f"{definition.path}: {_COLOURS.sub('', str(error))}") from error
+        raise DefinitionError(f"{definition.path}: {_plain(error)}") from error
     begun_s = monotonic()
     try:
         await_operation(poller, what, deadline_s, progress)
@@ -65,6 +64,29 @@ def create_deployment(
         path = deployment_path(workspace, definition.endpoint, definition.name)
         left_s = max(1.0, deadline_s - (monotonic() - begun_s))
         workspace.arm.await_resource("PUT", path, API_VERSION, left_s, progress)
+
+
+def _load(definition: DeploymentDefinition) -> Any:
+    """Return azure-ai-ml's deployment; it reads the definition's files and sends nothing.
+
+    Raises
+    ------
+    DefinitionError
+        If it does not load it. Errors of its schema are no `MlException`; what only its constructors find are
+        TypeErrors and the like.
+    """
+    from azure.ai.ml import load_online_deployment  # noqa: PLC0415 - takes seconds
+
+    try:
+        text = StringIO(definition.to_yaml())
+        return load_online_deployment(source=text, relative_origin=str(definition.path.absolute()))
+    except Exception as error:
+        raise DefinitionError(f"{definition.path}: azure-ai-ml does not load it: {_plain(error)}") from error
+
+
+def _plain(error: Exception) -> str:
+    """Return an error's message in one line, without colour codes and without advice on other tools."""
+    return " ".join(_ADVICE.sub("", _COLOURS.sub("", str(error))).split())
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 """Kinds of deployment that people publish beside a model with a scoring script."""
 
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
-from azure.ai.ml import MLClient
+from azure.ai.ml import MLClient, load_online_deployment, load_online_endpoint
 from azure.ai.ml.entities import (
     AzureMLOnlineInferencingServer,
     CodeConfiguration,
@@ -17,7 +20,9 @@ from azure.ai.ml.entities import (
 )
 from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
-from served import APP, ASK, Served, deployment
+from rest_client import finish
+from sandbox_fixture import RunningSandbox, running_sandbox
+from served import APP, ASK, Served, deployment, wait_until
 
 ROUTES = {
     "liveness_route": {"port": 8502, "path": "/live"},
@@ -196,3 +201,119 @@ def test_workspaces_are_created_in_several_groups_and_deleted(ml: MLClient, arm:
     for group, name in (("risk", "one"), ("risk", "two"), ("claims", "one")):
         clients[group].workspaces.begin_delete(name, delete_dependent_resources=False).result()
     assert {one.resource_group for one in ml.workspaces.list(scope="subscription")}.isdisjoint(clients)
+
+
+EVERYTHING = """
+$schema: https://azuremlschemas.azureedge.net/latest/managedOnlineDeployment.schema.json
+type: managed
+model: {name: everything, version: 4, path: model}
+code_configuration: {code: ./code, scoring_script: ./score.py}
+environment: {name: built, version: 2, build: {path: code, dockerfile_path: score.py}}
+environment_variables: {COLOR: blue}
+instance_type: standard_ds3_v2
+instance_count: 1
+app_insights_enabled: "yes"
+egress_public_network_access: Enabled
+request_settings: {request_timeout_ms: 9000, max_concurrent_requests_per_instance: 2, max_queue_wait_ms: 500}
+liveness_probe: {initial_delay: 5, period: 6, timeout: 3, success_threshold: 1, failure_threshold: 7}
+data_collector: {collections: {model_inputs: {enabled: "true"}}, sampling_rate: 0.5, rolling_rate: hour}
+tags: {team: risk}
+properties: {a: b}
+description: every field that a file may have
+"""
+ENDPOINT = """
+name: everything
+public_network_access: disabled
+identity:
+  type: user_assigned
+  user_assigned_identities:
+    - resource_id: {identity}
+"""
+
+
+def test_every_field_of_a_file_is_kept(ml: MLClient, arm: httpx.Client, sandbox: RunningSandbox, tmp_path: Path):
+    """On an endpoint with a user-assigned identity and without public access; the image of a build is not built."""
+    group = sandbox.workspace_id.split("/providers/", maxsplit=1)[0]
+    identity = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/reader"
+    arm.put(identity, json={"location": "eastus"}).raise_for_status()
+    (tmp_path / "e.yml").write_text(ENDPOINT.format(identity=identity))
+    (tmp_path / "d.yml").write_text(EVERYTHING)
+    for name in ("model", "code"):
+        (tmp_path / name).symlink_to(APP / name)
+    ml.online_endpoints.begin_create_or_update(load_online_endpoint(tmp_path / "e.yml")).result(timeout=30)
+    overrides = [{"name": "blue"}, {"endpoint_name": "everything"}]
+    made = load_online_deployment(tmp_path / "d.yml", params_override=overrides)
+    ml.online_deployments.begin_create_or_update(made).result(timeout=60)
+    shown = arm.get(f"{sandbox.endpoint_id('everything')}/deployments/blue?api-version=2023-04-01-preview").json()
+    kept = shown["properties"]
+    assert (shown["tags"], kept["instanceType"], kept["appInsightsEnabled"]) == (
+        {"team": "risk"},
+        "standard_ds3_v2",
+        True,
+    )
+    assert kept["requestSettings"]["requestTimeout"] == "PT9S"
+    assert kept["livenessProbe"]["failureThreshold"] == 7
+    assert kept["dataCollector"]["collections"]["model_inputs"]["samplingRate"] == 0.5
+    assert kept["model"].endswith("/models/everything/versions/4")
+    endpoint = arm.get(sandbox.endpoint_id("everything")).json()
+    assert endpoint["properties"]["publicNetworkAccess"] == "Disabled"
+    assert next(iter(endpoint["identity"]["userAssignedIdentities"])).endswith("/reader")
+    log = arm.post(
+        f"{sandbox.endpoint_id('everything')}/deployments/blue/getLogs",
+        json={"containerType": "StorageInitializer"},
+    )
+    assert "Image built:2 is not built" in log.json()["content"]
+
+
+def test_a_deployment_on_kubernetes_is_refused_with_the_reason(arm: httpx.Client, refused: Served):
+    """It runs on a cluster of the user's, which the sandbox has not."""
+    body = {"location": "eastus", "sku": {"name": "Default", "capacity": 1}}
+    properties = {"endpointComputeType": "Kubernetes", "instanceType": "defaultinstancetype"}
+    path = f"{refused.sandbox.endpoint_id(refused.name)}/deployments/blue"
+    answer = arm.put(path, json={**body, "properties": properties})
+    assert answer.status_code == 501
+    assert "runs on a cluster" in answer.json()["error"]["message"]
+
+
+PODMAN = """#!{python}
+import os, sys
+words = sys.argv[1:]
+with open({log!r}, "a") as log:
+    print(*words, file=log)
+if words[0] == "run":
+    ports = dict(reversed(one.split(":")[1:]) for at, one in enumerate(words) if words[at - 1] == "--publish")
+    os.execv(sys.executable, [sys.executable, {serve!r}, "--port", ports["8501"], "--live", ports["8502"]])
+"""
+
+
+def test_an_engine_that_answers_runs_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With the ports of its routes on loopback; its container is removed with the deployment."""
+    log, program = tmp_path / "log", tmp_path / "bin/podman"
+    program.parent.mkdir()
+    program.write_text(PODMAN.format(python=sys.executable, log=str(log), serve=str(APP / "own/serve.py")))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with running_sandbox(tmp_path / "home") as alone, alone.arm() as arm:
+        config = {
+            "livenessRoute": {"port": 8502, "path": "/live"},
+            "readinessRoute": {"port": 8501, "path": "/v1/models/half"},
+            "scoringRoute": {"port": 8501, "path": "/v1/models/half:predict"},
+        }
+        environment = f"{alone.workspace_id}/environments/own/versions/1"
+        body = {"properties": {"image": "registry.invalid/pulled:1", "inferenceConfig": config}}
+        arm.put(environment, json=body).raise_for_status()
+        endpoint = alone.endpoint_id("own")
+        finish(arm, arm.put(endpoint, json={"location": "eastus", "properties": {"authMode": "Key"}}))
+        properties = {"environmentId": environment, "instanceType": "Standard_DS3_v2"}
+        blue = {"location": "eastus", "sku": {"name": "Default", "capacity": 1}, "properties": properties}
+        finish(arm, arm.put(f"{endpoint}/deployments/blue", json=blue))
+        key = arm.post(f"{endpoint}/listKeys").json()["primaryKey"]
+        url = arm.get(endpoint).json()["properties"]["scoringUri"]
+        headers = {"Authorization": f"Bearer {key}", "azureml-model-deployment": "blue"}
+        assert arm.post(url, json=ASK, headers=headers).json()["sum"] == 6
+        arm.delete(f"{endpoint}/deployments/blue").raise_for_status()
+        wait_until(lambda: arm.get(f"{endpoint}/deployments/blue").status_code == 404)
+    commands = log.read_text().splitlines()
+    ran = next(one for one in commands if one.startswith("run"))
+    assert ran.endswith("registry.invalid/pulled:1")
+    assert f"rm --force {ran.split()[ran.split().index('--name') + 1]}" in commands

@@ -1,11 +1,14 @@
 """What a dry run cannot know, it states; the real run then ends as refused, with nothing created."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from opslib.errors import CreateRefused
+from opslib.azure.create_deployment import create_deployment
+from opslib.definitions.deployment import read_deployment
+from opslib.errors import CreateRefused, DefinitionError
 from opslib.evidence.run.run_lock import release
 from opslib.model import Level, Outcome
 from opslib.parameters import DeployParameters
@@ -71,4 +74,17 @@ def test_a_refused_creation_ends_as_refused(world):
     _, record = world.run("deploy", definition=changed(world, CONTAINER))
     assert record.outcome is Outcome.REFUSED, record.reason
     assert "no image map declares a local command" in record.reason
+    assert world.read().find("green") is None
+
+
+def test_what_azure_ai_ml_prints_in_colours_is_plain_text(world):
+    """Its message on a definition that it refuses, without the codes of a terminal; nothing was created."""
+    path = Path(changed(world, {"startup_probe": {"period": 3}, "name": "green"}))
+    definition = read_deployment(path, world.name)
+    with pytest.raises(DefinitionError) as error:
+        create_deployment(world.workspace, definition, 10.0, lambda _: None)
+    assert 'does not load it: Validation for ManagedOnlineDeploymentSchema failed: { "startup_probe"' in str(
+        error.value
+    )
+    assert not re.search(r"\x1b|\[3\dm", str(error.value))
     assert world.read().find("green") is None
