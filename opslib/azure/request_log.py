@@ -4,7 +4,7 @@ It needs a diagnostic setting on the endpoint. Rows appear a few seconds to a fe
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -28,8 +28,8 @@ TRAFFIC_LOG = "AmlOnlineEndpointTrafficLog"
 MIN_FOR_QUANTILES = 50
 """Smallest number of requests from which a tail quantile is read [count]."""
 
-IDS_PER_QUERY = 1000
-"""Request ids looked up in one query, which may be a few hundred kilobytes long [count]."""
+IDS_LENGTH = 16_000
+"""Longest list of request ids in one query; a service that reads queries limits their length [characters]."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,7 @@ class RequestLog:
             A time before the first of them was sent.
         """
         found: dict[str, Exposure] = {}
-        wanted = [f'"{i}"' for i in client_request_ids]
-        for first in range(0, len(wanted), IDS_PER_QUERY):
-            ids = ", ".join(wanted[first : first + IDS_PER_QUERY])
+        for ids in _listed(client_request_ids):
             rows = self._query(
                 f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} | where XMSClientRequestId in ({ids})"
                 " | project XMSClientRequestId, DeploymentName, TimeGenerated",
@@ -161,6 +159,26 @@ class RequestLog:
         if isinstance(response, LogsQueryPartialResult):
             raise ObserveError(f"the request log returned a partial result: {response.partial_error}\n{kql}")
         return [dict(zip(table.columns, row, strict=True)) for table in response.tables for row in table.rows]
+
+
+def _listed(client_request_ids: Iterable[str]) -> Iterator[str]:
+    """Yield the ids as lists for a query, each at most `IDS_LENGTH` long.
+
+    Examples
+    --------
+    >>> list(_listed(["a", "b"])), [len(one) for one in _listed(["x" * 128] * 200)]
+    (['"a", "b"'], [15838, 10558])
+    """
+    ids: list[str] = []
+    length = 0
+    for one in client_request_ids:
+        if length + len(one) + 4 > IDS_LENGTH:
+            yield ", ".join(ids)
+            ids, length = [], 0
+        ids.append(f'"{one}"')
+        length += len(one) + 4
+    if ids:
+        yield ", ".join(ids)
 
 
 def _clip(

@@ -1,4 +1,4 @@
-"""`opslib demo`: a whole release on the sandbox."""
+"""`opslib demo`: a whole release on the sandbox, or one of three companies' scenarios."""
 
 import argparse
 from pathlib import Path
@@ -6,15 +6,25 @@ from pathlib import Path
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.demo.practice import build_practice
 from opslib.demo.release import run_demo
+from opslib.demo.scenarios.catalogue import SCENARIOS, run_scenarios
+from opslib.demo.scenarios.scenario import Size
 
 EPILOG = """\
+scenarios:
+{scenarios}
+
 exit codes:
-  0  every run ended as it should, and no operation cost a client a request
+  0  every run ended as it should, and every objective is met
   1  otherwise
 
-example, to practise on a sandbox of your own:
+examples:
+  opslib demo                      # two to four minutes
+  opslib demo pinecare             # a scenario, with the table of its objectives
+  opslib demo --all --small        # all of them with little traffic, which proves little
   opslib sandbox up && opslib demo --practice harborshield
 """
+
+RUNS = Path("demo-runs")
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
@@ -22,20 +32,36 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Run a whole release on a sandbox of its own, under live traffic: deploy, canary,\n"
         "scale and roll back a good version, then canary a broken one. It takes two to four\n"
-        "minutes; the sandbox is deleted at the end."
+        "minutes; the sandbox is deleted at the end.\n\n"
+        "With the name of a scenario, run that company's release, and compare what was\n"
+        "measured with the limits that it must hold."
     )
-    parser.epilog = EPILOG
-    add_archive_option(parser)
+    scenarios = "\n".join(f"  {one.name:<12} {one.title}" for one in SCENARIOS.values())
+    parser.epilog = EPILOG.format(scenarios=scenarios)
     parser.add_argument(
+        "name", nargs="?", metavar="NAME", choices=[*SCENARIOS], help="scenario to run (default: the short release)"
+    )
+    add_archive_option(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="run all scenarios, one after the other")
+    which.add_argument(
         "--practice",
         type=Path,
         metavar="FOLDER",
         help="build only the demo's production, on the running sandbox, and write its files to this new folder",
     )
+    parser.add_argument(
+        "--small",
+        action="store_true",
+        help="a scenario with little traffic; objectives that need more are not measured (default: in full)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo, or build what it starts from."""
+    """Run the demo or scenarios, or build what the demo starts from."""
+    if arguments.all or arguments.name:
+        names = list(SCENARIOS) if arguments.all else [arguments.name]
+        return run_scenarios(names, arguments.runs or RUNS, Size.SMALL if arguments.small else Size.FULL)
     if not arguments.practice:
         return run_demo(archive_of(arguments))
     build_practice(arguments.practice)

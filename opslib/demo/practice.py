@@ -1,4 +1,4 @@
-"""HarborShield's production on a sandbox, and the clients that send it requests."""
+"""A company's production on a sandbox, and the clients that send it requests."""
 
 import os
 import subprocess
@@ -36,11 +36,11 @@ def build_practice(folder: Path) -> None:
         raise OpsError(f"{folder} exists: name a new folder")
     connect("sandbox")
     write_repository(folder.resolve())
-    build_production(folder.resolve())
+    build_production(folder.resolve(), "fraud")
 
 
-def build_production(repository: Path) -> None:
-    """Create endpoint fraud with deployment blue, and keep its request log.
+def build_production(repository: Path, endpoint: str) -> None:
+    """Create an endpoint with deployment blue from its repository, and keep its request log.
 
     Raises
     ------
@@ -54,15 +54,15 @@ def build_production(repository: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:
         raise OpsError(f"the production could not be built:\n{done.stdout}\n{done.stderr}")
-    endpoint = read_endpoint(workspace, "fraud")
+    created = read_endpoint(workspace, endpoint)
     workspace.arm.write(
         "PUT",
-        f"{endpoint.id}/providers/Microsoft.Insights/diagnosticSettings/request-log",
+        f"{created.id}/providers/Microsoft.Insights/diagnosticSettings/request-log",
         DIAGNOSTICS_API_VERSION,
         body={
             "properties": {
                 "workspaceId": f"{scope.workspace_id.split('/providers/')[0]}/providers/"
-                "Microsoft.OperationalInsights/workspaces/harborshield",
+                "Microsoft.OperationalInsights/workspaces/demo",
                 "logs": [{"category": TRAFFIC_LOG, "enabled": True}],
             }
         },
@@ -87,10 +87,10 @@ def demo_sandbox(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def client_traffic(repository: Path, report: Path) -> Iterator[None]:
-    """Send client requests to the endpoint, and write one line per answer to a report."""
-    command = [sys.executable, "-m", "opslib", "sandbox", "traffic", "fraud", "--rps", str(RATE)]
-    command += ["--seconds", "1200", "--body-file", str(repository / "live.jsonl"), "--report", str(report)]
+def client_traffic(repository: Path, report: Path, endpoint: str, rps: float) -> Iterator[None]:
+    """Send client requests to an endpoint, and write one line per answer to a report."""
+    command = [sys.executable, "-m", "opslib", "sandbox", "traffic", endpoint, "--rps", str(rps)]
+    command += ["--seconds", "3600", "--body-file", str(repository / "live.jsonl"), "--report", str(report)]
     clients = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         _await_first_answer(clients, report)

@@ -1,4 +1,4 @@
-"""HarborShield's production before the release: endpoint fraud, on which deployment blue serves v1.
+"""A company's production before the release: an endpoint on which deployment blue serves the first version.
 
 A program of its own: it uses azure-ai-ml, azure-identity and environment variables, and imports nothing of opslib.
 Usage: ``python -m opslib.demo.production FOLDER SUBSCRIPTION GROUP WORKSPACE``

@@ -52,8 +52,8 @@ def run_demo(archive: Path) -> int:
         write_repository(repository)
         with demo_sandbox(Path(scratch) / "sandbox"):
             print("Creating its production with azure-ai-ml: endpoint fraud, deployment blue (v1)", flush=True)
-            build_production(repository)
-            with client_traffic(repository, report):
+            build_production(repository, "fraud")
+            with client_traffic(repository, report, "fraud", RATE):
                 results = [_run_step(step, repository / "policy.yml", archive) for step in _steps(repository)]
         requests = [json.loads(line) for line in report.read_text().splitlines()]
     problems = [*_unexpected_outcomes(results), *_lost_requests(requests)]

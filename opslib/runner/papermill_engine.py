@@ -1,5 +1,6 @@
 """Execute a notebook with papermill, watch its kernel, and stop it so that it can undo its change."""
 
+import logging
 import os
 import signal
 import tempfile
@@ -168,6 +169,8 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
                     _mark_unfinished(nb_man)
                     raise
 
+    # it warns of each parameter outside the notebook's cell of ten lines; all of them were validated before
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     # papermill's registries are global: a name per run keeps the runs of one process apart
     engine = watch.folder.name
     papermill_engines.register(engine, WatchedEngine)

@@ -12,7 +12,10 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py")) if "harborshield" not in path.parts}
+DATA = {"harborshield", "urbancart", "pinecare"}
+"""Folders of scoring scripts, which instances run."""
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py")) if not DATA & set(path.parts)}
 
 
 def imports_of(path: Path) -> Iterator[str]:

@@ -52,6 +52,7 @@ LEVELS = {
     "opslib.runner": 19,
     "opslib.demo": 20,
     "opslib.lab": 20,
+    "opslib.demo.scenarios": 21,
     # the sandbox knows nothing of the rest
     "opslib.sandbox.core": 2,
     "opslib.sandbox.arm": 3,
@@ -71,9 +72,9 @@ LEVELS = {
     "opslib.sandbox.cli": 12,
     "opslib.sandbox.testing": 13,
     "opslib.sandbox": 14,
-    "opslib.cli": 21,
-    "opslib.__main__": 22,
-    "opslib": 23,
+    "opslib.cli": 22,
+    "opslib.__main__": 23,
+    "opslib": 24,
 }
 """Every room and its level: it imports only from rooms on lower levels, and from itself."""
 

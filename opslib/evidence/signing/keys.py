@@ -127,9 +127,20 @@ def find_signing_key() -> SigningKey:
 
         return _load(resolve(text).encode(), text)
     path = config_folder() / "signing-key.pem"
+    return find_key(path, f"this user's own key {path}")
+
+
+def find_key(path: Path, origin: str) -> SigningKey:
+    """Return the key in a file; make one there if the file does not exist.
+
+    Raises
+    ------
+    RecordError
+        If the file holds no Ed25519 key.
+    """
     if not path.exists():
         _make(path)
-    return _load(_read(path), f"this user's own key {path}")
+    return _load(_read(path), origin)
 
 
 def config_folder() -> Path:
@@ -219,7 +230,7 @@ def _load(pem: bytes, origin: str) -> SigningKey:
 
 
 def _make(path: Path) -> None:
-    """Create this user's key; if two processes do so at once, both use the first."""
+    """Create a key; if two processes do so at once, both use the first."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
         Encoding,

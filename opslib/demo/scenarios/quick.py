@@ -1,0 +1,18 @@
+"""A canary of seconds, for the small size."""
+
+from collections.abc import Mapping
+from typing import Any
+
+QUICK: Mapping[str, Any] = {
+    "bake_s": 6,
+    "max_bake_s": 24,
+    "min_requests": 10,
+    "late_data_s": 10,
+    "warm_up_s": 0,
+    "max_failure_rate": 0.3,
+    "max_p95_ms": 2000,
+    "tolerated_slowdown": 3,
+    "max_slowdown": 20,
+    "proven_quantiles": [0.5],
+}
+"""Its limits are wide, since seconds of traffic prove little."""

@@ -1,0 +1,55 @@
+"""What scenarios' tables show: an objective without evidence is never met, and every folder passes its check."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from opslib.demo.scenarios import objective
+from opslib.demo.scenarios.carry_out import command
+from opslib.demo.scenarios.measures import promoted_stages, stage_weights
+from opslib.demo.scenarios.people import approve, enrol
+from opslib.demo.scenarios.scenario import RunStep
+from opslib.evidence.run.files import JOURNAL, PLAN
+from opslib.evidence.signing.approval import open_approval
+from opslib.evidence.signing.approvers import VARIABLE, find_approvers
+
+
+def test_an_objective_without_evidence_is_not_met():
+    """No value, no case and no traffic are never a success; what this size cannot show is neither."""
+    assert objective.at_most("p95", None, 250, "ms").met is False
+    assert objective.all_of("proofs", "proofs", []).met is False
+    assert objective.not_measured("p95", "at most 250 ms").met is None
+    assert objective.at_most("p95", 250.0, 250, "ms").met is True
+    assert objective.at_least("stages", 1.0, 2, "stages").met is False
+    assert objective.all_of("sealed", "runs", [True, False]).measured == "1 of 2 runs"
+
+
+def test_stages_are_counted_from_what_was_applied_and_promoted(tmp_path):
+    """A change of traffic that no promotion led to is no judged stage."""
+    events = [
+        ("applying", {"after": {"blue": 90, "green": 10}}),
+        ("look", {"verdict": {"decision": "continue"}}),
+        ("look", {"verdict": {"decision": "promote"}}),
+        ("applying", {"after": {"green": 100}}),
+        ("look", {"verdict": {"decision": "rollback"}}),
+        ("applying", {"after": {"blue": 100}}),
+    ]
+    lines = [{"seq": n, "at": "", "event": event, "data": data} for n, (event, data) in enumerate(events, start=1)]
+    (tmp_path / JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert (stage_weights(tmp_path, "green"), promoted_stages(tmp_path)) == ((10, 100), 1)
+
+
+def test_a_command_is_what_a_person_types():
+    """Each parameter is given by name."""
+    step = RunStep("canary", "canary", {"canary": "green", "stages": [10, 100]})
+    assert command(step, "fraud") == "opslib run canary -p endpoint=fraud -p canary=green -p 'stages=[10, 100]'"
+
+
+def test_a_persons_key_signs_exactly_one_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The approval is opened with the public key that the folder lists under the person's name."""
+    enrol(tmp_path, "safety@pinecare.example", "release@pinecare.example")
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "approvers.pem"))
+    (tmp_path / PLAN).write_text('{"changes": [], "parameters": {}, "workspace": []}')
+    kept = approve(tmp_path, "safety@pinecare.example", tmp_path)
+    assert open_approval(kept.read_bytes(), find_approvers()).who == "safety@pinecare.example"
