@@ -4,9 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 from runbook_world import QUICK_CANARY, answers, journal
 
+from opslib.evidence.run.journal import JournalEvent
+from opslib.evidence.run.run_lock import release
 from opslib.model import Outcome, SetTraffic
+from opslib.parameters import CanaryParameters
 from opslib.runbooks.lease.tags import Lease, acquire, read_lease
+from opslib.runbooks.run import Run
 from opslib.runbooks.steps.apply import apply
+from opslib.runbooks.steps.plan import plan_stages
+from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 from opslib.runbooks.undo.reap import reap
 
 MIRRORED = QUICK_CANARY | {"mirror_percent": 50, "stages": [50, 100]}
@@ -29,6 +35,26 @@ def test_a_failing_version_is_stopped_before_any_user_sees_it_and_a_good_one_goe
     assert [stage["mirror"] for stage in rollout["stages"]] == [{"green": 50}, {}, {}]
     assert rollout["stages"][0]["observation"]["total"]["green"]["requests"] > 0
     assert {one["status"] for one in answers(report)} == {200}
+
+
+def test_a_run_that_died_during_its_mirror_stage_is_undone(make_world, monkeypatch):
+    """The journal holds the mirror, before and after its request was answered: the runner's undo ends it."""
+    world = make_world(green={})
+    monkeypatch.setenv("OPSLIB_RUNS", str(world.runs))
+    for answered in (False, True):
+        run = Run.open(CanaryParameters.check({"endpoint": world.name, "canary": "green", **MIRRORED}))
+        release(run.folder)
+        step = plan_stages(run.read_endpoint(), "green", [50, 100], 6.0, 50).steps[0]
+        until = datetime.now(UTC) + timedelta(minutes=5)
+        lease = Lease(run.record.run_id, "ann", step.before, step.after, until, step.mirrored)
+        run.journal.write(JournalEvent.APPLYING, step)
+        receipt = apply(step, world.workspace, 30.0, lambda _: None, acquire(lease))
+        if answered:
+            run.journal.write(JournalEvent.APPLIED, receipt)
+        assert world.read().mirror_traffic == {"green": 50}
+        assert undo_interrupted_run(run.folder) == "traffic was restored: blue=100"
+        after = world.read()
+        assert (dict(after.traffic), after.mirror_traffic, read_lease(after.tags)) == ({"blue": 100}, {}, None)
 
 
 def test_a_mirror_that_no_run_watches_any_more_is_ended(make_world):
