@@ -8,7 +8,7 @@ from opslib.azure.connect import connect
 from opslib.cli.output import print_aside, write_output
 from opslib.cli.target_option import add_target_option
 from opslib.errors import ParameterError
-from opslib.inventory.formats import TEXTS, write_parquet
+from opslib.inventory.formats import TEXTS, export_parquet
 from opslib.inventory.rows import Inventory
 from opslib.model import EstateScope
 from opslib.runbooks.inventory import conclusion, read_inventory
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     scope = EstateScope(tuple(a.subscription), tuple(a.group), tuple(a.workspace), a.endpoint)
     inventory = read_inventory(connect(a.target), scope, a.definitions, print_aside, a.route)
     if form == "parquet":
-        write_parquet(inventory, output)
+        export_parquet(inventory, output)
     elif output:
         write_output(output, _text(inventory, form))
     else:

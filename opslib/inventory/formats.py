@@ -6,9 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import Any
 
-from opslib.errors import RecordError
+from opslib.evidence.archive.parquet import write_parquet
 from opslib.inventory.rows import COLUMNS, Inventory
 
 VERSION = 1
@@ -49,29 +48,10 @@ TEXTS: Mapping[str, Callable[[Inventory], str]] = {"json": as_json, "csv": as_cs
 """Each form that is text, by its name and suffix."""
 
 
-def write_parquet(inventory: Inventory, path: Path) -> None:
-    """Write the rows as one Parquet table; times are ISO 8601 text.
-
-    Raises
-    ------
-    RecordError
-        If pyarrow is not installed, or the file cannot be written.
-    """
-    try:
-        import pyarrow as pa  # noqa: PLC0415 - half a second, and scrapbook alone brings it
-        from pyarrow import parquet  # noqa: PLC0415
-    except ImportError as error:
-        raise RecordError("Parquet needs pyarrow: pip install pyarrow") from error
-    kinds: dict[str, Any] = {
-        **dict.fromkeys(("traffic", "mirror", "instances", "requests_per_day"), pa.int64()),
-        "cost_per_month": pa.float64(),
-    }
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-    columns = {name: [getattr(row, name) for row in inventory.rows] for name in COLUMNS}
-    try:
-        parquet.write_table(pa.table(columns, schema=schema), path)
-    except OSError as error:
-        raise RecordError(f"cannot write {path}: {error}") from error
+def export_parquet(inventory: Inventory, path: Path) -> None:
+    """Write the rows as one Parquet table; times are ISO 8601 text."""
+    numbers = dict.fromkeys(("traffic", "mirror", "instances", "requests_per_day"), int)
+    write_parquet(inventory.rows, COLUMNS, {**numbers, "cost_per_month": float}, path)
 
 
 def _separated(inventory: Inventory, separator: str) -> str:

@@ -45,6 +45,7 @@ def test_a_run_that_died_during_its_mirror_stage_is_undone(make_world, monkeypat
         run = Run.open(CanaryParameters.check({"endpoint": world.name, "canary": "green", **MIRRORED}))
         release(run.folder)
         step = plan_stages(run.read_endpoint(), "green", [50, 100], 6.0, 50).steps[0]
+        assert isinstance(step, SetTraffic)
         until = datetime.now(UTC) + timedelta(minutes=5)
         lease = Lease(run.record.run_id, "ann", step.before, step.after, until, step.mirrored)
         run.journal.write(JournalEvent.APPLYING, step)
