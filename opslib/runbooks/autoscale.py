@@ -127,7 +127,7 @@ def set_autoscale(run: Run[AutoscaleParameters], plan: Plan) -> Autoscaled:
     problems = lint(now, LintFacts(plan.before))
     reason = "; ".join(describe_step(step) for step in plan.steps)
     left = f". Problems that are left: {', '.join(one.rule for one in problems)}" if problems else ""
-    ended = Autoscaled(Outcome.SUCCEEDED, f"done: {reason}{left}", plan.endpoint, now, problems)
+    ended = Autoscaled(Outcome.SUCCEEDED, f"{reason}{left}", plan.endpoint, now, problems)
     return run.log(JournalEvent.AUTOSCALED, ended)
 
 
