@@ -35,6 +35,7 @@ _HOMES = {
     "connect": "opslib.azure.connect",
     "deploy": "opslib.runbooks.deploy",
     "diagnose_endpoint": "opslib.runbooks.diagnose",
+    "explore": "opslib.lab.explore",
     "find_target": "opslib.runbooks.rollback",
     "finish_drift": "opslib.runbooks.drift",
     "finish_inventory": "opslib.runbooks.inventory",

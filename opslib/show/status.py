@@ -1,11 +1,13 @@
 """The state of an endpoint as tables, and as JSON."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
 from opslib.displayed import view
+from opslib.evidence.archive.index import RunRow
 from opslib.model import Deployment, Served
 from opslib.model.text import k_of_n, percent
 from opslib.runbooks.lease.tags import describe
@@ -16,7 +18,7 @@ from opslib.show.table import Cell, Table, Tables, Tone
 
 @view.register
 def _status(status: EndpointStatus) -> Tables:
-    return Tables((_deployments(status), _facts(status), _runs(status)))
+    return Tables((_deployments(status), _facts(status), runs_table(status.runs)))
 
 
 def status_json(status: EndpointStatus) -> str:
@@ -96,7 +98,8 @@ def _facts(status: EndpointStatus) -> Table:
     return Table(f"Last {status.window.total_seconds() / 3600:g} h", ("what", "value"), rows)
 
 
-def _runs(status: EndpointStatus) -> Table:
+def runs_table(runs: Sequence[RunRow], empty: str = "The archive has no runs on it.") -> Table:
+    """Return runs with their outcomes, in the given order; `empty` is the note where there are none."""
     rows = [
         (
             one.started_at[:19].replace("T", " "),
@@ -104,9 +107,9 @@ def _runs(status: EndpointStatus) -> Table:
             Cell(one.outcome or "not ended", _outcome(one.outcome)),
             one.run,
         )
-        for one in status.runs
+        for one in runs
     ]
-    note = "" if rows else "The archive has no runs on it."
+    note = "" if rows else empty
     return Table("Last runs", ("started", "runbook", "outcome", "run"), rows, note=note)
 
 

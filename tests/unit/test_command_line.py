@@ -63,7 +63,7 @@ def test_each_command_has_help(capsys, command):
 def test_notebooks_are_copied_once(capsys, empty_folder):
     """`opslib notebooks` writes every runbook to notebooks/, and a second time nothing."""
     assert main(["notebooks"]) == 0
-    assert {path.stem for path in (empty_folder / "notebooks").iterdir()} == set(RUNBOOKS)
+    assert {path.stem for path in (empty_folder / "notebooks").iterdir()} == {*RUNBOOKS, "explore"}
     edited = empty_folder / "notebooks/canary.ipynb"
     edited.write_text("edited")
     (empty_folder / "notebooks/scale.ipynb").unlink()
@@ -78,8 +78,8 @@ def test_notebooks_go_to_the_folder_that_is_named(capsys, empty_folder):
     assert main(["notebooks", "a/b"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed == [
-        *(f"a/b/{name}.ipynb" for name in sorted(RUNBOOKS)),
-        f"{len(RUNBOOKS)} notebooks copied to a/b",
+        *(f"a/b/{name}.ipynb" for name in sorted([*RUNBOOKS, "explore"])),
+        f"{len(RUNBOOKS) + 1} notebooks copied to a/b",
     ]
 
 
