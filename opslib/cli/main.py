@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "notebooks", module="opslib.cli.notebooks", help="copy the runbooks' notebooks into a folder for editing"
     )
+    commands.add_parser("lab", module="opslib.cli.lab", help="open JupyterLab on the runbooks, with a workspace")
     commands.add_parser("parameters", module="opslib.cli.parameters", help="list the parameters of a runbook")
     commands.add_parser("init", module="opslib.cli.init", help="write an endpoint's folder from the live endpoint")
     commands.add_parser(

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from opslib import errors
+from opslib.evidence.finish import end_run
 from opslib.evidence.run.files import JOURNAL, NOTEBOOK
 from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.record import Record, read_record
 from opslib.model import Outcome
 from opslib.model.traffic import describe_traffic
+from opslib.runbooks.notifier import notify_end
 from opslib.runbooks.run import outcome_of_kind
 from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 
@@ -58,6 +60,23 @@ def undo_if_interrupted(folder: Path) -> str:
     except errors.OpsError as error:
         Journal(folder).try_write(JournalEvent.UNDO_FAILED, {"message": str(error)})
         return f"UNDO FAILED: check the endpoint now. {error}"
+
+
+def seal_dead_run(folder: Path, why: str, undone: str) -> Record:
+    """End and seal a run whose process died, after its undo; a run that had recorded its outcome keeps it.
+
+    Parameters
+    ----------
+    folder
+        The run's folder; this process holds its lock.
+    why, undone
+        What died, and what `undo_if_interrupted` returned.
+    """
+    record = read_record(folder)
+    if record.outcome is None or record.finished_at is None or undone:
+        record = record.ended(Outcome.ABORTED, f"{why}; {undone}" if undone else why)
+    notify_end(folder, record)
+    return end_run(folder, record).record
 
 
 def describe_own_undo(folder: Path, record: Record) -> str:

@@ -15,14 +15,10 @@ from pathlib import Path
 from select import select
 
 from opslib.errors import PreflightError
-from opslib.evidence.finish import end_run
 from opslib.evidence.run.files import FOLDER_VARIABLE
 from opslib.evidence.run.journal import Heartbeat
-from opslib.evidence.run.record import read_record
 from opslib.evidence.run.run_lock import take_over
-from opslib.model import Outcome
-from opslib.runbooks.notifier import notify_end
-from opslib.runner.ending import undo_if_interrupted
+from opslib.runner.ending import seal_dead_run, undo_if_interrupted
 from opslib.runner.fork_server import ForkedProcess, fork_server
 
 DONE = b"done"
@@ -97,12 +93,7 @@ def guard(folder: Path, hang_s: float) -> None:
     undone = undo_if_interrupted(folder)
     if message is None:
         return  # the runner is stopped, not dead: it holds the run and will seal it
-    record = read_record(folder)
-    if record.outcome is None or record.finished_at is None or undone:
-        reason = f"the runner died; {undone}" if undone else "the runner died"
-        record = record.ended(Outcome.ABORTED, reason)
-    notify_end(folder, record)
-    end_run(folder, record)
+    seal_dead_run(folder, "the runner died", undone)
 
 
 def _await_end(folder: Path, hang_s: float) -> bytes | None:
