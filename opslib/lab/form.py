@@ -21,7 +21,7 @@ from opslib.errors import ParameterError
 from opslib.lab.draft import CheckedDraft, as_text, check_draft, choices, runbook_class
 from opslib.lab.filled import fill_cell, main_names, parameters_cell, run_command, write_filled
 
-LABEL_WIDTH, INPUT_WIDTH = "12em", "30em"
+LABEL_WIDTH, INPUT_WIDTH = "11em", "26em"
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ BUTTONS: tuple[tuple[str, Choice, str, str], ...] = (
 )
 """Label, choice, style and tooltip of each button."""
 
+_BUTTON = {"width": "auto"}
+
 
 @dataclass(frozen=True)
 class LiveState(Displayed):
@@ -78,7 +80,7 @@ class LiveView:
             description="reason", placeholder="it becomes part of the evidence", layout=widgets.Layout(width="34em")
         )
         self.buttons = {
-            choice: widgets.Button(description=label, button_style=style, tooltip=tooltip)
+            choice: widgets.Button(description=label, button_style=style, tooltip=tooltip, layout=_BUTTON)
             for label, choice, style, tooltip in BUTTONS
         }
         for choice, button in self.buttons.items():
