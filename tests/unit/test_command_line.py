@@ -8,7 +8,7 @@ from opslib.cli.main import main
 from opslib.parameters import RUNBOOKS
 
 COMMANDS = (
-    *("run", "notebooks", "parameters", "init", "check", "pipeline", "cost", "inventory", "drift", "status"),
+    *("run", "notebooks", "lab", "parameters", "init", "check", "pipeline", "cost", "inventory", "drift", "status"),
     *(
         "runs",
         "autoscale",
