@@ -59,7 +59,7 @@ def _open(workspace: Workspace, registry: str) -> tuple[ArmClient, str]:
     """Return a client of a registry's data plane, and the registry's path there."""
     resource_manager = workspace.scope.resource_manager
     address = os.environ.get(DISCOVERY_VARIABLE, "").rstrip("/") or _DISCOVERY.get(resource_manager, "")
-    if not _may_be_sent_a_token(address, resource_manager):
+    if not is_own_address(address, resource_manager):
         raise UnexpectedAnswer(
             f"the registry {registry} cannot be looked up: {DISCOVERY_VARIABLE} is {address or 'not set'}, "
             f"expected an address of {resource_manager}'s cloud. Nothing was sent"
@@ -67,7 +67,7 @@ def _open(workspace: Workspace, registry: str) -> tuple[ArmClient, str]:
     client = _client(workspace, address)
     found = client.get(f"/registrymanagement/v1.0/registries/{registry}/discovery", "v1.0")
     served = str(found.get("primaryRegionResourceProviderUri") or "").rstrip("/")
-    if not _may_be_sent_a_token(served, resource_manager):
+    if not is_own_address(served, resource_manager):
         raise UnexpectedAnswer(
             f"the registry {registry} is served at {served or 'no address'}, which is not in {resource_manager}'s "
             "cloud: nothing was sent there. Check for a proxy that rewrites answers"
@@ -79,7 +79,7 @@ def _open(workspace: Workspace, registry: str) -> tuple[ArmClient, str]:
     return _client(workspace, served), path
 
 
-def _may_be_sent_a_token(address: str, resource_manager: str) -> bool:
+def is_own_address(address: str, resource_manager: str) -> bool:
     """Return whether an address is the cloud's own: the workspace's host, or Azure ML's in a public cloud."""
     host = urlsplit(address)
     if host.scheme != "https":

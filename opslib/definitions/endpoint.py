@@ -1,10 +1,13 @@
 """A managed online endpoint as its ``endpoint.yml`` defines it, and the service's rules for it."""
 
+import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from opslib.definitions.rules import NAME_LENGTHS, NAME_PATTERN
+from opslib.definitions.shape_rules import empty_fields
 from opslib.definitions.source import Source
-from opslib.definitions.violation import Violation, fix_name, quoted
+from opslib.definitions.violation import Severity, Violation, fix_name, quoted
 
 ENDPOINT = "endpoint.yml"
 
@@ -20,6 +23,9 @@ FIELDS = frozenset(
 )
 """Source: azure-ai-ml 1.35, ManagedOnlineEndpointSchema; what only the service sets is left out."""
 
+OF_THE_SERVICE = frozenset({"id", "kind", "scoring_uri", "openapi_uri", "provisioning_state", "creation_context"})
+"""Fields that `az ml online-endpoint show` prints, and that a creation ignores."""
+
 
 def check_endpoint(source: Source) -> Iterator[Violation]:
     """Check an endpoint's definition against the rules that can be checked without Azure."""
@@ -32,10 +38,23 @@ def check_endpoint(source: Source) -> Iterator[Violation]:
         expected = "3 to 32 letters, digits and single dashes, a letter first, no dash at the end"
         yield _violation(source, "name", "name", repr(name), expected, "Rename it.")
     for field in source.content:
-        if field not in FIELDS:
+        if field in OF_THE_SERVICE:
+            seen, expected = "set by the service", "a definition without it"
+            line = source.line(field)
+            yield Violation("unknown-field", field, line, seen, expected, "Remove it.", Severity.WARNING)
+        elif field == "compute":
+            expected = "a managed online endpoint, without compute: this is one on Kubernetes"
+            yield _violation(source, "unknown-field", field, "there", expected, "Remove it.")
+        elif field not in FIELDS:
             expected = "a field of the managed online endpoint schema"
             yield _violation(source, "unknown-field", str(field), "not known", expected, fix_name(field, FIELDS))
+    for field in empty_fields(source.content):
+        if field != "name":
+            yield _violation(
+                source, "empty", field, "without a value", "a value", "Give it a value, or remove the line."
+            )
     yield from _check_words(source)
+    yield from _check_identities(source)
     yield from _check_texts(source)
     yield from _check_weights(source)
 
@@ -48,11 +67,33 @@ def _check_words(source: Source) -> Iterator[Violation]:
     )
     for rule, field, allowed in words:
         value = source.get(field)
-        if value is not None and str(value).lower() not in allowed:
+        if value is not None and _snake(str(value)) not in allowed:
             yield _violation(source, rule, field, repr(value), f"one of {', '.join(allowed)}", "Correct it.")
 
 
+def _snake(word: str) -> str:
+    """Return a word as azure-ai-ml compares it.
+
+    >>> _snake("SystemAssigned"), _snake("Disabled"), _snake("AADToken")
+    ('system_assigned', 'disabled', 'aad_token')
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
+
+
+def _check_identities(source: Source) -> Iterator[Violation]:
+    """User-assigned identities: a list of mappings with a resource id."""
+    field = "identity.user_assigned_identities"
+    given = source.get(field)
+    good = isinstance(given, list) and all(isinstance(one, Mapping) and one.get("resource_id") for one in given)
+    if given is not None and not good:
+        fix = "Write each as - resource_id: /subscriptions/..."
+        yield _violation(source, "identity", field, repr(given), "a list of {resource_id: ID}", fix)
+
+
 def _check_texts(source: Source) -> Iterator[Violation]:
+    if (description := source.get("description")) is not None and not isinstance(description, str):
+        fix = f"Quote it: description: {quoted(description)}."
+        yield _violation(source, "text", "description", repr(description), "text", fix)
     for section in ("tags", "properties"):
         values = source.get(section)
         if values is not None and not isinstance(values, Mapping):
@@ -70,10 +111,15 @@ def _check_weights(source: Source) -> Iterator[Violation]:
         weights = source.get(field)
         if weights is None:
             continue
-        whole = isinstance(weights, Mapping) and all(type(one) is int and one >= 0 for one in weights.values())
-        if not whole or sum(weights.values()) not in allowed:
+        whole = isinstance(weights, Mapping) and all(_is_weight(one) for one in weights.values())
+        if not whole or sum(int(one) for one in weights.values()) not in allowed:
             expected = f"whole percentages, sum {'0 or 100' if field == 'traffic' else 'at most 50'}"
             yield _violation(source, "traffic", field, repr(weights), expected, "Correct it.")
+
+
+def _is_weight(value: Any) -> bool:
+    """Return whether a value is a whole number, as text too: azure-ai-ml reads both."""
+    return (type(value) is int and value >= 0) or (isinstance(value, str) and value.isascii() and value.isdigit())
 
 
 def _violation(source: Source, rule: str, field: str, seen: str, expected: str, fix: str) -> Violation:

@@ -34,7 +34,7 @@ _KINDS = {"model": "models", "environment": "environments"}
 
 def check_empty(definition: DeploymentDefinition) -> Iterator[Violation]:
     """Values: a field without a value is refused, also an empty section such as ``tags:``."""
-    for field in _empty(definition.source.content, ""):
+    for field in empty_fields(definition.source.content):
         fix = "Give it a value, or remove the line."
         yield definition.violation("empty", field, "without a value", "a value", fix)
 
@@ -134,13 +134,14 @@ def check_mount(definition: DeploymentDefinition) -> Iterator[Violation]:
         yield definition.violation("mount", "model_mount_path", repr(path), expected, fix, Severity.WARNING)
 
 
-def _empty(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+def empty_fields(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of fields without a value."""
     for name, value in values.items():
         field = f"{prefix}{name}"
         if value is None:
             yield field
         elif isinstance(value, Mapping) and field not in _TEXTS:
-            yield from _empty(value, f"{field}.")
+            yield from empty_fields(value, f"{field}.")
 
 
 def _is_route(value: Mapping[str, Any]) -> bool:

@@ -289,6 +289,15 @@ def test_what_only_the_creation_shows_is_named(folder, changes, what, usual):
         ("name: fraud\ntags: [a]\n", "text"),
         ("name: fraud\ntraffic: {blue: 90}\n", "traffic"),
         ("name: fraud\nmirror_traffic: {green: 60}\n", "traffic"),
+        ("name: fraud\ntags:\n", "empty"),
+        ("name: fraud\ndescription: 3\n", "text"),
+        ("name: fraud\ncompute: azureml:cluster\n", "unknown-field"),
+        (
+            "name: fraud\nidentity: {type: user_assigned, user_assigned_identities: [/subscriptions/x]}\n",
+            "identity",
+        ),
+        ("name: fraud\nidentity: {type: user_assigned, user_assigned_identities: {resource_id: x}}\n", "identity"),
+        ("name: fraud\nscoring_uri: x\n", "unknown-field"),
     ],
 )
 def test_an_endpoints_definition_is_checked(tmp_path, content, rule):
@@ -300,4 +309,21 @@ def test_an_endpoints_definition_is_checked(tmp_path, content, rule):
     path.write_text(
         "name: fraud\nauth_mode: aad_token\ntraffic: {blue: 90, green: 10}\nmirror_traffic: {red: 50}\n"
     )
+    assert list(check_endpoint(read_source(path))) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "identity: {type: SystemAssigned}",
+        "identity: {type: user_assigned, user_assigned_identities: [{resource_id: /subscriptions/x}]}",
+        'traffic: {blue: "100"}',
+        "public_network_access: Disabled",
+        "auth_mode: Key",
+    ],
+)
+def test_an_endpoints_definition_is_read_as_azure_ai_ml_reads_it(tmp_path, content):
+    """Spellings that it loads break no rule."""
+    path = tmp_path / "endpoint.yml"
+    path.write_text(f"name: fraud\n{content}\n")
     assert list(check_endpoint(read_source(path))) == []
