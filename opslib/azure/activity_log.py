@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from opslib.azure.arm import ArmClient, Json
 from opslib.azure.monitor_time import read_time, write_time
 from opslib.azure.parallel import read_all
+from opslib.azure.resource import spelled, unexpected
+from opslib.errors import UnexpectedAnswer
 from opslib.model import ActivityEvent, Unread
 
 ACTIVITY_API_VERSION = "2015-04-01"
@@ -42,7 +44,7 @@ def read_changes(
     Returns
     -------
     events, unread
-        One event per change and resource, and the subscriptions whose log could not be read.
+        One event per change and resource, and the subscriptions whose log could not be read, or not all of it.
     """
     now = datetime.now(UTC)
     start = max(since or now - KEPT, now - KEPT)
@@ -59,9 +61,27 @@ def read_changes(
     for one in read_all(read, [(subscription, name) for subscription in subscriptions for name in providers]):
         if one.error is not None:
             unread.append(Unread(f"activity log of subscription {one.key[0]}", str(one.error)))
-        for event in map(_event, filter(_is_change, one.value or ())):
+        found, strange = _understood(one.value or [])
+        for event in found:
             events.setdefault((event.correlation_id, event.resource_id.lower()), event)
+        if strange:
+            left_out = f"{len(strange)} of {len(one.value or ())} events are left out. {strange[0]}"
+            unread.append(Unread(f"activity log of subscription {one.key[0]}", left_out))
     return tuple(sorted(events.values(), key=lambda event: event.at, reverse=True)), tuple(unread)
+
+
+def _understood(rows: list[Json]) -> tuple[list[ActivityEvent], list[UnexpectedAnswer]]:
+    """Return the changes among events, and why others were not understood."""
+    events: list[ActivityEvent] = []
+    strange: list[UnexpectedAnswer] = []
+    for row in rows:
+        try:
+            event = spelled(row, tuple(_FIELDS.split(",")))
+            if _is_change(event):
+                events.append(_event(event))
+        except UnexpectedAnswer as error:
+            strange.append(error)
+    return events, strange
 
 
 def _is_change(event: Json) -> bool:
@@ -72,10 +92,12 @@ def _is_change(event: Json) -> bool:
 
 def _event(event: Json) -> ActivityEvent:
     """Read one event; autoscale's names the deployment in its properties."""
-    claims = event.get("claims") or {}
-    target = (event.get("properties") or {}).get("ResourceName")
+    claims, properties = (
+        found if isinstance(found := event.get(name), dict) else {} for name in ("claims", "properties")
+    )
+    target = spelled(properties, ("ResourceName",)).get("ResourceName")
     return ActivityEvent(
-        at=read_time(event["eventTimestamp"]),
+        at=_time(event.get("eventTimestamp")),
         resource_id=str(target or event.get("resourceId") or ""),
         operation=_value(event, "operationName"),
         caller=str(claims.get("name") or event.get("caller") or "unknown"),
@@ -83,5 +105,17 @@ def _event(event: Json) -> ActivityEvent:
     )
 
 
+def _time(value: object) -> datetime:
+    try:
+        return read_time(value)
+    except ValueError as error:
+        raise unexpected("activity log: eventTimestamp", "a time as in ISO 8601", value) from error
+
+
 def _value(event: Json, field: str) -> str:
-    return str((event.get(field) or {}).get("value") or "")
+    """Return the value of a field: an object with `value`, in some forms of the log the value itself."""
+    found = event.get(field)
+    value = spelled(found, ("value",)).get("value") if isinstance(found, dict) else found
+    if value is not None and not isinstance(value, str):
+        raise unexpected(f"activity log: {field}", "text, or an object with a text `value`", value)
+    return value or ""

@@ -13,9 +13,9 @@ from opslib.autoscale.setting import API_VERSION as AUTOSCALE_API_VERSION
 from opslib.azure.arm import ArmClient, Json, Progress
 from opslib.azure.endpoints import API_VERSION, make_endpoint
 from opslib.azure.parallel import read_all
-from opslib.azure.resource import read_resource
+from opslib.azure.resource import read_resource, spelled, unexpected
 from opslib.azure.resource_graph import query_graph
-from opslib.errors import AzureError, NotFound
+from opslib.errors import AzureError, NotFound, UnexpectedAnswer
 from opslib.model import Endpoint, Estate, EstateScope, ResourceName, Unread
 
 Route = Literal["auto", "graph", "lists"]
@@ -78,23 +78,21 @@ def _from_graph(arm: ArmClient, scope: EstateScope, progress: Progress) -> Estat
     groups = ", ".join(f"'{group.lower()}'" for group in scope.groups)
     inside = f" | where tolower(resourceGroup) in ({groups})" if groups else ""
     kql = f"resources | where type in ({types}){inside} | project {_COLUMNS} | order by id asc"
-    found = list(query_graph(arm, kql, scope.subscriptions))
+    found = [_identified(row, "Azure Resource Graph") for row in query_graph(arm, kql, scope.subscriptions)]
     progress(f"{len(found):,} resources read from Azure Resource Graph")
-    settings = [row for row in found if str(row["type"]).lower() == _AUTOSCALE]
-    rows = [row for row in found if str(row["type"]).lower() != _AUTOSCALE and _chosen(str(row["id"]), scope)]
+    settings = [row for row in found if str(row.get("type")).lower() == _AUTOSCALE]
+    rows = [row for row in found if str(row.get("type")).lower() != _AUTOSCALE and _chosen(row["id"], scope)]
     by_type: dict[str, list[Json]] = {_WORKSPACE: [], _ENDPOINT: [], _DEPLOYMENT: []}
     for row in rows:
-        by_type[str(row["type"]).lower()].append(row)
+        by_type.get(str(row.get("type")).lower(), []).append(row)
     deployments: dict[str, list[Json]] = {}
     for row in by_type[_DEPLOYMENT]:
         deployments.setdefault(_above(str(row["id"])), []).append(row)
-    endpoints = {
-        str(row["id"]).lower(): make_endpoint(row, deployments.get(str(row["id"]).lower(), []))
-        for row in by_type[_ENDPOINT]
-    }
+    made, strange = _make([(row, deployments.get(row["id"].lower(), [])) for row in by_type[_ENDPOINT]])
+    endpoints = {one.id.lower(): one for one in made}
     workspaces = [str(row["id"]) for row in by_type[_WORKSPACE]]
-    doubtful = _doubtful(workspaces, endpoints)
-    listed, unread = _list_endpoints(arm, doubtful, scope, progress)
+    doubtful = {*_doubtful(workspaces, endpoints), *(one for one in workspaces if one.lower() in strange)}
+    listed, unread = _list_endpoints(arm, [one for one in workspaces if one in doubtful], scope, progress)
     endpoints |= {one.id.lower(): one for one in listed}
     ordered = _sorted(endpoints.values())
     return Estate(
@@ -115,7 +113,8 @@ def _doubtful(workspaces: Iterable[str], endpoints: dict[str, Endpoint]) -> list
 def _list_workspaces(arm: ArmClient, scope: EstateScope) -> tuple[list[str], list[Unread]]:
     """List the workspaces in the scope, subscription by subscription."""
     subscriptions = scope.subscriptions or tuple(
-        str(one["subscriptionId"]) for one in arm.list("/subscriptions", SUBSCRIPTIONS_API_VERSION)
+        _identified(one, "/subscriptions", "subscriptionId")["subscriptionId"]
+        for one in arm.list("/subscriptions", SUBSCRIPTIONS_API_VERSION)
     )
     places = [
         f"/subscriptions/{subscription}{group}"
@@ -124,7 +123,7 @@ def _list_workspaces(arm: ArmClient, scope: EstateScope) -> tuple[list[str], lis
     ]
     found: list[str] = []
     unread: list[Unread] = []
-    for read in read_all(lambda place: arm.list(f"{place}/providers/{PROVIDER}/workspaces", API_VERSION), places):
+    for read in read_all(lambda place: _listed(arm, f"{place}/providers/{PROVIDER}/workspaces"), places):
         found += [str(one["id"]) for one in read.value or ()]
         if read.error is not None and not isinstance(read.error, NotFound):
             unread.append(Unread(read.key.removeprefix("/").replace("/", " "), str(read.error)))
@@ -137,22 +136,46 @@ def _list_endpoints(
     """List the endpoints of workspaces, and the deployments of each."""
     bodies: list[Json] = []
     unread: list[Unread] = []
-    for read in read_all(lambda one: arm.list(f"{one}/onlineEndpoints", API_VERSION), workspaces):
+    for read in read_all(lambda one: _listed(arm, f"{one}/onlineEndpoints"), workspaces):
         bodies += [one for one in read.value or () if _chosen(str(one["id"]), scope)]
         if read.error is not None:
             unread.append(Unread(f"endpoints of workspace {_describe(read.key)}", str(read.error)))
     by_id = {str(one["id"]): one for one in bodies}
-    endpoints: list[Endpoint] = []
-    for number, deployments in enumerate(
-        read_all(lambda one: arm.list(f"{one}/deployments", API_VERSION), by_id), start=1
-    ):
+    pairs: list[tuple[Json, list[Json]]] = []
+    for number, deployments in enumerate(read_all(lambda one: _listed(arm, f"{one}/deployments"), by_id), start=1):
         if deployments.error is not None and not isinstance(deployments.error, NotFound):
             reason = str(deployments.error)
             unread.append(Unread(f"deployments of endpoint {_describe(deployments.key)}", reason))
-        endpoints.append(make_endpoint(by_id[deployments.key], deployments.value or []))
+        pairs.append((by_id[deployments.key], deployments.value or []))
         if number % 100 == 0:
             progress(f"{number:,} of {len(by_id):,} endpoints read")
-    return endpoints, unread
+    endpoints, strange = _make(pairs)
+    return endpoints, [*unread, *(one for reasons in strange.values() for one in reasons)]
+
+
+def _make(pairs: Iterable[tuple[Json, list[Json]]]) -> tuple[list[Endpoint], dict[str, list[Unread]]]:
+    """Return the endpoints that were understood, and by workspace why others were not."""
+    endpoints: list[Endpoint] = []
+    strange: dict[str, list[Unread]] = {}
+    for body, deployments in pairs:
+        try:
+            endpoints.append(make_endpoint(body, deployments))
+        except UnexpectedAnswer as error:
+            why = Unread(f"endpoint {_describe(body['id'])}", str(error))
+            strange.setdefault(_above(body["id"]), []).append(why)
+    return endpoints, strange
+
+
+def _listed(arm: ArmClient, path: str) -> list[Json]:
+    return [_identified(one, path) for one in arm.list(path, API_VERSION)]
+
+
+def _identified(row: Json, what: str, name: str = "id") -> Json:
+    """Return a row with the names that are read here in Azure's spelling; it must have an id."""
+    read = spelled(row, ("id", "name", "type", "subscriptionId"))
+    if not isinstance(read.get(name), str) or not read[name]:
+        raise unexpected(f"{what}: {name}", "text", read.get(name))
+    return read
 
 
 def _list_autoscale(arm: ArmClient, endpoints: Iterable[Endpoint]) -> tuple[list[Json], list[Unread]]:
@@ -242,6 +265,6 @@ def regions_of(endpoints: Iterable[Endpoint]) -> Iterator[tuple[tuple[str, str],
     """Group endpoints by subscription and region, in which Azure Monitor and prices are read."""
     groups: dict[tuple[str, str], list[Endpoint]] = {}
     for one in endpoints:
-        region = str(one.arm["location"]).replace(" ", "").lower()
+        region = str(one.arm.get("location") or "").replace(" ", "").lower()
         groups.setdefault((ResourceName.of(one.id).subscription, region), []).append(one)
     yield from sorted(groups.items())

@@ -3,6 +3,7 @@
 from opslib.azure.arm import Json
 from opslib.azure.connect import Workspace
 from opslib.azure.diagnostics import read_diagnostics
+from opslib.azure.resource import read_resource, spelled, unexpected
 from opslib.errors import AzureError
 from opslib.model import Endpoint, FiredAlert, Monitoring
 
@@ -18,9 +19,7 @@ def read_monitoring(workspace: Workspace, endpoint: Endpoint) -> Monitoring:
         settings = read_diagnostics(workspace, endpoint)
         return Monitoring(
             logs=frozenset(category for setting in settings for category in setting.categories),
-            rules={
-                str(rule["name"]): bool(rule["properties"].get("enabled")) for rule in _rules(workspace, endpoint)
-            },
+            rules={str(rule["name"]): _enabled(rule) for rule in _rules(workspace, endpoint)},
             fired=tuple(_fired(workspace, endpoint)),
         )
     except AzureError as error:
@@ -40,9 +39,23 @@ def _rules(workspace: Workspace, endpoint: Endpoint) -> list[Json]:
             raise
         group = f"{subscription}/resourceGroups/{workspace.scope.resource_group}"
         rules = workspace.arm.list(f"{group}{path}", ALERT_RULES_API_VERSION)
-    return [
-        rule for rule in rules if any(_within(scope, endpoint) for scope in rule["properties"].get("scopes") or [])
-    ]
+    read = [read_resource(rule, f"metric alert rule {rule.get('name') or rule.get('id')}") for rule in rules]
+    return [rule for rule in read if any(_within(scope, endpoint) for scope in _scopes(rule))]
+
+
+def _scopes(rule: Json) -> list[str]:
+    scopes = rule["properties"].get("scopes")
+    if not isinstance(scopes, list) or not all(isinstance(one, str) for one in scopes):
+        raise unexpected(f"metric alert rule {rule['name']}: scopes", "a list of resource ids", scopes)
+    return scopes
+
+
+def _enabled(rule: Json) -> bool:
+    """Return whether a rule is evaluated; one that does not say so is taken neither for on nor for off."""
+    enabled = rule["properties"].get("enabled")
+    if not isinstance(enabled, bool):
+        raise unexpected(f"metric alert rule {rule['name']}: enabled", "true or false", enabled)
+    return enabled
 
 
 def _fired(workspace: Workspace, endpoint: Endpoint) -> list[FiredAlert]:
@@ -52,16 +65,23 @@ def _fired(workspace: Workspace, endpoint: Endpoint) -> list[FiredAlert]:
         "/providers/Microsoft.AlertsManagement/alerts"
     )
     query = {"monitorCondition": "Fired", "timeRange": FIRED_WITHIN}
-    rows = [row["properties"]["essentials"] for row in workspace.arm.list(path, ALERTS_API_VERSION, **query)]
-    return [_alert(row) for row in rows if _within(row.get("targetResource", ""), endpoint)]
+    rows = [_essentials(row) for row in workspace.arm.list(path, ALERTS_API_VERSION, **query)]
+    return [_alert(row) for row in rows if _within(str(row.get("targetResource") or ""), endpoint)]
+
+
+def _essentials(row: Json) -> Json:
+    found = read_resource(row, "fired alert")["properties"].get("essentials")
+    if not isinstance(found, dict):
+        raise unexpected("fired alert: essentials", "an object", found)
+    return spelled(found, ("severity", "alertRule", "startDateTime", "targetResource"))
 
 
 def _alert(essentials: Json) -> FiredAlert:
-    severity = str(essentials.get("severity", "Sev4")).removeprefix("Sev")
+    severity = str(essentials.get("severity") or "Sev4").removeprefix("Sev")
     return FiredAlert(
-        rule=str(essentials.get("alertRule", "")).rpartition("/")[2],
+        rule=str(essentials.get("alertRule") or "").rpartition("/")[2],
         severity=int(severity) if severity.isdigit() else 4,
-        since=str(essentials.get("startDateTime", ""))[:16].replace("T", " "),
+        since=str(essentials.get("startDateTime") or "")[:16].replace("T", " "),
         target=str(essentials.get("targetResource", "")).rpartition("/")[2],
     )
 

@@ -4,11 +4,11 @@ It needs a diagnostic setting on the endpoint. Rows appear a few seconds to a fe
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from math import ceil
-from typing import Any
+from math import ceil, isfinite
+from typing import Any, TypeVar
 
 from azure.core.exceptions import AzureError as CoreError
 from azure.core.exceptions import HttpResponseError
@@ -18,6 +18,7 @@ from opslib.azure.arm import HTTP_TIMEOUTS
 from opslib.azure.arm_errors import describe
 from opslib.azure.connect import Workspace
 from opslib.azure.monitor_time import kql_time, read_time
+from opslib.azure.resource import spelled
 from opslib.errors import ObserveError
 from opslib.model import FAILURE_CODES, Observation, Served, ServedInterval
 from opslib.model.served import PROBE_PREFIX
@@ -30,6 +31,12 @@ MIN_FOR_QUANTILES = 50
 
 IDS_LENGTH = 16_000
 """Longest list of request ids in one query; a service that reads queries limits their length [characters]."""
+
+_COLUMNS = (
+    *("TimeGenerated", "DeploymentName", "XMSClientRequestId", "ResponseCode", "ModelStatusCode"),
+    *("ResponseCodeReason", "requests", "failures", "newest", "first", "last"),
+)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,14 +78,22 @@ class RequestLog:
             since,
         )
         intervals: dict[datetime, dict[str, Served]] = defaultdict(dict)
-        for row in rows:
-            intervals[read_time(row["TimeGenerated"])][row["DeploymentName"]] = _served(row, thresholds_ms)
+        for start, served in _read_each(
+            rows, lambda row: (read_time(row["TimeGenerated"]), _by_deployment(row, thresholds_ms))
+        ):
+            intervals[start] |= served
+        read = {
+            name: one
+            for row in _read_each(total, lambda row: _by_deployment(row, thresholds_ms))
+            for name, one in row.items()
+        }
+        last = _read_each(newest, lambda row: read_time(row["newest"]) if row["newest"] else None)
         return Observation(
             source=self.name,
             since=since,
             until=until,
-            watermark=next((read_time(row["newest"]) for row in newest if row["newest"]), None),
-            total={row["DeploymentName"]: _served(row, thresholds_ms) for row in total},
+            watermark=next(filter(None, last), None),
+            total=read,
             intervals=tuple(
                 _clip(start, self.grain_s, since, until, intervals[start]) for start in sorted(intervals)
             ),
@@ -99,9 +114,11 @@ class RequestLog:
             f" | summarize requests = count(), {columns}",
             since,
         )
-        if not rows or rows[0]["requests"] < MIN_FOR_QUANTILES:
-            return ()
-        return tuple(float(rows[0][f"q{n}"]) for n in range(len(quantiles)))
+        enough = [
+            row for row in rows if _read_each([row], lambda one: _whole(one["requests"]))[0] >= MIN_FOR_QUANTILES
+        ]
+        read = _read_each(enough, lambda row: tuple(_number(row[f"q{n}"]) for n in range(len(quantiles))))
+        return read[0] if read else ()
 
     def answered_by(self, client_request_ids: Iterable[str], since: datetime) -> dict[str, Exposure]:
         """Return which deployment answered each of these requests, and when; those not logged yet are left out.
@@ -120,9 +137,13 @@ class RequestLog:
                 " | project XMSClientRequestId, DeploymentName, TimeGenerated",
                 since,
             )
-            for row in rows:
-                at = read_time(row["TimeGenerated"])
-                found[row["XMSClientRequestId"]] = Exposure(row["DeploymentName"], at)
+            found |= _read_each(
+                rows,
+                lambda row: (
+                    str(row["XMSClientRequestId"]),
+                    Exposure(str(row["DeploymentName"]), read_time(row["TimeGenerated"])),
+                ),
+            )
         return found
 
     def count_answers(self, since: datetime) -> tuple[AnswerCount, ...]:
@@ -133,18 +154,7 @@ class RequestLog:
             f"first = min(TimeGenerated), last = max(TimeGenerated) by {', '.join(keys)}",
             since,
         )
-        return tuple(
-            AnswerCount(
-                deployment=str(row["DeploymentName"] or ""),
-                status=int(row["ResponseCode"]),
-                model_status=str(row["ModelStatusCode"] or ""),
-                requests=int(row["requests"]),
-                first=read_time(row["first"]),
-                last=read_time(row["last"]),
-                reason=str(row["ResponseCodeReason"] or ""),
-            )
-            for row in rows
-        )
+        return tuple(_read_each(rows, _answer_count))
 
     def _query(self, kql: str, since: datetime) -> list[dict[str, Any]]:
         try:
@@ -158,7 +168,10 @@ class RequestLog:
             raise ObserveError(f"the request log cannot be read: {error.message}") from error
         if isinstance(response, LogsQueryPartialResult):
             raise ObserveError(f"the request log returned a partial result: {response.partial_error}\n{kql}")
-        return [dict(zip(table.columns, row, strict=True)) for table in response.tables for row in table.rows]
+        return _read_each(
+            [(table.columns, row) for table in response.tables for row in table.rows],
+            lambda pair: spelled(dict(zip(*pair, strict=True)), _COLUMNS),
+        )
 
 
 def _listed(client_request_ids: Iterable[str]) -> Iterator[str]:
@@ -189,10 +202,60 @@ def _clip(
     return ServedInterval(first, (last - first).total_seconds(), served)
 
 
-def _served(row: Mapping[str, Any], thresholds_ms: Sequence[float]) -> Served:
-    above = tuple((threshold, int(row[f"above_{n}"])) for n, threshold in enumerate(thresholds_ms))
-    latencies = (row["p50_ms"], row["p90_ms"], row["p95_ms"], row["p99_ms"])
-    return Served(row["requests"], row["failures"], *latencies, above)
+def _read_each(rows: Iterable[Any], read: Callable[[Any], T]) -> list[T]:
+    """Read every row of an answer.
+
+    Raises
+    ------
+    ObserveError
+        If a row is not understood: neither a success nor a failure is made up of it.
+    """
+    found = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ObserveError(
+                "the request log is not understood: expected the columns that were queried, each with a value, "
+                f"got {str(row)[:200]} ({type(error).__name__}: {error}). Run the query in Log Analytics; if its "
+                "answer is right there, report this"
+            ) from error
+    return found
+
+
+def _answer_count(row: Mapping[str, Any]) -> AnswerCount:
+    return AnswerCount(
+        deployment=str(row["DeploymentName"] or ""),
+        status=_whole(row["ResponseCode"]),
+        model_status=str(row["ModelStatusCode"] or ""),
+        requests=_whole(row["requests"]),
+        first=read_time(row["first"]),
+        last=read_time(row["last"]),
+        reason=str(row["ResponseCodeReason"] or ""),
+    )
+
+
+def _by_deployment(row: Mapping[str, Any], thresholds_ms: Sequence[float]) -> dict[str, Served]:
+    name = row["DeploymentName"]
+    if not isinstance(name, str):
+        raise TypeError(f"DeploymentName is {name!r}")
+    above = tuple((threshold, _whole(row[f"above_{n}"])) for n, threshold in enumerate(thresholds_ms))
+    p50, p90, p95, p99 = (_number(row[column]) for column in ("p50_ms", "p90_ms", "p95_ms", "p99_ms"))
+    return {name: Served(_whole(row["requests"]), _whole(row["failures"]), p50, p90, p95, p99, above)}
+
+
+def _whole(value: Any) -> int:
+    number = _number(value)
+    if number < 0 or not number.is_integer():
+        raise ValueError(f"{value!r} is no count")
+    return int(number)
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not isfinite(number):
+        raise ValueError(f"{value!r} is no number")
+    return number
 
 
 _SUMMARIZE = (

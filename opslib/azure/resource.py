@@ -20,6 +20,7 @@ _PROPERTIES = (
     *("dataCollector", "egressPublicNetworkAccess", "endpointComputeType", "environmentId"),
     *("environmentVariables", "instanceType", "livenessProbe", "model", "modelMountPath", "readinessProbe"),
     *("requestSettings", "scaleSettings", "startupProbe", "targetResourceUri", "enabled"),
+    *("scopes", "essentials"),
 )
 UNSTATED = "Unknown"
 """State of a resource that has no provisioningState; such a change ends with its answer (ARM's contract)."""
@@ -41,13 +42,13 @@ def read_resource(body: Any, what: str) -> Json:
         If it is no object, or its `properties` is none.
     """
     if not isinstance(body, dict):
-        raise _unexpected(what, "a resource (a JSON object)", body)
-    resource = _spelled(body, _TOP)
+        raise unexpected(what, "a resource (a JSON object)", body)
+    resource = spelled(body, _TOP)
     if not isinstance(resource.get("properties"), dict):
-        raise _unexpected(what, "a resource with an object `properties`", resource.get("properties"))
-    resource["properties"] = _spelled(resource["properties"], _PROPERTIES)
+        raise unexpected(what, "a resource with an object `properties`", resource.get("properties"))
+    resource["properties"] = spelled(resource["properties"], _PROPERTIES)
     if isinstance(resource.get("sku"), dict):
-        resource["sku"] = _spelled(resource["sku"], _SKU)
+        resource["sku"] = spelled(resource["sku"], _SKU)
     if not isinstance(resource.get("name"), str):
         resource["name"] = what.rstrip("/").rsplit("/", 1)[-1]
     return resource
@@ -82,7 +83,7 @@ def weights(value: Any, what: str) -> dict[str, int]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise _unexpected(what, "a map of deployments to percent", value)
+        raise unexpected(what, "a map of deployments to percent", value)
     return {str(name): _whole(weight, f"{what} of {name}") for name, weight in value.items() if weight is not None}
 
 
@@ -110,7 +111,7 @@ def writable(resource: Mapping[str, Any]) -> Json:
     }
     body = {name: resource[name] for name in ("location", "tags", "kind", "sku") if resource.get(name) is not None}
     if isinstance(resource.get("identity"), dict):
-        body["identity"] = _identity(_spelled(resource["identity"], ("type", "userAssignedIdentities")))
+        body["identity"] = _identity(spelled(resource["identity"], ("type", "userAssignedIdentities")))
     return body | {"properties": properties}
 
 
@@ -122,7 +123,7 @@ def _identity(identity: Json) -> Json:
     return {"type": identity.get("type") or "None", **assigned}
 
 
-def _spelled(values: Mapping[str, Any], names: tuple[str, ...]) -> Json:
+def spelled(values: Mapping[str, Any], names: tuple[str, ...]) -> Json:
     """Return an object with known names in Azure's spelling; of two that differ by case the exact one counts."""
     known = {name.lower(): name for name in names}
     renamed = {known.get(name.lower(), name): value for name, value in values.items() if name not in names}
@@ -136,11 +137,12 @@ def _whole(value: Any, what: str) -> int:
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if isinstance(number, bool) or not isinstance(number, int):
-        raise _unexpected(what, "a whole number", value)
+        raise unexpected(what, "a whole number", value)
     return number
 
 
-def _unexpected(what: str, expected: str, seen: Any) -> UnexpectedAnswer:
+def unexpected(what: str, expected: str, seen: Any) -> UnexpectedAnswer:
+    """Return the error that names what was read, what was expected there and what was seen."""
     shown = "nothing" if seen is None else f"{type(seen).__name__} {str(seen)[:120]!r}"
     return UnexpectedAnswer(
         f"{what}: Azure's answer is not understood: expected {expected}, got {shown}. Read the resource with "

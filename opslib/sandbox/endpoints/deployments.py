@@ -181,8 +181,8 @@ def get_logs(request: Request, sandbox: Sandbox) -> Response:
         raise ArmError.validation(
             "ContainerType", f"ContainerType must be one of {_CONTAINERS}, got {container!r}."
         )
-    if tail is not None and (not isinstance(tail, int) or tail < 1):
-        raise ArmError.validation("Tail", f"Tail must be an integer of at least 1, got {tail!r}.")
+    if tail is not None and (not isinstance(tail, int) or tail < 0):
+        raise ArmError.validation("Tail", f"Tail must be an integer of at least 0, got {tail!r}.")
     lines = min(tail or 100, MAX_LOG_LINES)
     return Response(200, {"content": sandbox.fleet.container_log(deployment.id, container, lines)})
 

@@ -125,6 +125,8 @@ ROUTES = (
     Route("DELETE", GROUP, "ResourceGroups_Delete", None),
     Route("GET", SUBSCRIPTION + "/resources", "Resources_List", None),
     Route("GET", GROUP + "/resources", "Resources_ListByResourceGroup", None),
+    Route("GET", "/providers", "Providers_ListAtTenantScope", None),
+    Route("GET", SUBSCRIPTION + "/tagNames", "Tags_List", None),
     Route("GET", SUBSCRIPTION + "/providers", "Providers_List", None),
     Route("GET", SUBSCRIPTION + "/providers/{namespace}", "Providers_Get", None),
 )

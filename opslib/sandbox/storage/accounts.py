@@ -1,7 +1,7 @@
 """Handlers: storage accounts, their keys and containers, as far as scoring code and uploads meet them.
 
 The account `sandbox`, in which workspaces keep their assets, is in every resource group, and each of its
-containers exists as soon as it is named. Other accounts must be created.
+containers exists as soon as it is named; lists show it where a workspace is in use. Other accounts must be created.
 Source: Microsoft Learn, Storage resource provider REST API (storage accounts, blob containers), 2023-05-01.
 """
 
@@ -29,12 +29,22 @@ _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
 def list_accounts(request: Request, sandbox: Sandbox) -> Response:
     """`GET .../providers/Microsoft.Storage/storageAccounts` of a subscription or a group."""
     scope = request.path.lower().split("/providers/", 1)[0]
-    subscription = request.parameters["subscription"]
-    group = request.parameters.get("group", sandbox.settings.resource_group)
-    home = _account_id({"subscription": subscription, "group": group, "account": HOME_ACCOUNT})
+    homes = [_account_in(group) for group in _groups_in_use(sandbox) if f"{group.lower()}/".startswith(scope + "/")]
     made = [one for one in sandbox.store.all(ACCOUNTS) if one.key.startswith(scope + "/")]
-    found = [_home(home, sandbox), *(_render(one) for one in made)]
-    return Response(200, {"value": found})
+    return Response(200, {"value": [*(_home(one, sandbox) for one in homes), *map(_render, made)]})
+
+
+def _groups_in_use(sandbox: Sandbox) -> list[str]:
+    """Return the group of config.json, and those with a workspace or an endpoint."""
+    settings = sandbox.settings
+    found = [f"/subscriptions/{settings.subscription_id}/resourceGroups/{settings.resource_group}"]
+    for kind in ("workspaces", "onlineEndpoints"):
+        found += [one.id.split("/providers/", maxsplit=1)[0] for one in sandbox.store.all(kind)]
+    return list({group.lower(): group for group in reversed(found)}.values())[::-1]
+
+
+def _account_in(group: str) -> str:
+    return f"{group}/providers/Microsoft.Storage/storageAccounts/{HOME_ACCOUNT}"
 
 
 def get_account(request: Request, sandbox: Sandbox) -> Response:

@@ -1,7 +1,8 @@
-"""Microsoft's own notebooks, scripts and tests, unmodified, against a sandbox: `python -m tests.contract.foreign`.
+"""Other people's notebooks, samples and tests, unmodified, against a sandbox: `python -m tests.contract.foreign`.
 
 Nothing of theirs is in this repository. Give folders with checkouts; the SDK's source distribution is fetched with
-pip when none is given (it leaves the tests' YAML files out, so only some of its tests can then run).
+pip when none is given (it leaves the tests' YAML files out, so only some of its tests can then run). The management
+packages are fetched with pip, @azure/arm-machinelearning with npm.
 """
 
 import argparse
@@ -16,16 +17,19 @@ from pathlib import Path
 from opslib.sandbox.cli.admin_client import call as ask
 from tests.sandbox_fixture import running_sandbox
 
+from .mgmt_tests import PACKAGES as MANAGEMENT
+from .mgmt_tests import run_packages
 from .notebooks import NOTEBOOKS, ONLINE, run_notebook
+from .npm_samples import run_samples
+from .programs import register_assets, run_flows
 from .run import Result, Setting
 from .scripts import ML_SCRIPTS, SCRIPTS, has_ml, log_in, run_script, wrap
 from .sdk_tests import TESTS, download, run_tests
 
 # what the notebooks install with %pip, and the SDK's tests with their development requirements
 PACKAGES = (
-    "azure-mgmt-authorization==4.0.0",
+    *MANAGEMENT,
     "azure-mgmt-msi==7.1.0",
-    "azure-mgmt-storage==24.0.1",
     "pytest-mock>=3.14",
 )
 
@@ -45,6 +49,7 @@ def main() -> int:
         principal = {"name": "foreign", "role": "Owner", "scope": sandbox.workspace_id.split("/resourceGroups/")[0]}
         row = ask(sandbox.home, "POST", "principals", principal)[0]
         setting = Setting(sandbox, scratch, _install(scratch / "packages"), _az(arguments.az, scratch), row)
+        register_assets(setting)
         if setting.az is not None:
             log_in(setting)
         for result in _run(arguments, setting):
@@ -63,6 +68,9 @@ def _run(arguments: argparse.Namespace, setting: Setting) -> Iterator[Result]:
         for name in _scripts(setting):
             if arguments.only in name and (examples / name).exists():
                 yield run_script(name, examples, setting)
+    yield from run_samples(arguments.only, setting)
+    yield from run_flows(arguments.only, setting)
+    yield from run_packages(arguments.only, setting)
     wanted = [folder for folder in TESTS if arguments.only in folder]
     if wanted:
         sdk = sdk.resolve() if sdk is not None else download(setting.scratch)

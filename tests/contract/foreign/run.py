@@ -72,6 +72,10 @@ def _known(problem: str) -> bool:
 THEIRS = (
     "'IdentityConfiguration' object has no attribute 'as_dict'",  # it had in azure-ai-ml of the notebook's day
     "No deployment has traffic.",  # the REST script gives its deployment none, and then scores
+    "cannot import name 'ResourceManagementClient' from 'azure.mgmt.resource'",  # moved in azure-mgmt-resource 25
+    "because it is in Updating provisioning state",  # a sample sends two updates of one deployment at once
+    "regenerateKeys is not possible",  # the samples' endpoint has tokens; another of them reads its keys
+    "'MonitorManagementClient' object has no attribute",  # operations that its own package has no more
 )
 ABSENT = (
     "NotImplemented",

@@ -7,8 +7,18 @@ names. It is put on the path beside the SDK's tests, which import it by this nam
 from typing import Any
 
 from .helpers import is_live, is_live_and_not_recording
+from .management import AzureMgmtRecordedTestCase, RandomNameResourceGroupPreparer, recorded_by_proxy
+from .proxy_fixtures import test_proxy
 
-__all__ = ["AzureRecordedTestCase", "is_live", "is_live_and_not_recording"]
+__all__ = [
+    "AzureMgmtRecordedTestCase",
+    "AzureRecordedTestCase",
+    "RandomNameResourceGroupPreparer",
+    "is_live",
+    "is_live_and_not_recording",
+    "recorded_by_proxy",
+    "test_proxy",
+]
 
 
 class AzureRecordedTestCase:
