@@ -51,7 +51,7 @@ def _scopes(rule: Json) -> list[str]:
 
 
 def _enabled(rule: Json) -> bool:
-    """Return whether a rule is evaluated; one that does not say so is taken neither for on nor for off."""
+    """Return whether a rule is evaluated; a rule without that field is taken neither for on nor for off."""
     enabled = rule["properties"].get("enabled")
     if not isinstance(enabled, bool):
         raise unexpected(f"metric alert rule {rule['name']}: enabled", "true or false", enabled)

@@ -1,5 +1,7 @@
 """The sandbox against what Azure was recorded to answer: status, headers, keys, types, nulls, order of states."""
 
+import re
+
 import httpx
 import pytest
 from recorded_form import differences, recorded_exchanges
@@ -55,3 +57,17 @@ def test_addresses_of_operations_are_long_and_whole(answers: dict[str, httpx.Res
     assert (cut.status_code, cut.json()["error"]["code"]) == (400, "BadRequest")
     assert "not whole" in cut.json()["error"]["message"]
     assert arm.get(address.split("&t=")[0]).status_code == 200
+
+
+def test_headers_identify_a_request_as_azure_does(answers: dict[str, httpx.Response]):
+    """An answer of Azure ML has one id under two names, how long it took, and who called; ARM's own has no type."""
+    read, absent = answers["endpoint get, ready"].headers, answers["endpoint delete, absent"].headers
+    assert read["x-ms-request-id"] == read["x-ms-correlation-request-id"]
+    assert 0 <= float(read["x-request-time"]) < 5
+    assert read["request-context"].startswith("appId=cid-v1:")
+    assert re.fullmatch(
+        r"tenantId=[-0-9a-f]{36},objectId=[-0-9a-f]{36}/eastus/[-0-9a-f]{36}", read["x-ms-operation-identifier"]
+    )
+    assert {"x-ms-response-type", "x-request-time"}.isdisjoint(absent)
+    score = answers["score"].headers
+    assert {"x-ms-run-fn-exec-ms", "x-request-id", "azureml-model-deployment"} <= set(score)

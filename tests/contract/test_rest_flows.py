@@ -21,7 +21,7 @@ def test_powershell_manages_an_endpoint(sandbox: RunningSandbox, arm: httpx.Clie
 def test_what_published_samples_and_tests_send_is_answered(
     sandbox: RunningSandbox, arm: httpx.Client, fraud: Served
 ):
-    """A new group has no storage account; a log's tail may be 0; what ARM has and the sandbox has not names itself."""
+    """A new group has no storage account, a log's tail may be 0, an operation that is not built names itself."""
     subscription = sandbox.workspace_id.split("/resourceGroups/", maxsplit=1)[0]
     group = f"{subscription}/resourceGroups/from-a-sample"
     arm.put(group, json={"location": "eastus"}).raise_for_status()

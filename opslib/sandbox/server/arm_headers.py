@@ -3,6 +3,7 @@
 import uuid
 
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.principals import TENANT_ID
 
 _LEFT = "x-ms-ratelimit-remaining-subscription"
 _COUNTED = {
@@ -11,10 +12,13 @@ _COUNTED = {
     "DELETE": ("deletes", "199", "2999"),
 }
 _WRITES = ("writes", "199", "2999")
+_APPLICATION = f"appId=cid-v1:{uuid.uuid5(uuid.NAMESPACE_DNS, 'management.azure.com')}"
 
 
-def arm_headers(request: Request, response: Response, *, machine_learning: bool) -> dict[str, str]:
-    """Return the ids, the requests left and, of an answer by Azure ML itself, its type.
+def arm_headers(
+    request: Request, response: Response, *, machine_learning: bool, took_s: float, location: str
+) -> dict[str, str]:
+    """Return the ids, the requests left and, of an answer by Azure ML itself, its type and how long it took.
 
     The requests left are those of 2026 and never fall: only a declared fault throttles.
     """
@@ -27,4 +31,8 @@ def arm_headers(request: Request, response: Response, *, machine_learning: bool)
         own[f"{_LEFT}-{kind}"] = left
     if machine_learning and response.status != 204:
         own["x-ms-response-type"] = "error" if response.status >= 400 else "standard"
+        own |= {"x-request-time": f"{took_s:.3f}", "Request-Context": _APPLICATION}
+        if request.caller is not None:
+            who = f"tenantId={TENANT_ID},objectId={request.caller.object_id}"
+            own["x-ms-operation-identifier"] = f"{who}/{location}/{uuid.uuid4()}"
     return own

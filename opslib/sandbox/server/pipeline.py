@@ -3,6 +3,7 @@
 import inspect
 import logging
 import re
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -131,7 +132,7 @@ PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, authorize, inject_faults,
 
 async def answer(request: Request, sandbox: Sandbox) -> Response:
     """Pass a request through the pipeline; an exception becomes ARM's error."""
-    exchange = Exchange(request)
+    exchange, started_s = Exchange(request), time.perf_counter()
     try:
         for stage in PIPELINE:
             exchange = await stage(exchange, sandbox)
@@ -152,7 +153,7 @@ async def answer(request: Request, sandbox: Sandbox) -> Response:
         and exchange.request.caller
     ):
         record_activity(exchange.request, sandbox, response)
-    return _with_headers(exchange, response)
+    return _with_headers(exchange, response, time.perf_counter() - started_s, sandbox.settings.location)
 
 
 def _refusal(exchange: Exchange, error: ArmError, location: str) -> Response:
@@ -161,7 +162,7 @@ def _refusal(exchange: Exchange, error: ArmError, location: str) -> Response:
     return Response(error.status, body, error.headers)
 
 
-def _with_headers(exchange: Exchange, response: Response) -> Response:
+def _with_headers(exchange: Exchange, response: Response, took_s: float, location: str) -> Response:
     """Add the headers that ARM adds to every answer; the gateway has added its own to a scoring answer."""
     if exchange.auth is Auth.KEY_OR_TOKEN:
         return response
@@ -171,7 +172,10 @@ def _with_headers(exchange: Exchange, response: Response) -> Response:
     }
     of_provider = exchange.route is not None and MACHINE_LEARNING in exchange.route.template
     of_arm = exchange.auth is Auth.ARM
-    own = arm_headers(exchange.request, response, machine_learning=of_provider) if of_arm else ids
+    own = ids
+    if of_arm:
+        request = exchange.request
+        own = arm_headers(request, response, machine_learning=of_provider, took_s=took_s, location=location)
     client = exchange.request.headers.get("x-ms-client-request-id")
     if client and exchange.auth is Auth.BLOB:
         own["x-ms-client-request-id"] = client

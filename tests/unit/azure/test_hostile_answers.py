@@ -126,7 +126,7 @@ def test_metrics_that_are_not_understood_are_named(stand_in: StandIn, value: str
         observe(stand_in, value)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     spell=st.sampled_from([str, *SPELLINGS.values()]),
     dropped=st.sets(st.sampled_from(["description", "compute", "mirrorTraffic", "swaggerUri", "scoringUri"])),

@@ -142,7 +142,7 @@ def test_what_an_event_may_lack_is_not_missed(stand_in: StandIn, nothing: dict[s
     ],
 )
 def test_an_event_that_is_not_understood_is_left_out_and_named(stand_in: StandIn, strange: Any, words: str):
-    """The others are read; that one is missing stands beside them."""
+    """The others are read, and the list of what is unread has that one."""
     (seen,), (unread,) = changes_read(stand_in, event(**strange), event())
     assert seen.caller == "Ann"
     assert unread.part == "activity log of subscription s"
