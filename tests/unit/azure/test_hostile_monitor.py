@@ -272,6 +272,7 @@ def test_an_endpoint_that_is_not_understood_is_named_beside_the_others(stand_in:
             "workspaces": [{"id": WORKSPACE}],
             "onlineendpoints": [broken, Azure().endpoint()],
             "deployments": [Azure().deployment("blue")],
+            "autoscalesettings": [],
         }[path.rsplit("/", 1)[1]]
         return Response(json.dumps({"value": value}), media_type="application/json")
 
