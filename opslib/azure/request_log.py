@@ -141,7 +141,7 @@ class RequestLog:
                 rows,
                 lambda row: (
                     str(row["XMSClientRequestId"]),
-                    Exposure(str(row["DeploymentName"]), read_time(row["TimeGenerated"])),
+                    Exposure(str(row["DeploymentName"] or ""), read_time(row["TimeGenerated"])),
                 ),
             )
         return found
