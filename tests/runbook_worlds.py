@@ -1,9 +1,13 @@
 """Endpoints that tests take and give back: what no client has used serves the next test as it is."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import httpx
+from awaiting import wait_until
 from runbook_world import SCORE, World, put
 from sandbox_fixture import RunningSandbox
 
@@ -11,6 +15,9 @@ from opslib.azure.connect import Workspace
 from opslib.model import Endpoint
 
 STABLE = {"blue": 100}
+
+READ_ONLY = ("properties", "provisioningState")
+"""What the service adds to a deployment's properties."""
 
 Deployments = dict[str, dict[str, str]]
 """The environment variables of each deployment, by its name."""
@@ -29,6 +36,7 @@ class Worlds:
     workspace: Workspace
     _made: dict[str, tuple[Deployments, Endpoint]] = field(default_factory=dict)
     _idle: list[World] = field(default_factory=list)
+    _example: dict[str, Any] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=count)
 
     def take(self, folder: Path, deployments: Deployments) -> World:
@@ -60,14 +68,30 @@ class Worlds:
             "identity": {"type": "SystemAssigned"},
             "properties": {"authMode": "Key"},
         }
+        path = self.sandbox.endpoint_id(world.name)
         with self.sandbox.arm() as arm:
-            put(arm, self.sandbox.endpoint_id(world.name), body)
-        self.sandbox.keep_logs(world.name)
-        for poller in [world.begin_create(name, **variables) for name, variables in wanted.items()]:
-            poller.result(timeout=60)
+            put(arm, path, body)
+            self.sandbox.keep_logs(world.name)
+            if self._example:
+                self._copy(arm, path, wanted)
+            else:
+                for poller in [world.begin_create(name, **variables) for name, variables in wanted.items()]:
+                    poller.result(timeout=60)
+                self._example.update(arm.get(f"{path}/deployments/blue").json())
         world.route(**STABLE)
         self._made[world.name] = wanted, world.read()
         return world
+
+    def _copy(self, arm: httpx.Client, endpoint: str, wanted: Deployments) -> None:
+        """Create deployments as azure-ai-ml created the first one, whose registered code and model they share."""
+        paths = [f"{endpoint}/deployments/{name}" for name in wanted]
+        for path, (name, variables) in zip(paths, wanted.items(), strict=True):
+            properties = self._example["properties"] | {"environmentVariables": {"VERSION": name, **variables}}
+            kept = {key: self._example[key] for key in ("location", "kind", "sku", "tags")}
+            written = {key: value for key, value in properties.items() if key not in READ_ONLY}
+            arm.put(path, json={**kept, "properties": written}).raise_for_status()
+        for path in paths:
+            wait_until(partial(provisioned, arm, path), within_s=60)
 
     def _restore(self, world: World) -> bool:
         """Return whether an endpoint is as it was made, after its traffic was set back."""
@@ -78,3 +102,11 @@ class Worlds:
             return False  # changed, or left in the middle of a change
         world.route(**STABLE)
         return True
+
+
+def provisioned(arm: httpx.Client, path: str) -> bool:
+    """Return whether a deployment is ready; one that failed is no world."""
+    deployment = arm.get(path).json()
+    state = deployment["properties"]["provisioningState"]
+    assert state != "Failed", deployment
+    return bool(state == "Succeeded")
