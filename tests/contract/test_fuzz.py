@@ -154,6 +154,10 @@ def wire(alone: RunningSandbox) -> Iterator[httpx.Client]:
         yield client
 
 
+PLACES = st.just("") | st.sampled_from(NASTY) | st.text(string.ascii_letters + "-._~", min_size=1, max_size=40)
+"""What stands in a place of a template; empty: what is there."""
+
+
 @st.composite
 def _paths(draw: st.DrawFn, route: Route, sandbox: RunningSandbox) -> str:
     """An address that fits a route's template, with what is there or what is nasty in its places."""
@@ -169,10 +173,12 @@ def _paths(draw: st.DrawFn, route: Route, sandbox: RunningSandbox) -> str:
         if words:
             return draw(st.sampled_from(words.split("|")))
         good = real.get(name, "thing").strip("/")
-        text = st.text(string.ascii_letters + "-._~", min_size=1, max_size=40)
-        return draw(st.just(good) | st.sampled_from(NASTY) | text)
+        return draw(PLACES) or good
 
     return re.sub(r"\{([^}]+)\}", fill, route.template)
+
+
+ONE_OF_FIVE = st.integers(0, 4)
 
 
 @st.composite
@@ -180,7 +186,7 @@ def _spoiled(draw: st.DrawFn) -> Any:
     """A good body with junk in one place."""
 
     def spoil(value: Any) -> Any:
-        if not isinstance(value, dict | list) or not value or draw(st.integers(0, 4)) == 0:
+        if not isinstance(value, dict | list) or not value or draw(ONE_OF_FIVE) == 0:
             return draw(JUNK)
         key = draw(st.sampled_from(list(value) if isinstance(value, dict) else range(len(value))))
         copy = value.copy()
@@ -190,22 +196,26 @@ def _spoiled(draw: st.DrawFn) -> Any:
     return spoil(draw(st.sampled_from(GOOD)))
 
 
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+# made once: hypothesis takes a third of its time to check strategies that are made for each example
+BODIES = _spoiled().map(_json) | st.binary(max_size=60) | JUNK.map(_json)
+QUERIES = st.dictionaries(
+    st.sampled_from(["$filter", "$skip", "timespan", "interval", "comp", "resource", "tags", "aggregation"]),
+    st.text(max_size=30) | st.sampled_from(["block", "PT0S", "a/b", "-1", "9" * 30, "x eq 'y'"]),
+    max_size=3,
+)
+
+
 @settings(max_examples=500, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_route_breaks(data: st.DataObject, alone: RunningSandbox, wire: httpx.Client):
     """Malformed addresses, bodies and queries are refused with 4xx or a named 501, never with a 500."""
     route = data.draw(st.sampled_from(ROUTES))
     headers = {"Authorization": f"Bearer {_token(alone)}", "X-IDENTITY-HEADER": alone.home.identity_header()}
-    body = data.draw(_spoiled().map(_json) | st.binary(max_size=60) | JUNK.map(_json))
-    query = data.draw(
-        st.dictionaries(
-            st.sampled_from(
-                ["$filter", "$skip", "timespan", "interval", "comp", "resource", "tags", "aggregation"]
-            ),
-            st.text(max_size=30) | st.sampled_from(["block", "PT0S", "a/b", "-1", "9" * 30, "x eq 'y'"]),
-            max_size=3,
-        )
-    )
+    body, query = data.draw(BODIES), data.draw(QUERIES)
     answer = wire.request(
         route.method, data.draw(_paths(route, alone)), content=body, params=query, headers=headers
     )
@@ -266,10 +276,6 @@ def test_a_body_beyond_the_limit_is_refused(size_bytes: int, alone: RunningSandb
     """What is longer than ARM reads is 413."""
     with alone.arm() as arm:
         assert arm.put(alone.endpoint_id("real"), content=b"x" * size_bytes).status_code == 413
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()
 
 
 _TOKENS: dict[str, str] = {}
