@@ -55,6 +55,7 @@ def post_fork(_server: Any, _worker: Any) -> None:
 
 def serve(channel: socket.socket) -> list[str] | None:
     """Fork for each request and report each end, until the channel closes; in a fork, return its arguments."""
+    gc.disable()  # imports free nothing
     for name in PREPARED:
         import_module(name)
     running: dict[int, int] = {}  # descriptors of processes, and their ids
@@ -77,6 +78,7 @@ def serve(channel: socket.socket) -> list[str] | None:
             entered, entering = os.pipe()
             pid = os.fork()
             if pid == 0:
+                gc.enable()
                 for descriptor in (*running, channel.detach(), entered):
                     os.close(descriptor)
                 forked = _enter(json.loads(content), streams, this)
