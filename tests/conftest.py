@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from opslib.redaction import redact
 from opslib.sandbox.core.settings import Settings
 
 IMAGES = Path(__file__).parent / "contract/app/own/images.yml"
+gc.disable()  # until everything is imported and collected, of which nothing can be freed
 skip_iri_checks()  # azure-ai-ml and papermill would each import them
 
 __all__ = [
@@ -35,6 +37,12 @@ __all__ = [
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of all later garbage collections what was imported and collected: half a million objects."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:

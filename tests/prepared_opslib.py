@@ -246,10 +246,12 @@ def main() -> None:
 
     sys.path.pop(0)  # the folder of tests
     skip_iri_checks()
+    gc.disable()
     for name in (*PREPARED, *IMPORTS):
         import_module(name)
     gc.collect()
     gc.freeze()  # collections in a fork would copy every page
+    gc.enable()
     request = serve(socket.socket(fileno=os.dup(0)))
     if request is None:
         return
