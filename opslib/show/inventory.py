@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SHOWN = 100
 """Rows of the table in a notebook; the files have all [count]."""
 
+SHORTEST = 4
+"""Rows for which the plot of owners has room at least: one bar does not fill it [count]."""
+
 OWNERS = 12
 """Owners in the plot, those with the highest cost; the others are drawn together [count]."""
 
@@ -46,8 +49,12 @@ def inventory_table(inventory: Inventory, most: int = 0) -> Table:
         f"Inventory of {inventory.at:%F %T} UTC: {inventory.deployments:,} deployments of "
         f"{len({(row.workspace, row.endpoint) for row in inventory.rows}):,} endpoints"
     )
-    right = ("traffic", "instances", "requests/day", "cost/month")
-    return Table(title, _COLUMNS, [_row(row) for row in rows], note=_note(inventory, len(rows)), right=right)
+    shown, columns = [_row(row) for row in rows], _COLUMNS
+    if len(places := {row.workspace for row in rows}) == 1:  # one workspace is named once, for width
+        title = f"{title} in workspace {places.pop()}"
+        shown, columns = [row[1:] for row in shown], columns[1:]
+    right = ("traffic", "requests/day", "cost/month")
+    return Table(title, columns, shown, note=_note(inventory, len(rows)), right=right)
 
 
 def plot_inventory(inventory: Inventory) -> Picture:
@@ -82,7 +89,7 @@ def _draw_owners(axis: "Axes", rows: Sequence[InventoryRow], unit: str, *, price
         widths = [sums[owner][use] for owner in shown]
         axis.barh(shown, widths, left=left, color=colour, label=use)
         left = [start + width for start, width in zip(left, widths, strict=True)]
-    axis.invert_yaxis()
+    axis.set_ylim(max(len(shown), SHORTEST) - 0.5, -0.5)
     axis.set_xlabel(unit)
     axis.set_title("Cost by owner" if priced else "Instances by owner", color=INK)
 
@@ -104,6 +111,7 @@ def _draw_deployments(axis: "Axes", rows: Sequence[InventoryRow], unit: str, *, 
     axis.set_xticks(
         [log10(1 + 10**n) if n else 0.0 for n in decades], [f"{10**n:,}" if n else "0" for n in decades]
     )
+    axis.set_xlim(-0.1, highest + 0.2)
     axis.set_xlabel("requests in 24 h")
     axis.set_ylabel(unit)
     axis.set_title("Each deployment and its requests", color=INK)
@@ -125,7 +133,7 @@ def _row(row: InventoryRow) -> tuple[str | Cell, ...]:
     state = row.state or row.endpoint_state
     tones: dict[str, Tone] = {"Succeeded": "good", "Failed": "bad", "Canceled": "bad"}
     mirrored = f" + mirror {row.mirror} %" if row.mirror else ""
-    changed = " by ".join(part for part in (row.last_change_at.replace("T", " "), row.last_changed_by) if part)
+    changed = " by ".join(part for part in (row.last_change_at[:16].replace("T", " "), row.last_changed_by) if part)
     note = "; ".join(part for part in (row.waste, f"lease: {row.lease}" if row.lease else "") if part)
     return (
         Cell(row.workspace, tooltip=f"{row.resource_group}, {row.subscription}"),
@@ -150,10 +158,8 @@ def _note(inventory: Inventory, shown: int) -> str:
         lines.append(f"{shown:,} of {len(inventory.rows):,} rows: billed without use, then by cost.")
     if inventory.cost_per_month:
         wasted = sum(row.cost_per_month or 0.0 for row in inventory.wasted)
-        lines.append(
-            f"All cost {inventory.cost_per_month:,.2f} per month; {len(inventory.wasted):,} that are not used "
-            f"{wasted:,.2f}."
-        )
+        unused = f"; {len(inventory.wasted):,} that are not used {wasted:,.2f}" if inventory.wasted else ""
+        lines.append(f"All cost {inventory.cost_per_month:,.2f} per month{unused}.")
     lines += [f"Could not be read: {one.part}: {one.reason}." for one in inventory.unread[:10]]
     if len(inventory.unread) > 10:
         lines.append(f"Could not be read: {len(inventory.unread) - 10:,} more parts.")
