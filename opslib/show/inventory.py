@@ -49,7 +49,8 @@ def inventory_table(inventory: Inventory, most: int = 0) -> Table:
         f"Inventory of {inventory.at:%F %T} UTC: {inventory.deployments:,} deployments of "
         f"{len({(row.workspace, row.endpoint) for row in inventory.rows}):,} endpoints"
     )
-    shown, columns = [_row(row) for row in rows], _COLUMNS
+    shown = [_row(row) for row in rows]
+    columns: tuple[str, ...] = _COLUMNS
     if len(places := {row.workspace for row in rows}) == 1:  # one workspace is named once, for width
         title = f"{title} in workspace {places.pop()}"
         shown, columns = [row[1:] for row in shown], columns[1:]
