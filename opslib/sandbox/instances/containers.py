@@ -100,9 +100,10 @@ class Runtime:
         local = self._images.find(image)
         if local is not None:
             return Container(image, routes, local, self._images.folder, Engine())
-        problem = self.engine.problem if pullable else "no engine can pull it: it has no address"
-        if not problem:
-            return Container(image, routes, None, Path(), self.engine)
+        engine = self.engine
+        if pullable and engine.program:
+            return Container(image, routes, None, Path(), engine)
+        problem = f"no container engine answers ({engine.problem})" if pullable else "no engine can pull it"
         raise ArmError.not_runnable(
             f"The sandbox cannot run the container image '{image}': {problem}, and no image map declares a local "
             "command for it. Start podman or docker, or declare one: opslib sandbox up --image-map FILE, with "
