@@ -1,4 +1,5 @@
 import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from opslib.redaction import redact
 from opslib.sandbox.core.settings import Settings
 
 IMAGES = Path(__file__).parent / "contract/app/own/images.yml"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of hundreds of processes would compile opslib again
 gc.disable()  # until everything is imported and collected, of which nothing can be freed
 skip_iri_checks()  # azure-ai-ml and papermill would each import them
 
