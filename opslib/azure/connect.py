@@ -70,7 +70,7 @@ def connect(target: str = "sandbox") -> Workspace:
     if target == "sandbox":
         resource_manager, config = _use_sandbox()
     else:
-        config = _find_config(target)
+        config = find_config(target)
         resource_manager = _cloud(target)
     document = _fetch_cloud(resource_manager)
     credential = DefaultAzureCredential()
@@ -116,8 +116,8 @@ def _use_sandbox() -> tuple[str, dict[str, str]]:
     return sandbox["url"].rstrip("/"), sandbox["workspace"]
 
 
-def _find_config(target: str) -> dict[str, str]:
-    """Read the workspace's ``config.json``, searched for in the same folders as `MLClient.from_config` does."""
+def find_config(target: str) -> dict[str, str]:
+    """Return the workspace's ``config.json``, searched for in the same folders as `MLClient.from_config` does."""
     if target == "azure":
         folders = [Path.cwd(), *Path.cwd().parents]
         candidates = [folder / sub / "config.json" for folder in folders for sub in (".azureml", ".")]

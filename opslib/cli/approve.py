@@ -1,11 +1,13 @@
 """`opslib approve`: sign the plan of a dry run, or of a run that waits for approval."""
 
 import argparse
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.cli.output import print_aside
 from opslib.errors import RecordError
 from opslib.evidence.archive.run_folders import find_run
 from opslib.evidence.run.files import PLAN
@@ -62,6 +64,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="file to write (default: approval-PLAN-WHO.json or revocation-PLAN-WHO.json in this folder)",
     )
+    parser.add_argument("--json", action="store_true", help="print digest, key and file as JSON")
     add_archive_option(parser)
 
 
@@ -71,25 +74,28 @@ def run(arguments: argparse.Namespace) -> int:
     path = given if given.is_file() else find_run(archive_of(arguments), arguments.name) / PLAN
     plan, digest = approval.read_plan(path)
     key = sshsig.find_signer(arguments.ssh_key) if arguments.ssh_key else find_signing_key()
-    print("\n".join(approval.describe_plan(plan)))
-    print(_revoke(arguments, digest, key) if arguments.revoke else _approve(arguments, digest, key))
+    show = print_aside if arguments.json else print
+    show("\n".join(approval.describe_plan(plan)))
+    target = arguments.to or _file(revocation.PREFIX if arguments.revoke else "approval-", digest, _who(arguments))
+    sign = _revoke if arguments.revoke else _approve
+    show(sign(arguments, digest, key, target))
+    if arguments.json:
+        print(json.dumps({"plan_sha256": digest, "who": _who(arguments), "keyid": key.id, "file": str(target)}))
     return 0
 
 
-def _approve(arguments: argparse.Namespace, digest: str, key: dsse.Signer) -> str:
+def _approve(arguments: argparse.Namespace, digest: str, key: dsse.Signer, target: Path) -> str:
     """Write the approval; return what was done."""
     who, now = _who(arguments), datetime.now(UTC)
     until = now + timedelta(hours=arguments.hours)
     signed = Approval(who, f"{now:%FT%TZ}", arguments.meaning, digest, expires=f"{until:%FT%TZ}")
-    target = arguments.to or _file("approval-", digest, who)
     _write(target, approval.sign(signed, key))
     return f"plan {digest[:16]} approved by {who} until {until:%F %T} UTC, signed by key {key.id[:16]}: {target}"
 
 
-def _revoke(arguments: argparse.Namespace, digest: str, key: dsse.Signer) -> str:
+def _revoke(arguments: argparse.Namespace, digest: str, key: dsse.Signer, target: Path) -> str:
     """Write the revocation; return what was done."""
     who, now = _who(arguments), datetime.now(UTC)
-    target = arguments.to or _file(revocation.PREFIX, digest, who)
     withdrawn = Revocation(who, f"{now:%FT%TZ}", arguments.revoke, digest)
     _write(target, revocation.sign(withdrawn, key))
     return (

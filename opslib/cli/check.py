@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from opslib.cli.output import write_output
 from opslib.policy.folder import check_folder
 from opslib.policy.reports import REPORTS
 
@@ -25,6 +26,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the endpoint's folder")
     parser.add_argument(
+        "--json", dest="format", action="store_const", const="json", help="the same as --format json"
+    )
+    parser.add_argument(
         "--format", choices=list(REPORTS), default="text", help="form of the report (default: text)"
     )
     parser.add_argument(
@@ -37,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     check = check_folder(arguments.folder)
     report = REPORTS[arguments.format](check)
     if arguments.output:
-        arguments.output.write_text(report + "\n", encoding="utf-8")
+        write_output(arguments.output, report + "\n")
     else:
         print(report)
     return 1 if check.failed else 0

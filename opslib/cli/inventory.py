@@ -57,6 +57,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=FORMATS, default="", help="default: by the suffix of --output, else table"
     )
+    parser.add_argument(
+        "--json", dest="format", action="store_const", const="json", help="the same as --format json"
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file (default: print)")
 
 

@@ -24,6 +24,10 @@ exit codes of `opslib run`:
 """
 
 
+COMPLETES = "_ARGCOMPLETE"
+"""Variable that a shell sets when it requests completions."""
+
+
 class CommandParser(argparse.ArgumentParser):
     """The parser of one command.
 
@@ -39,30 +43,48 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
         self._module = module
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse arguments, with the options that the command's module adds."""
+    def load(self) -> None:
+        """Add the options of the command's module, once."""
         if self._module:
-            command = import_module(self._module)
+            command, self._module = import_module(self._module), ""
             command.describe(self)
             if hasattr(command, "run"):  # not where each of its own commands sets it
                 self.set_defaults(run=command.run)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments, with the options that the command's module adds."""
+        self.load()
         return super().parse_known_args(args, namespace)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code."""
+    parser = make_parser()
+    if COMPLETES in os.environ:
+        from opslib.cli.completion import complete  # noqa: PLC0415 - only when a shell requests completions
+
+        complete(parser)
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = parser.parse_args(argv)
         return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        print("opslib: interrupted", file=sys.stderr)
+        return Outcome.ABORTED.exit_code
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:  # not a path that a person gave
+            raise
+        print(redact(f"opslib: {error.filename}: {error.strerror}"), file=sys.stderr)
+        return Outcome.FAILED.exit_code
     except OpsError as error:
         print(redact(f"opslib: {error}"), file=sys.stderr)
         return (Outcome.REFUSED if error.refused else Outcome.FAILED).exit_code
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; a command's options are added when it is given."""
     parser = CommandParser(prog="opslib", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     commands.add_parser("run", module="opslib.cli.run", help="execute a runbook and leave one folder of evidence")
@@ -71,10 +93,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("lab", module="opslib.cli.lab", help="open JupyterLab on the runbooks, with a workspace")
     commands.add_parser("parameters", module="opslib.cli.parameters", help="list the parameters of a runbook")
+    commands.add_parser(
+        "completion", module="opslib.cli.completion", help="print the lines that make a shell complete opslib"
+    )
     commands.add_parser("init", module="opslib.cli.init", help="write an endpoint's folder from the live endpoint")
     commands.add_parser(
         "check", module="opslib.cli.check", help="check an endpoint's definitions, probes and policy without Azure"
     )
+    commands.add_parser("doctor", module="opslib.cli.doctor", help="check whether runs would work here")
+    commands.add_parser("role", module="opslib.cli.role", help="print the smallest custom role for the runbooks")
     commands.add_parser(
         "pipeline",
         module="opslib.cli.pipeline",

@@ -1,6 +1,7 @@
 """`opslib parameters`: list what a runbook takes."""
 
 import argparse
+import json
 
 from opslib.errors import ParameterError
 from opslib.parameters import RUNBOOKS
@@ -17,6 +18,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = "List every parameter of a runbook: name, default, meaning."
     parser.epilog = EPILOG
+    parser.add_argument("--json", action="store_true", help="print the JSON Schema of the parameters")
     parser.add_argument("runbook", metavar="RUNBOOK", help=", ".join(RUNBOOKS))
 
 
@@ -24,6 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print a line for each parameter."""
     if arguments.runbook not in RUNBOOKS:
         raise ParameterError(f"unknown runbook {arguments.runbook!r}; expected one of: {', '.join(RUNBOOKS)}")
+    if arguments.json:
+        print(json.dumps(RUNBOOKS[arguments.runbook].model_json_schema(), indent=2))
+        return 0
     fields = RUNBOOKS[arguments.runbook].model_fields
     width = max(len(name) for name in fields)
     for name, field in fields.items():

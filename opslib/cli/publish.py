@@ -1,7 +1,9 @@
 """`opslib publish`: copy sealed runs to blob storage."""
 
 import argparse
+import json
 import sys
+from dataclasses import asdict
 
 from opslib.azure.blob_container import open_container
 from opslib.cli.archive_option import add_archive_option, archive_of
@@ -28,6 +30,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", required=True, metavar="URL", help="https://ACCOUNT.blob.core.windows.net/CONTAINER (required)"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     add_archive_option(parser)
 
 
@@ -37,6 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     with open_container(arguments.to) as container:
         folders = [find_run(archive, name) for name in arguments.names]
         published = publish(archive, folders, container)
+    if arguments.json:
+        print(json.dumps(asdict(published), indent=2))
+        return 0
     print(f"{published.uploaded} files uploaded, {published.present} already there, all verified: {arguments.to}")
     for reason in published.left_out:
         print(f"not published: {reason}", file=sys.stderr)

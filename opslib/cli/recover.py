@@ -1,11 +1,13 @@
 """`opslib recover`: return traffic that unwatched canaries still hold."""
 
 import argparse
+import json
 from functools import partial
 from pathlib import Path
 
 from opslib.azure.connect import connect
 from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.cli.output import print_aside
 from opslib.cli.target_option import add_target_option
 from opslib.runbooks.notifier import notify_recovery
 from opslib.runbooks.undo.reap import close_left_open, reap
@@ -38,6 +40,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         help="policy.yml whose receivers are notified, one per endpoint (default: the policy of the run that died)",
     )
     parser.add_argument("--take-over", action="store_true", help="also end leases that have not expired")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     add_archive_option(parser)
 
 
@@ -46,9 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
     workspace, archive = connect(arguments.target), archive_of(arguments)
     notify = partial(notify_recovery, policies=arguments.policy)
     taken = arguments.take_over
-    reaped = list(reap(workspace, archive, print, arguments.endpoint, take_over=taken, before_seal=notify))
-    for one in reaped:
-        print(f"{one.endpoint}: {one.outcome or 'held'}: {one.reason}")
-    for run_id in close_left_open(archive):
-        print(f"{run_id}: aborted: its process died; sealed as it was left")
+    progress = print_aside if arguments.json else print
+    reaped = list(reap(workspace, archive, progress, arguments.endpoint, take_over=taken, before_seal=notify))
+    closed = list(close_left_open(archive))
+    if arguments.json:
+        leases = [
+            {"endpoint": one.endpoint, "outcome": one.outcome or "held", "reason": one.reason} for one in reaped
+        ]
+        print(json.dumps({"leases": leases, "sealed": closed}, indent=2))
+    else:
+        for one in reaped:
+            print(f"{one.endpoint}: {one.outcome or 'held'}: {one.reason}")
+        for run_id in closed:
+            print(f"{run_id}: aborted: its process died; sealed as it was left")
     return max((one.outcome.exit_code for one in reaped if one.outcome is not None), default=0)

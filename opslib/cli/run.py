@@ -7,7 +7,7 @@ from pathlib import Path
 
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.errors import ParameterError
-from opslib.evidence.run.files import NOTEBOOK
+from opslib.evidence.run.files import NOTEBOOK, RECORD
 from opslib.evidence.run.record import ChangeRequest
 from opslib.evidence.signing.approval_files import read_approvals
 from opslib.model import Outcome
@@ -46,6 +46,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="interrupt the run after this time; it undoes its change and ends as aborted (default: no limit)",
     )
+    parser.add_argument("--json", action="store_true", help="print the record as JSON; progress goes to stderr")
     add_archive_option(parser)
     parser.add_argument("--ticket", default="", metavar="ID", help="id of the change request, for the record")
     parser.add_argument("--requester", default="", metavar="NAME", help="who requested the change, for the record")
@@ -64,7 +65,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Execute the runbook; print the outcome and the notebook's path."""
     given, request = _parameters(arguments.parameter), _request(arguments)
-    return execute_shown(arguments.runbook, given, archive_of(arguments), arguments.timeout_s, request)
+    return execute_shown(
+        arguments.runbook, given, archive_of(arguments), arguments.timeout_s, request, as_json=arguments.json
+    )
 
 
 def execute_shown(
@@ -73,11 +76,16 @@ def execute_shown(
     archive: Path,
     timeout_s: float | None = None,
     request: ChangeRequest | None = None,
+    *,
+    as_json: bool = False,
 ) -> int:
-    """Execute a runbook with its progress; print how it ended, and return its exit code."""
-    with show_progress() as on_event:
+    """Execute a runbook with its progress; print how it ended, or its record, and return its exit code."""
+    with show_progress(aside=as_json) as on_event:
         folder, record = execute(runbook, given, archive, timeout_s, on_event, request)
-    print(f"{record.outcome}: {record.reason}\n{os.path.relpath(folder / NOTEBOOK)}")
+    if as_json:
+        print((folder / RECORD).read_text(encoding="utf-8"), end="")
+    else:
+        print(f"{record.outcome}: {record.reason}\n{os.path.relpath(folder / NOTEBOOK)}")
     return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code
 
 

@@ -49,7 +49,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name",
         nargs="?",
-        metavar="NAME",
+        metavar="RUN_OR_FILE",
         help="show, controls, export --bom: a run's id, or a part of it; export, report: what to write",
     )
     parser.add_argument("--endpoint", default="", metavar="NAME", help="only runs on this endpoint")

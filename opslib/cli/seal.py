@@ -5,6 +5,7 @@ import argparse
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.evidence.archive.run_folders import find_run
 from opslib.evidence.finish import end_unfinished
+from opslib.evidence.run.files import RECORD
 
 EPILOG = """\
 example:
@@ -20,12 +21,17 @@ def describe(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = EPILOG
     parser.add_argument("name", metavar="RUN", help="a run's id, a part of it, or its folder")
+    parser.add_argument("--json", action="store_true", help="print the record as it was sealed")
     add_archive_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Seal the run; print its outcome and the digest of the seal."""
-    sealed = end_unfinished(find_run(archive_of(arguments), arguments.name))
+    folder = find_run(archive_of(arguments), arguments.name)
+    sealed = end_unfinished(folder)
+    if arguments.json:
+        print((folder / RECORD).read_text(encoding="utf-8"), end="")
+        return 0
     print(f"{sealed.record.run_id}: sealed as {sealed.record.outcome}; {sealed.record.reason}")
     print(sealed.notice or f"seal {sealed.attestation_sha256}")
     return 0

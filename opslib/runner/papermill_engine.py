@@ -15,7 +15,7 @@ from typing import Any
 
 from opslib.evidence.run.files import FOLDER_VARIABLE, KERNEL_LOG, NOTEBOOK
 from opslib.evidence.run.journal import Heartbeat, JournalTail
-from opslib.evidence.run.notebook import SCHEME, NotebookFile, merge_streams
+from opslib.evidence.run.notebook import SCHEME, NotebookFile, merge_streams, remove_colours
 from opslib.evidence.signing.keys import SIGNING_VARIABLES
 from opslib.import_shims import skip_iri_checks
 from opslib.redaction.kernel_pipes import SecretsPipe, masked_log
@@ -148,6 +148,7 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
             finally:
                 if "outputs" in cell:
                     cell["outputs"] = merge_streams(cell["outputs"])
+                    remove_colours(cell["outputs"])
 
     class WatchedEngine(Engine):  # type: ignore[misc]
         @classmethod

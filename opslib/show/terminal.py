@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Self, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -22,10 +22,16 @@ CONTINUES_EVERY = timedelta(seconds=60)
 
 
 @contextmanager
-def show_progress() -> Iterator[Callable[[Event], None]]:
-    """Show a run while it goes on; yields what takes its events."""
-    if not sys.stdout.isatty():
-        yield Lines().follow
+def show_progress(*, aside: bool = False) -> Iterator[Callable[[Event], None]]:
+    """Show a run while it goes on; yields what takes its events.
+
+    Parameters
+    ----------
+    aside
+        Print lines to stderr, because stdout is for a program.
+    """
+    if aside or not sys.stdout.isatty():
+        yield Lines(sys.stderr if aside else sys.stdout).follow
         return
     with LiveDisplay(Console()) as display:
         yield display.follow
@@ -34,7 +40,8 @@ def show_progress() -> Iterator[Callable[[Event], None]]:
 class Lines:
     """One line per decision."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._progress = Progress()
         self._printed_at = self._progress.at
 
@@ -47,7 +54,7 @@ class Lines:
         continues = self._progress.messages == before.messages
         if not continues or message.at - self._printed_at >= CONTINUES_EVERY:
             self._printed_at = message.at
-            print(_line(message), flush=True)
+            print(_line(message), file=self._stream, flush=True)
 
 
 class LiveDisplay:

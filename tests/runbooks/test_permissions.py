@@ -1,5 +1,6 @@
 """Permissions of exactly one plan: a caller that lacks any one action is refused, no other action is needed."""
 
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,9 +14,12 @@ from azure.identity import ManagedIdentityCredential
 from runbook_world import World
 from sandbox_fixture import RunningSandbox
 
+from opslib.access.roles import custom_role
 from opslib.azure.arm import ArmClient
 from opslib.azure.connect import Workspace
 from opslib.azure.source import find_source
+from opslib.cli.main import main
+from opslib.doctor.workspace import check_permissions
 from opslib.errors import AccessDenied, ApplyError, PreflightError
 from opslib.model import Endpoint, Findings, Level, SetTraffic
 from opslib.parameters import RUNBOOKS
@@ -219,3 +223,27 @@ def test_an_endpoint_that_cannot_be_read_is_a_refusal(acting: As, world: World, 
     with pytest.raises(AccessDenied, match=f"{ENDPOINTS}/read") as raised:
         run.read_endpoint()
     assert raised.value.refused
+
+
+def test_a_role_of_opslib_has_what_the_plans_need(acting: As, sandbox: RunningSandbox):
+    """`opslib role` covers every plan above; with the role of one runbook, `opslib doctor` names the others."""
+    for runbook, needed in NEEDED.items():
+        role = custom_role("x", [runbook], [])["Actions"]
+        assert {*needed, *OPTIONAL.get(runbook, ())} <= {*role}, runbook
+    able = acting(tuple(custom_role("x", ["canary"], [])["Actions"]))
+    found = check_permissions(able)
+    assert found.seen.startswith("enough for validate, canary, size, rollback, inventory, drift; deploy lacks ")
+    assert found.fix.startswith("Request the role that this prints: opslib role deploy ")
+
+
+def test_the_doctor_finds_nothing_on_a_sandbox(
+    sandbox_home: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Machine, kernel, credentials, clock, workspace and permissions, as JSON with exit code 0."""
+    assert main(["doctor", "--json", "--runs", str(tmp_path)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in found["checks"] if one["name"] not in {"memory", "versions"}] == [
+        *("python", "packages", "disk", "signing key", "kernel"),
+        *("credentials", "clock", "workspace", "permissions"),
+    ]
+    assert found["ok"]

@@ -10,6 +10,9 @@ from opslib.parameters import RUNBOOKS
 COMMANDS = (
     *("run", "notebooks", "lab", "parameters", "init", "check", "pipeline", "cost", "inventory", "drift", "status"),
     *(
+        "completion",
+        "doctor",
+        "role",
         "runs",
         "autoscale",
         "diagnose",

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_after_its_planned_bake_a_stage_says_so():
 
 def test_a_log_gets_one_line_per_decision(capsys):
     """Looks that only continue are printed once a minute, so that a pipeline sees that the run lives."""
-    lines = Lines()
+    lines = Lines(sys.stdout)
     for one in STAGE:
         lines.follow(one)
     assert capsys.readouterr().out == "  08:00:00  baking blue=90 green=10 for 20 s\n"

@@ -51,6 +51,7 @@ LEVELS = {
     "opslib.show": 18,
     "opslib.runner": 19,
     "opslib.demo": 20,
+    "opslib.doctor": 20,
     "opslib.lab": 20,
     "opslib.demo.scenarios": 21,
     # the sandbox knows nothing of the rest

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from words import ROOT, find_words, listed, places
 
-from opslib.cli.main import _parser
+from opslib.cli.main import make_parser
 
 
 def walk(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -20,13 +20,13 @@ def walk(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
                 yield from walk(inner)
 
 
-COMMANDS = [parser.prog for parser in walk(_parser())]
+COMMANDS = [parser.prog for parser in walk(make_parser())]
 LEAVES = [prog for prog in COMMANDS if not any(other.startswith(f"{prog} ") for other in COMMANDS)]
 
 
 def find_help(prog: str, capsys: pytest.CaptureFixture[str]) -> tuple[argparse.ArgumentParser, str]:
     """Return a command's parser, and what its ``--help`` prints; some add their options only then."""
-    parser = next(parser for parser in walk(_parser()) if parser.prog == prog)
+    parser = next(parser for parser in walk(make_parser()) if parser.prog == prog)
     with contextlib.suppress(SystemExit):
         parser.parse_args(["--help"])
     return parser, capsys.readouterr().out

@@ -1,7 +1,8 @@
 """The executed notebook: each save is written whole or not at all, with known secrets masked."""
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from opslib.evidence.run.record import write_atomically
 
 SCHEME = "opslib-run://"
 """papermill chooses a writer by the path's prefix."""
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class NotebookFile:
@@ -58,6 +62,16 @@ def merge_streams(outputs: Sequence[Any]) -> list[Any]:
         else:
             merged.append(output)
     return merged
+
+
+def remove_colours(outputs: Iterable[Any]) -> None:
+    """Remove a terminal's colour codes from streams and tracebacks, in place: files are plain text."""
+    for output in outputs:
+        if output["output_type"] == "stream":
+            output["text"] = _COLOURS.sub("", output["text"])
+        elif output["output_type"] == "error":
+            output["traceback"] = [_COLOURS.sub("", line) for line in output["traceback"]]
+            output["evalue"] = _COLOURS.sub("", output["evalue"])
 
 
 def failing_cell(path: Path) -> str:
