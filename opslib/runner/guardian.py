@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select
 
@@ -111,20 +111,23 @@ def end_kernel(folder: Path) -> None:
     They are found by a variable in their environment, and the kernel itself by the run's folder, which it keeps
     open from its start: the environment that /proc shows of a fork is its fork server's.
     """
-    marker = f"{FOLDER_VARIABLE}={folder}".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            marked = marker in (process / "environ").read_bytes().split(b"\0")
-            if marked or _keeps_open(process, folder):
-                os.kill(int(process.name), signal.SIGKILL)
-        except OSError:
-            continue
+    marker, target = f"{FOLDER_VARIABLE}={folder}".encode(), str(folder.resolve())
+    for process in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - with pathlib it takes 0.1 s of every run
+        with suppress(OSError):
+            if _is_marked(process, marker) or _keeps_open(process, target):
+                os.kill(int(process), signal.SIGKILL)
 
 
-def _keeps_open(process: Path, folder: Path) -> bool:
+def _is_marked(process: str, marker: bytes) -> bool:
+    """Return whether a process was started with a variable."""
+    with open(f"/proc/{process}/environ", "rb") as variables:  # noqa: PTH123 - as above
+        return marker in variables.read().split(b"\0")
+
+
+def _keeps_open(process: str, folder: str) -> bool:
     """Return whether a process keeps a folder open."""
-    target = folder.resolve()
-    return any(descriptor.readlink() == target for descriptor in (process / "fd").iterdir())
+    descriptors = f"/proc/{process}/fd"
+    return any(os.readlink(f"{descriptors}/{one}") == folder for one in os.listdir(descriptors))  # noqa: PTH115, PTH208
 
 
 def _main(folder: Path, hang_s: float) -> None:
