@@ -209,7 +209,8 @@ class FilledInView:
         """The same, with a link that JupyterLab opens in a tab of its own."""
         filled = self.filled
         if filled.problems:
-            return f"<p>{len(filled.problems)} to correct before a notebook can be written.</p>"
+            problems = "".join(f"<li>{escape(one)}</li>" for one in filled.problems)
+            return f"<p>{len(filled.problems)} to correct before a notebook can be written:</p><ul>{problems}</ul>"
         written = ""
         if filled.refused:
             written = f"<p>{_problem(filled.refused)}</p>"

@@ -164,10 +164,20 @@ def live(run: str | Path = "") -> LiveView:
 
 
 def find_running(archive: Path) -> Path | None:
-    """Return the folder of the newest run that a process executes now; None where there is none."""
+    """Return the folder of the newest run that a process executes now; None where there is none.
+
+    A run by hand whose cell has raised is left out, although its kernel still holds it.
+    """
     names = (path.name for path in sorted((archive / LOCKS).glob("*"), key=lambda path: path.name, reverse=True))
     folders = (folder for name in names for folder in archive.glob(f"{MONTH_GLOB}/{name}"))
-    return next((folder for folder in folders if is_held(folder)), None)
+    return next((folder for folder in folders if is_held(folder) and _is_open(folder)), None)
+
+
+def _is_open(folder: Path) -> bool:
+    try:
+        return read_record(folder).outcome is None
+    except RecordError:
+        return True  # its first record is being written
 
 
 def _describe_run(folder: Path, *, held: bool) -> str:

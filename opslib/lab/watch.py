@@ -25,7 +25,7 @@ class HandRunWatch:
 
     def __init__(self, archive: Path) -> None:
         self._archive = archive
-        self._since = datetime.now(UTC)
+        self._since = datetime.now(UTC).replace(microsecond=0)  # records have milliseconds
         self._left: set[str] = set()
 
     def end_dead_runs(self) -> Iterator[str]:

@@ -201,7 +201,10 @@ class Run(Displayed, Generic[P]):
         self.journal.write(
             JournalEvent.RAISED, {"error": type(error).__name__, "message": str(error), "outcome": outcome}
         )
-        self.record = self.record.ended(outcome, f"{type(error).__name__}: {error}")
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        if isinstance(error, KeyboardInterrupt):
+            reason = f"{reason}: the kernel was interrupted"
+        self.record = self.record.ended(outcome, reason)
         write_record(self.folder, self.record)
         if FOLDER_VARIABLE not in os.environ:  # the runner knows better how the run ended
             self._notifier.end(self.record)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from opslib.judge import IntervalResult, series
 from opslib.model import Served, ServedInterval
+from opslib.model.text import percent
 from opslib.runbooks.canary.rollout import Rollout
 from opslib.runbooks.scale import Scaled
+from opslib.show.numbers import milliseconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,6 +66,10 @@ def plot(rollout: Rollout) -> Picture:
         axis.set_ylabel(label)
     for axis in axes[1:]:
         axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
+    if rollout.max_failure_rate is not None:
+        _draw_limit(axes[2], 100 * rollout.max_failure_rate, f"limit {percent(rollout.max_failure_rate)}")
+    if rollout.max_p95_ms is not None:
+        _draw_limit(axes[3], rollout.max_p95_ms, f"limit {milliseconds(rollout.max_p95_ms)}")
     for axis in axes:
         _mark_stages(axis, rollout, labelled=axis is axes[0])
     lines = {str(line.get_label()): line for line in axes[1].get_lines() if len(line.get_xdata()) > 0}
@@ -72,7 +78,32 @@ def plot(rollout: Rollout) -> Picture:
     axes[0].set_title(f"Canary {rollout.canary} against {rollout.stable}: {rollout.outcome}", color=INK)
     axes[3].set_xlabel("time [UTC]")
     axes[3].tick_params(axis="x", rotation=30)
-    return make_picture(figure, f"Evidence of harm, requests, failures and p95 latency over time. {rollout.reason}")
+    return make_picture(figure, _describe(rollout))
+
+
+def _describe(rollout: Rollout) -> str:
+    """Describe the plot for people who do not see it."""
+    shares = ", ".join(stage.share(rollout.canary) for stage in rollout.stages)
+    return (
+        f"Evidence of harm, requests, failures and p95 latency over time, in {len(rollout.stages)} stages "
+        f"({shares} of traffic to {rollout.canary}). {rollout.reason}"
+    )
+
+
+def _draw_limit(axis: "Axes", limit: float, label: str) -> None:
+    """Draw an objective as a line, and name it beside the axis; one far above what was served is named alone."""
+    top = axis.get_ylim()[1]
+    place: dict[str, Any] = {"fontsize": 8, "color": INK, "annotation_clip": False}
+    if limit > FAR * top:
+        axis.annotate(f"↑ {label}", (1.01, 0.95), xycoords="axes fraction", va="top", **place)
+        return
+    axis.axhline(limit, color=INK, linestyle="-.", linewidth=1.2)
+    axis.set_ylim(top=max(top, 1.1 * limit))
+    axis.annotate(label, (1.01, limit), xycoords=axis.get_yaxis_transform(), va="center", **place)
+
+
+FAR = 4.0
+"""An objective above this many times the highest value would flatten what was served [ratio]."""
 
 
 def _draw_evidence(axis: "Axes", rollout: Rollout) -> None:

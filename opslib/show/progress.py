@@ -95,7 +95,8 @@ class ProgressView:
         ]
         messages = [(f"{one.at:%H:%M:%S}", escape(one.text)) for one in self._messages()]
         body = "".join(
-            f"<tr><td {cell}>{escape(name)}</td><td {cell}>{content}</td></tr>"
+            f'<tr><td {cell}><span style="white-space:nowrap">{escape(name)}</span></td>'
+            f"<td {cell}>{content}</td></tr>"
             for name, content in (*known, *messages)
         )
         return f"<table><tbody>{body}</tbody></table>"

@@ -6,7 +6,7 @@ from typing import Any
 from opslib.judge import Arm, Criteria, Failures, Interval, begin, judge
 from opslib.model import Outcome
 from opslib.runbooks.canary.rollout import Rollout
-from opslib.show.plot import _times, plot
+from opslib.show.plot import _draw_limit, _times, plot
 
 
 def interval(start_s: float, source: str) -> Interval:
@@ -35,3 +35,17 @@ def test_a_plot_has_its_description_as_text():
     assert shown["image/png"].startswith(b"\x89PNG")
     assert shown["text/plain"] == "No stage was observed. dry run: no traffic was moved"
     assert metadata["image/png"]["alt"] == shown["text/plain"]
+
+
+def test_objectives_are_drawn_where_they_flatten_nothing():
+    """A limit near what was served is a line with its name; one far above is named at the edge."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
+
+    axis = Figure().subplots()
+    axis.set_ylim(0, 10)
+    _draw_limit(axis, 20.0, "limit 20 ms")
+    assert [list(line.get_ydata()) for line in axis.get_lines()] == [[20.0, 20.0]]  # type: ignore[arg-type]
+    assert axis.get_ylim() == (0, 22.0)
+    _draw_limit(axis, 1000.0, "limit 1,000 ms")
+    assert len(axis.get_lines()) == 1
+    assert [text.get_text() for text in axis.texts] == ["limit 20 ms", "↑ limit 1,000 ms"]

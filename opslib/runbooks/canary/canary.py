@@ -161,7 +161,8 @@ def run_stages(run: Run[CanaryParameters], plan: Plan) -> Rollout:
     if outcome is not Outcome.SUCCEEDED:
         lease.restore(p.probes)
     ended = tuple(session.read_whole(stage) for stage in ended)
-    rollout = Rollout(outcome, reason, stable, canary, ended, session.lines)
+    limits = (p.max_failure_rate, p.max_p95_ms)
+    rollout = Rollout(outcome, reason, stable, canary, ended, session.lines, *limits)
     run.journal.write(JournalEvent.ROLLOUT, replace(rollout, lines=()))
     if outcome is Outcome.SUCCEEDED:
         lease.release()

@@ -54,7 +54,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Rollout(Displayed):
-    """A canary's stages in order, the result of every judged interval, and how it ended."""
+    """A canary's stages in order, the result of every judged interval, and how it ended.
+
+    `max_failure_rate` and `max_p95_ms` are the limits that both versions must hold [fraction], [ms].
+    """
 
     outcome: Outcome
     reason: str
@@ -62,6 +65,8 @@ class Rollout(Displayed):
     canary: str
     stages: tuple[Stage, ...]
     lines: tuple[IntervalResult, ...] = ()
+    max_failure_rate: float | None = None
+    max_p95_ms: float | None = None
 
 
 def outcome_of(stages: Sequence[Stage], canary: str) -> tuple[Outcome, str]:

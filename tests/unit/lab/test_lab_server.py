@@ -4,6 +4,7 @@ import json
 import platform
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def dead_run(archive: Path, **fields) -> Path:
 def test_a_run_whose_kernel_died_is_undone_and_sealed(tmp_path, monkeypatch):
     """As a runner's guardian does it; the run of a runner, a recorded one and an earlier one are left alone."""
     monkeypatch.setattr(watch, "undo_if_interrupted", lambda folder: f"traffic was restored: {folder.name[-6:]}")
-    earlier = dead_run(tmp_path)
+    earlier = dead_run(tmp_path, started_at=datetime.now(UTC) - timedelta(hours=1))
     seen = HandRunWatch(tmp_path)
     ours = dead_run(tmp_path)
     others = [

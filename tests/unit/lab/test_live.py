@@ -13,7 +13,9 @@ from opslib.displayed import view
 from opslib.errors import RecordError
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.journal import Journal, JournalEvent, JournalTail
+from opslib.evidence.run.record import read_record, write_record
 from opslib.lab.live import MESSAGES, live
+from opslib.model import Outcome
 from opslib.runbooks.canary.operator_decision import DecisionRequest, read_answer
 
 STEP = {"before": {"blue": 100}, "after": {"blue": 90, "green": 10}, "bake_s": 600.0}
@@ -129,6 +131,8 @@ def test_without_a_run_it_waits_for_the_next_one(tmp_path, monkeypatch):
     folder, _ = open_run(tmp_path)
     shown.refresh()
     assert shown.state.run == folder.name
+    write_record(folder, read_record(folder).ended(Outcome.REFUSED, "a blocker"))
+    assert live().state.run == ""  # its kernel holds it until it ends, and executes nothing
     run_lock.release(folder)
     with pytest.raises(RecordError, match="no run in"):
         live("nonsense")
