@@ -9,6 +9,7 @@ from opslib.azure.connect import Workspace
 from opslib.demo.scenarios.carry_out import carry_out
 from opslib.demo.scenarios.catalogue import SCENARIOS
 from opslib.demo.scenarios.scenario import Size
+from opslib.policy.folder import check_folder
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -23,4 +24,5 @@ def test_a_release_meets_what_its_company_needs(
         with sandbox.arm() as arm:
             arm.delete(sandbox.endpoint_id(scenario.endpoint)).raise_for_status()
     assert not result.problems
+    assert not check_folder(tmp_path / name).failed
     assert sum(one.met is True for one in result.objectives) >= 6

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from awaiting import wait_until
 
 from opslib.demo.scenarios import objective
 from opslib.demo.scenarios.carry_out import command
 from opslib.demo.scenarios.measures import promoted_stages, stage_weights
 from opslib.demo.scenarios.people import approve, enrol
 from opslib.demo.scenarios.scenario import RunStep
+from opslib.demo.scenarios.shoppers import OUTCOMES, RATES, purchases
 from opslib.evidence.run.files import JOURNAL, PLAN
 from opslib.evidence.signing.approval import open_approval
 from opslib.evidence.signing.approvers import VARIABLE, find_approvers
@@ -38,6 +40,22 @@ def test_stages_are_counted_from_what_was_applied_and_promoted(tmp_path):
     lines = [{"seq": n, "at": "", "event": event, "data": data} for n, (event, data) in enumerate(events, start=1)]
     (tmp_path / JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert (stage_weights(tmp_path, "green"), promoted_stages(tmp_path)) == ((10, 100), 1)
+
+
+def test_a_purchase_or_none_is_recorded_for_each_answered_request(tmp_path):
+    """An unfinished line of the report waits for its end; a request without an answer has no outcome."""
+    report, outcomes = tmp_path / "report.jsonl", tmp_path / OUTCOMES
+    (tmp_path / RATES).write_text('{"blue": 1.0, "green": 0.0}')
+    row = {"client_request_id": "a", "status": 200, "deployment": "blue"}
+    rows = [row, row | {"client_request_id": "b", "status": 503}, row | {"client_request_id": "c"}]
+    with purchases(tmp_path, report):
+        report.write_text("".join(json.dumps(one) + "\n" for one in rows)[:-9])
+        wait_until(lambda: outcomes.exists() and outcomes.read_text())
+        with report.open("a") as file:
+            file.write(json.dumps(row)[-8:] + "\n" + json.dumps(row | {"deployment": "green"}) + "\n")
+        wait_until(lambda: len(outcomes.read_text().splitlines()) == 3)
+    lines = [json.loads(line) for line in outcomes.read_text().splitlines()]
+    assert [(one["request_id"], one["bad"]) for one in lines] == [("a", False), ("c", False), ("a", True)]
 
 
 def test_a_command_is_what_a_person_types():

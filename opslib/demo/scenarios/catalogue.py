@@ -11,10 +11,11 @@ from opslib.demo.practice import demo_sandbox
 from opslib.demo.scenarios.carry_out import carry_out
 from opslib.demo.scenarios.fraud import FRAUD
 from opslib.demo.scenarios.objective import objectives_table
+from opslib.demo.scenarios.recommendations import RECOMMENDATIONS
 from opslib.demo.scenarios.scenario import Scenario, ScenarioResult, Size
 from opslib.demo.scenarios.triage import TRIAGE
 
-SCENARIOS: Mapping[str, Scenario] = {one.name: one for one in (FRAUD, TRIAGE)}
+SCENARIOS: Mapping[str, Scenario] = {one.name: one for one in (FRAUD, RECOMMENDATIONS, TRIAGE)}
 
 
 def run_scenarios(names: Iterable[str], folder: Path, size: Size) -> int:

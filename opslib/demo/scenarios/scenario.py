@@ -160,6 +160,7 @@ class ScenarioResult:
     """What a scenario showed.
 
     `problems` are what went otherwise than it should: an objective that is not met, a run with another outcome.
+    After such a run the release stops, and no objective is measured.
     """
 
     scenario: Scenario
