@@ -1,5 +1,6 @@
 """HarborShield: an insurer's fraud model is released by a canary, and the way back is rehearsed."""
 
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from opslib.demo.scenarios.measures import (
     sealed_runs,
     served,
     stage_weights,
+    versions_table,
 )
 from opslib.demo.scenarios.objective import Objective, all_of, at_least, at_most, not_measured
 from opslib.demo.scenarios.quick import QUICK
@@ -36,7 +38,8 @@ def write(folder: Path) -> None:
     write_repository(folder)
     for path in folder.glob("*.yml"):
         text = path.read_text().replace("name: fraud", f"name: {ENDPOINT}")
-        path.write_text(text.replace("requests_per_instance: 20", f"requests_per_instance: {CONCURRENT}"))
+        text = text.replace("requests_per_instance: 20", f"requests_per_instance: {CONCURRENT}")
+        path.write_text(re.sub(r"  path: models/v(\d)", r"  name: claims-fraud\n  version: \1\n\g<0>", text))
     shutil.copy(Path(__file__).parent / "harborshield" / "policy.yml", folder)
 
 
@@ -81,8 +84,8 @@ def _recovery(evidence: Evidence) -> Objective:
 
 
 def tables(evidence: Evidence) -> Iterable[Table]:
-    """Return latency and errors by deployment."""
-    return (by_deployment(evidence),)
+    """Return latency and errors by deployment, and the model versions that each run names."""
+    return (by_deployment(evidence), versions_table(evidence))
 
 
 FRAUD = Scenario(

@@ -15,7 +15,8 @@ from opslib.evidence.run.files import JOURNAL
 from opslib.evidence.run.journal import JournalEvent, read_journal
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
-from opslib.model import Served
+from opslib.model import Served, Traffic
+from opslib.model.endpoint import asset_name
 from opslib.show.table import Table
 
 SLOWDOWN = " within +"
@@ -115,6 +116,24 @@ def model_versions(evidence: Evidence) -> Iterator[bool]:
     for one in evidence.runs.values():
         states = (one.record.deployments_before, one.record.deployments_after)
         yield all(state and all(deployed.get("model") for deployed in state.values()) for state in states)
+
+
+def versions_table(evidence: Evidence) -> Table:
+    """Return which model version took which traffic before and after each run, by its record."""
+    rows = []
+    for one in evidence.runs.values():
+        record = one.record
+        before = _versions(record.traffic_before, record.deployments_before)
+        after = _versions(record.traffic_after, record.deployments_after)
+        rows.append((record.run_id, str(record.outcome), before, after))
+    return Table("Model versions by run", ("run", "outcome", "traffic before", "traffic after"), rows)
+
+
+def _versions(traffic: Traffic | None, deployed: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """Return the traffic with each deployment's model, such as ``claims-fraud:2 (green) 100 %``."""
+    shown = {name: weight for name, weight in (traffic or {}).items() if weight}
+    models = {name: asset_name(str((deployed or {}).get(name, {}).get("model") or "")) for name in shown}
+    return ", ".join(f"{models[name]} ({name}) {weight} %" for name, weight in shown.items())
 
 
 def sealed_runs(evidence: Evidence) -> Objective:

@@ -27,8 +27,8 @@ from opslib.show.table import Table
 ENDPOINT = "recommend"
 P95_MS = 120.0
 LARGE, SMALLER = "Standard_F8s_v2", "Standard_F2s_v2"
-QUIET_MIN = 15.5
-"""Time without a request after which blue may be retired: the runbook counts those of 15 minutes [minutes]."""
+QUIET_MIN = 14.5
+"""Time after the release, whose last minute was without blue, for 15 minutes without a request to it [minutes]."""
 
 LATER = ("amber", "violet")
 """Two later releases, for which the policy keeps an old deployment."""
