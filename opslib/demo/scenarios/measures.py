@@ -15,8 +15,7 @@ from opslib.evidence.run.files import JOURNAL
 from opslib.evidence.run.journal import JournalEvent, read_journal
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
-from opslib.model import Served, Traffic
-from opslib.model.endpoint import asset_name
+from opslib.model import Served, Traffic, asset_name
 from opslib.show.table import Table
 
 SLOWDOWN = " within +"

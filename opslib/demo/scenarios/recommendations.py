@@ -49,7 +49,7 @@ def steps(folder: Path, size: Size) -> tuple[Step, ...]:
     release: dict[str, Any] = {"outcomes": str(folder / OUTCOMES)}
     if small:
         release |= {**QUICK, "bad_outcomes": ["no_purchase"], "outcomes_mode": "observe", "outcome_window_s": 1}
-        test |= {"max_p95_ms": 2000}
+        test |= {"max_p95_ms": 60_000, "max_use": 0.95}
     large = (
         _deploy(folder, "large"),
         RunStep("test large", "size", {**test, **types, "load_test_deployment": "large"}),
@@ -197,7 +197,7 @@ RECOMMENDATIONS = Scenario(
     name="urbancart",
     title="UrbanCart: sizing, release and retirement of a recommendation model",
     endpoint=ENDPOINT,
-    rps={Size.FULL: 30, Size.SMALL: 15},
+    rps={Size.FULL: 30, Size.SMALL: 10},
     write=write_repository,
     steps=steps,
     objectives=objectives,
