@@ -18,8 +18,8 @@ from opslib.evidence.verify.verify import verify
 from opslib.model import Served, Traffic, asset_name
 from opslib.show.table import Table
 
-SLOWDOWN = " within +"
-"""Words in the name of a claim about a slowdown, such as `p95 within +50 % of stable`."""
+LATENCY = (" within +", "requests above stable's ")
+"""Words in the names of claims about latency: `p95 within +50 % of stable`, or its form for a quantile in a gap."""
 
 
 def served(evidence: Evidence) -> Mapping[str, Served]:
@@ -104,10 +104,10 @@ def promoted_stages(folder: Path) -> int:
     return promoted
 
 
-def proven_claims(run: StepResult, words: str) -> Iterator[bool]:
-    """Yield for each claim with these words, at each stage of a canary, whether it was proven."""
+def proven_claims(run: StepResult, *words: str) -> Iterator[bool]:
+    """Yield for each claim with one of these words, at each stage of a canary, whether it was proven."""
     last = {(gate["gate"], str(gate["stage"])): gate for gate in run.record.gates if "p" in gate}
-    return (gate["result"] == "proven" for (name, _), gate in last.items() if words in name)
+    return (gate["result"] == "proven" for (name, _), gate in last.items() if any(one in name for one in words))
 
 
 def model_versions(evidence: Evidence) -> Iterator[bool]:
