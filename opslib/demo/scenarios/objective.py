@@ -64,7 +64,7 @@ def objectives_table(title: str, found: Iterable[Objective]) -> Table:
 def _compare(
     name: str, value: float | None, limit: float, unit: str, relation: Literal["at most", "at least"], basis: str
 ) -> Objective:
-    held = f"{relation} {limit:,g} {unit}"
+    held = f"{relation} {limit:,.5g} {unit}"
     if value is None:
         return Objective(name, held, "no value", met=False)
     met = value <= limit if relation == "at most" else value >= limit

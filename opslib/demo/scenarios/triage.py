@@ -93,8 +93,8 @@ def objectives(evidence: Evidence) -> Iterator[Objective]:
     yield lost_requests(evidence)
     yield traced_requests(evidence)
     ours, by_hand = effort(evidence)
-    yield at_most("commands typed in the release window", ours.commands, by_hand.commands, "commands, by az alone")
-    yield at_most("minutes of a person's time", ours.minutes, by_hand.minutes, "min, by az alone")
+    yield at_most("typed in the release, against az alone", ours.commands, by_hand.commands, "commands")
+    yield at_most("a person's time, against az alone", ours.minutes, by_hand.minutes, "minutes")
     yield sealed_runs(evidence)
 
 
@@ -111,8 +111,8 @@ def _gates(evidence: Evidence) -> Iterator[Objective]:
     yield _ended("canary without approval", runs["not approved"].record, Outcome.WAITING)
     yield _ended("canary of another plan than the approved one", runs["another plan"].record, Outcome.WAITING)
     canary = runs["canary"].record
-    bound = [one.plan_sha256 == canary.plan_sha256 and bool(one.keyid) for one in canary.approvals]
-    yield all_of("approvals signed for exactly the plan carried out", f"of {len(PEOPLE)} approvals", bound)
+    bound = {one.who for one in canary.approvals if one.plan_sha256 == canary.plan_sha256 and one.keyid}
+    yield all_of("approval signed for exactly the plan carried out", "people", (who in bound for who in PEOPLE))
     yield _unseen(evidence, canary.started_at)
 
 
