@@ -201,6 +201,8 @@ class Run(Displayed, Generic[P]):
         self.journal.write(
             JournalEvent.RAISED, {"error": type(error).__name__, "message": str(error), "outcome": outcome}
         )
+        if self.record.outcome is not None and isinstance(error, NameError):
+            return  # a name that the cell which raised before did not make: that one is the cause
         reason = f"{type(error).__name__}: {error}".removesuffix(": ")
         if isinstance(error, KeyboardInterrupt):
             reason = f"{reason}: the kernel was interrupted"
