@@ -40,7 +40,7 @@ IMPORTS = (
 MESSAGE_BYTES = 64 * 1024
 
 IMPORTED_WITHIN_S = 240.0
-"""Longest wait for the first process: five CPU seconds of imports, on a machine with many times its load [seconds]."""
+"""Longest wait for the first process: five CPU seconds of imports, on a loaded machine [seconds]."""
 
 
 class PreparedProcess:
