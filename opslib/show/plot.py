@@ -147,8 +147,11 @@ def _draw_failures(axis: "Axes", rollout: Rollout) -> None:
         )
         axis.fill_between(times, low, high, color=COLOURS[number], alpha=0.15, linewidth=0)  # type: ignore[arg-type]
         axis.plot(times, share, color=COLOURS[number], linestyle=STYLES[number][1])  # type: ignore[arg-type]
-    highest = max((100 * share for share in failures["canary_share"] if not isnan(share)), default=0.0)
-    axis.set_ylim(top=max(1.0, 3 * highest))
+    highest = {
+        arm: max((100 * share for share in failures[f"{arm}_share"] if not isnan(share)), default=0.0)
+        for arm in ("stable", "canary")
+    }
+    axis.set_ylim(top=max(1.0, 1.2 * highest["stable"], 3 * highest["canary"]))
 
 
 def _times(lines: Sequence[IntervalResult]) -> list[datetime]:
