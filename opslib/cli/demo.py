@@ -8,6 +8,7 @@ from opslib.demo.practice import build_practice
 from opslib.demo.release import run_demo
 from opslib.demo.scenarios.catalogue import SCENARIOS, run_scenarios
 from opslib.demo.scenarios.scenario import Size
+from opslib.errors import ParameterError
 
 EPILOG = """\
 scenarios:
@@ -58,7 +59,17 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the demo or scenarios, or build what the demo starts from."""
+    """Run the demo or scenarios, or build what the demo starts from.
+
+    Raises
+    ------
+    ParameterError
+        If options contradict each other; nothing was started.
+    """
+    if arguments.name and (arguments.all or arguments.practice):
+        raise ParameterError(f"{arguments.name} is given with --all or --practice: expected one of them")
+    if arguments.small and not (arguments.all or arguments.name):
+        raise ParameterError("--small is given without a scenario: name one, or pass --all")
     if arguments.all or arguments.name:
         names = list(SCENARIOS) if arguments.all else [arguments.name]
         return run_scenarios(names, arguments.runs or RUNS, Size.SMALL if arguments.small else Size.FULL)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from awaiting import wait_until
 
+from opslib.cli.main import main
 from opslib.demo.scenarios import objective
 from opslib.demo.scenarios.carry_out import command
 from opslib.demo.scenarios.measures import promoted_stages, stage_weights
@@ -62,6 +63,13 @@ def test_a_command_is_what_a_person_types():
     """Each parameter is given by name."""
     step = RunStep("canary", "canary", {"canary": "green", "stages": [10, 100]})
     assert command(step, "fraud") == "opslib run canary -p endpoint=fraud -p canary=green -p 'stages=[10, 100]'"
+
+
+@pytest.mark.parametrize("words", [["pinecare", "--all"], ["pinecare", "--practice", "x"], ["--small"]])
+def test_options_that_contradict_each_other_start_nothing(words, capsys):
+    """A person who meant one of them does not wait for the other."""
+    assert main(["demo", *words]) == 2
+    assert "is given with" in capsys.readouterr().err
 
 
 def test_a_persons_key_signs_exactly_one_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
