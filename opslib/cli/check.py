@@ -26,10 +26,10 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the endpoint's folder")
     parser.add_argument(
-        "--json", dest="format", action="store_const", const="json", help="the same as --format json"
-    )
-    parser.add_argument(
         "--format", choices=list(REPORTS), default="text", help="form of the report (default: text)"
+    )
+    parser.add_argument(  # after it: the first option of a name gives the default
+        "--json", dest="format", action="store_const", const="json", help="the same as --format json"
     )
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write the report to a file (default: print it)"

@@ -5,7 +5,7 @@ from typing import Any
 
 QUICK: Mapping[str, Any] = {
     "bake_s": 6,
-    "max_bake_s": 24,
+    "max_bake_s": 90,
     "min_requests": 10,
     "late_data_s": 10,
     "warm_up_s": 0,
