@@ -227,7 +227,8 @@ def conclude(record: Record) -> None:
         If it was not, so that papermill alone fails too.
     """
     if record.outcome is None or not record.outcome.good:
-        raise OutcomeError(f"{record.runbook} of {record.endpoint} ended as {record.outcome}: {record.reason}")
+        what = f"{record.runbook} of {record.endpoint}" if record.endpoint else record.runbook
+        raise OutcomeError(f"{what} ended as {record.outcome}: {record.reason}")
 
 
 def outcome_of(error: BaseException) -> Outcome:

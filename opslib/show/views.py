@@ -249,13 +249,13 @@ def _record(record: Record) -> Table:
     duration = "" if record.duration_s is None else f"{record.duration_s:.1f} s"
     outcome = record.outcome
     tone: Tone = "" if outcome is None else "good" if outcome.good else "bad"
+    read = ("traffic before", record.traffic_before), ("traffic after", record.traffic_after)
     rows: list[tuple[str, str | Cell]] = [
         ("run", record.run_id),
         ("outcome", Cell(str(outcome or "not ended"), tone if outcome is not Outcome.HELD else "warning")),
         ("reason", record.reason),
         ("duration", duration),
-        ("traffic before", describe_traffic(record.traffic_before)),
-        ("traffic after", describe_traffic(record.traffic_after)),
+        *((name, describe_traffic(traffic)) for name, traffic in read if traffic is not None),
         *((name, str(value)) for name, value in record.results.items()),
     ]
     return Table("Record", ("what", "value"), rows)
