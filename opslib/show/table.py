@@ -1,5 +1,6 @@
 """A table as HTML for notebooks and as text for terminals and logs."""
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -28,7 +29,7 @@ class Cell:
     @property
     def html(self) -> str:
         """The cell's content."""
-        inner = escape(self.text)
+        inner = _breakable(self.text)
         if self.code and self.text:
             inner = f'<code style="white-space:pre-wrap">{inner}</code>'
         title = f' title="{escape(self.tooltip)}"' if self.tooltip else ""
@@ -126,4 +127,18 @@ def _lines(row: Row) -> Iterator[tuple[str, ...]]:
 
 
 def _html(value: str | Cell) -> str:
-    return escape(value) if isinstance(value, str) else value.html
+    return _breakable(value) if isinstance(value, str) else value.html
+
+
+LONG_WORD = re.compile(r"\S{30,}")
+"""A word such as a resource id, which would widen its column until the next ones are outside the page."""
+
+
+def _breakable(text: str) -> str:
+    """Escape a text; its long words may break anywhere, and still be copied whole."""
+    pieces, end = [], 0
+    for word in LONG_WORD.finditer(text):
+        pieces += [escape(text[end : word.start()])]
+        pieces += [f'<span style="overflow-wrap:anywhere">{escape(word.group())}</span>']
+        end = word.end()
+    return "".join([*pieces, escape(text[end:])])
