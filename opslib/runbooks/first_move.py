@@ -17,7 +17,7 @@ from opslib.errors import OpsError
 from opslib.evidence.run.files import BEFORE, JOURNAL
 from opslib.evidence.run.journal import Journal, JournalEvent, as_json, read_journal
 from opslib.evidence.run.record import Record, write_record
-from opslib.model import Endpoint, Level, Plan, SetTraffic, Traffic
+from opslib.model import Endpoint, Level, Plan, Scope, SetTraffic, Traffic
 from opslib.parameters import RollbackParameters
 from opslib.policy.policy import Policy
 from opslib.runbooks.endpoint_state import write_state
@@ -131,6 +131,11 @@ def _questions(before: Endpoint, to: str) -> bool:
 
 def _complete(folder: Path, record: Record, plan: Plan, workspace: Workspace) -> None:
     """Write the traffic before and the undo to the record, in case that the notebook never does."""
-    commands = [az_command(step, workspace.scope) for step in plan.undo]
-    rollback = {**record.rollback, "undo": as_json(plan.undo), "commands": commands}
+    rollback = with_undo(record, plan, workspace.scope)
     write_record(folder, replace(record, traffic_before=dict(plan.before.traffic), rollback=rollback))
+
+
+def with_undo(record: Record, plan: Plan, scope: Scope) -> dict[str, Any]:
+    """Return what a record says of its rollback, with the plan's undo and the commands that do it by hand."""
+    commands = [az_command(step, scope) for step in plan.undo]
+    return {**record.rollback, "undo": as_json(plan.undo), "commands": commands}

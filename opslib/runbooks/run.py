@@ -19,7 +19,7 @@ from opslib.errors import ApprovalNeeded, OpsError, OutcomeError
 from opslib.evidence.archive.run_folders import find_archive, new_folder
 from opslib.evidence.finish import begin_run
 from opslib.evidence.run.files import AFTER, BEFORE, FOLDER_VARIABLE, PLAN, RECORD
-from opslib.evidence.run.journal import Journal, JournalEvent, as_json
+from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.evidence.run.provenance import find_executor, find_versions
 from opslib.evidence.run.record import Approval, Record, read_record, write_atomically, write_record
 from opslib.evidence.run.run_lock import release
@@ -31,13 +31,12 @@ from opslib.policy.values import Values, fill_from_policy
 from opslib.runbook_parameters import RunbookParameters
 from opslib.runbooks import plan_approvals
 from opslib.runbooks.endpoint_state import write_state
-from opslib.runbooks.first_move import read_first_move
+from opslib.runbooks.first_move import read_first_move, with_undo
 from opslib.runbooks.notices import RunAbout
 from opslib.runbooks.notifier import Notifier
 from opslib.runbooks.plan_content import approved_content, digest_of
 from opslib.runbooks.progress import CellDisplay
 from opslib.runbooks.steps import policy_preflight
-from opslib.runbooks.steps.plan import az_command
 
 P = TypeVar("P", bound=RunbookParameters)
 T = TypeVar("T")
@@ -162,8 +161,7 @@ class Run(Displayed, Generic[P]):
         content = approved_content(plan, self.parameters, self.workspace.scope, self.policy)
         write_atomically(self.folder / PLAN, content)
         digest = digest_of(content)
-        commands = [az_command(step, self.workspace.scope) for step in plan.undo]
-        rollback = {**self.record.rollback, "undo": as_json(plan.undo), "commands": commands}
+        rollback = with_undo(self.record, plan, self.workspace.scope)
         self.record = replace(self.record, plan_sha256=digest, rollback=rollback)
         write_record(self.folder, self.record)
         others = plan_approvals.find_others(self.policy, self.record)
