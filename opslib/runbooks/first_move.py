@@ -136,6 +136,6 @@ def _complete(folder: Path, record: Record, plan: Plan, workspace: Workspace) ->
 
 
 def with_undo(record: Record, plan: Plan, scope: Scope) -> dict[str, Any]:
-    """Return what a record says of its rollback, with the plan's undo and the commands that do it by hand."""
+    """Return a record's entry on its rollback, with the plan's undo and the commands that do it by hand."""
     commands = [az_command(step, scope) for step in plan.undo]
     return {**record.rollback, "undo": as_json(plan.undo), "commands": commands}

@@ -264,7 +264,7 @@ def test_an_endpoint_has_a_limit_of_requests_per_second(alone: RunningSandbox):
     with alone.arm() as arm:
         arm.put(path, json={"location": "eastus", "properties": {"authMode": "Key"}}).raise_for_status()
         key = arm.post(f"{path}/listKeys").json()["primaryKey"]
-        uri = arm.get(path).json()["properties"]["scoringUri"]
+        uri = wait_until(lambda: arm.get(path).json()["properties"]["scoringUri"])  # null until it is created
         headers = {"Authorization": f"Bearer {key}"}
         seen = Counter(arm.post(uri, json={}, headers=headers).status_code for _ in range(100))
         assert set(seen) == {404, 429}
