@@ -66,6 +66,7 @@ LEVELS = {
     "opslib.sandbox.endpoints": 7,
     "opslib.sandbox.scoring": 8,
     "opslib.sandbox.graph": 8,
+    "opslib.sandbox.templates": 8,
     "opslib.sandbox.insights": 9,
     "opslib.sandbox.insights.autoscale": 10,
     "opslib.sandbox.insights.alerts": 10,

@@ -189,7 +189,18 @@ DIFFERENCES = (
     Difference(
         "workspaces",
         "created by an ARM template, in minutes; a deleted one can be recovered",
-        "each one exists until it is deleted; PUT and PATCH change it at once",
+        "each one exists until it is deleted; PUT, PATCH and templates change it at once",
+    ),
+    Difference(
+        "template deployments",
+        "every resource type and function; Complete mode, what-if, linked templates, stacks",
+        "Incremental mode, the resource types and functions that the sandbox has, nested templates; uniqueString "
+        "gives other characters than Azure's",
+    ),
+    Difference(
+        "key vaults, image registries, Application Insights, Log Analytics workspaces",
+        "services of their own",
+        "kept as they are sent, so that templates and workspaces can name them",
     ),
     Difference(
         "autoscale",
@@ -224,7 +235,7 @@ DIFFERENCES = (
     Difference(
         "Azure Resource Graph",
         "every resource, seconds to minutes late; the whole query language, 15 queries in 5 s",
-        "workspaces, online endpoints and deployments, at once; the operators of Log Analytics, 15 queries in 5 s",
+        "what the sandbox keeps, at once; the operators of Log Analytics, 15 queries in 5 s",
     ),
     Difference(
         "subscriptions, groups and workspaces",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the parts live in rooms above this one
     from opslib.sandbox.instances.fleet import Fleet
     from opslib.sandbox.scoring.gateway import Gateway
     from opslib.sandbox.telemetry.telemetry import Telemetry
+    from opslib.sandbox.templates.deployments import TemplateDeployments
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,4 @@ class Sandbox:
     faults: Faults
     read_lag: ReadLag
     graph_quota: UserQuota
+    templates: TemplateDeployments

@@ -1,4 +1,4 @@
-"""The table `resources` of Azure Resource Graph: workspaces, online endpoints, deployments and autoscale settings.
+"""The table `resources` of Azure Resource Graph: workspaces, endpoints, deployments, and what was made beside them.
 
 Columns: Microsoft Learn, "Understanding the Azure Resource Graph query language", and the service's answers to
 `resources | take 1`. Types and groups are in lower case there, ids are spelt as ARM spells them.
@@ -16,6 +16,7 @@ from opslib.sandbox.arm.principals import TENANT_ID, Principal
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Sandbox
 from opslib.sandbox.endpoints import deployments, endpoints, workspaces
+from opslib.sandbox.endpoints.dependencies import KINDS as DEPENDENCIES
 from opslib.sandbox.endpoints.subscriptions import known_workspaces
 from opslib.sandbox.telemetry.kql.query import Compiled, add_functions, compile_query
 
@@ -75,6 +76,9 @@ def _resources(request: Request, sandbox: Sandbox) -> Iterator[dict[str, Any]]:
             "type": "Microsoft.Insights/autoscaleSettings",
             **setting.body,
         }
+    for kind in ("storageAccounts", *(one.lower() for one in DEPENDENCIES)):
+        for one in sandbox.store.all(kind):
+            yield {"id": one.id, "name": one.name, "type": ids.resource_type(one.id), **one.body}
 
 
 def _row(body: dict[str, Any]) -> tuple[str | None, ...]:

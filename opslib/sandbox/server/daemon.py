@@ -42,8 +42,10 @@ from opslib.sandbox.server.application import Application
 from opslib.sandbox.server.connect_proxy import start_proxy
 from opslib.sandbox.server.faults_api import strike
 from opslib.sandbox.server.listener import ask_to_exit, listen, make_server
+from opslib.sandbox.server.pipeline import answer
 from opslib.sandbox.server.sampler import Sampler
 from opslib.sandbox.telemetry.telemetry import Telemetry
+from opslib.sandbox.templates.deployments import TemplateDeployments
 
 _FLUSH_INTERVAL_S = 0.2
 _RESTORE_TIMEOUT_S = 60.0
@@ -90,6 +92,7 @@ async def serve(home: Home, listener: socket.socket, settings: Settings, owner: 
         home.note.unlink(missing_ok=True)
         for chore in chores:
             chore.cancel()
+        await sandbox.templates.close()
         await sandbox.lifecycle.close()
         await sandbox.gateway.close()
         await sandbox.fleet.close()
@@ -107,7 +110,7 @@ def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Sand
     instance_environment = InstanceEnvironment(base_url, proxy_url, home.azure_authority, store)
     log = FleetLog(home.state / "logs", store, telemetry)
     fleet = Fleet(home.state, store, log, instance_environment, settings, Runtime(_images(settings)))
-    return Sandbox(
+    sandbox = Sandbox(
         settings=settings,
         home=home,
         base_url=base_url,
@@ -129,7 +132,10 @@ def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Sand
         faults=faults,
         read_lag=ReadLag(settings),
         graph_quota=UserQuota(),
+        templates=TemplateDeployments(store, directory, tokens, base_url, settings.location),
     )
+    sandbox.templates.connect(lambda request: answer(request, sandbox))
+    return sandbox
 
 
 def _images(settings: Settings) -> ImageMap:
@@ -178,6 +184,7 @@ async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server, proxy_url:
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
         await asyncio.sleep(0.005)
     await asyncio.wait({asyncio.create_task(sandbox.lifecycle.recover())}, timeout=_RESTORE_TIMEOUT_S)
+    sandbox.templates.recover()
     strike(sandbox.faults.listed(), sandbox)
     settings = sandbox.settings
     workspace = {

@@ -3,16 +3,19 @@
 from opslib.sandbox.arm.routing import Route
 from opslib.sandbox.endpoints import (
     assets,
+    dependencies,
     deployments,
     endpoints,
     operations,
     packages,
     prices,
+    providers,
     registries,
     subscriptions,
     workspaces,
 )
 from opslib.sandbox.graph import api as graph_api
+from opslib.sandbox.graph import lists as resource_lists
 from opslib.sandbox.identity import authorization, entra, managed_identity, principals_api, roles_api
 from opslib.sandbox.insights.alerts import api as alerts_api
 from opslib.sandbox.insights.alerts import fired_api
@@ -27,10 +30,14 @@ from opslib.sandbox.telemetry import (
     metrics_api,
     subscription_metrics_api,
 )
+from opslib.sandbox.templates import api as templates_api
 
 ROUTES: tuple[Route, ...] = (
     # Microsoft.Resources, Microsoft.MachineLearningServices
     *subscriptions.ROUTES,
+    *providers.ROUTES,
+    *resource_lists.ROUTES,
+    *templates_api.ROUTES,
     *workspaces.ROUTES,
     *operations.ROUTES,
     *packages.ROUTES,
@@ -57,6 +64,8 @@ ROUTES: tuple[Route, ...] = (
     *accounts.ROUTES,
     # Microsoft.OperationalInsights, the Log Analytics query API
     *logs_api.ROUTES,
+    # Microsoft.KeyVault, Microsoft.ContainerRegistry and others that a workspace depends on
+    *dependencies.ROUTES,
     # retail prices
     *prices.ROUTES,
     # cloud metadata, managed identity, Microsoft Entra ID
