@@ -66,10 +66,10 @@ def read_estate(
     listed, failed = _list_endpoints(arm, workspaces, scope, progress)
     endpoints = _sorted(listed)
     settings, unlisted = _list_autoscale(arm, endpoints)
-    parts = (*unread, *failed, *unlisted)
+    autoscale, strange = _of_these(settings, endpoints)
+    parts = (*unread, *failed, *unlisted, *strange)
     return _missing_named(
-        Estate(f"lists{refusal}", endpoints, tuple(workspaces), parts, autoscale=_of_these(settings, endpoints)),
-        scope,
+        Estate(f"lists{refusal}", endpoints, tuple(workspaces), parts, autoscale=autoscale), scope
     )
 
 
@@ -95,9 +95,8 @@ def _from_graph(arm: ArmClient, scope: EstateScope, progress: Progress) -> Estat
     listed, unread = _list_endpoints(arm, [one for one in workspaces if one in doubtful], scope, progress)
     endpoints |= {one.id.lower(): one for one in listed}
     ordered = _sorted(endpoints.values())
-    return Estate(
-        "Azure Resource Graph", ordered, tuple(workspaces), tuple(unread), autoscale=_of_these(settings, ordered)
-    )
+    autoscale, unknown = _of_these(settings, ordered)
+    return Estate("Azure Resource Graph", ordered, tuple(workspaces), (*unread, *unknown), autoscale=autoscale)
 
 
 def _doubtful(workspaces: Iterable[str], endpoints: dict[str, Endpoint]) -> list[str]:
@@ -194,11 +193,17 @@ def _list_autoscale(arm: ArmClient, endpoints: Iterable[Endpoint]) -> tuple[list
     return found, unread
 
 
-def _of_these(settings: Iterable[Json], endpoints: Iterable[Endpoint]) -> tuple[Json, ...]:
-    """Return the settings that target a deployment of the endpoints."""
+def _of_these(settings: Iterable[Json], endpoints: Iterable[Endpoint]) -> tuple[tuple[Json, ...], list[Unread]]:
+    """Return the settings that target a deployment of the endpoints, and why others were not understood."""
     known = {one.id.lower().strip("/") for one in endpoints}
-    rows = (read_resource(row, "autoscaleSettings") for row in settings)
-    return tuple(row for row in rows if _target(row).rpartition("/deployments/")[0] in known)
+    found: list[Json] = []
+    strange: list[Unread] = []
+    for number, row in enumerate(settings, start=1):
+        try:
+            found.append(read_resource(row, "autoscaleSettings"))
+        except UnexpectedAnswer as error:
+            strange.append(Unread(f"{AUTOSCALE_PART}, row {number}", str(error)))
+    return tuple(row for row in found if _target(row).rpartition("/deployments/")[0] in known), strange
 
 
 def _target(setting: Json) -> str:

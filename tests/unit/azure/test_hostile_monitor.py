@@ -255,7 +255,7 @@ def test_an_estate_that_is_not_understood_is_named(stand_in: StandIn, body: Any,
 
 
 def test_an_endpoint_that_is_not_understood_is_named_beside_the_others(stand_in: StandIn):
-    """One resource without properties is left out with the reason, and the rest is read."""
+    """A resource without properties is left out with the reason, and the rest is read."""
     broken = {
         **Azure().endpoint(),
         "id": f"{WORKSPACE}/onlineEndpoints/broken",
@@ -272,13 +272,14 @@ def test_an_endpoint_that_is_not_understood_is_named_beside_the_others(stand_in:
             "workspaces": [{"id": WORKSPACE}],
             "onlineendpoints": [broken, Azure().endpoint()],
             "deployments": [Azure().deployment("blue")],
-            "autoscalesettings": [],
+            "autoscalesettings": [{"id": "s", "properties": None}],
         }[path.rsplit("/", 1)[1]]
         return Response(json.dumps({"value": value}), media_type="application/json")
 
     stand_in.azure.answer = answer
     seen = read_estate(stand_in.workspace().arm, EstateScope())
     assert [one.name for one in seen.endpoints] == ["fraud"]
-    (unread,) = seen.unread
-    assert unread.part == "endpoint production/harborshield/broken"
+    unread, setting = seen.unread
+    assert (unread.part, setting.part) == ("endpoint production/harborshield/broken", "autoscale settings, row 1")
+    assert "expected a resource with an object `properties`, got nothing" in setting.reason
     assert "expected a resource with an object `properties`, got nothing" in unread.reason
