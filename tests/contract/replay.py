@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from awaiting import wait_until
 from recorded_form import Recorded, recorded_exchanges
 from sandbox_fixture import RunningSandbox
-from served import APP, wait_until
+from served import APP
 
 AZURE = {"Host": "management.azure.com"}
 

@@ -1,8 +1,6 @@
 """What the contract tests deploy, and the values that their fixtures hand out."""
 
-import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,12 +67,3 @@ class Counted:
     ids: tuple[str, ...]
     first_s: float
     last_s: float
-
-
-def wait_until(condition: Callable[[], Any], within_s: float = 20.0) -> Any:
-    """Ask again until the answer is truthy; the last answer when time is up is a failure."""
-    deadline = time.monotonic() + within_s
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not within {within_s} s: {condition}"
-        time.sleep(0.05)
-    return answer

@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from awaiting import wait_until
 from sandbox_fixture import RunningSandbox
-from served import ASK, Served, wait_until
+from served import ASK, Served
 
 OPSLIB = [sys.executable, "-m", "opslib", "sandbox"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from awaiting import wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sandbox_fixture import RunningSandbox, running_sandbox
-from served import wait_until
 
 from opslib.sandbox.arm.routing import Auth, Route
 from opslib.sandbox.core.settings import Settings

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from awaiting import wait_until
 from azure.ai.ml import MLClient
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.identity import (
@@ -17,7 +18,7 @@ from azure.identity import (
     WorkloadIdentityCredential,
 )
 from sandbox_fixture import RunningSandbox
-from served import ASK, Served, wait_until
+from served import ASK, Served
 
 from opslib.sandbox.cli.principal_command import environment
 

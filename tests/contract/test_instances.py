@@ -5,9 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
+from awaiting import wait_until
 from azure.ai.ml.entities import ProbeSettings
 from sandbox_fixture import RunningSandbox
-from served import ASK, Served, deployment, wait_until
+from served import ASK, Served, deployment
 
 from opslib.sandbox.cli.inventory import inventory
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from awaiting import wait_until
 from azure.ai.ml import MLClient, load_online_deployment, load_online_endpoint
 from azure.ai.ml.entities import (
     AzureMLOnlineInferencingServer,
@@ -22,7 +23,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from rest_client import finish
 from sandbox_fixture import RunningSandbox, running_sandbox
-from served import APP, ASK, Served, deployment, wait_until
+from served import APP, ASK, Served, deployment
 
 ROUTES = {
     "liveness_route": {"port": 8502, "path": "/live"},

@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from awaiting import wait_until
 from azure.ai.ml import MLClient, load_online_deployment, load_online_endpoint
 from azure.ai.ml.entities import CodeConfiguration, Environment, ManagedOnlineEndpoint, Model
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from sandbox_fixture import RunningSandbox
-from served import APP, IMAGE, Served, deployment, wait_until
+from served import APP, IMAGE, Served, deployment
 
 
 def test_yaml_definitions_deploy_and_score(ml: MLClient, sandbox: RunningSandbox):

@@ -11,8 +11,9 @@ from functools import partial
 import httpx
 import jwt
 import pytest
+from awaiting import wait_until
 from sandbox_fixture import RunningSandbox
-from served import Served, wait_until
+from served import Served
 
 from opslib.sandbox.arm.routing import Auth, Route
 from opslib.sandbox.server.routes import ROUTES

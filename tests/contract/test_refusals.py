@@ -3,11 +3,12 @@ import re
 
 import httpx
 import pytest
+from awaiting import wait_until
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineRequestSettings
 from azure.core.exceptions import HttpResponseError
 from sandbox_fixture import RunningSandbox
-from served import Served, deployment, wait_until
+from served import Served, deployment
 
 
 @pytest.mark.parametrize(

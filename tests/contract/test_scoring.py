@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from awaiting import wait_until
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import OnlineRequestSettings
 from azure.identity import DefaultAzureCredential
-from served import ASK, Served, deployment, wait_until
+from served import ASK, Served, deployment
 
 FALSE_ALARM = 1e-6  # of a split's test, when the split is what it should be
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
+from awaiting import wait_until
 from rest_client import make_endpoint
 from sandbox_fixture import RunningSandbox, running_sandbox
-from served import ASK, wait_until
+from served import ASK
 
 from opslib.sandbox.core.settings import Settings
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from awaiting import wait_until
 from rest_client import make_endpoint
 from sandbox_fixture import RunningSandbox, reread, running_sandbox
-from served import ASK, wait_until
+from served import ASK
 
 from opslib.sandbox.cli.control import start
 from opslib.sandbox.core.process import ProcessId

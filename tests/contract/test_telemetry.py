@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from awaiting import wait_until
 from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.monitor import MonitorManagementClient
 from azure.monitor.query import LogsQueryClient
 from sandbox_fixture import RunningSandbox
-from served import Counted, Served, wait_until
+from served import Counted, Served
 
 
 @pytest.fixture(scope="module")

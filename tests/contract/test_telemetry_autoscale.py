@@ -5,11 +5,12 @@ from typing import Any
 
 import httpx
 import pytest
+from awaiting import wait_until
 from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.monitor import MonitorManagementClient
 from sandbox_fixture import RunningSandbox
-from served import Counted, Served, wait_until
+from served import Counted, Served
 
 
 @pytest.fixture

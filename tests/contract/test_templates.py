@@ -3,11 +3,12 @@
 from typing import Any
 
 import httpx
+from awaiting import wait_until
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Workspace
 from azure.identity import ClientSecretCredential
 from sandbox_fixture import RunningSandbox
-from served import Served, wait_until
+from served import Served
 
 VERSION = "2024-10-01"
 ML = "Microsoft.MachineLearningServices/workspaces"

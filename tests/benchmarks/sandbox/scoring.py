@@ -21,7 +21,7 @@ from pathlib import Path
 import uvloop
 
 HERE = Path(__file__).resolve()
-sys.path[:0] = [str(HERE.parents[3]), str(HERE.parents[2]), str(HERE.parents[2] / "contract")]
+sys.path[:0] = [str(HERE.parents[3]), str(HERE.parents[2])]
 
 from rest_client import make_endpoint  # noqa: E402 - the path is set above
 from sandbox_fixture import RunningSandbox, running_sandbox  # noqa: E402

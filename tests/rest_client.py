@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import httpx
+from awaiting import wait_until
 from sandbox_fixture import RunningSandbox
-from served import wait_until
 
 
 def make_endpoint(sandbox: RunningSandbox, app: Path) -> None:
