@@ -111,6 +111,9 @@ def make_parser() -> argparse.ArgumentParser:
         "cost", module="opslib.cli.cost", help="show what an endpoint costs, and what it would with other instances"
     )
     commands.add_parser(
+        "fleet", module="opslib.cli.fleet", help="run a runbook on many endpoints in batches, as a wave file says"
+    )
+    commands.add_parser(
         "inventory",
         module="opslib.cli.inventory",
         help="list all deployments with cost, requests, owner, last change",

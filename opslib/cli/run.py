@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.cli.request_options import add_request_options, request_of
 from opslib.errors import ParameterError
 from opslib.evidence.run.files import NOTEBOOK, RECORD
 from opslib.evidence.run.record import ChangeRequest
-from opslib.evidence.signing.approval_files import read_approvals
 from opslib.model import Outcome
 from opslib.parameters import RUNBOOKS
 from opslib.runner.execute import execute
@@ -48,23 +48,12 @@ def describe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the record as JSON; progress goes to stderr")
     add_archive_option(parser)
-    parser.add_argument("--ticket", default="", metavar="ID", help="id of the change request, for the record")
-    parser.add_argument("--requester", default="", metavar="NAME", help="who requested the change, for the record")
-    parser.add_argument("--emergency", action="store_true", help="record that the change bypassed the usual gates")
-    parser.add_argument(
-        "--approval",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="approval of this plan, signed by `opslib approve`; or a folder of approvals, of which those of this "
-        'plan count; or an unsigned claim {"who", "at", "meaning", "plan_sha256"}; repeat it for more',
-    )
+    add_request_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Execute the runbook; print the outcome and the notebook's path."""
-    given, request = _parameters(arguments.parameter), _request(arguments)
+    given, request = _parameters(arguments.parameter), request_of(arguments)
     return execute_shown(
         arguments.runbook, given, archive_of(arguments), arguments.timeout_s, request, as_json=arguments.json
     )
@@ -87,20 +76,6 @@ def execute_shown(
     else:
         print(f"{record.outcome}: {record.reason}\n{os.path.relpath(folder / NOTEBOOK)}")
     return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code
-
-
-def _request(arguments: argparse.Namespace) -> ChangeRequest:
-    """Read the ticket, the requester and the approvals of the change."""
-    found = read_approvals(arguments.approval)
-    return ChangeRequest(
-        ticket=arguments.ticket,
-        requester=arguments.requester,
-        emergency=arguments.emergency,
-        approvals=found.claims,
-        signed=found.signed,
-        offered=found.offered,
-        revocations=found.revocations,
-    )
 
 
 def _parameters(given: Sequence[str]) -> dict[str, str]:

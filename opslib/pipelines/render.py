@@ -6,6 +6,7 @@ with; its `indent` filter keeps a step's lines in their YAML block.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from opslib.pipelines.release import Release
 from opslib.pipelines.steps import GATES, RUN_LIMIT_S, release_steps, watch_steps
@@ -37,7 +38,19 @@ FILES: Mapping[str, Mapping[str, str]] = {
 
 def render_pipeline(system: str, release: Release) -> Mapping[str, str]:
     """Return the files of a pipeline, by path relative to the root of the repository."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - only this command needs it
+    values = {
+        "release": release,
+        "gates": GATES,
+        "limit_min": RUN_LIMIT_S // 60 + 20,
+        "steps": release_steps(release),
+        "watch": watch_steps(release),
+    }
+    return {path.format(release.endpoint): render(template, values) for path, template in FILES[system].items()}
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """Return a template of `templates/` with its values."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - only these commands need it
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -53,14 +66,4 @@ def render_pipeline(system: str, release: Release) -> Mapping[str, str]:
         comment_start_string="<#",
         comment_end_string="#>",
     )
-    values = {
-        "release": release,
-        "gates": GATES,
-        "limit_min": RUN_LIMIT_S // 60 + 20,
-        "steps": release_steps(release),
-        "watch": watch_steps(release),
-    }
-    return {
-        path.format(release.endpoint): environment.get_template(template).render(values)
-        for path, template in FILES[system].items()
-    }
+    return environment.get_template(template).render(values)

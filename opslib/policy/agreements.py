@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from opslib.policy.policy import Approvals, Roles
+from opslib.policy.policy import ApprovalRule, Roles
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class AgreementCount:
 
 
 def count_agreements(
-    rule: Approvals, agreements: Sequence[Agreement], now: datetime, roles: Roles | None = None
+    rule: ApprovalRule, agreements: Sequence[Agreement], now: datetime, roles: Roles | None = None
 ) -> AgreementCount:
     """Count the agreements that satisfy a policy's rule: signed, by the named people, not too old, one per person.
 
@@ -87,10 +87,10 @@ def count_agreements(
     return AgreementCount(who, tuple(rejected), rule.count, lacking)
 
 
-def describe_rule(rule: Approvals, roles: Mapping[str, Sequence[str]]) -> str:
+def describe_rule(rule: ApprovalRule, roles: Mapping[str, Sequence[str]]) -> str:
     """Describe whose approvals a rule requires.
 
-    >>> rule = Approvals(runbooks=("canary",), count=2, of=("clinical-lead", "ann"), including=("clinical-lead",))
+    >>> rule = ApprovalRule(count=2, of=("clinical-lead", "ann"), including=("clinical-lead",))
     >>> describe_rule(rule, {"clinical-lead": ("eve", "joe")})
     '2 approvals, of clinical-lead (eve, joe), ann, including clinical-lead (eve, joe), each valid for 24 h'
     """
@@ -104,7 +104,7 @@ def _named(names: Sequence[str], roles: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(f"{name} ({', '.join(roles[name])})" if name in roles else name for name in names)
 
 
-def _objection(rule: Approvals, one: Agreement, now: datetime, roles: Roles) -> str:
+def _objection(rule: ApprovalRule, one: Agreement, now: datetime, roles: Roles) -> str:
     """Return why an agreement does not count by the rule; empty where it does."""
     age, people = now - one.given_at, rule.people(roles)
     if not one.signed:

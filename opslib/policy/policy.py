@@ -127,10 +127,9 @@ class ChangeFreeze(Section):
         return self
 
 
-class Approvals(Section):
+class ApprovalRule(Section):
     """How many people agree to a plan before it is applied."""
 
-    runbooks: tuple[RunbookName, ...] = Field(min_length=1, description="runbooks that need it")
     count: int = Field(ge=1, le=10, description="approvals needed [count]")
     of: tuple[Text, ...] = Field(
         default=(), description="people (`who` of the approvers file) or roles that count; empty: any approver"
@@ -143,6 +142,12 @@ class Approvals(Section):
     def people(self, roles: Roles) -> tuple[str, ...]:
         """Return the people whose approval counts; empty where every approver's does."""
         return tuple(dict.fromkeys(person for name in self.of for person in roles.get(name, (name,))))
+
+
+class Approvals(ApprovalRule):
+    """How many people agree to the plans of some runbooks."""
+
+    runbooks: tuple[RunbookName, ...] = Field(min_length=1, description="runbooks that need it")
 
 
 class Validation(Section):

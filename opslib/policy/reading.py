@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from opslib.definitions.source import Source, read_source
 from opslib.errors import DefinitionError, PolicyError
 from opslib.policy.policy import Policy
+from opslib.policy.section import Section
+
+S = TypeVar("S", bound=Section)
 
 
 def read_policy(path: Path) -> Policy:
@@ -19,20 +22,35 @@ def read_policy(path: Path) -> Policy:
     PolicyError
         Names file, line, field, what was expected and what is there, for every problem at once.
     """
+    return read_section(Policy, path)
+
+
+def read_section(kind: type[S], path: Path) -> S:
+    """Read and validate a file whose content is a section.
+
+    Raises
+    ------
+    PolicyError
+        As `read_policy`.
+    """
     try:
         source = read_source(path)
     except DefinitionError as error:
         raise PolicyError(str(error)) from error
-    policy, problems = validate_policy(source)
-    if policy is None:
+    section, problems = _validate(kind, source)
+    if section is None:
         raise PolicyError("\n".join(f"{path}:{line}: {field}: {message}" for line, field, message in problems))
-    return policy
+    return section
 
 
 def validate_policy(source: Source) -> tuple[Policy | None, list[tuple[int, str, str]]]:
     """Return the policy, or None with line, field and message of everything that is wrong with its content."""
+    return _validate(Policy, source)
+
+
+def _validate(kind: type[S], source: Source) -> tuple[S | None, list[tuple[int, str, str]]]:
     try:
-        return Policy.model_validate(dict(source.content)), []
+        return kind.model_validate(dict(source.content)), []
     except ValidationError as error:
         return None, [_problem(source, item) for item in error.errors()]
 
@@ -54,4 +72,4 @@ def _problem(source: Source, error: Any) -> tuple[int, str, str]:
         return source.line(field), field, "empty: fill it in"
     message = str(error["msg"]).removeprefix("Value error, ")
     shown = "" if isinstance(error["input"], Mapping) else f", got {error['input']!r}"
-    return source.line(field), field or "policy", f"{message[0].lower()}{message[1:]}{shown}"
+    return source.line(field), field or source.path.stem, f"{message[0].lower()}{message[1:]}{shown}"

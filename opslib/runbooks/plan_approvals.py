@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from opslib.errors import PlanError
 from opslib.evidence.run.record import Approval, Record
 from opslib.policy.agreements import Agreement, AgreementCount, count_agreements
-from opslib.policy.policy import Policy
+from opslib.policy.policy import ApprovalRule, Policy, Roles
 
 
 def count_approvals(policy: Policy | None, record: Record, others: Sequence[Approval]) -> AgreementCount | None:
@@ -23,8 +23,13 @@ def count_approvals(policy: Policy | None, record: Record, others: Sequence[Appr
         Approvals that were found not to be valid for this plan, to be named.
     """
     rule = policy.approvals_for(record.runbook) if policy else None
-    if rule is None or policy is None:
-        return None
+    return None if rule is None or policy is None else count_by_rule(rule, policy.roles, record, others)
+
+
+def count_by_rule(
+    rule: ApprovalRule, roles: Roles, record: Record, others: Sequence[Approval] = ()
+) -> AgreementCount:
+    """Count the approvals of a record's plan that satisfy a rule."""
     given = [
         Agreement(
             who=one.who,
@@ -35,7 +40,7 @@ def count_approvals(policy: Policy | None, record: Record, others: Sequence[Appr
         )
         for one in (*record.approvals, *others)
     ]
-    count = count_agreements(rule, given, datetime.now(UTC), policy.roles)
+    count = count_agreements(rule, given, datetime.now(UTC), roles)
     return replace(count, rejected=(*count.rejected, *record.rejected_approvals))
 
 

@@ -96,7 +96,7 @@ def execute(
     notebook = find_notebook(runbook)
     key = _signing_key()
     fork_server().prepare(_imports(parameters))  # while this process prepares the run
-    request = _check_approvals(request or ChangeRequest(), key)
+    request = check_approvals(request or ChangeRequest(), key)
     if not isinstance(parameters, RollbackParameters):
         _reap_first(parameters, archive, on_event)
     folder = new_folder(archive, runbook, parameters.endpoint or "all")
@@ -157,7 +157,7 @@ def _signing_key() -> SigningKey:
         raise ParameterError(f"the run was not started, because it could not be sealed: {error}") from error
 
 
-def _check_approvals(request: ChangeRequest, key: SigningKey) -> ChangeRequest:
+def check_approvals(request: ChangeRequest, key: SigningKey) -> ChangeRequest:
     """Check the signed approvals; raise before anything is changed if one that was named is not valid."""
     if not request.signed and not request.offered:
         return request
@@ -201,6 +201,8 @@ def _first_record(parameters: RunbookParameters, folder: Path, notebook: Path, r
         emergency=request.emergency,
         approvals=request.approvals,
         rejected_approvals=request.rejected,
+        wave=request.wave,
+        wave_member=request.wave_member,
     )
 
 

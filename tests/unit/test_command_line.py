@@ -8,7 +8,20 @@ from opslib.cli.main import main
 from opslib.parameters import RUNBOOKS
 
 COMMANDS = (
-    *("run", "notebooks", "lab", "parameters", "init", "check", "pipeline", "cost", "inventory", "drift", "status"),
+    *(
+        "run",
+        "notebooks",
+        "lab",
+        "parameters",
+        "init",
+        "check",
+        "pipeline",
+        "cost",
+        "fleet",
+        "inventory",
+        "drift",
+        "status",
+    ),
     *(
         "completion",
         "doctor",

@@ -48,6 +48,7 @@ LEVELS = {
     "opslib.inventory": 14,
     "opslib.drift": 14,
     "opslib.scaffold": 14,
+    "opslib.fleet": 17,
     "opslib.show": 18,
     "opslib.runner": 19,
     "opslib.demo": 20,

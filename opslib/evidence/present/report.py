@@ -52,7 +52,8 @@ def write_report(folder: Path, record: Record) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _is_shown(output)]
-    title = f"{record.runbook} of {record.endpoint}: {record.outcome or 'not ended'}"
+    about = record.endpoint or record.parameters.get("name") or "all endpoints"
+    title = f"{record.runbook} of {about}: {record.outcome or 'not ended'}"
     summary = summary_html(record, folder, tuple(_take_plots(notebook)))
     notebook.metadata["opslib"] = {"title": title, "summary": summary}
     try:

@@ -54,6 +54,10 @@ class JournalEvent(StrEnum):
     NOTIFIED = "notified"
     REVIEWED = "reviewed"
     DIAGNOSED = "diagnosed"
+    MEMBER_STARTED = "member started"
+    MEMBER_ENDED = "member ended"
+    PAUSED = "paused"
+    STOPPED = "stopped"
     RAISED = "raised"
     FINISHED = "finished"
 

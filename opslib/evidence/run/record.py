@@ -48,7 +48,8 @@ class ChangeRequest:
 
     `approvals` are unsigned claims, `signed` are envelopes (see `opslib.evidence.signing.approval`). `offered` are
     envelopes of a folder, of which only the valid ones count; `rejected` are the reasons why others do not.
-    `revocations` are envelopes that withdraw approvals.
+    `revocations` are envelopes that withdraw approvals. `wave` is the wave that the run is part of, by the id of its
+    first record, and `wave_member` the endpoint's number in the wave's plan.
     """
 
     ticket: str = ""
@@ -59,6 +60,8 @@ class ChangeRequest:
     offered: tuple[str, ...] = ()
     revocations: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
+    wave: str = ""
+    wave_member: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Record(Displayed):
         The run's first line in the ledger: its number, the digest of the line before it, and its own.
     quarantine
         Where the run may contain a secret; such a run is sealed and not published.
+    wave, wave_member
+        The wave that the run is part of, and its endpoint's number in the plan; empty and 0 for other runs.
     """
 
     run_id: str
@@ -131,6 +136,8 @@ class Record(Displayed):
     seq: int = 0
     previous_sha256: str = ""
     started_sha256: str = ""
+    wave: str = ""
+    wave_member: int = 0
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from opslib.errors import RecordError
@@ -89,6 +90,23 @@ def free_reserve(folder: Path) -> None:
     """Free the disk space that a run of this process reserved, before its end is written."""
     if folder.name in _DESCRIPTORS:
         os.ftruncate(_DESCRIPTORS[folder.name], 0)
+
+
+@contextlib.contextmanager
+def claimed(archive: Path, wave: str, member: int) -> Iterator[None]:
+    """Hold one member of a wave during the block; wait while another process holds it.
+
+    A lock of one byte of the wave's file, which falls with its process, also on a network file system.
+    """
+    path = archive / LOCKS / f"{wave}.members"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+        fcntl.lockf(file, fcntl.LOCK_EX, 1, member)
+    except OSError as error:
+        raise RecordError(f"cannot lock member {member} of the wave {wave} ({path}): {error}") from error
+    with file:
+        yield
 
 
 def release(folder: Path) -> None:

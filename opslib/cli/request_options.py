@@ -1,0 +1,45 @@
+"""The options of a change request, the same for one run and for a wave of them."""
+
+import argparse
+from pathlib import Path
+
+from opslib.evidence.run.record import ChangeRequest
+from opslib.evidence.signing.approval_files import read_approvals
+
+
+def add_request_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--ticket``, ``--requester``, ``--emergency`` and ``--approval``."""
+    parser.add_argument("--ticket", default="", metavar="ID", help="id of the change request, for the record")
+    parser.add_argument("--requester", default="", metavar="NAME", help="who requested the change, for the record")
+    parser.add_argument("--emergency", action="store_true", help="record that the change bypassed the usual gates")
+    parser.add_argument(
+        "--approval",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="approval of this plan, signed by `opslib approve`; or a folder of approvals, of which those of this "
+        'plan count; or an unsigned claim {"who", "at", "meaning", "plan_sha256"}; repeat it for more',
+    )
+
+
+def request_of(arguments: argparse.Namespace) -> ChangeRequest:
+    """Read the ticket, the requester and the approvals of the change."""
+    found = read_approvals(arguments.approval)
+    return ChangeRequest(
+        ticket=arguments.ticket,
+        requester=arguments.requester,
+        emergency=arguments.emergency,
+        approvals=found.claims,
+        signed=found.signed,
+        offered=found.offered,
+        revocations=found.revocations,
+    )
+
+
+def request_words(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Return the options as words, for the runs of a wave: files approve the wave's plan, folders the runs' too."""
+    words = [f"--{name}={value}" for name in ("ticket", "requester") if (value := getattr(arguments, name))]
+    words += ["--emergency"] if arguments.emergency else []
+    folders = [path.resolve() for path in arguments.approval if path.is_dir()]
+    return (*words, *(f"--approval={folder}" for folder in folders))

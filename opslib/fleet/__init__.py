@@ -1,0 +1,1 @@
+"""One runbook on many endpoints: a wave, in batches, within limits, until a rule stops it."""
