@@ -70,7 +70,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     plan.add_argument("file", type=Path, metavar="FILE", help="the wave file")
     run = _add(commands, "run", _run, "run a wave")
     run.add_argument("file", type=Path, metavar="FILE", help="the wave file")
-    run.add_argument("--restart", action="store_true", help="start anew, although an earlier wave is not complete")
+    run.add_argument("--restart", action="store_true", help="begin again, although an earlier wave is not complete")
     run.add_argument(
         "--folder",
         type=Path,

@@ -75,9 +75,8 @@ def _gate(arguments: argparse.Namespace) -> int:
         until = state.ended_at + timedelta(seconds=plan.wave.pause_s)
         sleep(max((until - datetime.now(UTC)).total_seconds(), 0.0))
     stop = find_requested_stop(root) or find_stop(state, datetime.now(UTC))
-    left = [
-        one.endpoint for one in plan.members_before(arguments.batch, arguments.group) if not state.of(one).settled
-    ]
+    earlier = plan.members_before(arguments.batch, arguments.group)
+    left = [one.endpoint for one in earlier if not state.of(one).settled]
     if stop is None and left:
         stop = Stop("order", f"{', '.join(left[:5])} of the groups before have no run", Outcome.HELD)
     if stop is None:

@@ -111,7 +111,7 @@ def make_parser() -> argparse.ArgumentParser:
         "cost", module="opslib.cli.cost", help="show what an endpoint costs, and what it would with other instances"
     )
     commands.add_parser(
-        "fleet", module="opslib.cli.fleet", help="run a runbook on many endpoints in batches, as a wave file says"
+        "fleet", module="opslib.cli.fleet", help="run a runbook on many endpoints in batches, by a wave file"
     )
     commands.add_parser(
         "inventory",

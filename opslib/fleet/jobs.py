@@ -69,14 +69,12 @@ def azureml_files(on: str, plan: WavePlan, file: Path, options: Sequence[str] = 
     if not re.fullmatch(r"[A-Za-z0-9-]+", compute):
         raise ParameterError(f"--on: expected azureml:COMPUTE with the name of a compute cluster, got {on!r}")
     if file.is_absolute() or ".." in file.parts:
-        raise ParameterError(
-            f"expected the wave file's path relative to this folder, which is uploaded, got {file}"
-        )
+        raise ParameterError(f"expected a wave file in this folder or below it, which is uploaded, got {file}")
     name = f"wave-{plan.wave.name}"
     words = "".join(f" {shlex.quote(word)}" for word in options)
+    first, later = f"run {shlex.quote(str(file))}", f"resume {plan.wave.name}"
     steps = {
-        f"batch_{number}": f"opslib fleet {'resume ' + plan.wave.name if number > 1 else 'run ' + shlex.quote(str(file))}"
-        f" --on local --batch {number}{words}"
+        f"batch_{number}": f"opslib fleet {later if number > 1 else first} --on local --batch {number}{words}"
         for number in range(1, len(plan.batches) + 1)
     }
     requirement = f"opslib=={version('opslib')}"

@@ -8,9 +8,9 @@ Manager, `max_failures` is Ansible's `max_fail_percentage` and Systems Manager's
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from opslib.model.endpoint import TARGET
 from opslib.model.outcome import Outcome
@@ -97,24 +97,30 @@ class Wave(Section):
     approvals: ApprovalRule | None = Field(default=None, description="who must approve the wave's plan")
     roles: dict[Text, tuple[Text, ...]] = Field(default={}, description="people by role, for approvals")
 
-    @model_validator(mode="after")
-    def _check_run(self) -> Self:
-        if self.runbook not in RUNBOOKS or not _has_endpoint(self.runbook):
-            names = ", ".join(name for name in RUNBOOKS if _has_endpoint(name))
-            raise ValueError(f"runbook: expected one of {names}, got {self.runbook!r}")
-        if "endpoint" in self.parameters:
-            raise ValueError("parameters: endpoint is given by select")
-        unknown = sorted(set(_fields(self.parameters)) - set(FIELDS))
-        if unknown:
-            raise ValueError(f"parameters name {{{unknown[0]}}}; expected one of {', '.join(FIELDS)}")
-        return self
+    @field_validator("runbook")
+    @classmethod
+    def _check_runbook(cls, runbook: str) -> str:
+        if runbook not in RUNBOOKS or not _has_endpoint(runbook):
+            raise ValueError(f"expected one of {', '.join(name for name in RUNBOOKS if _has_endpoint(name))}")
+        return runbook
 
-    @model_validator(mode="after")
-    def _check_amounts(self) -> Self:
-        zero = [name for name in ("max_concurrency", "batches") if _zero(getattr(self, name))]
-        if zero:
-            raise ValueError(f"{zero[0]}: expected at least 1, or a share above 0%")
-        return self
+    @field_validator("parameters")
+    @classmethod
+    def _check_parameters(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        if "endpoint" in parameters:
+            raise ValueError("endpoint is given by select")
+        unknown = sorted(set(_fields(parameters)) - set(FIELDS))
+        if unknown:
+            raise ValueError(f"name {{{unknown[0]}}} in braces; expected one of {', '.join(FIELDS)}")
+        return parameters
+
+    @field_validator("max_concurrency", "batches")
+    @classmethod
+    def _check_amount(cls, amounts: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        given = (amounts,) if isinstance(amounts, str) else amounts
+        if any(int(one.removesuffix("%")) == 0 for one in given):
+            raise ValueError("expected at least 1, or a share above 0%")
+        return amounts
 
     def fill_in(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters for an endpoint by its row's columns; `target` is the wave's by default."""
@@ -145,11 +151,6 @@ def count_of(amount: str, total: int, *, least: int = 0) -> int:
 
 def _has_endpoint(runbook: str) -> bool:
     return RUNBOOKS[runbook].model_fields["endpoint"].is_required()
-
-
-def _zero(amounts: str | tuple[str, ...]) -> bool:
-    given = (amounts,) if isinstance(amounts, str) else amounts
-    return any(int(one.removesuffix("%")) == 0 for one in given)
 
 
 def _fields(value: Any) -> list[str]:

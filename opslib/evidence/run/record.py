@@ -48,8 +48,8 @@ class ChangeRequest:
 
     `approvals` are unsigned claims, `signed` are envelopes (see `opslib.evidence.signing.approval`). `offered` are
     envelopes of a folder, of which only the valid ones count; `rejected` are the reasons why others do not.
-    `revocations` are envelopes that withdraw approvals. `wave` is the wave that the run is part of, by the id of its
-    first record, and `wave_member` the endpoint's number in the wave's plan.
+    `revocations` are envelopes that withdraw approvals. `wave` is the wave that the run is part of, by the id of
+    its first record, and `wave_member` the endpoint's number in the wave's plan.
     """
 
     ticket: str = ""

@@ -5,11 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waves import make_wave, row
 
-from opslib.fleet.plan import WavePlan, make_plan
 from opslib.fleet.rules import MemberState, Stop, WaveState, conclude, decide, find_stop
-from opslib.fleet.wave import Wave
-from opslib.inventory.rows import InventoryRow
 from opslib.model import Outcome
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -17,18 +15,6 @@ OUTCOMES = [
     *(Outcome.SUCCEEDED, Outcome.SUCCEEDED, Outcome.SUCCEEDED, Outcome.ROLLED_BACK, Outcome.REFUSED),
     *(Outcome.WAITING, Outcome.ABORTED),
 ]
-
-
-def row(number: int, region: str = "eastus", owner: str = "claims") -> InventoryRow:
-    return InventoryRow("s", "g", "w", f"fraud-{number}", "blue", region, "Succeeded", owner=owner)
-
-
-def make(rows: int | list[InventoryRow] = 6, **given: object) -> WavePlan:
-    wave = Wave.model_validate(
-        {"version": 1, "name": "december", "runbook": "rollback", "parameters": {"to": "blue"}, **given}
-    )
-    found = [row(number) for number in range(rows)] if isinstance(rows, int) else rows
-    return make_plan(wave, b"", found)
 
 
 def names(decision):
@@ -49,7 +35,7 @@ def plans(draw):
     rows = [row(n, draw(some(["eastus", "westeurope"])), draw(some(["claims", "risk", ""]))) for n in range(total)]
     amounts = st.one_of(st.integers(1, 9).map(str), st.integers(1, 100).map(lambda share: f"{share}%"))
     limits = st.one_of(st.none(), st.integers(1, 4))
-    return make(
+    return make_wave(
         rows,
         batches=draw(st.lists(amounts, min_size=1, max_size=3)),
         max_concurrency=draw(amounts),
@@ -71,7 +57,8 @@ def test_no_order_of_ends_breaks_a_limit(plan, data):
     while True:
         decision = decide(state, NOW)
         for member in decision.start:
-            assert decision.stop is None and find_stop(state, NOW) is None
+            assert decision.stop is None
+            assert find_stop(state, NOW) is None
             assert sum(state.of(one).failed for one in plan.members) <= plan.max_failures
             assert all(state.of(one).settled for one in plan.members if one.batch < member.batch)
             state = state.started(member)
@@ -109,14 +96,14 @@ def test_groups_hold_every_member_once_within_the_limits(plan):
 
 def test_batches_have_the_sizes_of_the_file_and_the_last_repeats():
     """As Ansible's serial: 1, then a quarter of all, again and again."""
-    plan = make(12, batches=["1", "25%"], first=["fraud-7"])
+    plan = make_wave(12, batches=["1", "25%"], first=["fraud-7"])
     assert [len(batch) for batch in plan.batches] == [1, 3, 3, 3, 2]
     assert [one.endpoint for one in plan.members[:3]] == ["fraud-7", "fraud-0", "fraud-1"]
 
 
 def test_the_next_batch_waits_for_the_pause():
     """The pause begins when the batch before it has ended."""
-    state = WaveState(make(2, batches=["1"], pause_s=60))
+    state = WaveState(make_wave(2, batches=["1"], pause_s=60))
     assert names(decide(state, NOW)) == ["fraud-0"]
     state = end(state, 1, Outcome.SUCCEEDED)
     waits = decide(state, NOW + timedelta(seconds=59))
@@ -147,7 +134,7 @@ def test_the_next_batch_waits_for_the_pause():
 )
 def test_each_rule_stops_the_wave(rules, ended, rule, outcome):
     """What the rule names stops it, and the reason names the endpoint and the numbers."""
-    state = WaveState(make(4, batches=["2"], **rules))
+    state = WaveState(make_wave(4, batches=["2"], **rules))
     state = end(end(state, 1, Outcome.SUCCEEDED), 2, *ended)
     stop = decide(state, NOW).stop
     assert (stop.rule, stop.outcome) == (rule, outcome)
@@ -157,14 +144,14 @@ def test_each_rule_stops_the_wave(rules, ended, rule, outcome):
 
 def test_a_rollback_for_another_cause_stops_nothing():
     """The rule names latency; failures roll back one endpoint, which may fail."""
-    state = WaveState(make(4, max_failures=1, stop_on=[{"outcome": "rolled_back", "reason": "latency"}]))
+    state = WaveState(make_wave(4, max_failures=1, stop_on=[{"outcome": "rolled_back", "reason": "latency"}]))
     assert decide(end(state, 1, Outcome.ROLLED_BACK, "failures"), NOW).stop is None
 
 
 def test_a_closed_window_stops_new_starts_and_names_when_it_opens():
     """Runs that go on are awaited; what is left waits for a resume."""
     window = {"schedule": "0 9 * * *", "duration_min": 60}
-    state = WaveState(make(3, batches=["1"], windows=[window]))
+    state = WaveState(make_wave(3, batches=["1"], windows=[window]))
     assert names(decide(state, NOW.replace(hour=9, minute=30))) == ["fraud-0"]
     decision = decide(state.started(state.plan.members[0]), NOW)
     assert (decision.start, decision.finished, decision.stop.outcome) == ((), False, Outcome.HELD)
@@ -173,7 +160,7 @@ def test_a_closed_window_stops_new_starts_and_names_when_it_opens():
 
 def test_a_request_lets_running_runs_end():
     """A person's stop starts nothing more, and is over when nothing runs."""
-    state, request = WaveState(make(3)), Stop("request", "ann: incident", Outcome.HELD)
+    state, request = WaveState(make_wave(3)), Stop("request", "ann: incident", Outcome.HELD)
     running = state.started(state.plan.members[0])
     assert decide(running, NOW, request) == decide(running, NOW, request)
     assert (decide(running, NOW, request).start, decide(running, NOW, request).finished) == ((), False)
@@ -182,7 +169,7 @@ def test_a_request_lets_running_runs_end():
 
 def test_a_lost_run_is_repeated_as_often_as_the_wave_allows():
     """Its process died and it was given back; after the retries it counts as a failure."""
-    state = WaveState(make(1, retries=1))
+    state = WaveState(make_wave(1, retries=1))
     state = end(state, 1, Outcome.ABORTED, lost=True)
     assert names(decide(state, NOW)) == ["fraud-0"]
     state = end(state, 1, Outcome.ABORTED, lost=True)
