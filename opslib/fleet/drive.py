@@ -93,7 +93,8 @@ class Drive:
         if not self._futures:
             sleep(TICK_S)
             return state
-        for future in wait(self._futures, TICK_S, FIRST_COMPLETED).done:
+        wait(self._futures, TICK_S, FIRST_COMPLETED)
+        for future in [one for one in self._futures if one.done()]:
             state = self._end(state, self._futures.pop(future), future)
         return state
 

@@ -17,7 +17,8 @@ from runbook_world import QUICK_CANARY
 
 from opslib.cli.main import main
 from opslib.evidence.run.record import read_record
-from opslib.evidence.verify.verify import VerifyState, verify
+from opslib.evidence.signing.findings import VerifyState
+from opslib.evidence.verify.verify import verify
 from opslib.fleet.archive import find_wave, open_plan, wave_runs
 from opslib.model import Outcome
 from opslib.runbooks.lease.tags import read_lease

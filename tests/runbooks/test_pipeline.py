@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 import yaml
 from runbook_world import QUICK_CANARY, World
+from waves import make_wave
 
 from opslib.cli.main import main
 from opslib.evidence.archive.index import RunQuery, find_runs
 from opslib.evidence.verify.verify import verify
+from opslib.fleet.jobs import azureml_files
 from opslib.model import Outcome
 from opslib.pipelines.release import Release
 from opslib.pipelines.render import render_pipeline
@@ -172,3 +174,21 @@ def test_azureml_loads_the_jobs_and_schedules(tmp_path: Path, monkeypatch: pytes
     assert [job._validate().error_messages for job in jobs] == [{}] * 4
     schedules = [load_schedule(f"azureml/fraud-{name}-schedule.yml") for name in ("sweep", "drift")]
     assert [one.trigger.expression for one in schedules] == ["*/15 * * * *", "20 5 * * *"]
+
+
+def test_azureml_loads_the_jobs_of_a_wave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A job for each batch, which takes over the archive of the one before."""
+    from azure.ai.ml import load_job  # noqa: PLC0415 - takes seconds
+
+    monkeypatch.chdir(tmp_path)
+    plan = make_wave(6, batches=["1", "50%"])
+    for path, text in azureml_files("azureml:cpu", plan, Path("wave.yml"), ("--ticket=CHG 1",)).items():
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text(text)
+    jobs = [load_job(f"azureml/wave-december{name}.yml") for name in ("", "-resume")]
+    assert [list(job.jobs) for job in jobs] == [["batch_1", "batch_2", "batch_3"], ["resume"]]
+    assert [job._validate().error_messages for job in jobs] == [{}] * 2
+    commands = [one.component.command for one in jobs[0].jobs.values()]
+    assert "opslib fleet run wave.yml --on local --batch 1 '--ticket=CHG 1'" in commands[0]
+    assert "opslib fleet resume december --on local --batch 3" in commands[2]
+    assert jobs[0].settings.default_compute == "cpu"

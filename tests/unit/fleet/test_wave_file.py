@@ -2,17 +2,19 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-import yaml
 from waves import row
 
 from opslib.errors import ParameterError, PlanError, PolicyError
 from opslib.fleet.plan import make_plan, read_plan
-from opslib.fleet.wave import Wave, read_wave
+from opslib.fleet.wave import read_wave
 from opslib.inventory.query import InventoryQuery, find_endpoints
 from opslib.inventory.rows import Inventory
 from opslib.model import EstateScope
+
+README = Path(__file__).parents[3] / "README.md"
 
 TEXT = """\
 version: 1
@@ -97,8 +99,8 @@ def test_the_same_wave_has_the_same_plan_and_reads_back(write):
 
 def test_a_query_selects_endpoints_by_columns_and_leaves_out():
     """One row of the endpoint fits all columns; what fits `exclude` is left out."""
-    rows = (row(1), row(2, "westeurope"), row(3, owner="risk"), replace(row(3), deployment="green", model="m:2"))
-    rows = tuple(replace(one, id=f"/{one.endpoint}/deployments/{one.deployment}") for one in rows)
+    some = (row(1), row(2, "westeurope"), row(3, owner="risk"), replace(row(3), deployment="green", model="m:2"))
+    rows = tuple(replace(one, id=f"/{one.endpoint}/deployments/{one.deployment}") for one in some)
     inventory = Inventory(datetime(2026, 12, 1, tzinfo=UTC), "lists", rows, (), 1, 0, EstateScope())
 
     def found(**query: dict[str, list[str]]) -> list[str]:
@@ -112,6 +114,8 @@ def test_a_query_selects_endpoints_by_columns_and_leaves_out():
         InventoryQuery(match={"colour": ["red"]})
 
 
-def test_the_example_of_the_readme_is_a_wave():
+def test_the_example_of_the_readme_is_a_wave(write):
     """What people copy is valid."""
-    assert Wave.model_validate(yaml.safe_load(TEXT)).max_failures == "0"
+    text = README.read_text().partition("```yaml\nversion: 1\nname: scale-out")[2]
+    wave = read_wave(write(f"version: 1\nname: scale-out{text.partition('```')[0]}"))
+    assert (wave.first, wave.max_failures, len(wave.stop_on)) == (("fraud-canary*",), "5%", 2)

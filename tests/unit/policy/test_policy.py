@@ -141,7 +141,7 @@ def test_a_policy_does_not_change():
 def test_the_readmes_policy_is_valid(tmp_path):
     """What a user copies from the README is accepted."""
     readme = (Path(__file__).parents[3] / "README.md").read_text()
-    (example,) = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "owner:" in block]
+    (example,) = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "\nowner:" in block]
     path = tmp_path / "policy.yml"
     path.write_text(example)
     policy = read_policy(path)

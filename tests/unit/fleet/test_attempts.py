@@ -1,0 +1,209 @@
+"""Attempts of a wave on an engine that seals runs without executing them: what is recorded, and what is left."""
+
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+from waves import row
+
+from opslib.cli.main import main
+from opslib.errors import PlanError
+from opslib.evidence.archive.run_folders import new_folder
+from opslib.evidence.finish import begin_run, end_run
+from opslib.evidence.run.journal import read_journal
+from opslib.evidence.run.record import Approval, ChangeRequest, Record, read_record
+from opslib.evidence.run.run_lock import release
+from opslib.evidence.signing.findings import VerifyState
+from opslib.evidence.verify.verify import verify
+from opslib.fleet import attempt as attempts
+from opslib.fleet.archive import find_wave, open_plan, request_stop, stop_request, wave_runs
+from opslib.fleet.attempt import Attempt, AttemptEnd, record_plan
+from opslib.fleet.engine import ProcessEnd
+from opslib.fleet.plan import make_plan
+from opslib.fleet.wave import Wave
+from opslib.model import Outcome
+
+DIED = "the runner died; traffic is as it was before"
+DIED_BEFORE = "died before it began"
+REFUSED = "refused before it began"
+TEXT = """\
+version: 1
+name: december
+runbook: rollback
+parameters: {to: blue}
+batches: [1, 100%]
+max_concurrency: 2
+"""
+
+
+class Engine:
+    """Seals a run for each command at once, with the outcome that comes next; None: the task is lost."""
+
+    def __init__(self, archive: Path, *outcomes: Outcome | str | None) -> None:
+        self.archive, self.outcomes, self.commands = archive, list(outcomes), list[list[str]]()
+
+    def submit(self, command: list[str]) -> "Future[ProcessEnd]":
+        future: Future[ProcessEnd] = Future()
+        self.commands.append(command)
+        outcome = self.outcomes.pop(0) if self.outcomes else Outcome.SUCCEEDED
+        if outcome is None:
+            future.set_exception(ConnectionError("the scheduler is gone"))
+            return future
+        if outcome not in {REFUSED, DIED_BEFORE}:
+            self.seal(command[2], int(command[3]), outcome)
+        future.set_result(ProcessEnd(-9 if outcome == DIED_BEFORE else 2, str(outcome)))
+        return future
+
+    def seal(self, wave: str, number: int, outcome: Outcome | str) -> None:
+        member = open_plan(find_wave(self.archive, wave)).members[number - 1]
+        folder = new_folder(self.archive, "rollback", member.endpoint)
+        began = Record(folder.name, "rollback", member.endpoint, {}, datetime.now(UTC))
+        record = begin_run(folder, replace(began, wave=wave, wave_member=number))
+        died = outcome == DIED
+        end_run(folder, record.ended(Outcome.ABORTED if died else Outcome(outcome), DIED if died else "as planned"))
+
+    def interrupt(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def run(archive: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs a wave of three endpoints, or what is left of it, with the outcomes of its runs."""
+    monkeypatch.setattr("opslib.evidence.present.report.write_report", lambda *_: None)
+
+    def run_wave(*outcomes, text=TEXT, root=None, watch=lambda *_: None, approvals=()) -> tuple[AttemptEnd, Engine]:
+        engine = Engine(archive, *outcomes)
+        monkeypatch.setattr(attempts, "open_engine", lambda *_: engine)
+        plan = open_plan(root) if root else make_plan(wave_of(text), text.encode(), [row(n) for n in range(3)])
+        request = ChangeRequest(approvals=approvals)
+        attempt = Attempt(archive, plan, text.encode(), "local", request, ("--ticket=C",))
+        return attempt.run(watch, root), engine
+
+    return run_wave
+
+
+def wave_of(text: str) -> Wave:
+    return Wave.model_validate(yaml.safe_load(text))
+
+
+def test_the_record_names_every_run_with_its_seal(run, archive):
+    """Order, runs, outcomes, who: sealed in the ledger like every run."""
+    end, engine = run()
+    assert (end.record.outcome, end.record.results) == (Outcome.SUCCEEDED, {"endpoints": 3, "succeeded": 3})
+    assert end.record.reason == "3 of 3 endpoints succeeded, 0 failed, 0 left"
+    assert engine.commands[0][:6] == ["fleet", "member", end.root.name, "1", "--run", "1"]
+    assert engine.commands[0][-1] == "--ticket=C"
+    events = [event for event in read_journal(end.folder / "journal.jsonl") if event["event"] == "member ended"]
+    runs = wave_runs(end.root, open_plan(end.root))
+    assert [event["data"]["seal_sha256"] for event in events] == [runs[n][0].seal_sha256 for n in (1, 2, 3)]
+    found = verify(archive)
+    assert (found.state, found.sealed) == (VerifyState.SOUND, 4)
+
+
+def test_a_stopped_wave_is_resumed_with_exactly_what_is_left(run):
+    """The failure of the first attempt stays; the others run once."""
+    end, engine = run(Outcome.ROLLED_BACK)
+    assert (end.record.outcome, len(engine.commands)) == (Outcome.FAILED, 1)
+    assert "stopped by max_failures: 1 of 3 runs failed (fraud-0)" in end.record.reason
+    again, engine = run(root=end.root)
+    assert [command[3:6] for command in engine.commands] == [["2", "--run", "1"], ["3", "--run", "1"]]
+    assert (again.record.outcome, again.record.wave) == (Outcome.SUCCEEDED, end.root.name)
+    assert again.record.reason == "2 of 3 endpoints succeeded, 0 failed, 0 left"
+
+
+def test_a_person_stops_a_wave_and_the_record_says_who(run, archive):
+    """What runs ends; the rest is left, and a resume removes the request."""
+
+    def stop(_, text):
+        if "succeeded" in text:
+            request_stop(find_wave(archive, "december"), stop_request("ann", "an incident"))
+
+    end, engine = run(watch=stop)
+    assert (end.record.outcome, len(engine.commands)) == (Outcome.HELD, 1)
+    assert "stopped by request: ann: an incident" in end.record.reason
+    assert run(root=end.root)[0].record.outcome is Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "numbers", "outcome"),
+    [
+        ((DIED,), ["1 1", "1 2", "2 1", "3 1"], Outcome.SUCCEEDED),  # repeated once
+        ((DIED, DIED), ["1 1", "1 2"], Outcome.FAILED),
+        ((DIED_BEFORE,), ["1 1", "1 1", "2 1", "3 1"], Outcome.SUCCEEDED),  # it left no run
+        ((REFUSED,), ["1 1"], Outcome.FAILED),
+        ((None,), ["1 1"], Outcome.ABORTED),
+        ((Outcome.WAITING,), ["1 1"], Outcome.WAITING),
+    ],
+)
+def test_what_a_run_that_did_not_end_well_leaves(run, outcomes, numbers, outcome):
+    """Each command has the endpoint and which of its runs it is; a resume continues from there."""
+    end, engine = run(*outcomes)
+    assert [f"{command[3]} {command[5]}" for command in engine.commands] == numbers
+    assert end.record.outcome is outcome
+    if outcome in {Outcome.ABORTED, Outcome.WAITING}:
+        _, engine = run(root=end.root)
+        first = "1 2" if outcome is Outcome.WAITING else "1 1"
+        assert [f"{command[3]} {command[5]}" for command in engine.commands] == [first, "2 1", "3 1"]
+
+
+def test_a_wave_waits_for_the_approval_of_its_plan(run):
+    """The digest that people approve is that of the plan, which stays the same."""
+    text = TEXT + "approvals: {count: 1}\n"
+    end, engine = run(text=text)
+    assert (end.record.outcome, engine.commands) == (Outcome.WAITING, [])
+    assert f"opslib approve {end.root.name}" in end.record.reason
+    now = datetime.now(UTC).isoformat()
+    other, given = (Approval("ann", now, "", digest, now, "key") for digest in ("0" * 64, end.record.plan_sha256))
+    assert run(text=text, root=end.root, approvals=(other,))[0].record.outcome is Outcome.WAITING
+    assert run(text=text, root=end.root, approvals=(given,))[0].record.outcome is Outcome.SUCCEEDED
+
+
+def test_an_attempt_whose_process_died_is_sealed_by_the_next(run, archive, monkeypatch):
+    """A second one beside it is refused."""
+    with monkeypatch.context() as patch:
+        patch.setattr("opslib.fleet.attempt.Drive.run", raise_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    root = find_wave(archive, "december")
+    with pytest.raises(PlanError, match="is running"):
+        run(root=root)
+    release(root)
+    assert run(root=root)[0].record.outcome is Outcome.SUCCEEDED
+    assert read_record(root).outcome is Outcome.ABORTED
+
+
+def raise_interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_gates_decide_for_an_engine_that_starts_groups_by_itself(archive, monkeypatch, capsys):
+    """A gate opens when all runs before are there and no rule stops; the last task seals the wave's end."""
+    monkeypatch.setattr("opslib.evidence.present.report.write_report", lambda *_: None)
+    plan = make_plan(wave_of(TEXT), TEXT.encode(), [row(n) for n in range(3)])
+    root, record = record_plan(archive, plan, TEXT.encode(), "airflow", ChangeRequest())
+    assert record.outcome is Outcome.PLANNED
+    options = [root.name, "--runs", str(archive)]
+
+    def gate(batch):
+        return main(["fleet", "gate", *options, "--batch", str(batch), "--group", "1"])
+
+    engine = Engine(archive)
+    assert (gate(1), gate(2)) == (0, Outcome.HELD.exit_code)
+    assert "fraud-0 of the groups before have no run" in capsys.readouterr().err
+    engine.seal(root.name, 1, Outcome.SUCCEEDED)
+    assert gate(2) == 0
+    assert main(["fleet", "end", *options]) == Outcome.HELD.exit_code
+    engine.seal(root.name, 2, Outcome.ROLLED_BACK)
+    assert gate(2) == Outcome.FAILED.exit_code
+    assert main(["fleet", "end", *options]) == Outcome.FAILED.exit_code
+    assert main(["fleet", "stop", "december", "--runs", str(archive), "--reason", "incident"]) == 0
+    assert gate(2) == Outcome.HELD.exit_code
