@@ -3,13 +3,13 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from opslib.cli.archive_option import add_archive_option, add_published_option, open_archive
 from opslib.errors import OpsError
 from opslib.evidence.archive.run_folders import find_run
-from opslib.evidence.verify.verify import verify
+from opslib.evidence.verify.verify import Verified, save_baseline, verify
 
 EPILOG = """\
 exit codes:
@@ -18,8 +18,10 @@ exit codes:
      or moved since it was sealed          4  could not be verified
 the worst finding decides: tampered, then unknown key, then incomplete
 
-example:
+examples:
   opslib verify --keys trusted-keys.pem
+  opslib verify --save baseline.json            everything; the next line continues from it
+  opslib verify --since baseline.json --save baseline.json
 """
 
 NOT_VERIFIED = 4
@@ -48,6 +50,20 @@ def describe(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="certificates of the time stamp authority in PEM (default: the issuer of time tokens is not verified)",
     )
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="BASELINE",
+        help="write a baseline, signed with your key, from which --since continues; not where something is altered "
+        "(default: none)",
+    )
+    parser.add_argument(
+        "--since",
+        type=Path,
+        metavar="BASELINE",
+        help="do not read the files of the runs again that a baseline covers: of those, changes since it are found "
+        "only by a verification without --since (default: everything is read)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_archive_option(parser)
     add_published_option(parser)
@@ -61,20 +77,39 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.path:
                 given = Path(arguments.path)
                 path = given if given.is_dir() else find_run(archive, arguments.path)
-            result = verify(path, arguments.keys, arguments.tsa, missing_is_tampered=not arguments.url)
+            partial = bool(arguments.url)
+            result = verify(
+                path, arguments.keys, arguments.tsa, missing_is_tampered=not partial, since=arguments.since
+            )
+            if arguments.save and result.baseline:
+                save_baseline(result, arguments.save)
     except OpsError as error:
         print(f"opslib: {error}", file=sys.stderr)
         return NOT_VERIFIED
     if arguments.json:
-        print(json.dumps(asdict(result), indent=2))
-        return result.state.exit_code
+        print(json.dumps(asdict(replace(result, baseline=None)), indent=2))
+    else:
+        _print(result)
+    if arguments.save and not result.baseline:
+        print(f"no baseline was written: {arguments.save}: the state is {result.state}", file=sys.stderr)
+    return result.state.exit_code
+
+
+def _print(result: Verified) -> None:
     for finding in result.findings:
         print(finding)
-    print(f"{result.state}: {result.sealed} of {result.runs} runs sealed; ledger head {result.head_sha256[:16]}")
+    which = "runs after the baseline" if result.taken else "runs"
+    print(f"{result.state}: {result.sealed} of {result.runs} {which} sealed; ledger head {result.head_sha256[:16]}")
+    if result.taken:
+        taken = result.taken
+        print(
+            f"verified now: {result.runs} runs, and every byte of the ledger. Taken from the baseline of "
+            f"{taken.at}, signed by key {taken.keyid[:16]}: {taken.runs} runs and {taken.checkpoints} checkpoints "
+            f"up to line {taken.lines}; they are there, their files were not read"
+        )
     if not result.pinned:
         print(
             "warning: the keys are the archive's own; a person who can write to it could have signed it. "
             "Verify with keys kept elsewhere: --keys FILE",
             file=sys.stderr,
         )
-    return result.state.exit_code

@@ -12,8 +12,9 @@ from opslib.azure.retail_prices import read_prices
 from opslib.cost.estimate import cost_change, endpoint_cost, with_instances
 from opslib.displayed import Displayed, view
 from opslib.errors import NotFound
-from opslib.evidence.archive.index import RunQuery, RunRow, find_runs
+from opslib.evidence.archive.index import RunQuery, find_runs
 from opslib.evidence.archive.run_folders import find_archive
+from opslib.evidence.archive.run_row import RunRow
 from opslib.model import CostChange, Endpoint
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.lease.tags import describe, read_lease

@@ -13,7 +13,8 @@ from opslib.azure.monitoring import read_monitoring
 from opslib.azure.source import find_source
 from opslib.displayed import Displayed
 from opslib.errors import OpsError
-from opslib.evidence.archive.index import RunQuery, RunRow, find_runs
+from opslib.evidence.archive.index import RunQuery, find_runs
+from opslib.evidence.archive.run_row import RunRow
 from opslib.model import Endpoint, FiredAlert, Observation, Unread
 from opslib.policy import FILE
 from opslib.policy.error_budget import ErrorBudget, error_budget

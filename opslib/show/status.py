@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import Any
 
 from opslib.displayed import view
-from opslib.evidence.archive.index import RunRow
+from opslib.evidence.archive.run_row import RunRow
 from opslib.model import Deployment, Served
 from opslib.model.text import k_of_n, percent
 from opslib.runbooks.lease.tags import describe

@@ -11,6 +11,7 @@ import random
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from evidence_fixture import make_archive, make_run, open_run
 
@@ -229,7 +230,7 @@ def test_a_ledger_that_was_written_anew_is_found(archive, kept):
     entries = [e for e in ledger.read_ledger(archive) if e.run != victim]
     previous, anew = ledger.GENESIS, []
     for number, entry in enumerate(entries, start=1):
-        told = ledger.Entry(**{**vars(entry), "seq": number, "prev": previous})
+        told = msgspec.structs.replace(entry, seq=number, prev=previous)
         previous = told.sha256
         anew.append(told.line())
     put_lines(archive, anew)

@@ -4,14 +4,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from opslib.evidence.archive.index import COLUMNS, RunRow
 from opslib.evidence.archive.parquet import write_parquet
+from opslib.evidence.archive.run_row import COLUMNS, TYPES, RunRow
 from opslib.evidence.run.files import NOTEBOOK
 
 
 def export_parquet(rows: Sequence[RunRow], path: Path) -> None:
     """Write runs as one Parquet table; times are ISO 8601 text."""
-    write_parquet(rows, COLUMNS, {"duration_s": float, "quarantined": bool}, path)
+    write_parquet(rows, COLUMNS, TYPES, path)
 
 
 def export_notebooks(archive: Path, rows: Sequence[RunRow], folder: Path) -> int:

@@ -4,44 +4,21 @@ An update reads only the runs that were added to the ledger since the last one. 
 damaged, of another version, or of another ledger.
 """
 
-import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
-from operator import attrgetter
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
+from opslib.evidence.archive.run_row import COLUMNS, RunRow, as_utc, read_row, values_of
 from opslib.evidence.run.files import INDEX, LEDGER
-from opslib.evidence.run.record import Record, read_record
-from opslib.model import asset_name
+from opslib.processes import map_over_cores
 
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """One run in the index. Times are UTC in ISO 8601; `outcome` is empty until the run has ended."""
-
-    run: str
-    folder: str
-    runbook: str = ""
-    endpoint: str = ""
-    outcome: str = ""
-    reason: str = ""
-    started_at: str = ""
-    finished_at: str = ""
-    duration_s: float | None = None
-    who: str = ""
-    models: str = ""
-    ticket: str = ""
-    quarantined: bool = False
-    parameters: str = "{}"
-    results: str = "{}"
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -57,9 +34,6 @@ class RunQuery:
     model: str = ""
     limit: int = 0
 
-
-COLUMNS = tuple(field.name for field in fields(RunRow))
-_values = attrgetter(*COLUMNS)
 
 _SCHEMA = f"""
 CREATE TABLE runs ({COLUMNS[0]} TEXT PRIMARY KEY, {", ".join(COLUMNS[1:])}) WITHOUT ROWID;
@@ -91,31 +65,6 @@ def find_runs(archive: Path, query: RunQuery | None = None) -> tuple[list[RunRow
 def rebuild(archive: Path) -> None:
     """Delete the index; the next query rebuilds it."""
     (archive / INDEX).unlink(missing_ok=True)
-
-
-def describe(record: Record, folder: str) -> RunRow:
-    """Return the index row of a record."""
-    principal = record.scope.principal if record.scope else ""
-    people = [principal, record.requester, *record.executor.values(), *(a.who for a in record.approvals)]
-    deployments = {**(record.deployments_before or {}), **(record.deployments_after or {})}
-    models = sorted({asset_name(d.get("model")) for d in deployments.values()} - {""})
-    return RunRow(
-        run=record.run_id,
-        folder=folder,
-        runbook=record.runbook,
-        endpoint=record.endpoint,
-        outcome=str(record.outcome or ""),
-        reason=record.reason,
-        started_at=_utc(record.started_at),
-        finished_at=_utc(record.finished_at) if record.finished_at else "",
-        duration_s=record.duration_s,
-        who=" ".join(dict.fromkeys(p for p in people if p)),
-        models=" ".join(models),
-        ticket=record.ticket,
-        quarantined=bool(record.quarantine),
-        parameters=json.dumps(dict(record.parameters)),
-        results=json.dumps(dict(record.results)),
-    )
 
 
 @contextmanager
@@ -153,7 +102,11 @@ def _update(connection: sqlite3.Connection, archive: Path) -> None:
     wanted = dict(running) | added
     if not wanted and not lines:
         return
-    rows = (_values(_read(archive, run, folder)) for run, folder in wanted.items())
+
+    def read(runs: Sequence[tuple[str, str]]) -> list[tuple[Any, ...]]:
+        return [values_of(_read(archive, run, folder)) for run, folder in runs]
+
+    rows = map_over_cores(read, list(wanted.items()))
     marks = ", ".join("?" * len(COLUMNS))
     with connection:
         connection.executemany(f"INSERT OR REPLACE INTO runs VALUES ({marks})", rows)  # noqa: S608
@@ -188,7 +141,7 @@ def _read_on(archive: Path, read_bytes: int, head: str) -> tuple[tuple[int, str]
 def _read(archive: Path, run: str, folder: str) -> RunRow:
     """Return the row of a run; a run whose record is damaged or missing is listed with the error as its reason."""
     try:
-        return describe(read_record(archive / folder), folder)
+        return read_row(archive, folder)
     except RecordError as error:
         return RunRow(run, folder, reason=str(error))
 
@@ -198,8 +151,8 @@ def _conditions(query: RunQuery) -> tuple[str, list[Any]]:
         ("endpoint = ? COLLATE NOCASE", query.endpoint),
         ("runbook = ?", query.runbook),
         ("outcome = ?", "" if query.outcome == "unfinished" else query.outcome or None),
-        ("started_at >= ?", _utc(query.since) if query.since else ""),
-        ("started_at <= ?", _utc(query.until) if query.until else ""),
+        ("started_at >= ?", as_utc(query.since) if query.since else ""),
+        ("started_at <= ?", as_utc(query.until) if query.until else ""),
         ("instr(lower(who), lower(?))", query.who),
         ("instr(lower(models), lower(?))", query.model),
     ]
@@ -209,9 +162,6 @@ def _conditions(query: RunQuery) -> tuple[str, list[Any]]:
 
 
 def _row(values: tuple[Any, ...]) -> RunRow:
-    row = RunRow(*values)
-    return RunRow(**{**vars(row), "quarantined": bool(row.quarantined)})
-
-
-def _utc(when: datetime) -> str:
-    return when.astimezone(UTC).isoformat(timespec="milliseconds")
+    """Return a row as it was written: SQLite keeps a truth value as a number."""
+    fields = dict(zip(COLUMNS, values, strict=True))
+    return RunRow(**fields | {"quarantined": bool(fields["quarantined"])})

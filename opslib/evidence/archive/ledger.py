@@ -7,14 +7,14 @@ so that the end cannot be cut off either. Lines are ordered by number, not by ti
 
 import fcntl
 import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import msgspec
 
 from opslib.errors import RecordError
 from opslib.evidence.run.files import CHECKPOINT_SUFFIX, CHECKPOINTS, LEDGER
@@ -28,9 +28,11 @@ GENESIS = "0" * 64
 
 STARTED, FINISHED = "started", "finished"
 
+_BLOCK_BYTES = 1 << 18
+"""Size of the blocks in which the ledger is read from its end [bytes]."""
 
-@dataclass(frozen=True)
-class Entry:
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One line of the ledger. `healed_bytes` is the size of an unfinished line before it, which a crash left."""
 
     seq: int
@@ -45,9 +47,8 @@ class Entry:
     healed_bytes: int = 0
 
     def line(self) -> bytes:
-        """Return the line in canonical form, without empty fields."""
-        fields = {k: v for k, v in vars(self).items() if v or k == "seq"}
-        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        """Return the line in canonical form: compact JSON in UTF-8, without empty optional fields."""
+        return _encode(self) + b"\n"
 
     @property
     def sha256(self) -> str:
@@ -55,8 +56,11 @@ class Entry:
         return digest(self.line())
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The state of the ledger at a time: number of lines, size, and digest of the last line."""
 
     lines: int
@@ -74,6 +78,9 @@ class Checkpoint:
     def name(self) -> str:
         """Name of its file."""
         return f"{self.lines:06d}{CHECKPOINT_SUFFIX}"
+
+
+_decode_checkpoint = msgspec.json.Decoder(Checkpoint).decode
 
 
 def digest(line: bytes) -> str:
@@ -140,26 +147,51 @@ def read_ledger(archive: Path) -> Iterator[Entry]:
 
 
 def read_entry(line: bytes, number: int) -> Entry:
-    """Read one line; it must be in the canonical form of `Entry.line`."""
+    """Read one line; it must be in the canonical form of `Entry.line`. `number` is 0 where it is not known."""
+    where = f"line {number} of the ledger" if number else "a line of the ledger"
     try:
-        entry = Entry(**json.loads(line))
+        entry = _decode(line)
         exact = entry.line()
-    except (ValueError, TypeError) as error:
-        raise RecordError(f"line {number} of the ledger is not a valid entry: {error}") from error
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise RecordError(f"{where} is not a valid entry: {error}") from error
     if exact != line:
-        raise RecordError(f"line {number} of the ledger is not in canonical form: its bytes were changed")
+        raise RecordError(f"{where} is not in canonical form: its bytes were changed")
     return entry
 
 
 def find_entries(archive: Path, run: str) -> dict[str, Entry]:
-    """Return the lines of one run by event; other lines are not parsed."""
-    path, wanted = archive / LEDGER, f'"run":{json.dumps(run)}'.encode()
-    if not path.exists():
-        return {}
-    with path.open("rb") as file:
-        lines = [(n, line) for n, line in enumerate(file, start=1) if wanted in line and line.endswith(b"\n")]
-    entries = [read_entry(line, number) for number, line in lines]
-    return {entry.event: entry for entry in entries if entry.run == run}
+    """Return the lines of one run by event; other lines are not parsed.
+
+    The search goes from the end of the ledger back to where the run was started, so that the end of a run costs the
+    same in an old archive as in a new one.
+    """
+    path, wanted = archive / LEDGER, b'"run":' + msgspec.json.encode(run)
+    found: dict[str, Entry] = {}
+    if path.exists():
+        with path.open("rb") as file:
+            for line in _lines_backwards(file):
+                entry = read_entry(line, 0) if wanted in line else None
+                if entry and entry.run == run:
+                    found[entry.event] = entry
+                    if entry.event == STARTED:
+                        break
+    return found
+
+
+def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the complete lines of a file, the last one first."""
+    end, rest, whole = file.seek(0, os.SEEK_END), b"", False
+    while end:
+        start = max(0, end - _BLOCK_BYTES)
+        file.seek(start)
+        rest, *lines = (file.read(end - start) + rest).split(b"\n")
+        for line in reversed(lines):
+            if whole:
+                yield line + b"\n"
+            whole = True
+        end = start
+    if whole:
+        yield rest + b"\n"
 
 
 def open_runs(archive: Path) -> list[Entry]:
@@ -181,20 +213,36 @@ def write_checkpoint(archive: Path, key: SigningKey) -> Path:
         last, torn_bytes = _last(descriptor)
         if last is None:
             raise RecordError(f"{archive / LEDGER} is empty; nothing to sign")
-        earlier = [path for path in checkpoints(archive) if path.name < f"{last.seq:06d}"]
+        earlier = _checkpoint_before(archive, last.seq)
         checkpoint = Checkpoint(
             lines=last.seq,
             size_bytes=os.fstat(descriptor).st_size - torn_bytes,
             head_sha256=last.sha256,
             at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            previous_sha256=hashlib.sha256(earlier[-1].read_bytes()).hexdigest() if earlier else GENESIS,
+            previous_sha256=hashlib.sha256(earlier.read_bytes()).hexdigest() if earlier else GENESIS,
         )
         path = folder / checkpoint.name
         if not path.exists():
-            signed = dsse.sign(json.dumps(asdict(checkpoint)).encode(), CHECKPOINT_TYPE, key)
+            signed = dsse.sign(msgspec.json.encode(checkpoint), CHECKPOINT_TYPE, key)
             write_atomically(path, signed, redacted=False, drafts=archive)
             path.chmod(0o444)
     return path
+
+
+def _checkpoint_before(archive: Path, seq: int) -> Path | None:
+    """Return the last checkpoint before a line; the folder is listed only where none is near."""
+    near = (archive / CHECKPOINTS / f"{n:06d}{CHECKPOINT_SUFFIX}" for n in range(seq - 1, max(0, seq - 100), -1))
+    found = next((path for path in near if path.exists()), None)
+    if found is not None:
+        return found
+    earlier = (path for path in checkpoints(archive) if checkpoint_lines(path) < seq)
+    return max(earlier, key=checkpoint_lines, default=None)
+
+
+def checkpoint_lines(path: Path) -> int:
+    """Return the number of lines that a checkpoint's name states; 0 for a name of another form."""
+    stem = path.name.removesuffix(CHECKPOINT_SUFFIX)
+    return int(stem) if stem.isdecimal() else 0
 
 
 def checkpoints(archive: Path) -> list[Path]:
@@ -215,11 +263,10 @@ def open_checkpoint(content: bytes, keys: dsse.PublicKeys) -> Checkpoint:
     if envelope.payload_type != CHECKPOINT_TYPE:
         raise RecordError(f"payload type {envelope.payload_type}; expected {CHECKPOINT_TYPE}")
     try:
-        fields: Mapping[str, Any] = json.loads(envelope.payload)
-        checkpoint = Checkpoint(**fields)
+        checkpoint = _decode_checkpoint(envelope.payload)
         if checkpoint.lines < 1 or checkpoint.time.year < 1:
             raise ValueError(f"{checkpoint.lines} lines at {checkpoint.at}")
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise RecordError(f"not a checkpoint: {error}") from error
     return checkpoint
 

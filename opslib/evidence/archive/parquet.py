@@ -1,14 +1,16 @@
 """Rows as one Parquet table, for every export."""
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from opslib.errors import RecordError
 
+Types = Mapping[str, type[int | float | bool]]
 
-def write_parquet(
-    rows: Iterable[object], columns: Sequence[str], types: Mapping[str, type[int | float | bool]], path: Path
-) -> None:
+
+def write_parquet(rows: Iterable[object], columns: Sequence[str], types: Types, path: Path | BinaryIO) -> None:
     """Write rows as one Parquet table.
 
     Parameters
@@ -36,3 +38,10 @@ def write_parquet(
         parquet.write_table(pa.table(values, schema=schema), path)
     except OSError as error:
         raise RecordError(f"cannot write {path}: {error}") from error
+
+
+def parquet_bytes(rows: Iterable[object], columns: Sequence[str], types: Types) -> bytes:
+    """Return rows as the content of a Parquet file, as `write_parquet` writes it."""
+    buffer = io.BytesIO()
+    write_parquet(rows, columns, types, buffer)
+    return buffer.getvalue()

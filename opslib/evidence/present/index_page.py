@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from opslib.errors import RecordError
-from opslib.evidence.archive.index import RunRow
+from opslib.evidence.archive.run_row import RunRow
 from opslib.evidence.present.models import model_names
 from opslib.evidence.present.page import OUTCOMES, TEMPLATES, load_template, mark
 from opslib.evidence.run.files import REPORT

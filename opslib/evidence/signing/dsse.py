@@ -3,11 +3,11 @@
 Source: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md (v1) and envelope.md.
 """
 
-import base64
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from opslib.errors import RecordError
 
@@ -33,6 +33,28 @@ class UnknownKey(RecordError):  # noqa: N818 - what it is
     """No signature of an envelope is by a trusted key."""
 
 
+class _Signature(msgspec.Struct):
+    """One signature; bytes are base64 in JSON."""
+
+    keyid: str
+    sig: bytes
+
+
+class _Envelope(msgspec.Struct):
+    """An envelope, in the order of its canonical form."""
+
+    payload: bytes
+    payload_type: str = msgspec.field(name="payloadType")
+    signatures: list[_Signature]
+
+    def canonical(self) -> bytes:
+        """Return the canonical bytes, so that no data can hide in spaces, other fields or unused base64 bits."""
+        return msgspec.json.encode(self) + b"\n"
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
 @dataclass(frozen=True)
 class Envelope:
     """The payload of a verified envelope, and the key that signed it."""
@@ -45,15 +67,15 @@ class Envelope:
 def signers(envelope: bytes) -> list[str]:
     """Return the key ids that an envelope names, unverified; empty if it is not an envelope."""
     try:
-        return [str(signature["keyid"]) for signature in json.loads(envelope)["signatures"]]
-    except (ValueError, TypeError, KeyError):
+        return [signature.keyid for signature in _decode(envelope).signatures]
+    except (ValueError, msgspec.MsgspecError):
         return []
 
 
 def sign(payload: bytes, payload_type: str, key: Signer) -> str:
     """Sign a payload; return the envelope's JSON."""
     signature = key.sign(pre_authentication_encoding(payload, payload_type))
-    return _canonical(payload, payload_type, [(key.id, signature)]).decode()
+    return _Envelope(payload, payload_type, [_Signature(key.id, signature)]).canonical().decode()
 
 
 def verify(envelope: bytes, keys: PublicKeys) -> Envelope:
@@ -67,33 +89,19 @@ def verify(envelope: bytes, keys: PublicKeys) -> Envelope:
         If it is not an envelope, or a signature by a trusted key is wrong.
     """
     try:
-        content = json.loads(envelope)
-        payload = base64.b64decode(content["payload"], validate=True)
-        payload_type = str(content["payloadType"])
-        signatures = [(str(s["keyid"]), base64.b64decode(s["sig"], validate=True)) for s in content["signatures"]]
-        exact = _canonical(payload, payload_type, signatures)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RecordError(f"not a DSSE envelope: {error!r}") from error
-    if exact != envelope:
+        content = _decode(envelope)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise RecordError(f"not a DSSE envelope: {error}") from error
+    if content.canonical() != envelope:
         raise RecordError("the envelope is not in canonical form: its bytes were changed")
-    known = [(keyid, signature) for keyid, signature in signatures if keyid in keys]
+    known = [signature for signature in content.signatures if signature.keyid in keys]
     if not known:
-        named = ", ".join(keyid[:16] for keyid, _ in signatures) or "no key"
+        named = ", ".join(signature.keyid[:16] for signature in content.signatures) or "no key"
         raise UnknownKey(f"signed by {named}, which is not one of the {len(keys)} trusted keys")
-    message = pre_authentication_encoding(payload, payload_type)
-    for keyid, signature in known:
-        keys[keyid].verify(signature, message)
-    return Envelope(payload_type, payload, known[0][0])
-
-
-def _canonical(payload: bytes, payload_type: str, signatures: Sequence[tuple[str, bytes]]) -> bytes:
-    """Return the canonical bytes of an envelope, so that no data can hide in spaces or unused base64 bits."""
-    envelope = {
-        "payload": base64.b64encode(payload).decode(),
-        "payloadType": payload_type,
-        "signatures": [{"keyid": keyid, "sig": base64.b64encode(sig).decode()} for keyid, sig in signatures],
-    }
-    return json.dumps(envelope, separators=(",", ":")).encode() + b"\n"
+    message = pre_authentication_encoding(content.payload, content.payload_type)
+    for signature in known:
+        keys[signature.keyid].verify(signature.sig, message)
+    return Envelope(content.payload_type, content.payload, known[0].keyid)
 
 
 def pre_authentication_encoding(payload: bytes, payload_type: str) -> bytes:

@@ -5,14 +5,18 @@ An in-toto Statement v1 in a DSSE envelope. Digests are of raw bytes; nothing is
 Source: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md.
 """
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from opslib.errors import RecordError
 from opslib.evidence.run.files import SEAL
@@ -23,6 +27,12 @@ from opslib.evidence.signing.keys import SigningKey
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:opslib:run:v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+_NOT_A_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
+"""Why a regular file cannot be opened: it is missing, or it is a link, a socket or a pipe."""
+
+_BLOCK_BYTES = 1 << 20
+"""Size of the blocks in which files are hashed [bytes]."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ def open_attestation(content: bytes, keys: dsse.PublicKeys) -> Attestation:
     """
     envelope = dsse.verify(content, keys)
     try:
-        statement = json.loads(envelope.payload)
+        statement = msgspec.json.decode(envelope.payload)
         kinds = (envelope.payload_type, statement["_type"], statement["predicateType"])
         if kinds != (PAYLOAD_TYPE, STATEMENT_TYPE, PREDICATE_TYPE):
             raise RecordError(f"attests {kinds}; expected an in-toto statement with the predicate {PREDICATE_TYPE}")
@@ -96,7 +106,7 @@ def open_attestation(content: bytes, keys: dsse.PublicKeys) -> Attestation:
             keyid=envelope.keyid,
             sealed_at=datetime.fromisoformat(predicate["sealed_at"]).astimezone(UTC),
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, msgspec.MsgspecError) as error:
         raise RecordError(f"not the attestation of a run: {error!r}") from error
 
 
@@ -118,8 +128,25 @@ def digests(folder: Path) -> Iterator[tuple[str, str]]:
             yield name, sha256_file(path)
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 of a file; a link is not followed."""
+    digest = hashlib.sha256()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        while block := os.read(descriptor, _BLOCK_BYTES):
+            digest.update(block)
+    finally:
+        os.close(descriptor)
+    return digest.hexdigest()
+
+
+def read_regular(path: str | Path) -> bytes | None:
+    """Return the content of a file; None if it is missing or is not a regular file, which is never waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            return None
+        raise
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        return file.read() if stat.S_ISREG(os.fstat(descriptor).st_mode) else None

@@ -1,26 +1,44 @@
 """Verify an archive or one of its runs: offline, with files and public keys only."""
 
+import hashlib
+import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
+from opslib.evidence.archive.run_row import as_utc
 from opslib.evidence.run import run_lock
-from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, MONTH_PATTERN, README, RECORD, SEAL
-from opslib.evidence.signing import dsse
+from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, MONTH_GLOB, MONTH_PATTERN, README, RECORD, SEAL
 from opslib.evidence.signing import keys as keyring
 from opslib.evidence.signing.approvers import find_approvers
-from opslib.evidence.signing.findings import VerifyFinding, VerifyState, incomplete, tampered, unknown_key, worst
-from opslib.evidence.verify.verify_ledger import Chain, read_chain, verify_checkpoints
+from opslib.evidence.signing.findings import VerifyFinding, VerifyState, incomplete, tampered, worst
+from opslib.evidence.verify.baseline import Baseline, read_baseline, write_baseline
+from opslib.evidence.verify.chain import Chain, read_chain
+from opslib.evidence.verify.trust import Trust, find_trust, unlisted_keys
+from opslib.evidence.verify.verify_ledger import Opened, open_checkpoints, verify_checkpoints
 from opslib.evidence.verify.verify_run import verify_open, verify_run, walk
+from opslib.processes import map_over_cores
 
 _MONTH = re.compile(MONTH_PATTERN)
 
 OWN = frozenset({LEDGER, CHECKPOINTS, KEYS, README})
 """The entries of an archive beside its months. ``README.md`` and names that start with a dot (index, locks) are not
 evidence and are not verified."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a verification took from a baseline instead of reading it: when and by which key it was verified."""
+
+    at: str
+    keyid: str
+    lines: int
+    checkpoints: int
+    runs: int
 
 
 @dataclass(frozen=True)
@@ -34,12 +52,17 @@ class Verified:
     findings
         What is wrong, in which run and file.
     runs, sealed
-        Runs in the ledger, and how many of them are sealed [count].
+        Runs that were verified now, and how many of them are sealed [count].
     pinned
         Whether the keys were kept outside the archive. If not, anyone who can write to the archive could have
         signed.
     head_sha256
         Digest of the ledger's last line, to compare with a copy kept elsewhere.
+    taken
+        What was taken from a baseline; None for a verification of everything.
+    baseline
+        What a later verification can continue from; None for one run, and where something is tampered with or
+        signed by an unknown key.
     """
 
     state: VerifyState
@@ -48,10 +71,17 @@ class Verified:
     sealed: int
     pinned: bool
     head_sha256: str
+    taken: Taken | None = None
+    baseline: Baseline | None = None
 
 
 def verify(
-    path: Path, keys: Path | None = None, tsa: Path | None = None, *, missing_is_tampered: bool = True
+    path: Path,
+    keys: Path | None = None,
+    tsa: Path | None = None,
+    *,
+    missing_is_tampered: bool = True,
+    since: Path | None = None,
 ) -> Verified:
     """Verify an archive, a run of it, or the folder of a run alone.
 
@@ -65,32 +95,111 @@ def verify(
         Certificates of the time stamp authority (PEM); without them the issuer of time tokens is not verified.
     missing_is_tampered
         False for a partial copy: a missing run is then incomplete, not tampered.
+    since
+        A baseline: the runs that it covers are not read again. By default everything is read.
 
     Raises
     ------
     RecordError
-        If there is nothing to verify, or the keys cannot be read.
+        If there is nothing to verify, the keys cannot be read, or the baseline cannot be trusted.
     """
     alone = _is_run(path)
     archive = path.resolve().parent.parent if alone else path
+    if alone and since:
+        raise RecordError("a baseline is of a whole archive: verify one run without --since")
     if alone and not (archive / LEDGER).exists():
         return _verify_lone_folder(path.resolve(), keys)
     if not (archive / LEDGER).exists() and not (archive / CHECKPOINTS).exists():
         raise RecordError(f"{path} is neither an archive (it has no {LEDGER}) nor the folder of a run")
-    trusted, pinned, findings = _keys(archive, keys)
-    approvers = find_approvers()
+    trust, findings = find_trust(archive, keys, tsa)
+    baseline, signer = read_baseline(since, trust.keys, trust.digest()) if since else (None, "")
     paths = ledger.checkpoints(archive)
-    chain = read_chain(archive)
+    new = [p for p in paths if not baseline or ledger.checkpoint_lines(p) > baseline.checkpoint_lines]
+    opened = open_checkpoints(new, trust.keys, tsa)
+    chain = read_chain(archive, baseline)
     findings += chain.findings
-    findings += verify_checkpoints(archive, paths, chain, trusted, tsa)
-    findings += _unlisted(archive, paths, trusted)
-    wanted = {path.resolve().name} if alone else chain.runs.keys()
-    for run in wanted:
-        findings += _verify_one(archive, run, chain, trusted, approvers, missing_is_tampered)
+    findings += verify_checkpoints(archive, opened, chain, trust.keys, baseline)
+    findings += unlisted_keys(archive, opened, trust)
+    wanted = [path.resolve().name] if alone else list(chain.runs)
+
+    def work(runs: Sequence[str]) -> list[VerifyFinding]:
+        return [f for run in runs for f in _verify_one(archive, run, chain, trust, missing_is_tampered)]
+
+    findings += map_over_cores(work, wanted)
     if not alone:
         findings += _unexpected(archive, chain)
+    if baseline:
+        findings += _removed(archive, chain, baseline, len(paths) - len(new), missing_is_tampered)
     sealed = sum("finished" in chain.runs.get(run, {}) for run in wanted)
-    return Verified(worst(findings), tuple(findings), len(wanted), sealed, pinned, chain.head)
+    result = Verified(worst(findings), tuple(findings), len(wanted), sealed, trust.pinned, chain.head)
+    if baseline:
+        lines, checkpoints, runs = baseline.lines, baseline.checkpoints, len(chain.verified)
+        result = replace(result, taken=Taken(as_utc(baseline.at), signer, lines, checkpoints, runs))
+    if alone or result.state not in {VerifyState.SOUND, VerifyState.INCOMPLETE}:
+        return result
+    return replace(result, baseline=_baseline(archive, chain, opened, result, (baseline, trust)))
+
+
+def save_baseline(verified: Verified, path: Path) -> None:
+    """Sign the baseline of a verification with this user's key, and write it.
+
+    Raises
+    ------
+    RecordError
+        If there is none: something is not sound, or only one run was verified.
+    """
+    if verified.baseline is None:
+        raise RecordError(f"no baseline was written to {path}: the state of the archive is {verified.state}")
+    write_baseline(path, verified.baseline, keyring.find_signing_key())
+
+
+def _baseline(
+    archive: Path,
+    chain: Chain,
+    opened: Sequence[Opened],
+    verified: Verified,
+    before: tuple[Baseline | None, Trust],
+) -> Baseline:
+    """Return the baseline of a verification; what was not verified to the end is left to the next one."""
+    earlier, trust = before
+    open_runs = {run for run, lines in chain.runs.items() if "finished" not in lines}
+    pending = open_runs | {finding.run for finding in verified.findings if finding.run}
+    with (archive / LEDGER).open("rb") as file:
+        known = file.read(chain.ends[-1])
+    last = opened[-1] if opened else None
+    return Baseline(
+        at=datetime.now(UTC),
+        lines=chain.lines,
+        size_bytes=chain.ends[-1],
+        head_sha256=chain.head,
+        ledger_sha256=hashlib.sha256(known).hexdigest(),
+        checkpoints=len(opened) + (earlier.checkpoints if earlier else 0),
+        checkpoint_lines=last.checkpoint.lines
+        if last and last.checkpoint
+        else earlier.checkpoint_lines
+        if earlier
+        else 0,
+        checkpoint_sha256=last.sha256 if last else earlier.checkpoint_sha256 if earlier else ledger.GENESIS,
+        runs=len(chain.verified) + len(chain.runs) - len(pending),
+        pending=tuple(sorted(pending)),
+        trust_sha256=trust.digest(),
+    )
+
+
+def _removed(
+    archive: Path, chain: Chain, baseline: Baseline, checkpoints: int, missing_is_tampered: bool
+) -> Iterator[VerifyFinding]:
+    """Yield findings on what a baseline covers and is missing now; what is there is not read."""
+    if checkpoints != baseline.checkpoints:
+        yield tampered(
+            f"{checkpoints} files up to line {baseline.checkpoint_lines}, {baseline.checkpoints} in the baseline: "
+            "checkpoints were removed or added",
+            file=CHECKPOINTS,
+        )
+    there = {f"{month.name}/{name}" for month in archive.glob(MONTH_GLOB) for name in _names(month)}
+    for folder in sorted(chain.verified - there):
+        run = folder.rpartition("/")[2]
+        yield tampered("the folder was removed", run) if missing_is_tampered else incomplete("missing", run)
 
 
 def _is_run(path: Path) -> bool:
@@ -108,49 +217,8 @@ def _verify_lone_folder(folder: Path, keys: Path | None) -> Verified:
     return Verified(worst(findings), findings, 1, 1, pinned=True, head_sha256="")
 
 
-def _keys(archive: Path, given: Path | None) -> tuple[dsse.PublicKeys, bool, list[VerifyFinding]]:
-    """Return the trusted keys, whether they were kept outside the archive, and findings on the archive's keys."""
-    listed: dict[str, keyring.PublicKey] = {}
-    findings: list[VerifyFinding] = []
-    for path in sorted((archive / KEYS).glob("*")):
-        name = f"{KEYS}/{path.name}"
-        try:
-            one = keyring.read_public_keys([path]) if not path.is_symlink() else {}
-        except RecordError as error:
-            findings.append(tampered(str(error), file=name))
-            continue
-        exact = [keyring.public_pem(known.key).encode() for known in one.values()]
-        if exact != [path.read_bytes()] or f"{next(iter(one))}.pem" != path.name:
-            findings.append(tampered("not the key that the file name identifies", file=name))
-        else:
-            listed |= one
-    apart = [given] if given else keyring.pinned_keys()
-    trusted = keyring.read_public_keys(apart) if apart else listed
-    strangers = sorted(listed.keys() - trusted.keys())
-    findings += [unknown_key("a key in the archive that is not trusted", file=_key_file(k)) for k in strangers]
-    own = {keyring.own_key_id()} if not apart else set()
-    return trusted, bool(apart) or trusted.keys() <= own, findings
-
-
-def _unlisted(archive: Path, paths: Iterable[Path], trusted: dsse.PublicKeys) -> Iterator[VerifyFinding]:
-    """Yield findings on keys that signed checkpoints and are missing from the archive."""
-    used = {keyid for path in paths if path.is_file() for keyid in dsse.signers(path.read_bytes())}
-    for keyid in sorted(used & trusted.keys()):
-        if not (archive / _key_file(keyid)).is_file():
-            yield tampered("removed, although checkpoints are signed by this key", file=_key_file(keyid))
-
-
-def _key_file(keyid: str) -> str:
-    return f"{KEYS}/{keyid}.pem"
-
-
 def _verify_one(
-    archive: Path,
-    run: str,
-    chain: Chain,
-    keys: dsse.PublicKeys,
-    approvers: dsse.PublicKeys,
-    missing_is_tampered: bool,
+    archive: Path, run: str, chain: Chain, trust: Trust, missing_is_tampered: bool
 ) -> Iterable[VerifyFinding]:
     lines = chain.runs.get(run, {})
     if "started" not in lines:
@@ -163,30 +231,35 @@ def _verify_one(
         alive = run_lock.is_held(folder)
         finished = None if alive else _now(archive, run).get("finished")
         if finished is None:
-            return verify_open(folder, keys, started, alive=alive)
+            return verify_open(folder, trust.keys, started, alive=alive)
         lines = {**lines, "finished": finished}  # it ended during this verification
     if not folder.is_dir():
         if missing_is_tampered:
             return [tampered("the folder was removed", run)]
         return [] if finished.quarantined else [incomplete("missing", run)]
-    return verify_run(folder, keys, lines, chain.seen_at, approvers)
+    return verify_run(folder, trust.keys, lines, chain.seen_at, trust.approvers)
 
 
 def _unexpected(archive: Path, chain: Chain) -> Iterator[VerifyFinding]:
     """Yield findings on files and folders in the archive that are not in the ledger."""
-    known = {lines["started"].folder for lines in chain.runs.values() if "started" in lines}
+    known = {lines["started"].folder for lines in chain.runs.values() if "started" in lines} | chain.verified
     for path in sorted(archive.iterdir()):
         if path.name in OWN or path.name.startswith(".") or _is_loose_notebook(path):
             continue
         if path.is_symlink() or not path.is_dir() or not _MONTH.fullmatch(path.name):
             yield tampered("unexpected file", file=path.name)
             continue
-        for inner in sorted(path.iterdir()):
+        for inner in (path / name for name in sorted(_names(path)) if f"{path.name}/{name}" not in known):
             name = f"{path.name}/{inner.name}"
-            if name in known or "started" in _now(archive, inner.name):
+            if "started" in _now(archive, inner.name):
                 continue
             if inner.is_symlink() or inner.is_file() or any(walk(inner)):
                 yield tampered("not in the ledger: it was put there, or its lines were removed", file=name)
+
+
+def _names(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries]
 
 
 def _is_loose_notebook(path: Path) -> bool:

@@ -43,7 +43,7 @@ def verify_run(
         Public keys of the approvers; without them only the number of approvals is compared.
     """
     run = folder.name
-    content = _read(folder / SEAL)
+    content = seal.read_regular(f"{folder}/{SEAL}")
     if content is None:
         yield tampered("missing, or not a regular file", run, SEAL)
         return
@@ -96,7 +96,7 @@ def _compare_files(attestation: seal.Attestation, folder: Path) -> Iterator[Veri
             yield tampered("a link or a special file: a run contains regular files only", run, name)
         elif name not in attestation.files:
             yield tampered("added after the run was sealed", run, name)
-        elif seal.sha256_file(folder / name) != attestation.files[name]:
+        elif seal.sha256_file(f"{folder}/{name}") != attestation.files[name]:
             yield tampered("changed after the run was sealed", run, name)
     for name in attestation.files.keys() - found:
         outside = not _PLAIN_NAME.fullmatch(name) or ".." in name.split("/")
@@ -111,13 +111,13 @@ def _is_viewers_copy(attestation: seal.Attestation, folder: Path, name: str) -> 
     return sealed is not None and seal.sha256_file(folder / name) == sealed
 
 
-def walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, bool]]:
+def walk(folder: str | Path, prefix: str = "") -> Iterator[tuple[str, bool]]:
     """Yield every file below a folder and whether it is a regular file; links are not followed."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda e: e.name):
             name = f"{prefix}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                inner = list(walk(Path(entry.path), f"{name}/"))
+                inner = list(walk(entry.path, f"{name}/"))
                 yield from inner or [(f"{name}/", False)]
             else:
                 yield name, entry.is_file(follow_symlinks=False)
@@ -137,9 +137,3 @@ def verify_open(folder: Path, keys: dsse.PublicKeys, started: Entry, *, alive: b
         yield from verify_run(folder, keys, {"started": started})
     else:
         yield incomplete(f"started, but never ended or sealed. Run: opslib seal {run}", run)
-
-
-def _read(path: Path) -> bytes | None:
-    if path.is_symlink() or not path.is_file():
-        return None
-    return path.read_bytes()

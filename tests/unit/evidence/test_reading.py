@@ -18,6 +18,7 @@ from opslib.evidence import finish
 from opslib.evidence.archive import index, ledger
 from opslib.evidence.archive.index import RunQuery, find_runs
 from opslib.evidence.archive.run_folders import find_run, read_archive
+from opslib.evidence.archive.run_row import COLUMNS
 from opslib.evidence.present import report
 from opslib.evidence.present.page import summary_html
 from opslib.evidence.run import run_lock
@@ -183,7 +184,7 @@ def test_parquet_for_analysts(archive, tmp_path, capsys):
     assert main(["runs", "export", str(path), "--runs", str(archive)]) == 0
     table = parquet.read_table(path)
     assert table.num_rows == 4
-    assert table.column_names == list(index.COLUMNS)
+    assert table.column_names == list(COLUMNS)
     assert set(table["outcome"].to_pylist()) == {"", "succeeded", "held"}
     assert max(table["duration_s"].to_pylist(), key=lambda d: d or 0) > 0
 
