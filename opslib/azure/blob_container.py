@@ -1,4 +1,4 @@
-"""A blob container to which blobs are only added: each is created once, read back, and never overwritten.
+"""A blob container: each blob is created once, read back, and never overwritten. Evidence is never removed.
 
 Such writes work on an immutable container (time-based retention or legal hold) too. Source:
 https://learn.microsoft.com/azure/storage/blobs/immutable-container-level-worm-policies.
@@ -32,6 +32,22 @@ class Container:
         with _mapped(f"list {self.url}"):
             blobs = self._client.list_blobs(name_starts_with=prefix or None)
             return {b.name: (int(b.size or 0), bytes(b.content_settings.content_md5 or b"")) for b in blobs}
+
+    def etags(self, prefix: str) -> Mapping[str, str]:
+        """Return the ETag of every blob with the prefix."""
+        with _mapped(f"list {self.url}"):
+            return {blob.name: str(blob.etag) for blob in self._client.list_blobs(name_starts_with=prefix)}
+
+    def remove(self, name: str) -> bool:
+        """Remove a blob that is not evidence; return whether it is gone. An immutable container keeps it."""
+        try:
+            with _mapped(f"remove {self.url}/{name}"):
+                self._client.delete_blob(name)
+        except AzureError as error:
+            if error.status not in {404, 409}:
+                raise
+            return error.status == 404
+        return True
 
     def read(self, name: str) -> bytes:
         """Read a whole blob."""

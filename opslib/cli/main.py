@@ -141,6 +141,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("publish", module="opslib.cli.publish", help="copy sealed runs to blob storage")
     commands.add_parser(
+        "compact", module="opslib.cli.compact", help="rewrite the table of published runs, one file per month"
+    )
+    commands.add_parser(
         "recover", module="opslib.cli.recover", help="return traffic that unwatched canaries still hold"
     )
     commands.add_parser(

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from opslib.cli.archive_option import add_archive_option, add_published_option, open_archive
 from opslib.cli.output import write_output
+from opslib.cli.sql_option import add_sql_option, run_sql
 from opslib.errors import ParameterError
 from opslib.evidence.archive.export import export_notebooks, export_parquet
-from opslib.evidence.archive.index import RunQuery, RunRow, find_runs
+from opslib.evidence.archive.index import RunQuery, find_runs
 from opslib.evidence.archive.run_folders import find_run
+from opslib.evidence.archive.run_row import RunRow
 from opslib.evidence.present import controls
 from opslib.evidence.present.bom import production_bom
 from opslib.evidence.present.index_page import index_html
@@ -31,6 +33,7 @@ examples:
   opslib runs export runs.parquet
   opslib runs report && xdg-open runs-report.html
   opslib runs export RUN --bom > bom.cdx.json
+  opslib runs --from URL --sql "SELECT endpoint, count(*) FROM runs WHERE outcome = 'failed' GROUP BY 1"
 """
 
 
@@ -84,10 +87,13 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="list, show, controls: print JSON")
     add_archive_option(parser)
     add_published_option(parser)
+    add_sql_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List, show or export runs."""
+    if arguments.sql:
+        return run_sql(arguments)
     if arguments.action == "controls" and not arguments.name:
         return _print_controls(None, arguments)
     with open_archive(arguments, _needed_files(arguments)) as archive:

@@ -2,7 +2,8 @@
 
 Blobs are created and never overwritten. The ledger, which grows, is copied in segments
 (``LEDGER/000001-000042.jsonl``). The order is: keys and ledger, runs (each with its seal last), checkpoints. An
-interrupted copy is therefore incomplete but not tampered, and the next one continues it.
+interrupted copy is therefore incomplete but not tampered, and the next one continues it. Before its seal, a run
+gets its row in the table of published runs (`opslib.evidence.table`), which is not evidence.
 """
 
 import hashlib
@@ -17,10 +18,12 @@ from urllib.parse import quote
 
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
-from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, LEDGER_SEGMENTS, SEAL
+from opslib.evidence.archive.run_row import read_row
+from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, LEDGER_SEGMENTS, SEAL, TABLE
 from opslib.evidence.signing import dsse
 from opslib.evidence.signing import keys as keyring
 from opslib.evidence.signing.timestamping import token_path
+from opslib.evidence.table.table_files import run_file, to_parquet
 from opslib.evidence.verify.verify_run import verify_run
 
 if TYPE_CHECKING:
@@ -73,7 +76,7 @@ def publish(archive: Path, folders: Sequence[Path], container: "Container") -> P
     RecordError
         If the container contains the ledger of another archive, or another content under the same name.
     """
-    store = _Store(container, container.sizes(), Published())
+    store = _Store(container, _listed(folders, container), Published())
     for path in sorted((archive / KEYS).glob("*.pem")):
         store.put(f"{KEYS}/{path.name}", path.read_bytes())
     marks = ledger.checkpoints(archive)
@@ -82,7 +85,7 @@ def publish(archive: Path, folders: Sequence[Path], container: "Container") -> P
     for folder in _wanted(archive, folders, keys, store.published):
         _put_run(folder, store)
     for path in marks:
-        if int(path.name.split(".")[0]) <= lines:
+        if ledger.checkpoint_lines(path) <= lines:
             for file in (path, token_path(path)):
                 if file.exists():
                     store.put(f"{CHECKPOINTS}/{file.name}", file.read_bytes())
@@ -94,7 +97,7 @@ def mirror(container: "Container", wanted: Callable[[str], bool] = lambda _: Tru
     """Copy a published archive into a temporary folder; of the runs, only the files that `wanted` selects."""
     with tempfile.TemporaryDirectory(prefix="opslib-published-") as scratch:
         archive = Path(scratch)
-        names = list(container.sizes())
+        names = [name for name in container.sizes() if not name.startswith(TABLE)]
         if not any(name.startswith(LEDGER_SEGMENTS) for name in names):
             raise RecordError(f"{container.url} does not contain an archive: {LEDGER_SEGMENTS} is missing")
         runs = [n for n in names if not n.startswith(LEDGER_SEGMENTS) and (n.count("/") != 2 or wanted(n))]
@@ -102,6 +105,15 @@ def mirror(container: "Container", wanted: Callable[[str], bool] = lambda _: Tru
             list(pool.map(lambda name: _fetch(archive, name, container), runs))
         (archive / LEDGER).write_bytes(_join(container, names))
         yield archive
+
+
+def _listed(folders: Sequence[Path], container: "Container") -> Mapping[str, tuple[int, bytes]]:
+    """List what the container holds; for a few runs only what these need, however much there is of others."""
+    if not folders:
+        return container.sizes()
+    places = [f"{folder.parent.name}/{folder.name}" for folder in folders]
+    prefixes = [LEDGER_SEGMENTS, f"{CHECKPOINTS}/", f"{KEYS}/", *(f"{p}/" for p in places), *map(run_file, places)]
+    return {name: size for prefix in prefixes for name, size in container.sizes(prefix).items()}
 
 
 def _put_ledger(archive: Path, store: _Store) -> int:
@@ -146,6 +158,8 @@ def _put_run(folder: Path, store: _Store) -> None:
     """Copy one run, its seal last, so that a run with a seal is complete."""
     place = f"{folder.parent.name}/{folder.name}"
     files = sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: (p.name == SEAL, p.name))
+    if f"{place}/{SEAL}" not in store.there and run_file(place) not in store.there:
+        store.container.create(run_file(place), to_parquet(read_row(folder.parent.parent, place)))
     for path in files:
         store.put(f"{place}/{path.relative_to(folder).as_posix()}", path.read_bytes())
 

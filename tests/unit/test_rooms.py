@@ -8,6 +8,7 @@ LEVELS = {
     "opslib.errors": 0,
     "opslib.displayed": 0,
     "opslib.import_shims": 0,
+    "opslib.processes": 0,
     "opslib.model": 1,
     "opslib.redaction": 2,
     "opslib.definitions": 2,
@@ -38,6 +39,7 @@ LEVELS = {
     "opslib.evidence.archive": 10,
     "opslib.evidence.verify": 11,
     "opslib.evidence.present": 11,
+    "opslib.evidence.table": 11,
     "opslib.evidence": 12,
     # runbooks
     "opslib.runbooks.lease": 13,

@@ -22,6 +22,9 @@ LEDGER = "LEDGER.jsonl"
 LEDGER_SEGMENTS = "LEDGER/"
 """Folder of the ledger's segments in a published archive, where files are only created."""
 
+TABLE = ".table/"
+"""Folder of the table of runs in a published archive. It is a cache, not evidence."""
+
 CHECKPOINTS = "CHECKPOINTS"
 CHECKPOINT_SUFFIX = ".dsse.json"
 TOKEN_SUFFIX = ".tsr"

@@ -1,5 +1,6 @@
 """Off the machine: sealed runs in a real Azurite, created once, never overwritten, read by the same commands."""
 
+import json
 import shutil
 
 import pytest
@@ -160,6 +161,34 @@ def test_the_commands_work_from_there(url, archive, capsys, monkeypatch):
     assert run in capsys.readouterr().out
     assert main(["verify", "--from", url]) == 0
     assert main(["verify", run, "--from", url]) == 0
+
+
+def test_sql_over_published_runs(url, archive, tmp_path, capsys, monkeypatch):
+    """runs --sql reads the table from there, before and after opslib compact; local runs answer the same SELECT."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sql = "SELECT run, outcome, duration_s FROM runs WHERE endpoint = 'fraud' ORDER BY run"
+    assert main(["publish", "--to", url, "--runs", str(archive)]) == 0
+    capsys.readouterr()
+    assert main(["runs", "--sql", sql, "--json", "--runs", str(archive)]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert [row["outcome"] for row in expected] == ["succeeded"] * 2
+    for command in (["runs"], ["compact", url], ["runs"]):
+        if command == ["runs"]:
+            assert main(["runs", "--from", url, "--sql", sql, "--json"]) == 0
+            shown = capsys.readouterr()
+            assert json.loads(shown.out) == expected
+            assert "the table holds all 2 sealed runs of the ledger" in shown.err
+        else:
+            assert main(command) == 0
+            assert "2 runs; 1 months rewritten, 0 rows added" in capsys.readouterr().out
+    assert main(["verify", "--from", url]) == 0
+    capsys.readouterr()
+    assert main(["runs", "--from", url, "--limit", "1", "--sql", "SELECT chr(27) || run AS run FROM runs"]) == 0
+    shown = capsys.readouterr()
+    assert "\x1b" not in shown.out
+    assert "the first 1 rows are shown" in shown.err
+    assert main(["runs", "--from", url, "--sql", sql, "--outcome", "failed"]) == 2
+    assert "put the condition into the SELECT" in capsys.readouterr().err
 
 
 def test_a_name_that_leads_elsewhere_is_found(url, archive):
