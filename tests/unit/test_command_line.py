@@ -34,6 +34,7 @@ COMMANDS = (
         "approve",
         "seal",
         "publish",
+        "compact",
         "recover",
         "judge",
         "answer",
