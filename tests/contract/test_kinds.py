@@ -17,7 +17,6 @@ from azure.ai.ml.entities import (
     Model,
     ModelPackage,
     Registry,
-    Workspace,
 )
 from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
@@ -183,25 +182,6 @@ def test_a_model_package_is_deployed_without_model_and_code(make_endpoint: Calla
     ml.online_deployments.begin_create_or_update(made).result(timeout=60)
     served.set_traffic({"blue": 100})
     assert served.score().status_code == 200
-
-
-def test_workspaces_are_created_in_several_groups_and_deleted(ml: MLClient, arm: httpx.Client):
-    """Those of the subscription are listed; a deleted one is gone until it is created again."""
-    clients = {group: MLClient(ml._credential, ml.subscription_id, group) for group in ("risk", "claims")}
-    for group, name in (("risk", "one"), ("risk", "two"), ("claims", "one")):
-        clients[group].workspaces.begin_create(Workspace(name=name, tags={"team": group})).result()
-    found = {(one.resource_group, one.name) for one in ml.workspaces.list(scope="subscription")}
-    assert {("risk", "one"), ("risk", "two"), ("claims", "one")} <= found
-    base = f"/subscriptions/{ml.subscription_id}/resourceGroups/risk/providers/Microsoft.MachineLearningServices"
-    assert arm.get(f"{base}/workspaces/one").json()["tags"]["team"] == "risk"
-    clients["risk"].workspaces.begin_delete("one", delete_dependent_resources=False).result()
-    assert arm.get(f"{base}/workspaces/one").status_code == 404
-    assert [one["name"] for one in arm.get(f"{base}/workspaces").json()["value"]] == ["two"]
-    assert arm.put(f"{base}/workspaces/one", json={"location": "westeurope"}).status_code == 201
-    assert arm.get(f"{base}/workspaces/one").json()["location"] == "westeurope"
-    for group, name in (("risk", "one"), ("risk", "two"), ("claims", "one")):
-        clients[group].workspaces.begin_delete(name, delete_dependent_resources=False).result()
-    assert {one.resource_group for one in ml.workspaces.list(scope="subscription")}.isdisjoint(clients)
 
 
 EVERYTHING = """

@@ -124,6 +124,13 @@ def delete_version(request: Request, sandbox: Sandbox) -> Response:
     return Response(200 if existed else 204)
 
 
+def delete_container(request: Request, sandbox: Sandbox) -> Response:
+    """`DELETE W/{kind}/{name}`: with all its versions; 204 when absent."""
+    existed = sandbox.store.get(_container_id(request)) is not None
+    sandbox.store.delete(_container_id(request))
+    return Response(200 if existed else 204)
+
+
 def start_pending_upload(request: Request, sandbox: Sandbox) -> Response:
     """`POST .../versions/{version}/startPendingUpload`: a place to put files, and leave to do so."""
     kind = _kind(request).name
@@ -225,6 +232,7 @@ HANDLED = (
     (Route("GET", _ASSET.removesuffix("/{name}"), "Assets_ListContainers", list_containers), list_containers),
     (Route("GET", _ASSET, "Assets_GetContainer", get_container), get_container),
     (Route("PUT", _ASSET, "Assets_PutContainer", put_container), put_container),
+    (Route("DELETE", _ASSET, "Assets_DeleteContainer", delete_container), delete_container),
     (Route("GET", _ASSET + "/versions", "Assets_ListVersions", list_versions, known=RECORDED), list_versions),
     (Route("GET", _VERSION, "Assets_GetVersion", get_version, known=RECORDED), get_version),
     (Route("PUT", _VERSION, "Assets_PutVersion", put_version, known=RECORDED), put_version),

@@ -25,7 +25,7 @@ from opslib.sandbox.endpoints.subscriptions import WORKSPACES as KIND
 def get_workspace(request: Request, sandbox: Sandbox) -> Response:
     """`GET W`: 404 for one that was deleted."""
     workspace = ids.workspace_id(request.parameters)
-    _require(workspace, sandbox)
+    require(workspace, sandbox)
     return Response(200, render(workspace, sandbox))
 
 
@@ -54,7 +54,7 @@ def put_workspace(request: Request, sandbox: Sandbox) -> Response:
 def patch_workspace(request: Request, sandbox: Sandbox) -> Response:
     """`PATCH W`: the tags and properties that are sent, the rest as it was."""
     workspace, body = ids.workspace_id(request.parameters), request.json()
-    _require(workspace, sandbox)
+    require(workspace, sandbox)
     before = sandbox.store.get(workspace)
     kept: dict[str, Any] = {"location": sandbox.settings.location, "tags": {}, "properties": {}}
     kept |= before.body if before is not None else {"systemData": system_data(request, None)}
@@ -84,7 +84,8 @@ def _deleted(workspace: str) -> str:
     return workspace.replace("/workspaces/", "/deletedWorkspaces/")
 
 
-def _require(workspace: str, sandbox: Sandbox) -> None:
+def require(workspace: str, sandbox: Sandbox) -> None:
+    """Refuse what concerns a workspace that was deleted."""
     if sandbox.store.get(_deleted(workspace)) is not None:
         raise ArmError.not_found("workspace", ids.name(workspace))
 

@@ -12,6 +12,7 @@ from opslib.sandbox.endpoints import (
     providers,
     registries,
     subscriptions,
+    workspace_keys,
     workspaces,
 )
 from opslib.sandbox.graph import api as graph_api
@@ -39,6 +40,7 @@ ROUTES: tuple[Route, ...] = (
     *resource_lists.ROUTES,
     *templates_api.ROUTES,
     *workspaces.ROUTES,
+    *workspace_keys.ROUTES,
     *operations.ROUTES,
     *packages.ROUTES,
     *assets.ROUTES,

@@ -80,6 +80,7 @@ THEIRS = (
 ABSENT = (
     "NotImplemented",
     "does not implement",
+    "runs managed online deployments only",
     "501 Not Implemented",
     "Tunnel connection failed: 501",
     "Docker",
