@@ -47,16 +47,19 @@ def complete(parser: argparse.ArgumentParser, **streams: Any) -> None:
 
 
 def _load(parser: argparse.ArgumentParser, line: str) -> None:
-    """Add the options of the command that a line names: argcomplete looks only at those that are there."""
-    words = line.split()[1:2]
-    choices = next(one.choices for one in parser._actions if isinstance(one, argparse._SubParsersAction))  # noqa: SLF001
-    command = choices.get(words[0]) if words else None
-    if command is not None:
+    """Add the options of the commands that a line names: argcomplete looks only at those that are there."""
+    for word in line.split()[1:3]:
+        actions = parser._actions  # noqa: SLF001 - argparse has no public list
+        choices = next((one.choices for one in actions if isinstance(one, argparse._SubParsersAction)), {})  # noqa: SLF001
+        command = choices.get(word)
+        if command is None:
+            return
         command.load()
-        for action in command._actions:  # noqa: SLF001 - argparse has no public list
+        for action in command._actions:  # noqa: SLF001
             completer = COMPLETERS.get(str(action.metavar))
             if completer is not None:
                 action.completer = completer
+        parser = command
 
 
 def _runs(parsed_args: argparse.Namespace, **_: Any) -> Iterable[str]:

@@ -102,7 +102,7 @@ def unapproved(record: WaveRecord) -> Stop | None:
     wave = record.plan.wave
     if wave.approvals is None:
         return None
-    count = count_by_rule(wave.approvals, wave.roles, record.record)
+    count = count_by_rule(wave.approvals, wave.roles, record.record, record.others)
     if count.enough:
         return None
     needed = describe_rule(wave.approvals, wave.roles)
@@ -148,5 +148,7 @@ def record_end(archive: Path, plan: WavePlan, content: bytes, on: str, root: Pat
     record = begin_record(archive, plan, content, on, ChangeRequest(), root)
     runs = wave_runs(root, plan)
     state = current_state(plan, runs)
+    for member in state.select("ended"):
+        record.note_end(member, state.of(member), runs[member.number][-1].seal_sha256)
     stop = find_stop(state, datetime.now(UTC))
     return end_record(record, state, runs, stop, conclude(state, stop))

@@ -14,7 +14,7 @@ from opslib.evidence.run.journal import JournalEvent
 from opslib.fleet.archive import member_runs, read_stop
 from opslib.fleet.engine import Engine, ProcessEnd
 from opslib.fleet.plan import Member
-from opslib.fleet.record import WaveRecord
+from opslib.fleet.record import MemberStart, WaveRecord
 from opslib.fleet.rules import MemberState, Stop, WaveState, decide
 from opslib.fleet.states import member_state
 from opslib.model.outcome import Outcome
@@ -79,7 +79,7 @@ class Drive:
     def _start(self, state: WaveState, member: Member) -> WaveState:
         state = state.started(member)
         attempt = state.of(member).attempts
-        what = {"number": member.number, "endpoint": member.endpoint, "attempt": attempt}
+        what = MemberStart(member.number, member.endpoint, attempt)
         again = f", attempt {attempt}" if attempt > 1 else ""
         self._note(JournalEvent.MEMBER_STARTED, what, state, f"{member.endpoint} started{again}")
         self._submit(state, member)
@@ -118,11 +118,9 @@ class Drive:
         return self._ended(state, member, ended, "")
 
     def _ended(self, state: WaveState, member: Member, ended: MemberState, seal_sha256: str) -> WaveState:
-        attempt = state.of(member).attempts
         state = state.ended(member, ended, datetime.now(UTC))
-        what = {"number": member.number, "endpoint": member.endpoint, "attempt": attempt, "run": ended.run}
-        what |= {"outcome": ended.outcome, "reason": ended.reason, "seal_sha256": seal_sha256}
-        self._note(JournalEvent.MEMBER_ENDED, what, state, f"{member.endpoint} {ended.outcome}: {ended.reason}")
+        self.record.note_end(member, state.of(member), seal_sha256)
+        self.watch(state, f"{member.endpoint} {ended.outcome}: {ended.reason}")
         return state
 
     def _requested(self) -> Stop | None:

@@ -118,7 +118,7 @@ class WavePlan(Displayed):
                 "max_failures": self.max_failures,
             },
             "changes": [
-                {"what": f"batch {one.batch}, {one.endpoint}", "before": "", "after": wave.runbook}
+                {"what": f"batch {one.batch}, {one.endpoint}", "before": "as it is", "after": wave.runbook}
                 for one in self.members
             ],
             "members": [asdict(one) for one in self.members],

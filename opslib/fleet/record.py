@@ -6,6 +6,7 @@ order, each with its run, outcome and the digest of its seal, and what stopped t
 """
 
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -16,15 +17,38 @@ from opslib.evidence.finish import begin_run, end_run
 from opslib.evidence.run.files import APPROVALS, PLAN
 from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.evidence.run.provenance import find_executor, find_versions
-from opslib.evidence.run.record import ChangeRequest, Record, write_atomically
+from opslib.evidence.run.record import Approval, ChangeRequest, Record, write_atomically
+from opslib.evidence.signing.approval import keep_approvals
 from opslib.fleet.archive import MemberRun
-from opslib.fleet.plan import RUNBOOK, WAVE_FILE, WavePlan
-from opslib.fleet.rules import Stop, WaveState
+from opslib.fleet.plan import RUNBOOK, WAVE_FILE, Member, WavePlan
+from opslib.fleet.rules import MemberState, Stop, WaveState
 from opslib.model.outcome import Outcome
 from opslib.runbooks.plan_content import digest_of
 
 MEMBERS = "wave.json"
 """The endpoints of a wave with their runs, in the record's folder."""
+
+
+@dataclass(frozen=True)
+class MemberStart:
+    """A start of a member's run, as the journal has it."""
+
+    number: int
+    endpoint: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class MemberEnd:
+    """An end of a member's run, as the journal has it; `run` and `seal_sha256` are empty where it left none."""
+
+    number: int
+    endpoint: str
+    attempt: int
+    run: str
+    outcome: Outcome | None
+    reason: str
+    seal_sha256: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +61,8 @@ class WaveRecord:
         Folder of the wave's first record, which may be this one.
     folder
         This record's folder.
+    others
+        Approvals that were passed and are of other plans.
     """
 
     plan: WavePlan
@@ -44,6 +70,12 @@ class WaveRecord:
     folder: Path
     record: Record
     journal: Journal
+    others: tuple[Approval, ...] = ()
+
+    def note_end(self, member: Member, state: MemberState, seal_sha256: str) -> None:
+        """Write the end of a member's run to the journal."""
+        about = member.number, member.endpoint, state.attempts, state.run
+        self.journal.write(JournalEvent.MEMBER_ENDED, MemberEnd(*about, state.outcome, state.reason, seal_sha256))
 
 
 def begin_record(
@@ -77,6 +109,7 @@ def begin_record(
         requester=request.requester,
         approvals=request.approvals,
         rejected_approvals=request.rejected,
+        host=platform.node(),
         executor=find_executor(),
         versions=find_versions(),
         plan_sha256=digest_of(text),
@@ -87,9 +120,12 @@ def begin_record(
     write_atomically(folder / PLAN, text)
     if request.signed:
         write_atomically(folder / APPROVALS, "".join(request.signed), redacted=False)
+    others = tuple(one for one in record.approvals if one.plan_sha256 != record.plan_sha256)
+    if others:  # of a folder, for the runs
+        record = keep_approvals(folder, record, others)
     journal = Journal(folder)
     journal.write(JournalEvent.OPENED, record)
-    return WaveRecord(plan, root or folder, folder, record, journal)
+    return WaveRecord(plan, root or folder, folder, record, journal, others)
 
 
 def end_record(

@@ -43,8 +43,9 @@ def _read_rows(select: Select, workspace: Workspace, progress: Progress) -> list
     rows = list(find_endpoints(inventory, query))
     if select.drifted_from:
         report = find_drift(workspace, Path(select.drifted_from), progress)
-        drifted = {ResourceName.of(change.id).endpoint.lower() for change in report.drifted}
-        rows = [row for row in rows if row.endpoint.lower() in drifted]
+        names = [ResourceName.of(change.id) for change in report.drifted]
+        drifted = {(name.workspace.lower(), name.endpoint.lower()) for name in names}
+        rows = [row for row in rows if (row.workspace.lower(), row.endpoint.lower()) in drifted]
     return rows
 
 

@@ -96,6 +96,11 @@ def _timeline(folder: Path) -> Iterator[str]:
                     moved += f", mirror {describe_traffic(step['mirror'])}"
                 yield f"  {at}  traffic changed: {moved} (Azure correlation id {data['correlation_id']})"
                 step = {}
+            case JournalEvent.MEMBER_ENDED:
+                run = f" ({data['run']})" if data["run"] else ""
+                yield f"  {at}  {data['endpoint']} {data['outcome']}: {data['reason']}{run}"
+            case JournalEvent.STOPPED:
+                yield f"  {at}  stopped by {data['rule']}: {data['reason']}"
             case JournalEvent.UNDONE:
                 yield f"  {at}  undo: {_correlation(data['correlation_id'])}"
 

@@ -56,6 +56,8 @@ def decisions(event: Event) -> Iterator[dict[str, Any]]:
             yield when | {"decision": "unanswered", "reason": data["why"]}
         case JournalEvent.SMALLER_STEP:
             yield when | {"decision": "smaller step", "reason": data["why"], "steps": data["steps"]}
+        case JournalEvent.STOPPED:
+            yield when | {"decision": "stop", "reason": data["reason"], "rule": data["rule"]}
         case JournalEvent.FINISHED:
             yield when | {"decision": data["outcome"], "reason": data["reason"]}
         case JournalEvent.RAISED:

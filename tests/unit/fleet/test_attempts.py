@@ -1,20 +1,20 @@
 """Attempts of a wave on an engine that seals runs without executing them: what is recorded, and what is left."""
 
+import os
+import re
+import signal
 from concurrent.futures import Future
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import yaml
-from waves import row
+from waves import DIED, row, seal_run, wave_of
 
 from opslib.cli.main import main
 from opslib.errors import PlanError
-from opslib.evidence.archive.run_folders import new_folder
-from opslib.evidence.finish import begin_run, end_run
+from opslib.evidence.present.summary import summarize
 from opslib.evidence.run.journal import read_journal
-from opslib.evidence.run.record import Approval, ChangeRequest, Record, read_record
+from opslib.evidence.run.record import Approval, ChangeRequest, read_record
 from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
@@ -23,10 +23,8 @@ from opslib.fleet.archive import find_wave, open_plan, request_stop, stop_reques
 from opslib.fleet.attempt import Attempt, AttemptEnd, record_plan
 from opslib.fleet.engine import ProcessEnd
 from opslib.fleet.plan import make_plan
-from opslib.fleet.wave import Wave
 from opslib.model import Outcome
 
-DIED = "the runner died; traffic is as it was before"
 DIED_BEFORE = "died before it began"
 REFUSED = "refused before it began"
 TEXT = """\
@@ -53,17 +51,9 @@ class Engine:
             future.set_exception(ConnectionError("the scheduler is gone"))
             return future
         if outcome not in {REFUSED, DIED_BEFORE}:
-            self.seal(command[2], int(command[3]), outcome)
+            seal_run(find_wave(self.archive, command[2]), int(command[3]), outcome)
         future.set_result(ProcessEnd(-9 if outcome == DIED_BEFORE else 2, str(outcome)))
         return future
-
-    def seal(self, wave: str, number: int, outcome: Outcome | str) -> None:
-        member = open_plan(find_wave(self.archive, wave)).members[number - 1]
-        folder = new_folder(self.archive, "rollback", member.endpoint)
-        began = Record(folder.name, "rollback", member.endpoint, {}, datetime.now(UTC))
-        record = begin_run(folder, replace(began, wave=wave, wave_member=number))
-        died = outcome == DIED
-        end_run(folder, record.ended(Outcome.ABORTED if died else Outcome(outcome), DIED if died else "as planned"))
 
     def interrupt(self) -> None: ...
 
@@ -84,15 +74,11 @@ def run(archive: Path, monkeypatch: pytest.MonkeyPatch):
         engine = Engine(archive, *outcomes)
         monkeypatch.setattr(attempts, "open_engine", lambda *_: engine)
         plan = open_plan(root) if root else make_plan(wave_of(text), text.encode(), [row(n) for n in range(3)])
-        request = ChangeRequest(approvals=approvals)
+        request = ChangeRequest(approvals=approvals, signed=tuple(f"{one.who}\n" for one in approvals))
         attempt = Attempt(archive, plan, text.encode(), "local", request, ("--ticket=C",))
         return attempt.run(watch, root), engine
 
     return run_wave
-
-
-def wave_of(text: str) -> Wave:
-    return Wave.model_validate(yaml.safe_load(text))
 
 
 def test_the_record_names_every_run_with_its_seal(run, archive):
@@ -181,6 +167,19 @@ def test_an_attempt_whose_process_died_is_sealed_by_the_next(run, archive, monke
     assert read_record(root).outcome is Outcome.ABORTED
 
 
+def test_the_first_signal_starts_nothing_more_and_the_second_interrupts(run, archive, monkeypatch):
+    """The wave is aborted, what is left is resumed, and the summary names what ended and what stopped it."""
+    interrupted = []
+    monkeypatch.setattr(Engine, "interrupt", lambda _: interrupted.append(True))
+    end, engine = run(watch=lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert (end.record.outcome, len(engine.commands)) == (Outcome.ABORTED, 1)
+    assert "stopped by signal: SIGTERM" in end.record.reason
+    assert interrupted
+    summary = summarize(end.folder)
+    assert re.search(r"fraud-0 succeeded: as planned \(\d+T\d+Z-rollback-fraud-0-\w+\)", summary)
+    assert "stopped by signal: SIGTERM" in summary
+
+
 def raise_interrupt(*_):
     raise KeyboardInterrupt
 
@@ -196,13 +195,12 @@ def test_gates_decide_for_an_engine_that_starts_groups_by_itself(archive, monkey
     def gate(batch):
         return main(["fleet", "gate", *options, "--batch", str(batch), "--group", "1"])
 
-    engine = Engine(archive)
     assert (gate(1), gate(2)) == (0, Outcome.HELD.exit_code)
     assert "fraud-0 of the groups before have no run" in capsys.readouterr().err
-    engine.seal(root.name, 1, Outcome.SUCCEEDED)
+    seal_run(root, 1, Outcome.SUCCEEDED)
     assert gate(2) == 0
     assert main(["fleet", "end", *options]) == Outcome.HELD.exit_code
-    engine.seal(root.name, 2, Outcome.ROLLED_BACK)
+    seal_run(root, 2, Outcome.ROLLED_BACK)
     assert gate(2) == Outcome.FAILED.exit_code
     assert main(["fleet", "end", *options]) == Outcome.FAILED.exit_code
     assert main(["fleet", "stop", "december", "--runs", str(archive), "--reason", "incident"]) == 0
