@@ -188,6 +188,7 @@ class Run(Displayed, Generic[P]):
         self._notifier.settle()
         _glue(self.record)
         if FOLDER_VARIABLE not in os.environ:
+            _leave_cells()  # what a person runs next in this kernel is no part of a recorded run
             release(self.folder)
         return self.record
 
@@ -279,13 +280,27 @@ def _described(deployment: Deployment) -> dict[str, Any]:
 
 def _watch_cells(run: Run[Any]) -> None:
     """In a kernel, record what a cell raises: papermill alone would leave the record without an outcome."""
-    if "IPython" not in sys.modules:
-        return
-    from IPython import get_ipython  # noqa: PLC0415 - only there in a kernel
-
-    shell = get_ipython()
+    _leave_cells()  # an earlier run of this kernel has no cell any more
+    shell = _find_shell()
     if shell is not None:
         shell.events.register("post_run_cell", partial(_after_cell, run))
+
+
+def _leave_cells() -> None:
+    """Record no longer what a cell raises."""
+    shell = _find_shell()
+    for callback in tuple(shell.events.callbacks["post_run_cell"]) if shell is not None else ():
+        if isinstance(callback, partial) and callback.func is _after_cell:
+            shell.events.unregister("post_run_cell", callback)
+
+
+def _find_shell() -> Any:
+    """Return the kernel's shell; None where this is no kernel."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import get_ipython  # noqa: PLC0415 - only there in a kernel
+
+    return get_ipython()
 
 
 def _after_cell(run: Run[Any], result: Any) -> None:
