@@ -7,6 +7,7 @@ from pathlib import Path
 from time import sleep
 
 from opslib.cli.archive_option import add_archive_option, archive_of
+from opslib.cli.notebooks_option import add_notebooks_argument
 from opslib.errors import OpsError
 from opslib.lab.server import ensure_kernel, jupyterlab, stop_signals
 from opslib.lab.watch import HandRunWatch
@@ -32,14 +33,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "Open JupyterLab on the runbooks. The notebooks are copied if DIR has none; no file is overwritten."
     )
     parser.epilog = EPILOG
-    parser.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        default=Path("notebooks"),
-        metavar="DIR",
-        help="folder with the runbooks (default: notebooks)",
-    )
+    add_notebooks_argument(parser)
     parser.add_argument("--sandbox", action="store_true", help="start the sandbox, unless it is up")
     parser.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
     parser.add_argument("--port", type=int, default=8888, help="first port to try on 127.0.0.1 (default: 8888)")

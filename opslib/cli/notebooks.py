@@ -1,8 +1,8 @@
 """`opslib notebooks`: copy the runbooks for editing."""
 
 import argparse
-from pathlib import Path
 
+from opslib.cli.notebooks_option import add_notebooks_argument
 from opslib.runner.notebooks import copy_notebooks
 
 EPILOG = """\
@@ -18,14 +18,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = "Copy the runbooks' notebooks into a folder for editing."
     parser.epilog = EPILOG
-    parser.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        default=Path("notebooks"),
-        metavar="DIR",
-        help="folder to write to (default: notebooks)",
-    )
+    add_notebooks_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from opslib.errors import ParameterError
 from opslib.lab.draft import CheckedDraft, as_text, check_draft, choices, runbook_class
 from opslib.lab.filled import fill_cell, main_names, parameters_cell, run_command, write_filled
 
-LABEL_WIDTH, INPUT_WIDTH = "11em", "26em"
+LABEL_WIDTH, INPUT_WIDTH = "13em", "27em"
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Form:
             else:
                 value = "" if shown.origin == "given" else f" <code>{escape(shown.text) or '(empty)'}</code>"
                 note = f"<b>{shown.origin}</b>{value}: {escape(self._descriptions[name])}"
-            self._notes[name].value = note
+            self._notes[name].value = f'<span style="display:block;line-height:1.3;padding:.4em 0">{note}</span>'
 
 
 def form(runbook: str, **given: Any) -> Form:

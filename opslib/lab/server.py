@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from opslib.errors import OpsError
+from opslib.lab import jupyter
 
 KERNEL = "python3"
 """Name of the kernel that the runbooks name."""
@@ -80,10 +81,12 @@ def jupyterlab(
     browser
         Whether to open a browser.
     """
-    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
+    command = [sys.executable, "-m", jupyter.__name__, str(os.getpid())]
+    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
     command += [f"--ServerApp.root_dir={root}", f"--LabApp.default_url=/lab/tree/{page}", "--log-level=WARN"]
     command += [f"--KernelManager.shutdown_wait_time={UNDO_S}"]
     command += [] if browser else ["--no-browser"]
+    command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     command += ["--allow-root"] if os.geteuid() == 0 else []
     # a session of its own: Ctrl-C comes here alone, and Jupyter does not prompt for its confirmation
     server = subprocess.Popen(
