@@ -56,6 +56,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a scenario with little traffic; objectives that need more are not measured (default: in full)",
     )
+    parser.add_argument(
+        "--json", action="store_true", help="print the objectives of scenarios as JSON; progress goes to stderr"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,9 +73,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise ParameterError(f"{arguments.name} is given with --all or --practice: expected one of them")
     if arguments.small and not (arguments.all or arguments.name):
         raise ParameterError("--small is given without a scenario: name one, or pass --all")
+    if arguments.json and not (arguments.all or arguments.name):
+        raise ParameterError("--json is given without a scenario: name one, or pass --all")
     if arguments.all or arguments.name:
         names = list(SCENARIOS) if arguments.all else [arguments.name]
-        return run_scenarios(names, arguments.runs or RUNS, Size.SMALL if arguments.small else Size.FULL)
+        size = Size.SMALL if arguments.small else Size.FULL
+        return run_scenarios(names, arguments.runs or RUNS, size, as_json=arguments.json)
     if not arguments.practice:
         return run_demo(archive_of(arguments))
     build_practice(arguments.practice)

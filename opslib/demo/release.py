@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from opslib.demo.claims import write_repository
+from opslib.demo.machine import busy_note, stops_as_interrupt
 from opslib.demo.practice import RATE, build_production, client_traffic, demo_sandbox
 from opslib.evidence.run.files import NOTEBOOK
 from opslib.evidence.run.record import Record
@@ -46,7 +47,7 @@ class StepResult:
 def run_demo(archive: Path) -> int:
     """Run the release; return 0 if every run ended as expected and no operation failed a client request."""
     started_s = monotonic()
-    with tempfile.TemporaryDirectory(prefix="opslib-demo-") as scratch:
+    with stops_as_interrupt(), tempfile.TemporaryDirectory(prefix="opslib-demo-") as scratch:
         repository, report = Path(scratch) / "harborshield", Path(scratch) / "clients.jsonl"
         print("Training HarborShield's models and starting a sandbox", flush=True)
         write_repository(repository)
@@ -54,7 +55,7 @@ def run_demo(archive: Path) -> int:
             print("Creating its production with azure-ai-ml: endpoint fraud, deployment blue (v1)", flush=True)
             build_production(repository, "fraud")
             with client_traffic(repository, report, "fraud", RATE):
-                results = [_run_step(step, repository / "policy.yml", archive) for step in _steps(repository)]
+                results = list(_run_steps(repository, archive))
         requests = [json.loads(line) for line in report.read_text().splitlines()]
     problems = [*_unexpected_outcomes(results), *_lost_requests(requests)]
     print(f"\n{_summary(results, requests).text}\n\nDone in {monotonic() - started_s:.0f} s. The notebooks:")
@@ -62,7 +63,17 @@ def run_demo(archive: Path) -> int:
         print(f"  {os.path.relpath(result.folder / NOTEBOOK)}")
     for problem in problems:
         print(f"FAILED: {problem}", file=sys.stderr)
+    if problems:
+        print(busy_note(), end="", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _run_steps(repository: Path, archive: Path) -> Iterator[StepResult]:
+    """Run the steps in order, until a run is stopped from outside."""
+    for step in _steps(repository):
+        yield (result := _run_step(step, repository / "policy.yml", archive))
+        if result.record.outcome is Outcome.ABORTED:
+            return
 
 
 def _steps(repository: Path) -> tuple[DemoStep, ...]:

@@ -1,17 +1,21 @@
 """What scenarios' tables show: an objective without evidence is never met, and every folder passes its check."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 from awaiting import wait_until
 
 from opslib.cli.main import main
-from opslib.demo.scenarios import objective
+from opslib.demo.machine import stops_as_interrupt
+from opslib.demo.scenarios import catalogue, objective
 from opslib.demo.scenarios.carry_out import command
+from opslib.demo.scenarios.catalogue import SCENARIOS
 from opslib.demo.scenarios.measures import promoted_stages, stage_weights
+from opslib.demo.scenarios.objective import Objective
 from opslib.demo.scenarios.people import approve, enrol
-from opslib.demo.scenarios.scenario import RunStep
+from opslib.demo.scenarios.scenario import RunStep, ScenarioResult, Size
 from opslib.demo.scenarios.shoppers import OUTCOMES, RATES, purchases
 from opslib.evidence.run.files import JOURNAL, PLAN
 from opslib.evidence.signing.approval import open_approval
@@ -65,11 +69,36 @@ def test_a_command_is_what_a_person_types():
     assert command(step, "fraud") == "opslib run canary -p endpoint=fraud -p canary=green -p 'stages=[10, 100]'"
 
 
-@pytest.mark.parametrize("words", [["pinecare", "--all"], ["pinecare", "--practice", "x"], ["--small"]])
+@pytest.mark.parametrize("words", [["pinecare", "--all"], ["pinecare", "--practice", "x"], ["--small"], ["--json"]])
 def test_options_that_contradict_each_other_start_nothing(words, capsys):
     """A person who meant one of them does not wait for the other."""
     assert main(["demo", *words]) == 2
     assert "is given with" in capsys.readouterr().err
+
+
+def test_what_a_scenario_showed_is_printed_for_programs(monkeypatch, tmp_path, capsys):
+    """Stdout is JSON alone, with each objective and problem; what a person reads goes to stderr."""
+    found = (
+        Objective("p95", "at most 250 ms", "51 ms", met=True),
+        Objective("errors", "at most 1 %", "2 %", met=False),
+    )
+    shown = ScenarioResult(SCENARIOS["pinecare"], Size.SMALL, (), found, (), 61.25)
+    monkeypatch.setattr(catalogue, "_run", lambda *_: print("Triage") or shown)
+    monkeypatch.setattr(catalogue, "_print", lambda _: print("a table"))
+    assert main(["demo", "pinecare", "--small", "--json", "--runs", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    (result,) = json.loads(printed.out)
+    assert result["objectives"][1] == {"name": "errors", "limit": "at most 1 %", "measured": "2 %", "met": False}
+    assert result["problems"] == ["errors: limit at most 1 %, measured 2 %"]
+    assert printed.err.startswith("Triage\na table\nFAILED: pinecare: errors")
+
+
+def test_a_demo_that_is_terminated_stops_as_by_a_key():
+    """SIGTERM ends the blocks that stop clients and sandbox; afterwards it has its usual effect."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), stops_as_interrupt():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_persons_key_signs_exactly_one_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
