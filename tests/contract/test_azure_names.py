@@ -4,6 +4,7 @@ import argparse
 import base64
 import hashlib
 import hmac
+import json
 import os
 import socket
 import ssl
@@ -88,6 +89,23 @@ def test_the_variables_are_printed(sandbox: RunningSandbox, capsys: pytest.Captu
     assert printed["HTTPS_PROXY"].startswith("http://127.0.0.1:")
     assert printed["CURL_CA_BUNDLE"] == str(sandbox.home.azure_authority)
     assert not printed.keys() & {"ARM_CLOUD_METADATA_URL", "AZUREML_CURRENT_CLOUD"}
+
+
+def test_what_is_served_is_printed_for_programs(sandbox: RunningSandbox, capsys: pytest.CaptureFixture[str]):
+    """`sandbox status --json`: address, settings, endpoints and faults."""
+    with sandbox.arm() as arm:
+        body = {"location": "eastus", "properties": {"authMode": "Key"}}
+        arm.put(sandbox.endpoint_id("printed"), json=body).raise_for_status()
+    parser = argparse.ArgumentParser()
+    describe(parser)
+    arguments = parser.parse_args(["status", "--json", "--home", str(sandbox.home.root)])
+    assert arguments.run(arguments) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["url"] == sandbox.url
+    assert printed["settings"]["seed"] == 7
+    assert printed["faults"] == []
+    (endpoint,) = [one for one in printed["resources"] if one["name"] == "printed"]
+    assert (endpoint["kind"], endpoint["details"]) == ("endpoint", "traffic {}")
 
 
 def test_other_hosts_are_refused_by_name(sandbox: RunningSandbox):

@@ -29,8 +29,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
             "on a first start, and after a reset, it has the default.",
         )
     )
-    _command(commands, "status", "show whether it is up, and what it serves", "opslib sandbox status").set_defaults(
-        run=status_command.status
+    status_command.register_status(
+        _command(commands, "status", "show whether it is up, and what it serves", "opslib sandbox status --json")
     )
     status_command.register_env(
         _command(

@@ -39,12 +39,21 @@ def env(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def register_status(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `status`."""
+    parser.add_argument("--json", action="store_true", help="print JSON, with all settings")
+    parser.set_defaults(run=status)
+
+
 def status(arguments: argparse.Namespace) -> int:
     """Print what a running sandbox serves; return 1 where none is up."""
     note = _note(arguments)
     if note is None:
         return 1
     home = Home.find(arguments.home)
+    if arguments.json:
+        print(json.dumps(_content(home, note), indent=2))
+        return 0
     print(f"up at {note['url']} since {note['started_at']} (pid {note['pid']})")
     defaults = asdict(Settings())
     for name, value in asdict(last_settings(home)).items():
@@ -55,6 +64,19 @@ def status(arguments: argparse.Namespace) -> int:
     for row in listed(home):
         print(describe(row))
     return 0
+
+
+def _content(home: Home, note: dict[str, Any]) -> dict[str, Any]:
+    """Return what a running sandbox serves, for a program."""
+    names = ("kind", "name", "state", "details")
+    return {
+        "url": note["url"],
+        "started_at": note["started_at"],
+        "pid": note["pid"],
+        "settings": asdict(last_settings(home)),
+        "resources": [dict(zip(names, row, strict=True)) for row in inventory(home)],
+        "faults": listed(home),
+    }
 
 
 def _note(arguments: argparse.Namespace) -> dict[str, Any] | None:
