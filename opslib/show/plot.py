@@ -171,7 +171,7 @@ SHADES = ("#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#999999")
 
 
 def plot_scale(scaled: Scaled) -> Picture:
-    """Draw latency before and after a scale."""
+    """Draw latency before and after a scale, and the limit that the p95 after it was compared with."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second
 
     figure = Figure(figsize=(6, 3), layout="constrained")
@@ -189,7 +189,17 @@ def plot_scale(scaled: Scaled) -> Picture:
     axis.set_ylabel("latency [ms]")
     axis.set_title(f"Scale of {scaled.deployment}: {scaled.outcome}", color=INK)
     legend(axis)
+    limit_ms = _p95_limit_ms(scaled)
+    if limit_ms is not None:
+        _draw_limit(axis, limit_ms, f"limit of p95: {milliseconds(limit_ms)}")
     return make_picture(figure, f"Latency of {scaled.deployment} before and after. {scaled.reason}")
+
+
+def _p95_limit_ms(scaled: Scaled) -> float | None:
+    """Return the lower limit of p95 after the scale: the absolute one, or the ratio times p95 before."""
+    measured = scaled.verdict.measurements if scaled.verdict else ()
+    limits = (one.limit for one in measured if one.criterion.startswith("p95"))
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def make_picture(figure: "Figure", caption: str) -> Picture:

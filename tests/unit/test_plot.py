@@ -1,12 +1,19 @@
 """What a plot of a canary shows, as far as it can be tested without looking at it."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 from opslib.judge import Arm, Criteria, Failures, Interval, begin, judge
-from opslib.model import Outcome
+from opslib.judge.before_after import ServedLimits
+from opslib.judge.before_after import judge as assess
+from opslib.model import Observation, Outcome, Served
 from opslib.runbooks.canary.rollout import Rollout
-from opslib.show.plot import _draw_limit, _times, plot
+from opslib.runbooks.scale import Scaled
+from opslib.show.plot import _draw_limit, _p95_limit_ms, _times, plot, plot_scale
+
+WHEN = datetime(2026, 11, 27, tzinfo=UTC)
 
 
 def interval(start_s: float, source: str) -> Interval:
@@ -49,3 +56,15 @@ def test_objectives_are_drawn_where_they_flatten_nothing():
     _draw_limit(axis, 1000.0, "limit 1,000 ms")
     assert len(axis.get_lines()) == 1
     assert [text.get_text() for text in axis.texts] == ["limit 20 ms", "↑ limit 1,000 ms"]
+
+
+def test_a_scale_is_drawn_with_the_lower_limit_of_p95():
+    """The ratio to the time before binds where it is below the absolute limit; not assessed, there is none."""
+    before, after = Served(400, 0, p95_ms=40.0), Served(400, 0, p95_ms=44.0)
+    seen = Observation("log", WHEN, WHEN, WHEN, {"before": before, "after": after})
+    limits = ServedLimits(min_requests=100, max_failure_rate=0.01, max_p95_ms=250.0, max_p95_ratio=1.5)
+    verdict = assess(seen, canary="after", stable="before", limits=limits, bake_over=True)
+    scaled = Scaled(Outcome.SUCCEEDED, verdict.reason, "blue", 2, 4, before, after, verdict)
+    assert _p95_limit_ms(scaled) == 60.0
+    assert plot_scale(scaled).png.startswith(b"\x89PNG")
+    assert _p95_limit_ms(replace(scaled, verdict=None)) is None
