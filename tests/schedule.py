@@ -2,13 +2,12 @@
 
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = ("tests/contract/", "tests/package/")
-"""Folders whose tests share what takes long to make: endpoints of a session, an installed wheel."""
+TOGETHER = ("tests/contract/", "tests/package/", "tests/browser/")
+"""Folders whose tests share what takes long to make: endpoints of a session, an installed wheel, JupyterLab."""
 
 ALONE = (
     "tests/runbooks/",
     "tests/chaos/test_canary",
-    "tests/browser/",
     "tests/benchmarks/",
     "tests/unit/test_house.py",
     "tests/unit/evidence/test_outcomes.py",

@@ -1,136 +1,115 @@
-"""A runbook in JupyterLab, in a real browser, as an engineer opens it; and its evidence, as an auditor does."""
+"""Runbooks in JupyterLab as `opslib lab` opens it, in a real browser: what a person sees, types and presses."""
 
-import json
-import os
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-
-import httpx
 import nbformat
-import pytest
 from awaiting import wait_until
 from evidence_fixture import contents
-from playwright.sync_api import sync_playwright
+from lab_page import (
+    PATIENCE_MS,
+    WATCHED,
+    await_outcome,
+    await_request,
+    choose,
+    open_file,
+    parameters_of,
+    run_all,
+    shown,
+)
+from playwright.sync_api import Page, expect
+from runbook_world import World
 
 from opslib.evidence.archive.run_folders import read_archive
+from opslib.evidence.run.record import read_record
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
-from opslib.runner.notebooks import find_notebook
-
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium")
 
 
-@pytest.fixture
-def canary_world(make_world):
-    return make_world(green={})
-
-
-@pytest.fixture
-def lab(tmp_path, canary_world):
-    """JupyterLab on a folder with the canary runbook, its parameters filled in as a person would."""
-    notebook = nbformat.read(find_notebook("canary"), as_version=4)
-    cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
-    for name, value in {"endpoint": repr(canary_world.name), "canary": "'green'", "dry_run": "True"}.items():
-        cell.source += f"\n{name} = {value}"
-    nbformat.write(notebook, tmp_path / "canary.ipynb")
-    with jupyterlab(tmp_path, {"OPSLIB_RUNS": str(canary_world.runs)}) as opened:
-        yield opened("canary.ipynb")
-
-
-@contextmanager
-def jupyterlab(folder, variables) -> Iterator[Callable[..., str]]:
-    """JupyterLab on a folder, saving what it has changed every second; yields the address of a file's page."""
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    token = secrets.token_hex(8)
-    settings = folder / "lab-settings" / "@jupyterlab" / "docmanager-extension" / "plugin.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps({"autosave": True, "autosaveInterval": 1}))
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
-    command += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}"]
-    places = {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTERLAB_SETTINGS_DIR": str(folder / "lab-settings")}
-    server = subprocess.Popen(
-        command, env=os.environ | places | variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    address = f"http://127.0.0.1:{port}"
-
-    def answers():
-        try:
-            return httpx.get(f"{address}/api/status", params={"token": token}).is_success
-        except httpx.HTTPError:
-            return False
-
-    try:
-        wait_until(answers, within_s=60)
-        yield lambda path, tab="test": f"{address}/lab/workspaces/{tab}/tree/{path}?token={token}"
-    finally:
-        server.terminate()
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:  # it waits for its kernels; what is tested has ended
-            server.kill()
-            server.wait()
-
-
-@contextmanager
-def chromium():
-    """A browser without a past."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        try:
-            yield browser.new_context(viewport={"width": 1280, "height": 3000})
-        finally:
-            browser.close()
-
-
-def test_run_all_shows_the_plan_and_leaves_a_record(lab, canary_world, tmp_path):
+def test_run_all_shows_the_plan_and_leaves_a_record(page: Page, lab_world: World):
     """Every cell runs in the browser; the tables are there to read, and the run is in the archive."""
-    with chromium() as browser:
-        page = browser.new_page()
-        page.goto(lab)
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
-        page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        try:
-            page.get_by_text("dry run: no traffic was moved").first.wait_for(timeout=60_000)
-            shown = page.locator(".jp-OutputArea-output").all_inner_texts()
-        finally:
-            page.screenshot(path=tmp_path / "lab.png")
-    text = "\n".join(shown)
+    open_file(page, "notebooks/plan.ipynb", "Canary a deployment")
+    run_all(page)
+    shown(page, "dry run: no traffic was moved").wait_for()
+    text = "\n".join(page.locator(".jp-OutputArea-output").filter(visible=True).all_inner_texts())
     assert "traffic blue=100 -> blue=90 green=10" in text
     assert "az ml online-endpoint update" in text
     assert "Traceback" not in text
-    wait_until(lambda: [r for _, r in read_archive(canary_world.runs) if r.outcome is Outcome.PLANNED])
+    wait_until(lambda: [r for _, r in read_archive(lab_world.runs) if r.outcome is Outcome.PLANNED])
 
 
-def test_looking_at_an_archived_notebook_alters_nothing(make_world, tmp_path):
+def test_a_person_fills_in_the_form_and_answers_the_canary_in_the_live_view(page: Page, lab_world: World):
+    """A value is refused as it is typed; the notebook that the form writes runs; each button does what it names."""
+    open_file(page, "notebooks/explore.ipynb", "Look around")
+    run_all(page)
+    shown(page, "no run is running").wait_for()
+    shown(page, "more settings:").click()
+    page.get_by_label("bake_s", exact=True).fill("soon")
+    shown(page, "not valid").wait_for()
+    expect(page.get_by_role("button", name="Write the notebook")).to_be_disabled()
+    for name, value in WATCHED.items():
+        field = page.get_by_label(name, exact=True)
+        field.select_option("ask") if name == "on_hold" else field.fill(str(value))
+    page.get_by_role("button", name="Write the notebook").click()
+    page.get_by_role("link", name="canary-1.ipynb").click()
+    page.get_by_role("heading", name="Canary a deployment").filter(visible=True).wait_for()
+    written = parameters_of(nbformat.read(lab_world.folder / "notebooks/canary-1.ipynb", as_version=4)).source
+    assert "\nbake_s = 1.0  # observation time of each stage [seconds]\n" in written
+    run_all(page)
+    folder = await_request(lab_world)
+    page.get_by_role("tab", name="explore.ipynb").click()
+    page.get_by_role("button", name="Promote").click()
+    shown(page, "refused: an answer needs a reason").wait_for()
+    page.get_by_label("reason", exact=True).last.fill("clients come soon")
+    traffic = []
+    for number, button in enumerate(("Hold: one more bake", "Promote", "Roll back"), start=1):
+        await_request(lab_world, number)
+        traffic.append(lab_world.read().traffic)
+        page.get_by_role("button", name=button).click()
+        shown(page, f"answered {('extend', 'promote', 'rollback')[number - 1]}, by").wait_for()
+    outcome, reason = await_outcome(folder)
+    assert traffic == [{"blue": 80, "green": 20}, {"blue": 80, "green": 20}, {"green": 100}]
+    assert outcome is Outcome.ROLLED_BACK
+    assert "although undecided: clients come soon" in reason
+    assert lab_world.read().traffic == {"blue": 100}
+
+
+def test_an_interrupt_and_a_restarted_kernel_return_the_traffic(page: Page, lab_world: World):
+    """Both in the middle of a canary, the second in the kernel of the first, whose record stays as it was."""
+    open_file(page, "notebooks/watched.ipynb", "Canary a deployment")
+    run_all(page)
+    interrupted = await_request(lab_world)
+    assert lab_world.read().traffic == {"blue": 80, "green": 20}
+    choose(page, "Kernel", "Interrupt Kernel")
+    aborted = Outcome.ABORTED, "KeyboardInterrupt: the kernel was interrupted"
+    assert await_outcome(interrupted) == aborted
+    assert lab_world.read().traffic == {"blue": 100}
+    before = read_record(interrupted)
+    run_all(page)
+    restarted = await_request(lab_world, ended=[interrupted])
+    assert lab_world.read().traffic == {"blue": 80, "green": 20}
+    choose(page, "Kernel", "Restart Kernel…")
+    page.get_by_role("button", name="Confirm Kernel Restart").click()
+    outcome, _ = await_outcome(restarted)
+    assert outcome is Outcome.ABORTED
+    assert lab_world.read().traffic == {"blue": 100}
+    assert read_record(interrupted).reason == before.reason
+    terminal = lab_world.folder / "lab.txt"
+    wait_until(lambda: f"{restarted.name}: aborted: " in terminal.read_text(), PATIENCE_MS / 1000)
+
+
+def test_looking_at_an_archived_notebook_alters_nothing(page: Page, lab_world: World):
     """Opened and rendered, for longer than Lab takes to save a notebook that it did change: not a byte differs."""
-    world = make_world(green={})
-    folder, _ = world.run("canary", canary="green", dry_run=True)
+    folder, _ = lab_world.run("canary", canary="green", dry_run=True)
     before = contents(folder)
     other = nbformat.read(folder / "notebook.ipynb", as_version=4)
     other.metadata.kernelspec.display_name = "A name under which no kernel is installed"
-    nbformat.write(other, tmp_path / "other.ipynb")
-    with jupyterlab(tmp_path, {}) as opened, chromium() as browser:
-        page, beside = browser.new_page(), browser.new_page()
-        saved = []
-        browser.on("request", lambda asked: saved.append(asked.url) if asked.method == "PUT" else None)
-        page.goto(opened((folder / "notebook.ipynb").relative_to(tmp_path).as_posix(), "archived"))
-        page.get_by_text("dry run: no traffic was moved").first.wait_for(timeout=60_000)
-        beside.goto(opened("other.ipynb", "other"))
-        beside.get_by_text("dry run: no traffic was moved").first.wait_for(timeout=60_000)
-        wait_until(lambda: beside.wait_for_timeout(200) or any("/api/contents/other" in url for url in saved))
+    nbformat.write(other, lab_world.folder / "other.ipynb")
+    saved = []
+    page.on("request", lambda asked: saved.append(asked.url) if asked.method == "PUT" else None)
+    open_file(page, (folder / "notebook.ipynb").relative_to(lab_world.folder).as_posix(), "Canary a deployment")
+    shown(page, "dry run: no traffic was moved").wait_for()
+    open_file(page, "other.ipynb", "Canary a deployment")
+    shown(page, "dry run: no traffic was moved").wait_for()
+    wait_until(lambda: page.wait_for_timeout(200) or any("/api/contents/other" in url for url in saved))
     assert not any("/api/contents/runs" in url for url in saved)
     after = contents(folder)
     assert {name: after[name] for name in before} == before
-    assert verify(world.runs).findings == ()
+    assert [found for found in verify(lab_world.runs).findings if found.run in {folder.name, ""}] == []

@@ -1,21 +1,16 @@
 """The report and the index in a real browser: accessible in light and dark, from a file, without a network."""
 
 import base64
-import shutil
 
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from evidence_fixture import open_run
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from opslib.cli.main import main
 from opslib.evidence.finish import end_run
 from opslib.model import Outcome
-
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium")
 
 CONTRAST = ["color-contrast"]
 """The rule that a colour scheme decides."""
@@ -46,27 +41,25 @@ def pages(tmp_path):
     return folder / "report.html", index
 
 
-def test_the_pages_pass_axe_and_load_nothing(pages):
+def test_the_pages_pass_axe_and_load_nothing(pages, browser: Browser):
     """No violation of axe's rules with everything unfolded; the index filters; one click leads to the report."""
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        fetched, complaints = [], []
-        for scheme in ("light", "dark"):
-            page = browser.new_page(color_scheme=scheme)
-            page.on("request", lambda request: fetched.append(request.url))
-            page.on("console", lambda message: complaints.append(message.text))
-            for path in pages:
-                page.goto(path.as_uri())
-                page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-                found = Axe().run(page, options={"runOnly": CONTRAST} if scheme == "dark" else {})
-                assert not found.violations_count, found.generate_report()
-        page.get_by_label("Contains").fill("nothing like it")
-        assert page.locator("tbody tr:visible").count() == 0
-        page.get_by_role("button", name="Show all").click()
-        page.get_by_role("link", name="canary of fraud").click()
-        assert page.get_by_role("heading", level=1).inner_text() == "✗ Rolled back: the traffic is as before"
-        assert page.get_by_alt_text("p95 of both deployments").is_visible()
-        assert not page.get_by_text("1 + 1").is_visible()
-        browser.close()
+    fetched, complaints = [], []
+    for scheme in ("light", "dark"):
+        page = browser.new_page(color_scheme=scheme)
+        page.on("request", lambda request: fetched.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        for path in pages:
+            page.goto(path.as_uri())
+            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            found = Axe().run(page, options={"runOnly": CONTRAST} if scheme == "dark" else {})
+            assert not found.violations_count, found.generate_report()
+    page.get_by_label("Contains").fill("nothing like it")
+    assert page.locator("tbody tr:visible").count() == 0
+    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("link", name="canary of fraud").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "✗ Rolled back: the traffic is as before"
+    assert page.get_by_alt_text("p95 of both deployments").is_visible()
+    assert not page.get_by_text("1 + 1").is_visible()
+    page.context.close()
     assert {url.split(":")[0] for url in fetched} <= {"file", "data"}
     assert complaints == []

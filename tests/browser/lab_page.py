@@ -1,0 +1,92 @@
+"""What a person does in JupyterLab, and how its effect is awaited."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from awaiting import wait_until
+from playwright.sync_api import Locator, Page
+from runbook_world import World
+
+from opslib.evidence.run.journal import JournalEvent, read_journal
+from opslib.evidence.run.record import read_record
+from opslib.lab.live import find_running
+from opslib.model import Outcome
+
+PATIENCE_MS = 60_000
+"""Longest wait for what a page shows, on a loaded machine [milliseconds]."""
+
+WATCHED = {
+    "canary": "green",
+    "stages": [20, 100],
+    "bake_s": 1,
+    "max_bake_s": 1,
+    "late_data_s": 1,
+    "settle_s": 0,
+    "warm_up_s": 0,
+    "answer_s": 600,
+    "on_hold": "ask",
+}
+"""Without clients there is no data, so that this canary requests a decision at once."""
+
+
+def fill(source: Path, path: Path, **values: object) -> None:
+    """Write a notebook with lines added to its parameters cell."""
+    notebook = nbformat.read(source, as_version=4)
+    parameters_of(notebook).source += "".join(f"\n{name} = {value!r}" for name, value in values.items())
+    nbformat.write(notebook, path)
+
+
+def parameters_of(notebook: Any) -> Any:
+    """The parameters cell of a notebook."""
+    return next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+
+
+def shown(page: Page, text: str) -> Locator:
+    """A text in the tab that is open, not in one behind it."""
+    return page.get_by_text(text).filter(visible=True).first
+
+
+def choose(page: Page, menu: str, item: str) -> None:
+    """Choose from a menu; an item's name may be followed by its keys."""
+    page.get_by_role("menuitem", name=menu, exact=True).click()
+    page.get_by_role("menuitem", name=re.compile(f"^{item}")).click()
+
+
+def run_all(page: Page) -> None:
+    """Run all cells, once the notebook has a kernel."""
+    shown(page, "Python 3 (ipykernel) |").wait_for()
+    choose(page, "Run", "Run All Cells")
+
+
+def open_file(page: Page, path: str, heading: str) -> None:
+    """Open a file, and wait until its first cell is there."""
+    choose(page, "File", "Open from Path")
+    field = page.get_by_role("dialog").get_by_role("textbox")
+    field.fill(path)
+    field.press("Enter")
+    page.get_by_role("heading", name=heading).filter(visible=True).wait_for()
+
+
+def await_request(world: World, count: int = 1, ended: Sequence[Path] = ()) -> Path:
+    """Wait until a run that has not ended requests its decision number `count`; return its folder."""
+
+    def requests() -> Path | None:
+        folder = find_running(world.runs)
+        if folder is None or folder in ended or not (folder / "journal.jsonl").exists():
+            return None
+        events = [event["event"] for event in read_journal(folder / "journal.jsonl")]
+        return folder if events.count(JournalEvent.ASKED) >= count else None
+
+    found: Path = wait_until(requests, PATIENCE_MS / 1000)
+    return found
+
+
+def await_outcome(folder: Path) -> tuple[Outcome, str]:
+    """Wait until a run has ended; return how and why."""
+    wait_until(lambda: read_record(folder).outcome, PATIENCE_MS / 1000)
+    record = read_record(folder)
+    assert record.outcome is not None
+    return record.outcome, record.reason
