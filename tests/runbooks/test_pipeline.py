@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -19,6 +19,7 @@ from waves import make_wave
 
 from opslib.cli.main import main
 from opslib.evidence.archive.index import RunQuery, find_runs
+from opslib.evidence.signing.keys import find_signing_key, public_pem
 from opslib.evidence.verify.verify import verify
 from opslib.fleet.jobs import azureml_files
 from opslib.model import Outcome
@@ -51,7 +52,7 @@ class Machine:
         self.codes: dict[str, int] = {}
         self.printed = ""
 
-    def run(self, job: str, server: socket.socket, environment: dict[str, str]) -> bool:
+    def run(self, job: str, server: socket.socket, environment: dict[str, str], attempt: int = 1) -> bool:
         """Run a job in a folder without earlier runs; return whether all steps passed."""
         shutil.rmtree(self.root / "runs", ignore_errors=True)
         passed = True
@@ -61,7 +62,7 @@ class Machine:
                 self.codes[f"{job}: {step['name']}"] = code
                 passed = passed and code == 0
             elif "upload-artifact" in step.get("uses", "") and step["with"]["path"] == "runs/":
-                name = step["with"]["name"].replace("${{ github.run_attempt }}", "1")
+                name = step["with"]["name"].replace("${{ github.run_attempt }}", str(attempt))
                 shutil.copytree(self.root / "runs", self.root / "before" / name, copy_function=shutil.copyfile)
         return passed
 
@@ -100,6 +101,7 @@ def opslib_on_path(folder: Path) -> Iterator[socket.socket]:
 
 def write_folder(world: World) -> None:
     """The folder of an endpoint whose canaries one person approves."""
+    quick = QUICK_CANARY | {"stages": [50, 100], "max_bake_s": 60}
     folder = world.folder / "endpoint"
     own = replace(world, folder=folder)
     folder.mkdir()
@@ -114,42 +116,84 @@ def write_folder(world: World) -> None:
     own.policy(
         validation={"file": "claims.jsonl"},
         approvals=[{"runbooks": ["canary"], "count": 1}],
-        release={name: value for name, value in QUICK_CANARY.items() if name in RELEASE_FIELDS},
+        retention={"release_cycles": 0, "days": 0},
+        objectives={"max_failure_rate": 0.1},
+        release={name: value for name, value in quick.items() if name in RELEASE_FIELDS},
     )
 
 
-def test_a_release_runs_up_to_the_gate_that_waits_for_approval(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_release_waits_at_the_gate_and_runs_to_its_end_once_its_plan_is_approved(
+    make_world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Checked, deployed, validated, planned; then the canary waits with 6, and every run is kept and verifies."""
+    """Every job of the release and of the watch beside it, in order; every run is kept and verifies."""
+    world = make_world(old={})
     monkeypatch.chdir(world.folder)
     write_folder(world)
+    approvers = keep_approver(world.folder / "endpoint", monkeypatch, tmp_path / "ann")
+    monkeypatch.setenv("OPSLIB_APPROVERS", str(approvers))
     assert main(["pipeline", "github", "endpoint"]) == 0
     machine = Machine(world.folder, world.folder / f".github/workflows/{world.name}-release.yml")
     with opslib_on_path(tmp_path) as server:
-        given = {"TARGET": "sandbox", "DEPLOYMENT": "green", "RETIRE": "none", "REASON": "$(false) a 'new' model"}
+        given = {"TARGET": "sandbox", "DEPLOYMENT": "green", "RETIRE": "old", "REASON": "$(false) a 'new' model"}
         given |= {"TICKET": "", "REQUESTER": "joe", "ARCHIVE_URL": "", "RUNNER_TEMP": str(world.folder)}
         given |= {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
         environment = os.environ | given | {"PATH": path, "GIT_CEILING_DIRECTORIES": "/"}
         passed = [machine.run(job, server, environment) for job in ("check", "deploy", "canary")]
-    assert passed == [True, True, False], machine.printed
-    assert {name: code for name, code in machine.codes.items() if code} == {"canary: Canary": 6}
-    assert "gate waiting: approve the plan" in machine.printed
-    assert (world.folder / "reports/check.sarif").exists()
-    assert (world.folder / "reports/check.xml").exists()
-    assert world.read().traffic == {"blue": 100}
-    kept = world.folder / "before/runs-2-canary-1"
-    rows, _ = find_runs(kept, RunQuery(limit=0))
-    assert [(row.runbook, row.outcome) for row in reversed(rows)] == [
-        ("deploy", Outcome.SUCCEEDED),
-        ("validate", Outcome.SUCCEEDED),
-        ("canary", Outcome.PLANNED),
-        ("canary", Outcome.WAITING),
-    ]
-    assert verify(kept).findings == ()
-    assert json.loads(rows[0].parameters)["reason"] == given["REASON"]
-    assert "waiting" in (tmp_path / "summary.md").read_text()
+        assert passed == [True, True, False], machine.printed
+        assert {name: code for name, code in machine.codes.items() if code} == {"canary: Canary": 6}
+        assert "gate waiting: approve the plan" in machine.printed
+        assert (world.folder / "reports/check.sarif").exists()
+        assert (world.folder / "reports/check.xml").exists()
+        assert world.read().traffic == {"blue": 100}
+        kept = world.folder / "before/runs-2-canary-1"
+        rows, _ = find_runs(kept, RunQuery(limit=0))
+        assert [(row.runbook, row.outcome) for row in reversed(rows)] == UP_TO_THE_GATE
+        assert verify(kept).findings == ()
+        assert json.loads(rows[0].parameters)["reason"] == given["REASON"]
+        assert "waiting" in (tmp_path / "summary.md").read_text()
+        with monkeypatch.context() as patch:
+            patch.setenv("XDG_CONFIG_HOME", str(tmp_path / "ann"))
+            plan = next(kept.glob(f"2*/{rows[0].run}/plan.json"))
+            assert main(["approve", str(plan), "--who", ANN, "--to", "approvals/ann.json"]) == 0
+        with world.clients(rps=25):
+            assert machine.run("canary", server, environment, attempt=2), machine.printed
+        assert "gate open: all traffic is on the new deployment" in machine.printed
+        assert world.read().traffic == {"green": 100}
+        assert machine.run("retire", server, environment), machine.printed
+        assert world.read().deployment_names() == "blue, green"
+        kept = world.folder / "before/runs-3-retire-1"
+        rows, _ = find_runs(kept, RunQuery(limit=0))
+        assert [(row.runbook, row.outcome) for row in reversed(rows)] == TO_THE_END
+        assert verify(kept).findings == ()
+        watch = Machine(world.folder, world.folder / f".github/workflows/{world.name}-watch.yml")
+        assert watch.run("sweep", server, environment), watch.printed
+        assert not watch.run("drift", server, environment), "blue has no definition, which is drift"
+    assert watch.codes["drift: Compare with the definitions"] == 3
+    compared = json.loads((world.folder / "reports/drift.json").read_text())["resource_changes"]
+    drifted = {one["name"]: one["change"]["actions"] for one in compared if one["change"]["actions"] != ["no-op"]}
+    assert drifted == {f"{world.name}/blue": ["delete"]}
+
+
+UP_TO_THE_GATE = [
+    ("deploy", Outcome.SUCCEEDED),
+    ("validate", Outcome.SUCCEEDED),
+    ("canary", Outcome.PLANNED),
+    ("canary", Outcome.WAITING),
+]
+TO_THE_END = [*UP_TO_THE_GATE, ("canary", Outcome.SUCCEEDED), ("retire", Outcome.SUCCEEDED)]
+
+ANN = "ann@harborshield.example"
+
+
+def keep_approver(folder: Path, monkeypatch: pytest.MonkeyPatch, settings: Path) -> Path:
+    """Keep the public key of ann, who has settings of her own, in an endpoint's folder."""
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(settings))
+        key = public_pem(find_signing_key().private.public_key())
+    path = folder / "approvers.pem"
+    path.write_text(f"who: {ANN}\n{key}")
+    return path
 
 
 def test_azureml_loads_the_jobs_and_schedules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
