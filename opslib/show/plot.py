@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opslib.judge import IntervalResult, series
 from opslib.model import Served, ServedInterval
-from opslib.model.text import percent
+from opslib.model.text import e_value, percent
 from opslib.runbooks.canary.rollout import Rollout
 from opslib.runbooks.scale import Scaled
 from opslib.show.numbers import milliseconds
@@ -83,10 +83,11 @@ def plot(rollout: Rollout) -> Picture:
 
 def _describe(rollout: Rollout) -> str:
     """Describe the plot for people who do not see it."""
-    shares = ", ".join(stage.share(rollout.canary) for stage in rollout.stages)
+    shares, verdict = ", ".join(stage.share(rollout.canary) for stage in rollout.stages), rollout.stages[-1].verdict
     return (
         f"Evidence of harm, requests, failures and p95 latency over time, in {len(rollout.stages)} stages "
-        f"({shares} of traffic to {rollout.canary}). {rollout.reason}"
+        f"({shares} of traffic to {rollout.canary}). At the end: {rollout.outcome}, evidence of harm "
+        f"{e_value(verdict.log_evidence)}, limit {e_value(verdict.log_threshold)}."
     )
 
 

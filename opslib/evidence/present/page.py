@@ -65,7 +65,7 @@ class GateRow:
 
     @property
     def passed(self) -> bool:
-        """Whether it found nothing."""
+        """Whether it passed."""
         return self.result in _PASSED
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from opslib.evidence.run.files import DECISIONS, JOURNAL
 from opslib.evidence.run.journal import JournalEvent, read_journal
 from opslib.evidence.run.record import write_atomically
+from opslib.model.text import e_value
 
 Event = Mapping[str, Any]
 
@@ -81,7 +82,7 @@ def gates(event: Event) -> Iterator[dict[str, Any]]:
                 "gate": "harm",
                 **_at(stage),
                 "result": "found" if harmful else "none found",
-                "evidence": stage["verdict"]["sentence"],
+                "evidence": stage["verdict"]["sentence"] if harmful else _harm(stage["verdict"]),
             }
             if stage.get("answer"):
                 yield {
@@ -90,6 +91,11 @@ def gates(event: Event) -> Iterator[dict[str, Any]]:
                     "result": stage["answer"]["choice"],
                     "evidence": stage["why"],
                 }
+
+
+def _harm(verdict: Mapping[str, Any]) -> str:
+    """Describe the evidence of harm of a stage that was not rolled back; other numbers have rows of their own."""
+    return f"evidence of harm {e_value(verdict['log_evidence'])}, rolls back at {e_value(verdict['log_threshold'])}"
 
 
 def _measured(proof: Mapping[str, Any]) -> str:
@@ -101,8 +107,8 @@ def _measured(proof: Mapping[str, Any]) -> str:
         found = f"canary {canary} of {proof['canary_n']:,}, stable {stable}"
     upper = proof.get("upper")
     bound = "" if upper is None else f", upper bound {100 * upper:.3g} %"
-    sign = "<=" if proof["p"] <= proof["alpha"] else ">"
-    return f"{found}; limit {limit}{bound}; p = {proof['p']:.2g} {sign} {proof['alpha']:.2g}"
+    p = "below 0.0001" if proof["p"] < 1e-4 else f"{proof['p']:.3g}"
+    return f"{found}; limit {limit}{bound}; p-value {p}, limit {proof['alpha']:.2g}"
 
 
 def correlation_ids(events: Sequence[Event]) -> Iterator[str]:

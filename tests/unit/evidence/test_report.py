@@ -68,7 +68,7 @@ def test_the_report_starts_with_what_a_manager_wants_to_know(folder):
         "blue=90 green=10 failures below 5 % ✓ proven 7 of 694 canary requests",
         "cost per month before 427.78",
         "ann@harborshield.example at 2026-01-31, ANOTHER PLAN, signed by key abababababababab",
-        "0 of 1 checks found nothing.",
+        "0 of 1 checks passed.",
         "az one az two",
         f"opslib verify {record.run_id}",
     ):
