@@ -17,7 +17,6 @@ from opslib.cli.main import main, make_parser
 ALONE = {
     "opslib answer": "one line, for the person who answers",
     "opslib completion": "lines for a shell",
-    "opslib demo": "a demonstration",
     "opslib fleet": "its commands have their own",
     "opslib lab": "opens JupyterLab",
     "opslib notebooks": "paths, one a line",
