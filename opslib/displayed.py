@@ -1,12 +1,14 @@
 """Values that display themselves: a table at the end of a notebook's cell, the same as text in `print`.
 
-A value does not know what it looks like. `opslib.show.registered` registers that with `view`, so that values stay
-below it.
+A value does not know what it looks like. `opslib.show.registered` names the modules that register that with
+`view`, so that values stay below them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 from html import escape
+from importlib import import_module
 from typing import Any, Protocol
 
 
@@ -37,10 +39,29 @@ class _Repr:
         return f"<pre>{escape(self.text)}</pre>"
 
 
+_modules: dict[str, str] = {}
+"""The module that registers a class's view, by the class's own module."""
+
+
 @singledispatch
 def view(value: object) -> View:
     """Return what a person sees of a value; its `repr` where no view is registered for its class."""
-    return _Repr(value)
+    modules = [_modules[one.__module__] for one in type(value).__mro__ if one.__module__ in _modules]
+    known = len(view.registry)
+    for module in modules:
+        import_module(module)
+    return view(value) if len(view.registry) > known else _Repr(value)
+
+
+def register_modules(modules: Mapping[str, str]) -> None:
+    """Have a view's module imported when the first value of a class is shown.
+
+    Parameters
+    ----------
+    modules
+        The module that registers the views, by the module of the classes.
+    """
+    _modules.update(modules)
 
 
 class Displayed:

@@ -1,6 +1,15 @@
 """Skip slow imports of other packages that nothing here uses."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_UNUSED_BY_A_RUN = (
+    # jsonschema's checkers of formats; a schema of notebooks has none of these formats
+    *("rfc3987_syntax", "rfc3986_validator", "isoduration", "uri_template", "webcolors"),
+    # papermill's readers of remote files; a runbook and its executed notebook are local files
+    *("papermill.s3", "papermill.adl", "papermill.abs", "gcsfs", "pyarrow.fs", "github"),
+)
 
 
 def skip_iri_checks() -> None:
@@ -9,6 +18,35 @@ def skip_iri_checks() -> None:
     No notebook schema has that format. The import takes 0.9 s, in the runner and again in the kernel.
     """
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+
+def skip_unused_by_a_run() -> None:
+    """Keep this process from importing what papermill and jsonschema offer and a run does not use.
+
+    For the process of `opslib run` alone: a program that calls `execute` may use all of them.
+    """
+    for name in _UNUSED_BY_A_RUN:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+
+
+def allow_all() -> None:
+    """Permit the imports again, in a process that runs a user's code."""
+    for name in _UNUSED_BY_A_RUN:
+        if name in sys.modules and sys.modules[name] is None:
+            del sys.modules[name]
+
+
+@contextmanager
+def without_debugger() -> Iterator[None]:
+    """Have ipykernel import no debugger, which nothing can attach to a run's kernel; later imports get it."""
+    absent = "debugpy" not in sys.modules
+    if absent:
+        sys.modules["debugpy"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["debugpy"]
 
 
 def skip_httpx_command() -> None:

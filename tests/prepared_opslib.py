@@ -1,4 +1,4 @@
-"""`python -m opslib` in processes that are forked from one that has imported it, with a fork server of their own.
+"""`python -m opslib` in processes that are forked from one that has imported it.
 
 A new process imports for five seconds of processor time until its kernel runs. Tests of how a run ends need its
 processes, not their imports; that a new process works is tested by the package's and the command line's tests.
@@ -22,8 +22,7 @@ from typing import Any, BinaryIO
 
 IMPORTS = (
     "opslib.cli.main",
-    "opslib.cli.run",
-    "opslib.runner.execute",
+    "opslib.cli.shown_run",
     "opslib.runner.guardian",
     "opslib.runner.kernel_provisioner",
     "opslib.sandbox.cli.commands",
@@ -35,6 +34,8 @@ IMPORTS = (
     "opslib.runbooks.rollback",
     "scipy.special",
     "matplotlib_inline.backend_inline",
+    "opslib.show.canary_views",
+    "opslib.show.ended_views",
     "opslib.show.plot",
 )
 MESSAGE_BYTES = 64 * 1024
@@ -158,25 +159,6 @@ def close() -> None:
         _sources.pop().close()
 
 
-class ForkedServer:
-    """The fork server of a forked `opslib`, itself a fork: what `ForkServer` uses of `subprocess.Popen`."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self._ended = False
-
-    def poll(self) -> int | None:
-        self._ended = self._ended or os.waitpid(self.pid, os.WNOHANG)[0] != 0
-        return 0 if self._ended else None
-
-    def wait(self, timeout: float) -> int:
-        del timeout
-        if not self._ended:
-            os.waitpid(self.pid, 0)
-            self._ended = True
-        return 0
-
-
 def serve(channel: socket.socket) -> dict[str, Any] | None:
     """Fork for each request and report each end, until the channel closes; in a fork, return the request."""
     running: dict[int, int] = {}
@@ -224,50 +206,22 @@ def enter(request: Mapping[str, Any], output: int) -> None:
         setattr(import_module(module), constant, value)
 
 
-def fork_the_fork_server() -> dict[str, Any] | None:
-    """Give this process a fork server that is its fork; in a fork of that, return what it is to become."""
-    from opslib.runner import fork_server  # noqa: PLC0415 - this module is imported where nothing is prepared
-
-    mine, its = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        mine.close()
-        os.setsid()
-        for name in fork_server._PRIVATE_VARIABLES:
-            os.environ.pop(name, None)
-        with its:
-            return fork_server.serve(its) or {}
-    its.close()
-    server = object.__new__(fork_server.ForkServer)
-    server._process = ForkedServer(pid)  # type: ignore[assignment]
-    server._channel = mine
-    server._lock = threading.Lock()
-    fork_server._servers.append(server)
-    return None
-
-
 def main() -> None:
-    from opslib.import_shims import skip_iri_checks  # noqa: PLC0415 - as above
-    from opslib.runner.fork_server import PREPARED  # noqa: PLC0415 - as above
+    from opslib.import_shims import skip_iri_checks, without_debugger  # noqa: PLC0415 - as above
+    from opslib.runner.fork_serving import PREPARED  # noqa: PLC0415 - as above
 
     sys.path.pop(0)  # the folder of tests
     skip_iri_checks()
     gc.disable()
-    for name in (*PREPARED, *IMPORTS):
-        import_module(name)
+    with without_debugger():
+        for name in (*PREPARED, *IMPORTS):
+            import_module(name)
     gc.collect()
     gc.freeze()  # collections in a fork would copy every page
     gc.enable()
     request = serve(socket.socket(fileno=os.dup(0)))
     if request is None:
         return
-    if request["arguments"][0] == "run":
-        child = fork_the_fork_server()
-        if child is not None:
-            if child:
-                sys.argv = [child["module"], *child["arguments"]]
-                runpy.run_module(child["module"], run_name="__main__", alter_sys=True)
-            return
     sys.argv = ["opslib", *request["arguments"]]
     runpy.run_module("opslib", run_name="__main__", alter_sys=True)
 

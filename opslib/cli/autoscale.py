@@ -11,10 +11,11 @@ from opslib.azure.endpoints import read_endpoint
 from opslib.azure.rules import read_settings
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.cli.output import print_aside
-from opslib.cli.run import execute_shown
+from opslib.cli.shown_run import execute_shown
 from opslib.cli.target_option import add_target_option
 from opslib.redaction.redact import redact
 from opslib.runbooks.autoscale import read_lint_facts
+from opslib.runner.own_process import prepare_own_process
 from opslib.show.autoscale import problems_table, settings_table
 
 CHANGES = ("set", "move", "remove", "undo")
@@ -89,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action in CHANGES:
         names = {name for _, name, *_ in _OPTIONS} | {"action", "endpoint", "target", "schedules", "dry_run"}
         given = {name: value for name, value in vars(arguments).items() if name in names}
+        if arguments.own_process:
+            prepare_own_process()
         return execute_shown("autoscale", given, archive_of(arguments))
     workspace = connect(arguments.target)
     endpoint = read_endpoint(workspace, arguments.endpoint)

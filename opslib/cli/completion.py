@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from opslib.cli.archive_option import archive_of
 from opslib.errors import OpsError
+from opslib.runbook_names import RUNBOOK_NAMES
 
 EPILOG = """\
 examples:
@@ -73,14 +74,12 @@ def _runs(parsed_args: argparse.Namespace, **_: Any) -> Iterable[str]:
 
 
 def _runbooks(**_: Any) -> Iterable[str]:
-    from opslib.parameters import RUNBOOKS  # noqa: PLC0415
-
-    return RUNBOOKS
+    return RUNBOOK_NAMES
 
 
 def _parameters(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> Iterable[str]:
     """Return ``name=`` for each parameter of the runbook, and the values where there are few."""
-    from opslib.parameters import RUNBOOKS  # noqa: PLC0415
+    from opslib.parameters import RUNBOOKS  # noqa: PLC0415 - pydantic, only for completions
 
     runbook = RUNBOOKS.get(getattr(parsed_args, "runbook", ""))
     if runbook is None:

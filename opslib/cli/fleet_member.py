@@ -8,6 +8,7 @@ from opslib.cli.fleet_options import add_options, exit_code
 from opslib.cli.request_options import add_request_options, request_of
 from opslib.errors import ParameterError
 from opslib.fleet.archive import find_wave, open_plan
+from opslib.runner.own_process import prepare_own_process
 from opslib.runner.wave_member import run_member
 from opslib.show.terminal import show_progress
 
@@ -44,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"wave {plan.wave.name} has {len(plan.members)} endpoints, got number {arguments.number}"
         )
     member = plan.members[arguments.number - 1]
+    if arguments.own_process:
+        prepare_own_process()
     with show_progress(aside=True) as on_event:
         found = run_member(root, plan, member, request_of(arguments), arguments.attempt, on_event)
     record = found.record

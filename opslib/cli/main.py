@@ -1,6 +1,7 @@
 """The command line. A command's module is imported only when that command is given, so that help is fast."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -8,8 +9,6 @@ from importlib import import_module
 from typing import Any
 
 from opslib.errors import OpsError
-from opslib.model import Outcome
-from opslib.redaction.redact import redact
 
 DESCRIPTION = "Runbooks for Azure ML managed online endpoints."
 
@@ -23,6 +22,9 @@ exit codes of `opslib run`:
                                           6  waiting for approval: nothing was changed
 """
 
+
+GARBAGE_THRESHOLD = 50_000
+"""Objects made before Python searches for garbage: imports make many, and none of them is garbage [count]."""
 
 COMPLETES = "_ARGCOMPLETE"
 """Variable that a shell sets when it requests completions."""
@@ -59,6 +61,8 @@ class CommandParser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code."""
+    if argv is None:  # a process of its own
+        gc.set_threshold(GARBAGE_THRESHOLD)
     parser = make_parser()
     if COMPLETES in os.environ:
         from opslib.cli.completion import complete  # noqa: PLC0415 - only when a shell requests completions
@@ -66,21 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         complete(parser)
     try:
         arguments = parser.parse_args(argv)
+        arguments.own_process = argv is None
         return int(arguments.run(arguments))
-    except KeyboardInterrupt:
-        print("opslib: interrupted", file=sys.stderr)
-        return Outcome.ABORTED.exit_code
     except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        if error.filename is None:  # not a path that a person gave
-            raise
-        print(redact(f"opslib: {error.filename}: {error.strerror}"), file=sys.stderr)
-        return Outcome.FAILED.exit_code
-    except OpsError as error:
-        print(redact(f"opslib: {error}"), file=sys.stderr)
-        return (Outcome.REFUSED if error.refused else Outcome.FAILED).exit_code
+    except (KeyboardInterrupt, OSError, OpsError) as error:
+        from opslib.cli.failure import report  # noqa: PLC0415 - help does without
+
+        return report(error)
 
 
 def make_parser() -> argparse.ArgumentParser:

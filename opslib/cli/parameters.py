@@ -3,8 +3,7 @@
 import argparse
 import json
 
-from opslib.errors import ParameterError
-from opslib.parameters import RUNBOOKS
+from opslib.runbook_names import RUNBOOK_NAMES, require_runbook
 
 EPILOG = """\
 A run takes a value from -p NAME=VALUE, else from the endpoint's policy, else the default.
@@ -19,13 +18,14 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.description = "List every parameter of a runbook: name, default, meaning."
     parser.epilog = EPILOG
     parser.add_argument("--json", action="store_true", help="print the JSON Schema of the parameters")
-    parser.add_argument("runbook", metavar="RUNBOOK", help=", ".join(RUNBOOKS))
+    parser.add_argument("runbook", metavar="RUNBOOK", help=", ".join(RUNBOOK_NAMES))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a line for each parameter."""
-    if arguments.runbook not in RUNBOOKS:
-        raise ParameterError(f"unknown runbook {arguments.runbook!r}; expected one of: {', '.join(RUNBOOKS)}")
+    require_runbook(arguments.runbook)
+    from opslib.parameters import RUNBOOKS  # noqa: PLC0415 - pydantic, which help and a refusal do without
+
     if arguments.json:
         print(json.dumps(RUNBOOKS[arguments.runbook].model_json_schema(), indent=2))
         return 0

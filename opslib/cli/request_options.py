@@ -2,9 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from opslib.evidence.run.record import ChangeRequest
-from opslib.evidence.signing.approval_files import read_approvals
+if TYPE_CHECKING:
+    from opslib.evidence.run.record import ChangeRequest
 
 
 def add_request_options(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +24,11 @@ def add_request_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def request_of(arguments: argparse.Namespace) -> ChangeRequest:
+def request_of(arguments: argparse.Namespace) -> "ChangeRequest":
     """Read the ticket, the requester and the approvals of the change."""
+    from opslib.evidence.run.record import ChangeRequest  # noqa: PLC0415 - help does without
+    from opslib.evidence.signing.approval_files import read_approvals  # noqa: PLC0415
+
     found = read_approvals(arguments.approval)
     return ChangeRequest(
         ticket=arguments.ticket,

@@ -1,19 +1,12 @@
 """`opslib run`: execute a runbook."""
 
 import argparse
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.cli.request_options import add_request_options, request_of
 from opslib.errors import ParameterError
-from opslib.evidence.run.files import NOTEBOOK, RECORD
-from opslib.evidence.run.record import ChangeRequest
-from opslib.model import Outcome
-from opslib.parameters import RUNBOOKS
-from opslib.runner.execute import execute
-from opslib.show.terminal import show_progress
+from opslib.runbook_names import RUNBOOK_NAMES, require_runbook
 
 EPILOG = """\
 exit codes:
@@ -31,7 +24,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.description = "Execute a runbook's notebook and leave one folder of evidence in the archive."
     parser.epilog = EPILOG
-    parser.add_argument("runbook", metavar="RUNBOOK", help=", ".join(RUNBOOKS))
+    parser.add_argument("runbook", metavar="RUNBOOK", help=", ".join(RUNBOOK_NAMES))
     parser.add_argument(
         "-p",
         "--parameter",
@@ -53,29 +46,18 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Execute the runbook; print the outcome and the notebook's path."""
-    given, request = _parameters(arguments.parameter), request_of(arguments)
-    return execute_shown(
-        arguments.runbook, given, archive_of(arguments), arguments.timeout_s, request, as_json=arguments.json
-    )
+    given = _parameters(arguments.parameter)
+    require_runbook(arguments.runbook)
+    from opslib.parameters import RUNBOOKS  # noqa: PLC0415 - pydantic, which help does without
 
+    RUNBOOKS[arguments.runbook].check(given)
+    from opslib.cli.shown_run import execute_shown  # noqa: PLC0415 - the runner, which a refusal does without
+    from opslib.runner.own_process import prepare_own_process  # noqa: PLC0415
 
-def execute_shown(
-    runbook: str,
-    given: Mapping[str, object],
-    archive: Path,
-    timeout_s: float | None = None,
-    request: ChangeRequest | None = None,
-    *,
-    as_json: bool = False,
-) -> int:
-    """Execute a runbook with its progress; print how it ended, or its record, and return its exit code."""
-    with show_progress(aside=as_json) as on_event:
-        folder, record = execute(runbook, given, archive, timeout_s, on_event, request)
-    if as_json:
-        print((folder / RECORD).read_text(encoding="utf-8"), end="")
-    else:
-        print(f"{record.outcome}: {record.reason}\n{os.path.relpath(folder / NOTEBOOK)}")
-    return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code
+    if arguments.own_process:
+        prepare_own_process()
+    request, archive = request_of(arguments), archive_of(arguments)
+    return execute_shown(arguments.runbook, given, archive, arguments.timeout_s, request, as_json=arguments.json)
 
 
 def _parameters(given: Sequence[str]) -> dict[str, str]:

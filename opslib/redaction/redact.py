@@ -192,6 +192,9 @@ def _forms(value: str) -> set[str]:
         html.escape(value),
         html.escape(value, quote=False),
         html.escape(value).replace("&#x27;", "&#39;"),
+        html.escape(value).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),  # Jinja
+        html.escape(value, quote=False).replace('"', "&quot;"),  # an attribute
+        value.replace("&", "&amp;").replace('"', "&quot;"),  # an attribute, as a browser writes it
     }
     forms |= {quote(value, safe=""), quote(value), quote_plus(value), raw.hex(), raw.hex().upper(), *_base64(raw)}
     forms |= {quote(quote(value, safe="")), quote(quote(value)), html.escape(html.escape(value))}

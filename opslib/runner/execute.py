@@ -34,6 +34,7 @@ from opslib.model import Outcome
 from opslib.parameters import RUNBOOKS, CanaryParameters, RollbackParameters
 from opslib.policy.values import fill_from_policy
 from opslib.redaction.kernel_pipes import secrets_pipe
+from opslib.runbook_names import require_runbook
 from opslib.runbook_parameters import RunbookParameters
 from opslib.runbooks.first_move import move_first
 from opslib.runbooks.notifier import notify_end, notify_recovery
@@ -89,8 +90,7 @@ def execute(
     RecordError
         If the evidence cannot be written; the change was undone nevertheless.
     """
-    if runbook not in RUNBOOKS:
-        raise ParameterError(f"there is no runbook {runbook!r}: expected one of {', '.join(sorted(RUNBOOKS))}")
+    require_runbook(runbook)
     values = fill_from_policy(RUNBOOKS[runbook].check(given))
     parameters = values.parameters
     notebook = find_notebook(runbook)
@@ -126,6 +126,7 @@ def _imports(parameters: RunbookParameters) -> list[str]:
     """Return the modules that the notebook's cells will import."""
     runbook = parameters.runbook
     modules = [f"opslib.runbooks.{'canary.canary' if runbook == 'canary' else runbook}"]
+    modules += [f"opslib.show.{'canary_views' if runbook == 'canary' else 'ended_views'}"]
     if runbook in _WITH_PLOT and not parameters.dry_run:
         modules += ["scipy.special", "matplotlib_inline.backend_inline", "opslib.show.plot"]
     if runbook == "deploy" and not parameters.dry_run:

@@ -1,16 +1,14 @@
 """A process that has imported what a run needs, and forks: a fork is ready within milliseconds, not seconds.
 
 Importing the libraries takes a kernel two seconds of processor time. The fork server imports them once, while its
-client does other things, and then becomes `python -m MODULE ARGUMENTS` as often as the client requests it. It
-starts no thread and opens nothing, so that a fork starts like a new process. It ends when its client ends, however
-that happens; its forks do not.
+client does other things, and then becomes `python -m MODULE ARGUMENTS` as often as the client requests it. The
+server of `opslib run` is itself a fork of that process, so that what both need is imported once.
 """
 
 import atexit
 import gc
 import json
 import os
-import runpy
 import select
 import signal
 import socket
@@ -20,34 +18,16 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from opslib.evidence.run.files import FOLDER_VARIABLE
 from opslib.evidence.signing.keys import SIGNING_VARIABLES
-from opslib.import_shims import skip_iri_checks
+from opslib.import_shims import allow_all
+from opslib.runner.fork_serving import INLINE_BACKEND, receive, serve_and_become
 
-PREPARED = (
-    "ipykernel.ipkernel",
-    "ipykernel.kernelapp",
-    "ipykernel.debugger",
-    "IPython.core.completerlib",
-    "IPython.core.debugger",
-    "IPython.extensions.storemagic",
-    "tornado.platform.asyncio",
-    "opslib.runbooks.run",
-    "opslib.show.registered",
-    "opslib.evidence.finish",
-    "opslib.runbooks.undo.interrupted_run",
-    "azure.core.rest._requests_basic",
-    "azure.identity._credentials.app_service",
-    "httpcore",
-)
-"""What is imported before the first fork: what every notebook uses, and the guardian."""
-
-INLINE_BACKEND = "module://matplotlib_inline.backend_inline"
-"""The value that ipykernel gives MPLBACKEND; matplotlib reads it once, at its import."""
+DEFAULT_GARBAGE_THRESHOLDS = (700, 10, 10)
+"""Python 3.11's own: a user's code runs as in any kernel."""
 
 
 @dataclass
@@ -108,23 +88,56 @@ class ForkedProcess:
         return bool(ready)
 
 
-class ForkServer:
-    """The client's side of one fork server."""
+@dataclass
+class _Child:
+    """A forked fork server; the part of `subprocess.Popen` that its client uses."""
 
-    def __init__(self) -> None:
+    pid: int
+    _ended: bool = False
+
+    def poll(self) -> int | None:
+        self._ended = self._ended or os.waitpid(self.pid, os.WNOHANG)[0] != 0
+        return 0 if self._ended else None
+
+    def wait(self, timeout: float) -> int:
+        del timeout  # it ends as soon as its channel is closed
+        if not self._ended:
+            os.waitpid(self.pid, 0)
+            self._ended = True
+        return 0
+
+
+class ForkServer:
+    """The client's side of one fork server.
+
+    Parameters
+    ----------
+    process
+        The server's process.
+    channel
+        The client's end of the channel to it.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes] | _Child", channel: socket.socket) -> None:
+        self._process = process
+        self._channel = channel
+        self._lock = threading.Lock()
+
+    @classmethod
+    def spawned(cls) -> "ForkServer":
+        """Start a fork server as a new process."""
         mine, its = socket.socketpair()
         environment = {name: value for name, value in os.environ.items() if name not in _PRIVATE_VARIABLES}
         with its:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "opslib.runner.fork_server"],
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "opslib.runner.fork_serving"],
                 stdin=its.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={"MPLBACKEND": INLINE_BACKEND, **environment},
                 start_new_session=True,  # Ctrl-C in a terminal is for the runner alone
             )
-        self._channel = mine
-        self._lock = threading.Lock()
+        return cls(process, mine)
 
     @property
     def pid(self) -> int:
@@ -179,7 +192,7 @@ class ForkServer:
         }
         with self._lock:
             self._send(request, streams)
-            answer = _receive(self._channel, 4)
+            answer = receive(self._channel, 4)
         return ForkedProcess(int.from_bytes(answer))
 
     def close(self) -> None:
@@ -188,7 +201,7 @@ class ForkServer:
         self._process.wait(10)
 
 
-_PRIVATE_VARIABLES = {*SIGNING_VARIABLES, FOLDER_VARIABLE}
+_PRIVATE_VARIABLES = frozenset({*SIGNING_VARIABLES, FOLDER_VARIABLE})
 """What a fork must not inherit: the key that seals a run, and the mark of a run's own processes."""
 
 
@@ -198,8 +211,51 @@ def fork_server() -> ForkServer:
         if _servers and _servers[-1].ended:
             _servers.pop().close()
         if not _servers:
-            _servers.append(ForkServer())
+            _servers.append(ForkServer.spawned())
         return _servers[-1]
+
+
+def fork_the_server() -> None:
+    """Make this process's fork server by a fork of this process, so that what both need is imported once.
+
+    A process with other threads, or one that was started with a signing key in its environment, is not forked: the
+    threads' locks would stay locked, and /proc would show the key to the kernel. Its server is a new process, as is
+    that of a program that does not call this.
+    """
+    if _servers or threading.active_count() > 1 or _shows_private_variables():
+        return
+    mine, its = socket.socketpair()
+    pid = os.fork()
+    if pid:
+        its.close()
+        _servers.append(ForkServer(_Child(pid), mine))
+        return
+    mine.close()
+    os.setsid()  # Ctrl-C in a terminal is for the runner alone
+    _leave_the_client()
+    serve_and_become(its)
+    raise SystemExit  # what the client was doing is not this process's
+
+
+def _shows_private_variables() -> bool:
+    """Return whether /proc shows a variable to a fork that it must not inherit."""
+    shown = Path("/proc/self/environ").read_bytes().split(b"\0")
+    return any(one.partition(b"=")[0].decode() in _PRIVATE_VARIABLES for one in shown)
+
+
+def _leave_the_client() -> None:
+    """Give up what a forked server has of its client: streams, the folder on its path, imports that it skips."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nothing, stream)
+    os.close(nothing)
+    for name in _PRIVATE_VARIABLES:
+        os.environ.pop(name, None)
+    os.environ.setdefault("MPLBACKEND", INLINE_BACKEND)
+    if sys.path[0] in {"", str(Path.cwd())}:  # `python -m` puts it there
+        del sys.path[0]
+    gc.set_threshold(*DEFAULT_GARBAGE_THRESHOLDS)
+    allow_all()
 
 
 _STARTING = threading.Lock()
@@ -210,71 +266,3 @@ _servers: list[ForkServer] = []
 def _close() -> None:
     for server in _servers:
         server.close()
-
-
-def serve(channel: socket.socket) -> dict[str, Any] | None:
-    """Answer requests until the client closes the channel; in a fork, return what it is to run."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended forks leave no zombies
-    gc.disable()  # imports make half a million objects and free none: a fifth of their time
-    skip_iri_checks()
-    for name in PREPARED:
-        import_module(name)
-    while True:
-        header, streams, _, _ = socket.recv_fds(channel, 4, 3)
-        if not header:
-            return None
-        request: dict[str, Any] = json.loads(_receive(channel, int.from_bytes(header)))
-        if "imports" in request:
-            for name in request["imports"]:
-                with suppress(Exception):  # the kernel will report it
-                    import_module(name)
-            continue
-        gc.collect()
-        gc.freeze()  # collections in a fork would copy every page
-        pid = os.fork()
-        if pid == 0:
-            gc.enable()
-            _enter(request, streams)
-            return request
-        channel.sendall(pid.to_bytes(4))
-        for stream in streams:
-            os.close(stream)
-
-
-def _enter(request: Mapping[str, Any], streams: Sequence[int]) -> None:
-    """Make this fork a process of its own: session, signals, streams, environment, folder."""
-    os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for target, stream in enumerate(streams):
-        os.dup2(stream, target)  # the first replaces the channel
-        os.close(stream)
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    os.chdir(request["folder"])
-    name = request["module"].rpartition(".")[2]
-    Path("/proc/self/comm").write_text(name[:15], encoding="utf-8")  # what `top` and `ps -o comm` show
-    if run := request["environment"].get(FOLDER_VARIABLE):
-        os.open(run, os.O_RDONLY | os.O_DIRECTORY)  # /proc shows it: the mark by which a run's processes are found
-
-
-def _receive(channel: socket.socket, size: int) -> bytes:
-    """Receive exactly `size` bytes."""
-    content = b""
-    while len(content) < size:
-        chunk = channel.recv(size - len(content))
-        if not chunk:
-            raise ConnectionResetError("the fork server has ended")
-        content += chunk
-    return content
-
-
-def _main() -> None:
-    with socket.socket(fileno=os.dup(0)) as channel:
-        request = serve(channel)
-    if request is not None:
-        sys.argv = [request["module"], *request["arguments"]]
-        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    _main()

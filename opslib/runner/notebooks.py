@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from opslib.errors import ParameterError
-from opslib.parameters import RUNBOOKS
+from opslib.runbook_names import RUNBOOK_NAMES
 
 SHIPPED = (Path(__file__).parents[1] / "notebooks").resolve()
 """A folder of the wheel; in a checkout a link to the repository's ``notebooks/``."""
@@ -22,7 +22,9 @@ def find_notebook(runbook: str) -> Path:
     folders = [*(folder / "notebooks" for folder in (here, *here.parents)), SHIPPED]
     path = next((f / f"{runbook}.ipynb" for f in folders if (f / f"{runbook}.ipynb").is_file()), None)
     if path is None:
-        raise ParameterError(f"there is no notebook for {runbook!r}: expected one of {', '.join(sorted(RUNBOOKS))}")
+        raise ParameterError(
+            f"there is no notebook for {runbook!r}: expected one of {', '.join(sorted(RUNBOOK_NAMES))}"
+        )
     return path
 
 

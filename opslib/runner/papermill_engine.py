@@ -17,7 +17,6 @@ from opslib.evidence.run.files import FOLDER_VARIABLE, KERNEL_LOG, NOTEBOOK
 from opslib.evidence.run.journal import Heartbeat, JournalTail
 from opslib.evidence.run.notebook import SCHEME, NotebookFile, merge_streams, remove_colours
 from opslib.evidence.signing.keys import SIGNING_VARIABLES
-from opslib.import_shims import skip_iri_checks
 from opslib.redaction.kernel_pipes import SecretsPipe, masked_log
 from opslib.redaction.redact import PIPE_VARIABLE
 
@@ -126,8 +125,7 @@ def _signals(watch: Watch) -> Iterator[None]:
 
 def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> None:
     """Run papermill with an engine that marks unfinished cells as failed."""
-    skip_iri_checks()
-    import papermill  # noqa: PLC0415 - takes a second
+    import papermill  # noqa: PLC0415 - takes half a second
     from jupyter_core.utils import ensure_event_loop  # noqa: PLC0415
     from papermill.clientwrap import PapermillNotebookClient  # noqa: PLC0415
     from papermill.engines import Engine, papermill_engines  # noqa: PLC0415
@@ -137,7 +135,11 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
     class Client(PapermillNotebookClient):  # type: ignore[misc]
         def create_kernel_manager(self) -> Any:
             manager = super().create_kernel_manager()
+            manager.kernel_spec_manager.kernel_dirs = _kernel_folders()
             manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": PROVISIONER}
+            watch.kernel = manager.kernel_spec.display_name
+            # the installed name: JupyterLab would otherwise correct it and alter the file
+            self.nb.metadata.kernelspec.display_name = watch.kernel
             return manager
 
         def execute_cell(self, cell: Any, cell_index: int, **kwargs: Any) -> Any:
@@ -155,7 +157,8 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> None:
             with tempfile.TemporaryDirectory(prefix="opslib-") as sockets:
                 ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
-                _name_kernel(nb_man.nb, kernel_name, watch)
+                nb_man.nb.metadata.papermill.output_path = str(watch.folder / NOTEBOOK)
+                nb_man.save = lambda **_: file.save(nb_man.nb)
                 watch.client = Client(
                     nb_man,
                     kernel_name=kernel_name,
@@ -175,7 +178,8 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
     # papermill's registries are global: a name per run keeps the runs of one process apart
     engine = watch.folder.name
     papermill_engines.register(engine, WatchedEngine)
-    papermill_io.register(f"{SCHEME}{watch.folder}", NotebookFile(watch.secrets.drain))
+    file = NotebookFile(watch.folder / NOTEBOOK, watch.secrets.drain)
+    papermill_io.register(f"{SCHEME}{watch.folder}", file)
     try:
         papermill.execute_notebook(
             str(notebook),
@@ -189,13 +193,12 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
         ensure_event_loop().close()  # nbclient makes one for this thread and leaves it open
 
 
-def _name_kernel(notebook: Any, kernel_name: str, watch: Watch) -> None:
-    """Store the kernel's installed display name: JupyterLab would otherwise correct it and alter the file."""
-    from jupyter_client.kernelspec import get_kernel_spec  # noqa: PLC0415 - papermill has imported it
+def _kernel_folders() -> list[str]:
+    """Return where Jupyter searches for kernels; its own default imports IPython to find the last of them."""
+    from jupyter_core.paths import jupyter_path  # noqa: PLC0415 - papermill has imported it
 
-    watch.kernel = get_kernel_spec(kernel_name).display_name
-    notebook.metadata.kernelspec.display_name = watch.kernel
-    notebook.metadata.papermill.output_path = str(watch.folder / NOTEBOOK)
+    of_ipython = Path(os.environ.get("IPYTHONDIR") or "~/.ipython").expanduser() / "kernels"
+    return [*jupyter_path("kernels"), str(of_ipython)]
 
 
 def _environment(watch: Watch) -> dict[str, str]:

@@ -6,7 +6,6 @@ from datetime import datetime
 from html import escape
 
 from opslib.displayed import view
-from opslib.judge import rate_bounds
 from opslib.model.text import e_value, k_of_n, percent
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.progress import Counts, Message, Progress
@@ -48,7 +47,7 @@ def rows(progress: Progress, now: datetime) -> Iterator[Row]:
         yield Row("evidence of harm", numbers, filled)
     for name, counts in progress.counts.items():
         role = "canary" if name == progress.canary else "stable"
-        low, high = rate_bounds(counts.failed, counts.requests)
+        low, high = _rate_bounds(counts)
         bounds = f", bounds {percent(low)} to {percent(high)}" if counts.requests else ""
         yield Row(f"failed, {name} ({role})", f"{k_of_n(counts.failed, counts.requests)}{bounds}")
     for name, slower in progress.slower.items():
@@ -62,12 +61,18 @@ def rows(progress: Progress, now: datetime) -> Iterator[Row]:
 
 def _describe_p95(slower: Mapping[float, Counts]) -> str:
     """Bound the 95th percentile by the latencies at which requests were counted."""
-    bounds = {at: rate_bounds(counts.failed, counts.requests) for at, counts in slower.items()}
+    bounds = {at: _rate_bounds(counts) for at, counts in slower.items()}
     low = max((at for at, (least, _) in bounds.items() if least > 1 - QUANTILE), default=None)
     high = min((at for at, (_, most) in bounds.items() if most <= 1 - QUANTILE), default=None)
     if low is None:
         return f"at most {milliseconds(high)}" if high is not None else "too few requests for bounds"
     return f"{milliseconds(low)} to {milliseconds(high)}" if high is not None else f"above {milliseconds(low)}"
+
+
+def _rate_bounds(counts: Counts) -> tuple[float, float]:
+    from opslib.judge import rate_bounds  # noqa: PLC0415 - a run without a canary does without numpy
+
+    return rate_bounds(counts.failed, counts.requests)
 
 
 @dataclass(frozen=True)

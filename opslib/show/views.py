@@ -1,13 +1,10 @@
 """What a person sees of each value that flows through a runbook. Importing this module registers the views."""
 
 import re
-from collections.abc import Sequence
-from statistics import median
 
 from opslib.cost.text import describe_change, describe_prices
 from opslib.displayed import view
 from opslib.evidence.run.record import Record
-from opslib.judge import BakeForecast, Verdict
 from opslib.model import (
     Deployment,
     Endpoint,
@@ -16,21 +13,14 @@ from opslib.model import (
     Observation,
     Outcome,
     Plan,
-    ProbeResult,
     Scope,
     Served,
 )
-from opslib.model.text import e_value, k_of_n, percent
+from opslib.model.text import k_of_n
 from opslib.model.traffic import describe_traffic
-from opslib.runbooks.canary.rollout import MIRROR_LIMITS, Rollout, Stage
-from opslib.runbooks.deploy import Deployed
-from opslib.runbooks.retire import Retired
-from opslib.runbooks.rollback import RolledBack
 from opslib.runbooks.run import Run
-from opslib.runbooks.scale import Scaled
 from opslib.runbooks.steps.plan import az_command, describe_step
-from opslib.runbooks.validate import Validated
-from opslib.show.numbers import milliseconds, minutes
+from opslib.show.numbers import milliseconds
 from opslib.show.table import Cell, Table, Tone
 
 _MARKS: dict[Level, Cell] = {
@@ -41,7 +31,7 @@ _MARKS: dict[Level, Cell] = {
 
 _HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 
-_SERVED = ("requests", "failures", "p50", "p95", "p99")
+SERVED = ("requests", "failures", "p50", "p95", "p99")
 
 
 _OWN_ROWS = {"endpoint", "target"}
@@ -124,124 +114,11 @@ def _scope(endpoint: Endpoint) -> Scope:
 
 
 @view.register
-def _forecast(forecast: BakeForecast) -> Table:
-    rows = [(f.metric, f.change, minutes(f.detect_minutes), minutes(f.prove_minutes)) for f in forecast.forecasts]
-    columns = ("metric", "change", "minutes to roll back such a change", "minutes to prove its absence")
-    return Table("What the first stage can show", columns, rows, note=forecast.advice, right=columns[2:])
-
-
-@view.register
 def _observation(observation: Observation) -> Table:
-    rows = [(name, *_served(served)) for name, served in observation.total.items()]
+    rows = [(name, *served_cells(served)) for name, served in observation.total.items()]
     title = f"Served from {observation.since:%F %T} to {observation.until:%T} UTC"
-    columns = ("deployment", *_SERVED)
-    return Table(title, columns, rows, note=f"Source: {observation.source}.", right=_SERVED)
-
-
-@view.register
-def _verdict(verdict: Verdict) -> Table:
-    rows = [
-        (
-            proof.claim,
-            Cell("✓ shown", "good") if proof.proven else Cell("not shown", "warning"),
-            f"{k_of_n(proof.canary_bad, proof.canary_n)} {proof.counted}",
-            k_of_n(proof.stable_bad, proof.stable_n) if proof.stable_n else "",
-            "none" if proof.upper is None else percent(proof.upper),
-            percent(proof.bound),
-        )
-        for proof in verdict.proofs
-    ]
-    columns = ("claim", "proof", "canary", "stable", "upper bound", "limit")
-    evidence = f"evidence of harm {e_value(verdict.log_evidence)}, limit {e_value(verdict.log_threshold)}"
-    title = f"Verdict: {verdict.outcome}; {evidence}"
-    return Table(title, columns, rows, note=f"{verdict.sentence} {verdict.basis}.", right=columns[2:])
-
-
-@view.register
-def _rollout(rollout: Rollout) -> Table:
-    rows = []
-    for stage in rollout.stages:
-        for name in (rollout.stable, rollout.canary):
-            served = stage.observation.total.get(name, Served(0, 0))
-            decision = _decision(stage) if name == rollout.canary else ""
-            share = stage.share(name) if name == rollout.canary else f"{stage.traffic.get(name, 0)} %"
-            rows.append((share, name, *_served(served), decision))
-    columns = ("traffic", "deployment", *_SERVED, "decision")
-    basis = f" {rollout.stages[-1].verdict.basis}." if rollout.stages else ""
-    title = f"Canary {rollout.canary}: {rollout.outcome}"
-    limits = f" {MIRROR_LIMITS}." if any(stage.mirror for stage in rollout.stages) else ""
-    note = rollout.reason + basis + ("" if limits.strip() in rollout.reason else limits)
-    return Table(title, columns, rows, note=note, right=("traffic", *_SERVED))
-
-
-def _decision(stage: Stage) -> Cell:
-    """What was decided of a stage, and by whom if not by the judge."""
-    tone: Tone = "good" if stage.next_step == "promote" else "bad" if stage.next_step == "rollback" else "warning"
-    return Cell(f"{stage.next_step} by {stage.answer.who}" if stage.answer else stage.next_step, tone)
-
-
-@view.register
-def _scaled(scaled: Scaled) -> Table:
-    nothing = Served(0, 0)
-    rows = [
-        ("before", str(scaled.instances_before), *_served(scaled.served_before or nothing)),
-        ("after", str(scaled.instances_after), *_served(scaled.served_after or nothing)),
-    ]
-    columns = ("", "instances", *_SERVED)
-    title = f"Scale of {scaled.deployment}: {scaled.outcome}"
-    return Table(title, columns, rows, note=scaled.reason, right=columns[1:])
-
-
-@view.register
-def _deployed(deployed: Deployed) -> Table:
-    return _answers(f"Deployment {deployed.deployment}: {deployed.outcome}", deployed.probes, deployed.reason)
-
-
-@view.register
-def _retired(retired: Retired) -> Table:
-    saved = "unknown" if retired.saved_per_month is None else f"{retired.saved_per_month:,.2f} {retired.currency}"
-    rows: list[tuple[str, str | Cell]] = [
-        *(("done", one) for one in retired.deleted),
-        *(("left", one) for one in retired.left),
-        ("saves per month", saved),
-    ]
-    if retired.restore:
-        rows.append(("to create it again", Cell(retired.restore, code=True)))
-    title = f"Retirement of {retired.deployment}: {retired.outcome}"
-    return Table(title, ("", "what"), rows, note=retired.reason)
-
-
-@view.register
-def _rolled_back(rolled_back: RolledBack) -> Table:
-    return _answers(f"Rollback to {rolled_back.to}: {rolled_back.outcome}", rolled_back.probes, rolled_back.reason)
-
-
-@view.register
-def _validated(validated: Validated) -> Table:
-    title = f"Validation of {validated.deployment}: {validated.outcome}"
-    return _answers(title, [one.result for one in validated.cases], validated.reason)
-
-
-def _answers(title: str, probes: Sequence[ProbeResult], reason: str) -> Table:
-    """The requests that a run sent, like answers together."""
-    alike: dict[tuple[str, str, str], list[float]] = {}
-    for probe in probes:
-        key = (str(probe.status or "none"), probe.deployment or "unknown", probe.problem)
-        alike.setdefault(key, []).append(probe.latency_ms)
-    rows = [
-        (
-            f"{len(latencies):,} of {len(probes):,}",
-            status,
-            deployment,
-            milliseconds(median(latencies)),
-            milliseconds(max(latencies)),
-            Cell(problem, "bad") if problem else Cell("✓ as expected", "good"),
-        )
-        for (status, deployment, problem), latencies in alike.items()
-    ]
-    columns = ("requests", "status", "answered by", "median", "slowest", "answer")
-    note = reason if rows else f"{reason}. This run sent no requests of its own."
-    return Table(title, columns, rows, note=note, right=("requests", "status", "median", "slowest"))
+    columns = ("deployment", *SERVED)
+    return Table(title, columns, rows, note=f"Source: {observation.source}.", right=SERVED)
 
 
 @view.register
@@ -261,7 +138,8 @@ def _record(record: Record) -> Table:
     return Table("Record", ("what", "value"), rows)
 
 
-def _served(served: Served) -> tuple[str, ...]:
+def served_cells(served: Served) -> tuple[str, ...]:
+    """Return counts and latencies, in the order of `SERVED`."""
     latencies = (served.p50_ms, served.p95_ms, served.p99_ms)
     return (
         f"{served.requests:,}",

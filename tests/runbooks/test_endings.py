@@ -185,7 +185,7 @@ def test_two_canaries_of_one_process_end_independently(make_world):
 def test_a_canary_without_a_guardian_is_not_started(make_world, monkeypatch):
     """Its traffic would not be returned: refused, with nothing changed and nothing in the ledger."""
     world = make_world(green={})
-    dead = ForkServer()
+    dead = ForkServer.spawned()
     dead.close()
     monkeypatch.setattr("opslib.runner.guardian.fork_server", lambda: dead)
     with pytest.raises(PreflightError, match="no guardian"):

@@ -12,7 +12,9 @@ from rich.console import Console
 
 from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.runbooks.progress import CellDisplay, Counts, Progress, follow
-from opslib.show.terminal import Lines, LiveDisplay, show_progress
+from opslib.show.lines import Lines
+from opslib.show.live_terminal import LiveDisplay
+from opslib.show.terminal import show_progress
 
 BEGAN = datetime(2026, 1, 1, 8, tzinfo=UTC)
 

@@ -26,6 +26,7 @@ LEVELS = {
     # the world
     "opslib.azure": 7,
     "opslib.parameter_input": 3,
+    "opslib.runbook_names": 3,
     "opslib.runbook_parameters": 6,
     "opslib.read_only_parameters": 7,
     "opslib.parameters": 8,

@@ -220,9 +220,7 @@ def test_a_report_needs_nothing_else_and_runs_nothing(tmp_path):
     shown = [new.new_output("display_data", {"text/html": HOSTILE}), new.new_output("display_data", picture)]
     cell = new.new_code_cell("1 < 2", outputs=[*shown, new.new_output("stream", text="a < b\x1b[31mred\x1b[0m")])
     notebook = new.new_notebook(cells=[cell, new.new_markdown_cell(f"# Title\n{HOSTILE}")])
-    record = read_record(folder)
-    notebook.metadata["opslib"] = {"title": "<t>", "summary": summary_html(record)}
-    page = report.render(notebook)
+    page = report.render(notebook, "<t>", summary_html(read_record(folder)))
     for bad in ("evil.example", "<script", "<iframe", "onclick", "\x1b"):
         assert bad not in page
     for good in (
