@@ -19,6 +19,9 @@ Event = Mapping[str, Any]
 """One line of a journal."""
 
 
+MESSAGES_KEPT = 200
+"""Latest messages that a display holds, so that a notebook of many hours stays small [count]."""
+
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -50,8 +53,9 @@ class Progress(Displayed):
     ----------
     at
         Time of the last event [UTC].
-    messages
-        What the run reported, oldest first, without the looks that only continue.
+    messages, earlier
+        What the run reported lately, oldest first, without the looks that only continue; and how many messages
+        before them are left out [count].
     look
         Sentence of the latest look that only continues; empty where a message followed it.
     stable, canary
@@ -74,6 +78,7 @@ class Progress(Displayed):
 
     at: datetime = _NEVER
     messages: tuple[Message, ...] = ()
+    earlier: int = 0
     look: str = ""
     stable: str = ""
     canary: str = ""
@@ -90,6 +95,11 @@ class Progress(Displayed):
     answer_until: datetime | None = None
     answer_why: str = ""
 
+    def reported_since(self, before: "Progress") -> tuple[Message, ...]:
+        """Return the messages that are new since an earlier progress of the same run."""
+        count = self.earlier + len(self.messages) - before.earlier - len(before.messages)
+        return self.messages[-count:] if count > 0 else ()
+
     def watched_s(self, now: datetime) -> float:
         """Time for which the stage has been watched; 0 where none is [seconds]."""
         return (now - self.began_at).total_seconds() if self.began_at else 0.0
@@ -101,7 +111,9 @@ def follow(progress: Progress, event: Event) -> Progress:
     now = replace(progress, at=datetime.fromisoformat(event["at"]))
     match event["event"]:
         case JournalEvent.PROGRESS if data != progress.look:
-            now = replace(now, messages=(*now.messages, Message(now.at, data)), look="")
+            reported = (*now.messages, Message(now.at, data))
+            left_out = max(0, len(reported) - MESSAGES_KEPT)
+            now = replace(now, messages=reported[left_out:], earlier=now.earlier + left_out, look="")
         case JournalEvent.PLAN:
             now = _plan(now, data)
         case JournalEvent.APPLYING if data.get("bake_s"):
@@ -198,7 +210,7 @@ class CellDisplay:
                 print(f"{datetime.fromisoformat(event['at']):%H:%M:%S}  {event['data']}", flush=True)
             return
         here = shell.execution_count == self._cell
-        self._progress = follow(self._progress if here else replace(self._progress, messages=()), event)
+        self._progress = follow(self._progress if here else replace(self._progress, messages=(), earlier=0), event)
         if here:
             self._handle.update(self._progress)
         elif reported:

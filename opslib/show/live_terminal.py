@@ -43,7 +43,7 @@ class LiveDisplay:
     def follow(self, event: Event) -> None:
         """Print what one more event reports, above what is redrawn."""
         before, self._progress = self._progress, follow(self._progress, event)
-        for message in self._progress.messages[len(before.messages) :]:
+        for message in self._progress.reported_since(before):
             self._console.print(Text(line(message)))
 
     def __rich__(self) -> RenderableType:

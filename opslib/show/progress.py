@@ -107,9 +107,12 @@ class ProgressView:
         return f"<table><tbody>{body}</tbody></table>"
 
     def _messages(self) -> tuple[Message, ...]:
-        """What the run reported, with the latest look that only continues."""
-        look = (Message(self.progress.at, self.progress.look),) if self.progress.look else ()
-        return (*self.progress.messages, *look)
+        """What the run reported lately, with the latest look that only continues."""
+        progress = self.progress
+        look = (Message(progress.at, progress.look),) if progress.look else ()
+        text = f"{progress.earlier} earlier messages are in the journal"
+        earlier = (Message(progress.messages[0].at, text),) if progress.earlier else ()
+        return (*earlier, *progress.messages, *look)
 
 
 @view.register

@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from opslib.evidence.run.journal import Journal, JournalEvent
-from opslib.runbooks.progress import CellDisplay, Counts, Progress, follow
+from opslib.runbooks.progress import MESSAGES_KEPT, CellDisplay, Counts, Progress, follow
 from opslib.show.lines import Lines
 from opslib.show.live_terminal import LiveDisplay
+from opslib.show.progress import ProgressView
 from opslib.show.terminal import show_progress
 
 BEGAN = datetime(2026, 1, 1, 8, tzinfo=UTC)
@@ -77,6 +78,23 @@ def test_looks_that_only_continue_replace_each_other():
     ended = followed([*STAGE, look("Promote.", "promote", after_s=20), event(JournalEvent.PROGRESS, "Promote.")])
     assert [message.text for message in ended.messages][1:] == ["Promote."]
     assert ended.look == ""
+
+
+def test_hours_of_messages_leave_a_small_display():
+    """A notebook holds the latest messages and the number of the others; a terminal prints each one once."""
+    progress, printed, size = followed(STAGE), 0, []
+    for number in range(3 * MESSAGES_KEPT):
+        before = progress
+        progress = follow(progress, event(JournalEvent.PROGRESS, f"probe {number:04d} could not be sent"))
+        printed += len(progress.reported_since(before))
+        size.append(len(progress.messages))
+    assert printed == 3 * MESSAGES_KEPT
+    assert max(size) == MESSAGES_KEPT
+    shown = ProgressView(progress, progress.at)
+    assert f"{2 * MESSAGES_KEPT + 1} earlier messages are in the journal" in shown.text
+    assert "probe 0599" in shown.text
+    assert "probe 0399" not in shown.text
+    assert len(shown.html) < 60_000
 
 
 def test_a_smaller_step_is_a_stage_more():

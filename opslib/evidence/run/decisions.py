@@ -21,13 +21,17 @@ def write_decisions(folder: Path) -> dict[str, Any]:
     folder
         The run's folder. Without a journal (the run was refused before it opened one) nothing is derived.
     """
-    events = list(readable_events(folder / JOURNAL))
-    decided = [line for event in events for line in decisions(event)]
-    write_atomically(folder / DECISIONS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in decided))
+    decided: list[str] = []
+    few: list[Event] = []
+    for event in readable_events(folder / JOURNAL):
+        decided += (json.dumps(line, ensure_ascii=False) + "\n" for line in decisions(event))
+        if event["event"] != JournalEvent.LOOK:  # of which a long canary has thousands
+            few.append(event)
+    write_atomically(folder / DECISIONS, "".join(decided))
     return {
-        "gates": tuple(gate for event in events for gate in gates(event)),
-        "correlation_ids": tuple(correlation_ids(events)),
-        "notifications": tuple(event["data"] for event in events if event["event"] == JournalEvent.NOTIFIED),
+        "gates": tuple(gate for event in few for gate in gates(event)),
+        "correlation_ids": tuple(correlation_ids(few)),
+        "notifications": tuple(event["data"] for event in few if event["event"] == JournalEvent.NOTIFIED),
     }
 
 
@@ -45,7 +49,8 @@ def decisions(event: Event) -> Iterator[dict[str, Any]]:
     match event["event"]:
         case JournalEvent.LOOK:
             verdict = data["verdict"]
-            yield when | data | {"decision": verdict["decision"], "reason": verdict["reason"]}
+            numbers = data if verdict["decision"] != "continue" else _without_intervals(data)
+            yield when | numbers | {"decision": verdict["decision"], "reason": verdict["reason"]}
         case JournalEvent.PREFLIGHT:
             worst = "blocked" if any(f["level"] == "blocker" for f in data) else "clear"
             yield when | {"decision": worst, "findings": data}
@@ -63,6 +68,14 @@ def decisions(event: Event) -> Iterator[dict[str, Any]]:
             yield when | {"decision": data["outcome"], "reason": data["reason"]}
         case JournalEvent.RAISED:
             yield when | {"decision": data["outcome"], "reason": f"{data['error']}: {data['message']}"}
+
+
+def _without_intervals(look: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a look that only continues without its intervals: the journal's line of its number holds them."""
+    numbers = {name: value for name, value in look.items() if name not in {"intervals", "cohorts", "verdict"}}
+    if isinstance(look.get("details"), Mapping):
+        numbers["details"] = {name: value for name, value in look["details"].items() if name != "lines"}
+    return numbers
 
 
 def gates(event: Event) -> Iterator[dict[str, Any]]:

@@ -33,6 +33,7 @@ from opslib.runbooks.canary.forecast import quantiles_of
 from opslib.runbooks.canary.judge_settings import JudgeSettings
 from opslib.runbooks.canary.judged_intervals import JudgedIntervals
 from opslib.runbooks.canary.probing import ProbeRound
+from opslib.runbooks.canary.recorded_look import recorded
 from opslib.runbooks.canary.rollout import Stage
 from opslib.runbooks.canary.source_intervals import to_interval, without_probes
 
@@ -168,7 +169,7 @@ class JudgeSession:
             "intervals": [to_record(interval) for interval in (*fresh, *probed)],
             "cohorts": [to_record(cohort) for cohort in cohorts],
             "stops": stops,
-            "details": verdict,
+            "details": recorded(verdict),
         }
         self.journal.write(JournalEvent.LOOK, look)
         return verdict

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from opslib.azure.request_log import RequestLog
-from opslib.evidence.run.files import JOURNAL
+from opslib.evidence.run.decisions import write_decisions
+from opslib.evidence.run.files import DECISIONS, JOURNAL
 from opslib.evidence.run.journal import Journal
 from opslib.judge import begin
+from opslib.judge.looks.plot_series import LINES_KEPT
 from opslib.model import Observation, Served, ServedInterval
 from opslib.parameters import CanaryParameters
 from opslib.runbooks.canary.judge_session import JudgeSession
@@ -87,7 +89,11 @@ def test_a_look_costs_as_much_at_the_end_as_at_the_start(tmp_path):
     print(
         f"\n{LOOKS} looks: {first_ms:.1f} ms at first, {last_ms:.1f} ms at the end; "
         f"Kayenta's test {1e3 * kayenta_s[1]:.1f} ms, {1e3 * kayenta_s[-1]:.1f} ms; "
-        f"journal {per_look:.0f} bytes a look; memory {memory[1]:.0f} MB at first, {memory[-1]:.0f} MB at the end"
+        f"journal {per_look:.0f} bytes a look; memory [MB] {', '.join(f'{mb:.0f}' for mb in memory)}"
     )
     assert session.state.judged == LOOKS
-    assert per_look < 4000
+    assert per_look < 2500
+    write_decisions(tmp_path)
+    assert (tmp_path / DECISIONS).stat().st_size / LOOKS < 1000
+    full = 2 * LINES_KEPT // (LOOKS // len(memory))  # then the plot holds as many lines as it ever does
+    assert memory[-1] - memory[min(full, len(memory) - 1)] < 5
