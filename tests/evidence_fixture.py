@@ -14,6 +14,8 @@ from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.evidence.run.record import Record, write_atomically
 from opslib.model import Outcome, Scope
 
+REPORT = "<!DOCTYPE html><title>a report</title>"
+
 SCOPE = Scope(
     "00000000-0000-4000-8000-000000000001", "rg", "ws", "https://127.0.0.1:1", "oncall@harborshield.example"
 )
@@ -48,7 +50,7 @@ def open_run(archive: Path, runbook: str = "canary", endpoint: str = "fraud", **
 def make_run(archive: Path, outcome: Outcome = Outcome.SUCCEEDED, reason: str = "done", **fields: Any) -> Path:
     """Begin, write and end one run."""
     folder, record = open_run(archive, **fields)
-    with mock.patch("opslib.evidence.present.report.render", return_value="<!DOCTYPE html><title>a report</title>"):
+    with mock.patch("opslib.evidence.present.report.render", return_value=REPORT):
         end_run(folder, record.ended(outcome, reason))
     return folder
 

@@ -149,15 +149,10 @@ def _is_sealed(record: bytes, sealed: bytes) -> bool:
 
 def _snapshot(files: list[Path], ledger: Path, added: list[RunRow]) -> bytes:
     """Return the right rows of files and further ones as one Parquet file, in the order of their start."""
-    import duckdb  # noqa: PLC0415 - an extra; `opened` reported where it is missing
-
     with tempfile.TemporaryDirectory(prefix="opslib-table-") as scratch:
         extra, target = Path(scratch) / "added.parquet", Path(scratch) / "snapshot.parquet"
         write_parquet(added, COLUMNS, TYPES, extra)
-        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
-            for name, paths in (("files", files or [extra]), ("ledger", [ledger]), ("added", [extra])):
-                listed = [str(path) for path in paths]
-                connection.read_parquet(listed, hive_partitioning=False, union_by_name=True).create_view(name)
+        with opened({"files": files, "ledger": [ledger], "added": [extra]}, writes=True) as connection:
             right = _RIGHT_ROWS if files else "SELECT * FROM added LIMIT 0"
             connection.execute(_COPY.format(right=right, target=str(target).replace("'", "''")))
         return target.read_bytes()

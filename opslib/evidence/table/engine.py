@@ -47,8 +47,13 @@ class Answer:
 
 
 @contextmanager
-def opened(views: Mapping[str, Sequence[Path]]) -> Iterator["duckdb.DuckDBPyConnection"]:
+def opened(views: Mapping[str, Sequence[Path]], *, writes: bool = False) -> Iterator["duckdb.DuckDBPyConnection"]:
     """Open a connection with a view for each name, over its Parquet files; only these files can be read.
+
+    Parameters
+    ----------
+    writes
+        Whether it may write files and read others: for statements of this program alone.
 
     Raises
     ------
@@ -61,13 +66,15 @@ def opened(views: Mapping[str, Sequence[Path]]) -> Iterator["duckdb.DuckDBPyConn
         raise RecordError("SQL over published runs needs DuckDB: pip install 'opslib[archive]'") from error
     try:
         with duckdb.connect(":memory:", config=dict(_SETTINGS)) as connection:
+            connection.execute("SET enable_progress_bar = false")  # it goes to stdout, into the answer
             paths = [str(path) for files in views.values() for path in files]
             for name, files in views.items():
                 if files:
                     listed = [str(path) for path in files]
                     connection.read_parquet(listed, hive_partitioning=False, union_by_name=True).create_view(name)
-            connection.execute(f"SET allowed_paths = {_literal(paths)}")
-            connection.execute("SET enable_external_access = false")
+            if not writes:
+                connection.execute(f"SET allowed_paths = {_literal(paths)}")
+                connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
             yield connection
     except duckdb.Error as error:

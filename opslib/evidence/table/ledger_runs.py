@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from opslib.errors import RecordError
 from opslib.evidence.run.files import LEDGER_SEGMENTS
+from opslib.evidence.table.engine import opened
 from opslib.evidence.table.file_cache import FileCache
 
 if TYPE_CHECKING:
@@ -52,18 +53,16 @@ def ledger_runs(container: "Container", cache: FileCache) -> Path:
 
 
 def _write(target: Path, earlier: Path | None, segments: Sequence[Path]) -> None:
-    import duckdb  # noqa: PLC0415 - an extra
-
     files = ", ".join(_quoted(path) for path in segments)
     lines = _LINES.format(files=f"[{files}]")
     if earlier:
         lines += f" UNION ALL SELECT * FROM read_parquet({_quoted(earlier)})"  # noqa: S608 - ours
     draft = target.with_suffix(".draft")
     try:
-        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
+        with opened({}, writes=True) as connection:
             connection.execute(_RUNS.format(lines=lines, target=str(draft).replace("'", "''")))
-    except duckdb.Error as error:
-        raise RecordError(f"a line of the published ledger is not valid: {error}. Run opslib verify") from error
+    except RecordError as error:
+        raise RecordError(f"the published ledger cannot be read: {error}. Run opslib verify") from error
     draft.replace(target)
 
 

@@ -11,7 +11,7 @@ import msgspec
 from opslib.evidence.table.engine import Answer, opened, select
 from opslib.evidence.table.file_cache import FileCache
 from opslib.evidence.table.ledger_runs import ledger_runs
-from opslib.evidence.table.table_files import MonthFiles, by_month, in_months, list_table
+from opslib.evidence.table.table_files import MonthFiles, by_month, list_table, month_range
 
 if TYPE_CHECKING:
     from opslib.azure.blob_container import Container
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 SEALED = "finished AND NOT quarantined"
 """The runs of the ledger that may be published."""
 
-_DIFFERS = "t.outcome <> l.outcome OR t.quarantined OR t.folder <> l.folder"
-
 _COMPARE = f"""
 WITH
-  l AS (SELECT run, folder, outcome FROM ledger WHERE {SEALED} AND list_contains($months, left(folder, 7))),
-  t AS (SELECT run, folder, outcome, quarantined FROM files)
+  l AS (SELECT run, folder, outcome FROM ledger WHERE {SEALED} AND left(folder, 7) BETWEEN $first AND $last),
+  t AS (SELECT run, folder, outcome, quarantined FROM files),
+  both_ AS (
+    SELECT l.run AS sealed, t.run AS row, t.outcome <> l.outcome OR t.quarantined OR t.folder <> l.folder AS differs
+    FROM l FULL JOIN t ON l.run = t.run)
 SELECT
-  (SELECT count(*) FROM l) AS sealed,
-  (SELECT count(*) FROM t) AS rows,
-  (SELECT count(*) FROM l ANTI JOIN t USING (run)) AS lacking,
-  coalesce((SELECT min(run) FROM l ANTI JOIN t USING (run)), '') AS first_lacking,
-  (SELECT count(*) FROM t ANTI JOIN l USING (run)) + (SELECT count(*) - count(DISTINCT run) FROM t) AS surplus,
-  coalesce((SELECT min(run) FROM t ANTI JOIN l USING (run)), '') AS first_surplus,
-  (SELECT count(*) FROM t JOIN l USING (run) WHERE {_DIFFERS}) AS differing,
-  coalesce((SELECT min(run) FROM t JOIN l USING (run) WHERE {_DIFFERS}), '') AS first_differing
+  (SELECT count(*) FROM l),
+  (SELECT count(*) FROM t),
+  count(*) FILTER (row IS NULL), coalesce(min(sealed) FILTER (row IS NULL), ''),
+  count(*) FILTER (sealed IS NULL) + count(row) - count(DISTINCT row),
+  coalesce(min(row) FILTER (sealed IS NULL), ''),
+  count(*) FILTER (differs), coalesce(min(row) FILTER (differs), '')
+FROM both_
 """  # noqa: S608 - ours
 
 
@@ -81,9 +81,9 @@ class Comparison(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """Local copies of the files of some months, and the runs of the ledger."""
+    """Local copies of the files from the first to the last of some months, and the runs of the ledger."""
 
-    months: tuple[str, ...]
+    months: tuple[str, str]
     files: tuple[Path, ...]
     ledger: Path
     cache: FileCache
@@ -111,16 +111,13 @@ def read_table(
 ) -> PublishedTable:
     """Fetch the table's files of the months that a time range touches, and the runs of the ledger."""
     cache, etags = FileCache(container), list_table(container)
-    months = in_months(by_month(etags), since, until)
+    first, last = month_range(since, until)
+    months = [month for month in by_month(etags) if first <= month.month <= last]
     files = [path for month in months for path in current_files(month, etags, cache)]
     cache.prune(etags)
     ledger = ledger_runs(container, cache)
-    with opened({"ledger": [ledger]}) as connection:
-        listed = connection.execute("SELECT DISTINCT left(folder, 7) FROM ledger ORDER BY 1").fetchall()
-    wanted = in_months([MonthFiles(month) for (month,) in listed if month], since, until)
-    names = {month.month for month in (*months, *wanted)}
     singles = sum(len(month.runs) for month in months)
-    return PublishedTable(tuple(sorted(names)), tuple(files), ledger, cache, singles)
+    return PublishedTable((first, last), tuple(files), ledger, cache, singles)
 
 
 def current_files(month: MonthFiles, etags: Mapping[str, str], cache: FileCache) -> list[Path]:
@@ -136,10 +133,10 @@ def current_files(month: MonthFiles, etags: Mapping[str, str], cache: FileCache)
     return [snapshot, *cache.fetch(etags, [n for run, n in month.runs.items() if run not in inside]).values()]
 
 
-def compare(files: Sequence[Path], ledger: Path, months: Sequence[str]) -> Comparison:
-    """Compare the rows of files with the runs of the ledger in some months."""
+def compare(files: Sequence[Path], ledger: Path, months: tuple[str, str]) -> Comparison:
+    """Compare the rows of files with the runs of the ledger from the first to the last of some months."""
     with opened({"ledger": [ledger], "files": files}) as connection:
         if not files:
             connection.execute("CREATE VIEW files AS SELECT run, folder, outcome, quarantined FROM ledger LIMIT 0")
-        cursor = connection.execute(_COMPARE, {"months": list(months)})
+        cursor = connection.execute(_COMPARE, {"first": months[0], "last": months[1]})
         return Comparison(*(cursor.fetchone() or ()))

@@ -74,11 +74,10 @@ def by_month(names: Iterable[str]) -> list[MonthFiles]:
     return found
 
 
-def in_months(months: Iterable[MonthFiles], since: datetime | None, until: datetime | None) -> list[MonthFiles]:
-    """Return the months that a time range touches."""
-    first = f"{since.astimezone(UTC):%Y-%m}" if since else ""
-    last = f"{until.astimezone(UTC):%Y-%m}" if until else "9999-99"
-    return [one for one in months if first <= one.month <= last]
+def month_range(since: datetime | None, until: datetime | None) -> tuple[str, str]:
+    """Return the first and the last month that a time range touches."""
+    first = f"{since.astimezone(UTC):%Y-%m}" if since else "0000-00"
+    return first, f"{until.astimezone(UTC):%Y-%m}" if until else "9999-99"
 
 
 def list_table(container: "Container") -> Mapping[str, str]:
