@@ -25,7 +25,7 @@ from opslib.fleet.states import current_state, resumed_state
 from opslib.model.outcome import Outcome
 from opslib.redaction.redact import redact
 from opslib.runner.execute import check_approvals
-from opslib.show.fleet import state_table, summary
+from opslib.show.fleet import progress, state_table
 
 EPILOG = """\
 exit codes:
@@ -86,7 +86,7 @@ def conduct(arguments: argparse.Namespace, plan: WavePlan, content: bytes, root:
     show = print_aside if arguments.json else partial(print, flush=True)
 
     def watch(state: WaveState, text: str) -> None:
-        show(redact(f"  {datetime.now(UTC):%H:%M:%S}  {text}  [{summary(state)}]"))
+        show(redact(f"  {datetime.now(UTC):%H:%M:%S}  {text}  [{progress(state)}]"))
 
     request, archive = check_approvals(request_of(arguments), find_signing_key()), archive_of(arguments)
     words = request_words(arguments)
@@ -125,7 +125,7 @@ def _require_complete(archive: Path, plan: WavePlan) -> None:
     except RecordError:
         return
     earlier = open_plan(root)
-    left = resumed_state(earlier, wave_runs(root, earlier)).select("pending")
+    left = resumed_state(earlier, wave_runs(root, earlier)).pending
     if left:
         raise PlanError(
             f"wave {plan.wave.name} is not complete: {len(left)} of {len(earlier.members)} endpoints are left. "

@@ -16,7 +16,7 @@ from opslib.fleet.drive import Drive, Watch
 from opslib.fleet.engine import open_engine
 from opslib.fleet.plan import Member, WavePlan
 from opslib.fleet.record import WaveRecord, begin_record, end_record
-from opslib.fleet.rules import Stop, WaveState, conclude, find_stop
+from opslib.fleet.rules import Stop, begin_state, conclude, find_stop
 from opslib.fleet.states import current_state, resumed_state
 from opslib.model.outcome import Outcome
 from opslib.policy.agreements import describe_rule
@@ -77,7 +77,7 @@ class Attempt:
         PlanError
             If another process runs this wave.
         """
-        state = WaveState(self.plan)
+        state = begin_state(self.plan)
         if root is not None:
             close_left_open(root)
             clear_stop(root)
@@ -140,7 +140,7 @@ def record_plan(
     total = len(plan.members)
     planned = (Outcome.PLANNED, f"{total} endpoints in {len(plan.batches)} batches are planned for {on}")
     ended = (stop.outcome, stop.reason) if stop else planned
-    return record.folder, end_record(record, WaveState(plan), {}, stop, ended)
+    return record.folder, end_record(record, begin_state(plan), {}, stop, ended)
 
 
 def record_end(archive: Path, plan: WavePlan, content: bytes, on: str, root: Path) -> Record:
@@ -148,7 +148,8 @@ def record_end(archive: Path, plan: WavePlan, content: bytes, on: str, root: Pat
     record = begin_record(archive, plan, content, on, ChangeRequest(), root)
     runs = wave_runs(root, plan)
     state = current_state(plan, runs)
-    for member in state.select("ended"):
-        record.note_end(member, state.of(member), runs[member.number][-1].seal_sha256)
+    for member in plan.members:
+        for run in runs.get(member.number, ())[-1:]:
+            record.note_end(member, state.of(member), run.seal_sha256)
     stop = find_stop(state, datetime.now(UTC))
     return end_record(record, state, runs, stop, conclude(state, stop))

@@ -5,7 +5,8 @@ The same wave file on the same endpoints has the same plan, and so the same dige
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -75,27 +76,16 @@ class WavePlan(Displayed):
         """Most runs that may fail [count]."""
         return count_of(self.wave.max_failures, len(self.members))
 
-    def has_room(self, member: Member, running: Sequence[Member]) -> bool:
-        """Return whether a member's run may start beside those that are running."""
-        limits = self.wave
-        region = sum(one.region == member.region for one in running)
-        owner = sum(one.owner == member.owner for one in running)
-        return (
-            len(running) < self.max_concurrency
-            and (limits.max_per_region is None or region < limits.max_per_region)
-            and (limits.max_per_owner is None or owner < limits.max_per_owner)
-        )
-
     def groups(self, batch: Sequence[Member]) -> list[list[Member]]:
         """Split a batch into groups that may each run at once, for an engine that starts a group as a whole."""
-        groups: list[list[Member]] = []
+        groups: list[tuple[Room, list[Member]]] = []
         for member in batch:
-            group = next((one for one in groups if self.has_room(member, one)), None)
+            group = next((found for room, found in groups if room.take(member)), None)
             if group is None:
-                groups.append([member])
+                groups.append((Room(self, (member,)), [member]))
             else:
                 group.append(member)
-        return groups
+        return [found for _, found in groups]
 
     def members_before(self, batch: int, group: int) -> list[Member]:
         """Return the members of all groups before one."""
@@ -124,6 +114,40 @@ class WavePlan(Displayed):
             "members": [asdict(one) for one in self.members],
         }
         return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+class Room:
+    """How many runs may still start beside those that go on, in all, per region and per owner."""
+
+    def __init__(self, plan: WavePlan, running: Iterable[Member]) -> None:
+        self._plan = plan
+        self._total = 0
+        self._regions: Counter[str] = Counter()
+        self._owners: Counter[str] = Counter()
+        for member in running:
+            self._add(member)
+
+    @property
+    def full(self) -> bool:
+        """Whether no run of any endpoint may start."""
+        return self._total >= self._plan.max_concurrency
+
+    def take(self, member: Member) -> bool:
+        """Return whether a member's run may start; it then takes its place."""
+        region, owner = self._plan.wave.max_per_region, self._plan.wave.max_per_owner
+        if (
+            self.full
+            or (region is not None and self._regions[member.region] >= region)
+            or (owner is not None and self._owners[member.owner] >= owner)
+        ):
+            return False
+        self._add(member)
+        return True
+
+    def _add(self, member: Member) -> None:
+        self._total += 1
+        self._regions[member.region] += 1
+        self._owners[member.owner] += 1
 
 
 def make_plan(wave: Wave, content: bytes, rows: Sequence[InventoryRow]) -> WavePlan:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from opslib.fleet.archive import MemberRun
 from opslib.fleet.plan import WavePlan
-from opslib.fleet.rules import MemberState, Status, WaveState
+from opslib.fleet.rules import MemberState, Status, WaveState, begin_state
 from opslib.model.outcome import Outcome
 
 UNCHANGED = frozenset({Outcome.WAITING, Outcome.REFUSED})
@@ -15,7 +15,7 @@ def current_state(plan: WavePlan, runs: Mapping[int, Sequence[MemberRun]]) -> Wa
     """Return the state in which every run of the wave counts: what a person sees, and what a gate decides by."""
     members = {number: _state(found, "ended" if _over(found) else "running") for number, found in runs.items()}
     times = [run.record.finished_at for found in runs.values() for run in found if run.record.finished_at]
-    return WaveState(plan, members, max(times, default=None))
+    return begin_state(plan, members, max(times, default=None))
 
 
 def resumed_state(
@@ -34,7 +34,7 @@ def resumed_state(
         state = _state(found, "earlier" if _over(found) and (done or kept) else "pending")
         going_on = not _over(found) or (found[-1].lost and not found[-1].seal_sha256)
         members[number] = MemberState(attempts=state.runs - 1, runs=state.runs - 1) if going_on else state
-    return WaveState(plan, members)
+    return begin_state(plan, members)
 
 
 def member_state(runs: Sequence[MemberRun]) -> MemberState:

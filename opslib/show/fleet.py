@@ -45,6 +45,14 @@ def state_table(state: WaveState) -> Table:
     return Table(title, columns, rows, note=f"{summary(state)}.", right=("no.",))
 
 
+def progress(state: WaveState) -> str:
+    """Return how far a wave is, in few words, however many endpoints it has."""
+    total, running = len(state.plan.members), len(state.running)
+    done = total - len(state.pending) - running
+    failed = f", {len(state.failures)} failed" if state.failures else ""
+    return f"{done} of {total} done{failed}, {running} running"
+
+
 def summary(state: WaveState) -> str:
     """Return how many endpoints are in which state, in one line."""
     counts: dict[str, int] = {}

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waves import make_wave, row
 
-from opslib.fleet.rules import MemberState, Stop, WaveState, conclude, decide, find_stop
+from opslib.fleet.plan import Room
+from opslib.fleet.rules import MemberState, Stop, WaveState, begin_state, conclude, decide, find_stop
 from opslib.model import Outcome
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -52,7 +53,7 @@ def plans(draw):
 @given(plans(), st.data())
 def test_no_order_of_ends_breaks_a_limit(plan, data):
     """Runs end in any order and way: limits hold, no start follows a stop, each endpoint runs once per attempt."""
-    state, running, starts = WaveState(plan), [], dict.fromkeys(range(1, len(plan.members) + 1), 0)
+    state, running, starts = begin_state(plan), [], dict.fromkeys(range(1, len(plan.members) + 1), 0)
     lost = dict(starts)
     while True:
         decision = decide(state, NOW)
@@ -91,7 +92,8 @@ def test_groups_hold_every_member_once_within_the_limits(plan):
         groups = plan.groups(batch)
         assert sorted(one.number for group in groups for one in group) == [one.number for one in batch]
         for group in groups:
-            assert all(plan.has_room(one, [other for other in group if other != one]) for one in group)
+            room = Room(plan, ())
+            assert all(room.take(one) for one in group)
 
 
 def test_batches_have_the_sizes_of_the_file_and_the_last_repeats():
@@ -103,7 +105,7 @@ def test_batches_have_the_sizes_of_the_file_and_the_last_repeats():
 
 def test_the_next_batch_waits_for_the_pause():
     """The pause begins when the batch before it has ended."""
-    state = WaveState(make_wave(2, batches=["1"], pause_s=60))
+    state = begin_state(make_wave(2, batches=["1"], pause_s=60))
     assert names(decide(state, NOW)) == ["fraud-0"]
     state = end(state, 1, Outcome.SUCCEEDED)
     waits = decide(state, NOW + timedelta(seconds=59))
@@ -134,7 +136,7 @@ def test_the_next_batch_waits_for_the_pause():
 )
 def test_each_rule_stops_the_wave(rules, ended, rule, outcome):
     """What the rule names stops it, and the reason names the endpoint and the numbers."""
-    state = WaveState(make_wave(4, batches=["2"], **rules))
+    state = begin_state(make_wave(4, batches=["2"], **rules))
     state = end(end(state, 1, Outcome.SUCCEEDED), 2, *ended)
     stop = decide(state, NOW).stop
     assert (stop.rule, stop.outcome) == (rule, outcome)
@@ -144,14 +146,14 @@ def test_each_rule_stops_the_wave(rules, ended, rule, outcome):
 
 def test_a_rollback_for_another_cause_stops_nothing():
     """The rule names latency; failures roll back one endpoint, which may fail."""
-    state = WaveState(make_wave(4, max_failures=1, stop_on=[{"outcome": "rolled_back", "reason": "latency"}]))
+    state = begin_state(make_wave(4, max_failures=1, stop_on=[{"outcome": "rolled_back", "reason": "latency"}]))
     assert decide(end(state, 1, Outcome.ROLLED_BACK, "failures"), NOW).stop is None
 
 
 def test_a_closed_window_stops_new_starts_and_names_when_it_opens():
     """Runs that go on are awaited; what is left waits for a resume."""
     window = {"schedule": "0 9 * * *", "duration_min": 60}
-    state = WaveState(make_wave(3, batches=["1"], windows=[window]))
+    state = begin_state(make_wave(3, batches=["1"], windows=[window]))
     assert names(decide(state, NOW.replace(hour=9, minute=30))) == ["fraud-0"]
     decision = decide(state.started(state.plan.members[0]), NOW)
     assert (decision.start, decision.finished, decision.stop.outcome) == ((), False, Outcome.HELD)
@@ -160,7 +162,7 @@ def test_a_closed_window_stops_new_starts_and_names_when_it_opens():
 
 def test_a_request_lets_running_runs_end():
     """A person's stop starts nothing more, and is over when nothing runs."""
-    state, request = WaveState(make_wave(3)), Stop("request", "ann: incident", Outcome.HELD)
+    state, request = begin_state(make_wave(3)), Stop("request", "ann: incident", Outcome.HELD)
     running = state.started(state.plan.members[0])
     assert decide(running, NOW, request) == decide(running, NOW, request)
     assert (decide(running, NOW, request).start, decide(running, NOW, request).finished) == ((), False)
@@ -169,7 +171,7 @@ def test_a_request_lets_running_runs_end():
 
 def test_a_lost_run_is_repeated_as_often_as_the_wave_allows():
     """Its process died and it was given back; after the retries it counts as a failure."""
-    state = WaveState(make_wave(1, retries=1))
+    state = begin_state(make_wave(1, retries=1))
     state = end(state, 1, Outcome.ABORTED, lost=True)
     assert names(decide(state, NOW)) == ["fraud-0"]
     state = end(state, 1, Outcome.ABORTED, lost=True)
