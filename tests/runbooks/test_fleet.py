@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -56,14 +57,17 @@ def canary_that_moved(runs: Path) -> Path | None:
 
 
 def kill_worker(folder: Path) -> None:
-    """Kill the run's process, which is its worker's child, and everything that could return the traffic."""
+    """Kill the run's processes, the first of which is its worker's child, and all that could return the traffic."""
     words = f"fleet\0member\0{read_record(folder).wave}\0".encode()
-    (runner,) = (
-        int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if words in read_bytes(path)
-    )
-    worker = int((Path("/proc") / str(runner) / "stat").read_text().rpartition(")")[2].split()[1])
-    for pid in (worker, *guardians_of(folder), runner, *kernels_of(folder)):
-        os.kill(pid, signal.SIGKILL)
+    found = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if words in read_bytes(path)]
+    (worker,) = {parent_of(pid) for pid in found} - set(found)
+    for pid in (worker, *guardians_of(folder), *found, *kernels_of(folder)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def read_bytes(path: Path) -> bytes:
