@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.on == AIRFLOW:
         return _write_dag(arguments, plan, content)
     if arguments.on.startswith(AZUREML):
-        _write(azureml_files(arguments.on, plan, arguments.file, request_words(arguments)), arguments.folder)
+        words = request_words(arguments, of_runs=False)
+        _write(azureml_files(arguments.on, plan, arguments.file, words), arguments.folder)
         return 0
     return conduct(arguments, plan, content, None)
 

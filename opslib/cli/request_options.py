@@ -41,9 +41,12 @@ def request_of(arguments: argparse.Namespace) -> "ChangeRequest":
     )
 
 
-def request_words(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """Return the options as words, for the runs of a wave: files approve the wave's plan, folders the runs' too."""
+def request_words(arguments: argparse.Namespace, *, of_runs: bool = True) -> tuple[str, ...]:
+    """Return the options as words: for the runs of a wave, or for the wave itself on another machine.
+
+    Approvals that are files are of the wave's plan; those of a folder are of the runs' plans too.
+    """
     words = [f"--{name}={value}" for name in ("ticket", "requester") if (value := getattr(arguments, name))]
     words += ["--emergency"] if arguments.emergency else []
     folders = [path.resolve() for path in arguments.approval if path.is_dir()]
-    return (*words, *(f"--approval={folder}" for folder in folders))
+    return (*words, *(f"--approval={path}" for path in (folders if of_runs else arguments.approval)))

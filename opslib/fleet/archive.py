@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 
 from opslib.errors import RecordError
@@ -46,6 +47,9 @@ class StopRequest:
     reason: str
 
 
+STAMP_GLOB = "????????T??????Z"
+"""The time at the beginning of a run's id; ids are exact, as an endpoint may be named as a wave is."""
+
 DIED = ("the runner died", "no outcome was recorded")
 """How the reason of a run begins that another process ended, see `seal_dead_run` and `end_unfinished`."""
 
@@ -63,7 +67,7 @@ def find_wave(archive: Path, name: str) -> Path:
     RecordError
         If there is none, or several match.
     """
-    named = [path for path in archive.glob(f"{MONTH_GLOB}/*-{RUNBOOK}-{name}-??????") if path.is_dir()]
+    named = list(archive.glob(f"{MONTH_GLOB}/{STAMP_GLOB}-{RUNBOOK}-{escape(name)}-??????"))
     folder = max(named, key=lambda path: path.name) if named else find_run(archive, name)
     record = read_record(folder)
     if record.runbook != RUNBOOK:
@@ -104,7 +108,7 @@ def wave_runs(root: Path, plan: WavePlan) -> dict[int, list[MemberRun]]:
 def member_runs(root: Path, plan: WavePlan, member: Member) -> list[MemberRun]:
     """Return the runs of one member in the order of their start, without reading the others."""
     archive = archive_of(root)
-    folders = archive.glob(f"{MONTH_GLOB}/*-{plan.wave.runbook}-{member.endpoint}-??????")
+    folders = archive.glob(f"{MONTH_GLOB}/{STAMP_GLOB}-{plan.wave.runbook}-{member.endpoint}-??????")
     since = root.name[:16]
     runs = (_read_run(path, root.name) for path in sorted(folders, key=lambda p: p.name) if path.name[:16] >= since)
     found = [run for run in runs if run is not None and run.record.wave_member == member.number]
@@ -114,7 +118,7 @@ def member_runs(root: Path, plan: WavePlan, member: Member) -> list[MemberRun]:
 def wave_records(root: Path) -> Iterator[tuple[Path, Record]]:
     """Yield folder and record of each attempt of a wave, in the order of their start."""
     archive, name = archive_of(root), read_record(root).parameters["name"]
-    for path in sorted(archive.glob(f"{MONTH_GLOB}/*-{RUNBOOK}-{name}-??????"), key=lambda p: p.name):
+    for path in sorted(archive.glob(f"{MONTH_GLOB}/{STAMP_GLOB}-{RUNBOOK}-{name}-??????"), key=lambda p: p.name):
         if (path / RECORD).is_file():
             record = read_record(path)
             if root.name in {record.run_id, record.wave}:

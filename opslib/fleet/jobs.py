@@ -8,7 +8,7 @@ from pathlib import Path
 
 from opslib.errors import ParameterError
 from opslib.fleet.plan import WavePlan
-from opslib.pipelines.release import Release
+from opslib.pipelines.release import APPROVERS, Release
 from opslib.pipelines.render import render
 
 AZUREML = "azureml:"
@@ -78,13 +78,14 @@ def azureml_files(on: str, plan: WavePlan, file: Path, options: Sequence[str] = 
         for number in range(1, len(plan.batches) + 1)
     }
     requirement = f"opslib=={version('opslib')}"
+    approvers = tuple((file.parent / one).as_posix() for one in APPROVERS if (file.parent / one).is_file())
     values = {
         "wave": plan.wave,
         "total": len(plan.members),
         "file": file,
         "compute": compute,
         "steps": steps,
-        "release": Release(name, "", (), plan.wave.target, "", False, (), requirement),
+        "release": Release(name, "", (), plan.wave.target, "", False, approvers, requirement),
     }
     paths = {
         f"azureml/{name}.yml": "azureml-wave.yml.j2",

@@ -11,7 +11,8 @@ import pytest
 from waves import DIED, row, seal_run, wave_of
 
 from opslib.cli.main import main
-from opslib.errors import PlanError
+from opslib.errors import PlanError, RecordError
+from opslib.evidence.archive.run_folders import new_folder
 from opslib.evidence.present.summary import summarize
 from opslib.evidence.run.journal import read_journal
 from opslib.evidence.run.record import Approval, ChangeRequest, read_record
@@ -151,6 +152,15 @@ def test_a_wave_waits_for_the_approval_of_its_plan(run):
     other, given = (Approval("ann", now, "", digest, now, "key") for digest in ("0" * 64, end.record.plan_sha256))
     assert run(text=text, root=end.root, approvals=(other,))[0].record.outcome is Outcome.WAITING
     assert run(text=text, root=end.root, approvals=(given,))[0].record.outcome is Outcome.SUCCEEDED
+
+
+def test_a_wave_is_found_by_its_name_beside_an_endpoint_of_that_name(run, archive):
+    """The latest record counts, and no run of an endpoint whose name ends like it."""
+    end, _ = run()
+    new_folder(archive, "rollback", "wave-december")
+    assert find_wave(archive, "december") == end.root
+    with pytest.raises(RecordError, match=r"no run in .* matches it"):
+        find_wave(archive, "dec?mber")
 
 
 def test_an_attempt_whose_process_died_is_sealed_by_the_next(run, archive, monkeypatch):
