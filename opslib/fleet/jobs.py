@@ -63,13 +63,15 @@ def azureml_files(on: str, plan: WavePlan, file: Path, options: Sequence[str] = 
     Raises
     ------
     ParameterError
-        If the file is not below the present folder, or the name of the compute is missing.
+        If the file is not below the present folder, the compute's name is missing, or the target is the sandbox.
     """
     compute = on.removeprefix(AZUREML)
     if not re.fullmatch(r"[A-Za-z0-9-]+", compute):
         raise ParameterError(f"--on: expected azureml:COMPUTE with the name of a compute cluster, got {on!r}")
     if file.is_absolute() or ".." in file.parts:
         raise ParameterError(f"expected a wave file in this folder or below it, which is uploaded, got {file}")
+    if plan.wave.target == "sandbox":
+        raise ParameterError("target is the sandbox of this machine, which a job of Azure ML cannot reach")
     name = f"wave-{plan.wave.name}"
     words = "".join(f" {shlex.quote(word)}" for word in options)
     first, later = f"run {shlex.quote(str(file))}", f"resume {plan.wave.name}"

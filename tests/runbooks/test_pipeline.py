@@ -225,7 +225,7 @@ def test_azureml_loads_the_jobs_of_a_wave(tmp_path: Path, monkeypatch: pytest.Mo
     from azure.ai.ml import load_job  # noqa: PLC0415 - takes seconds
 
     monkeypatch.chdir(tmp_path)
-    plan = make_wave(6, batches=["1", "50%"])
+    plan = make_wave(6, batches=["1", "50%"], target="azure")
     for path, text in azureml_files("azureml:cpu", plan, Path("wave.yml"), ("--ticket=CHG 1",)).items():
         Path(path).parent.mkdir(exist_ok=True)
         Path(path).write_text(text)

@@ -71,9 +71,13 @@ def test_the_dag_has_a_mapped_task_for_each_group(tmp_path):
 
 @pytest.mark.parametrize(
     ("on", "file", "problem"),
-    [("azureml:", "wave.yml", "the name of a compute cluster"), ("azureml:cpu", "../wave.yml", "in this folder")],
+    [
+        ("azureml:", "wave.yml", "the name of a compute cluster"),
+        ("azureml:cpu", "../wave.yml", "in this folder"),
+        ("azureml:cpu", "wave.yml", "cannot reach"),
+    ],
 )
 def test_jobs_that_could_not_run_are_refused(on, file, problem):
-    """No compute, or a wave file that is not uploaded."""
+    """No compute, a wave file that is not uploaded, or the sandbox of another machine."""
     with pytest.raises(ParameterError, match=problem):
         azureml_files(on, make_wave(1), Path(file))
