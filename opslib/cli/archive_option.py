@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from opslib.evidence.archive.run_folders import find_archive
-
 
 def add_archive_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--runs``."""
@@ -31,6 +29,8 @@ def add_published_option(parser: argparse.ArgumentParser) -> None:
 
 def archive_of(arguments: argparse.Namespace) -> Path:
     """Return the archive folder that was given, else the nearest."""
+    from opslib.evidence.archive.run_folders import find_archive  # noqa: PLC0415 - help does without
+
     return arguments.runs or find_archive()
 
 

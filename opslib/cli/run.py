@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     from opslib.runner.own_process import prepare_own_process  # noqa: PLC0415
 
     if arguments.own_process:
-        prepare_own_process()
+        prepare_own_process(at_once=arguments.runbook == "rollback")
     request, archive = request_of(arguments), archive_of(arguments)
     return execute_shown(arguments.runbook, given, archive, arguments.timeout_s, request, as_json=arguments.json)
 

@@ -13,17 +13,11 @@ from opslib.cli.archive_option import add_archive_option, add_published_option, 
 from opslib.cli.output import write_output
 from opslib.cli.sql_option import add_sql_option, run_sql
 from opslib.errors import ParameterError
-from opslib.evidence.archive.export import export_notebooks, export_parquet
 from opslib.evidence.archive.index import RunQuery, find_runs
 from opslib.evidence.archive.run_folders import find_run
 from opslib.evidence.archive.run_row import RunRow
-from opslib.evidence.present import controls
-from opslib.evidence.present.bom import production_bom
-from opslib.evidence.present.index_page import index_html
-from opslib.evidence.present.summary import copy_report, summarize
 from opslib.evidence.run.files import NOTEBOOK, RECORD
 from opslib.evidence.run.run_lock import is_held
-from opslib.evidence.verify.verify import verify
 from opslib.redaction.redact import redact
 
 EPILOG = """\
@@ -123,6 +117,8 @@ def _state(archive: Path, row: RunRow) -> str:
 
 
 def _show(archive: Path, arguments: argparse.Namespace) -> int:
+    from opslib.evidence.present.summary import copy_report, summarize  # noqa: PLC0415 - the list does without
+
     folder = find_run(archive, _name(arguments))
     if arguments.html:
         print(copy_report(folder))
@@ -135,6 +131,9 @@ def _show(archive: Path, arguments: argparse.Namespace) -> int:
 
 def _report(archive: Path, arguments: argparse.Namespace) -> int:
     """Write the index page beside the archive, and print its path."""
+    from opslib.evidence.present.index_page import index_html  # noqa: PLC0415 - as above
+    from opslib.evidence.verify.verify import verify  # noqa: PLC0415
+
     target = Path(arguments.name or "runs-report.html").absolute()
     if target.is_relative_to(archive.absolute()):
         raise ParameterError(f"{target} is inside the archive, where only evidence may be: name another place")
@@ -151,15 +150,21 @@ def _controls(archive: Path, arguments: argparse.Namespace) -> int:
 
 
 def _print_controls(folder: Path | None, arguments: argparse.Namespace) -> int:
+    from opslib.evidence.present import controls  # noqa: PLC0415 - as above
+
     print(json.dumps(controls.as_json(folder), indent=2) if arguments.json else controls.as_text(folder))
     return 0
 
 
 def _export(archive: Path, arguments: argparse.Namespace) -> int:
     if arguments.bom:
+        from opslib.evidence.present.bom import production_bom  # noqa: PLC0415 - as above
+
         print(json.dumps(production_bom(find_run(archive, _name(arguments))), indent=2, ensure_ascii=False))
         return 0
     target = Path(_name(arguments))
+    from opslib.evidence.archive.export import export_notebooks, export_parquet  # noqa: PLC0415 - as above
+
     rows, _ = find_runs(archive, _query(arguments, 0))
     if target.suffix == ".parquet":
         export_parquet(rows, target)

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from opslib.errors import PolicyError
 from opslib.parameters import CanaryParameters
-from opslib.policy.policy import Policy
-from opslib.policy.reading import read_policy
 from opslib.runbook_parameters import RunbookParameters
+
+if TYPE_CHECKING:
+    from opslib.policy.policy import Policy
 
 P = TypeVar("P", bound=RunbookParameters)
 
@@ -33,7 +34,7 @@ class Values(Generic[P]):
 
     parameters: P
     origins: Mapping[str, Origin]
-    policy: Policy | None
+    policy: "Policy | None"
 
 
 def fill_from_policy(parameters: P) -> Values[P]:
@@ -72,7 +73,7 @@ def fill_from_policy(parameters: P) -> Values[P]:
     return Values(filled, origins, policy)
 
 
-def read_settings(runbook: str, path: Path, *, with_outcomes: bool) -> tuple[Policy, dict[str, Any]]:
+def read_settings(runbook: str, path: Path, *, with_outcomes: bool) -> "tuple[Policy, dict[str, Any]]":
     """Read a policy, and the parameters that it sets; business outcomes only for a run that has a file of them.
 
     Raises
@@ -80,6 +81,8 @@ def read_settings(runbook: str, path: Path, *, with_outcomes: bool) -> tuple[Pol
     PolicyError
         If the policy cannot be read.
     """
+    from opslib.policy.reading import read_policy  # noqa: PLC0415 - a rollback without a policy does without
+
     policy = read_policy(path)
     settings = policy.settings(runbook)
     if "validation" in settings:

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import make_endpoint, read_endpoint
@@ -19,12 +19,14 @@ from opslib.evidence.run.journal import Journal, JournalEvent, as_json, read_jou
 from opslib.evidence.run.record import Record, write_record
 from opslib.model import Endpoint, Level, Plan, Scope, SetTraffic, Traffic
 from opslib.parameters import RollbackParameters
-from opslib.policy.policy import Policy
 from opslib.runbooks.endpoint_state import write_state
 from opslib.runbooks.last_known_good import choose_target
 from opslib.runbooks.steps import preflight
 from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.steps.plan import az_command, plan_return
+
+if TYPE_CHECKING:
+    from opslib.policy.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def read_first_move(folder: Path) -> FirstMove | None:
     return None
 
 
-def move_first(folder: Path, p: RollbackParameters, policy: Policy | None, record: Record) -> bool:
+def move_first(folder: Path, p: RollbackParameters, policy: "Policy | None", record: Record) -> bool:
     """Move the traffic at once where nothing is against it; return whether it was moved.
 
     Parameters
@@ -90,7 +92,7 @@ def move_first(folder: Path, p: RollbackParameters, policy: Policy | None, recor
         return False
 
 
-def _conditions(policy: Policy | None) -> bool:
+def _conditions(policy: "Policy | None") -> bool:
     """Return whether the policy has a condition for rollbacks, which the notebook must check."""
     return policy is not None and bool(
         policy.approvals_for("rollback")

@@ -1,7 +1,6 @@
 """One run of a runbook, for its notebook: parameters, workspace and evidence."""
 
 import os
-import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +19,6 @@ from opslib.evidence.archive.run_folders import find_archive, new_folder
 from opslib.evidence.finish import begin_run
 from opslib.evidence.run.files import AFTER, BEFORE, FOLDER_VARIABLE, PLAN, RECORD
 from opslib.evidence.run.journal import Journal, JournalEvent
-from opslib.evidence.run.provenance import find_executor, find_versions
 from opslib.evidence.run.record import Approval, Record, read_record, write_atomically, write_record
 from opslib.evidence.run.run_lock import release
 from opslib.evidence.run.scraps import glue
@@ -32,6 +30,7 @@ from opslib.runbook_parameters import RunbookParameters
 from opslib.runbooks import plan_approvals
 from opslib.runbooks.endpoint_state import write_state
 from opslib.runbooks.first_move import read_first_move, with_undo
+from opslib.runbooks.new_record import new_record
 from opslib.runbooks.notices import RunAbout
 from opslib.runbooks.notifier import Notifier
 from opslib.runbooks.plan_content import approved_content, digest_of
@@ -249,20 +248,6 @@ def _first_record(parameters: RunbookParameters, folder: Path) -> Record:
     if (folder / RECORD).exists():
         return read_record(folder)
     return begin_run(folder, new_record(parameters, folder))
-
-
-def new_record(parameters: RunbookParameters, folder: Path) -> Record:
-    """Begin a record."""
-    return Record(
-        run_id=folder.name,
-        runbook=parameters.runbook,
-        endpoint=parameters.endpoint,
-        parameters=parameters.model_dump(),
-        started_at=datetime.now(UTC),
-        host=platform.node(),
-        executor=find_executor(),
-        versions=find_versions(),
-    )
 
 
 def _described(deployment: Deployment) -> dict[str, Any]:

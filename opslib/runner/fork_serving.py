@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from opslib.evidence.run.files import FOLDER_VARIABLE
@@ -54,7 +55,7 @@ def serve_and_become(channel: socket.socket) -> None:
 
 def serve(channel: socket.socket) -> dict[str, Any] | None:
     """Answer requests until the client closes the channel; in a fork, return what it is to run."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended forks leave no zombies
+    signal.signal(signal.SIGCHLD, _wait_for_ended)
     gc.disable()  # imports make half a million objects and free none: a fifth of their time
     skip_iri_checks()
     with without_debugger():
@@ -80,6 +81,13 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
         channel.sendall(pid.to_bytes(4))
         for stream in streams:
             os.close(stream)
+
+
+def _wait_for_ended(_: int, __: FrameType | None) -> None:
+    """Wait for the forks that have ended, so that their processor time counts as the client's."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _enter(request: Mapping[str, Any], streams: Sequence[int]) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from types import FrameType
@@ -121,6 +122,11 @@ def _signals(watch: Watch) -> Iterator[None]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def import_papermill() -> None:
+    """Import what executes a notebook, most of which a kernel imports too."""
+    import_module("papermill")
 
 
 def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> None:

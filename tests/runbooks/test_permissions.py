@@ -28,9 +28,10 @@ from opslib.runbooks.autoscale import check_autoscale
 from opslib.runbooks.canary.canary import check_canary
 from opslib.runbooks.deploy import check_deploy, deploy, plan_deploy
 from opslib.runbooks.lease.tags import Lease, acquire, release
+from opslib.runbooks.new_record import new_record
 from opslib.runbooks.retire import check_retire
 from opslib.runbooks.rollback import check_rollback
-from opslib.runbooks.run import Run, new_record
+from opslib.runbooks.run import Run
 from opslib.runbooks.scale import check_scale
 from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.steps.plan import plan_instances

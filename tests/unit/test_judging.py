@@ -21,7 +21,7 @@ from opslib.runbooks.canary.judge_settings import judge_settings
 from opslib.runbooks.canary.rejudge import _agrees, judge_again
 from opslib.runbooks.canary.rollout import Stage
 from opslib.runbooks.canary.source_intervals import without_probes
-from opslib.runbooks.run import new_record
+from opslib.runbooks.new_record import new_record
 
 SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
 PARAMETERS = CanaryParameters.check(

@@ -7,9 +7,6 @@ from time import monotonic
 from opslib.azure import endpoints
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
-from opslib.azure.create_deployment import create_deployment
-from opslib.azure.rules import delete_rule, write_rule
-from opslib.definitions.deployment import read_deployment
 from opslib.errors import ApplyError, Drift
 from opslib.model import (
     CreateDeployment,
@@ -50,15 +47,26 @@ def apply(
             return endpoints.delete_deployment(workspace, step.endpoint, step.deployment, deadline_s, progress)
         case CreateDeployment():
             return _create(step, workspace, deadline_s, progress)
-        case DeleteRule():
-            return delete_rule(workspace, step, deadline_s, progress)
-        case SetRule() | RestoreRule():
-            return write_rule(workspace, step, deadline_s, progress)
+        case DeleteRule() | SetRule() | RestoreRule():
+            return _write_rule(step, workspace, deadline_s, progress)
         case SendProbes():
             raise ApplyError("probes are sent, not applied")
 
 
+def _write_rule(
+    step: DeleteRule | SetRule | RestoreRule, workspace: Workspace, deadline_s: float, progress: Progress
+) -> Receipt:
+    from opslib.azure.rules import delete_rule, write_rule  # noqa: PLC0415 - a rollback's first move does without
+
+    if isinstance(step, DeleteRule):
+        return delete_rule(workspace, step, deadline_s, progress)
+    return write_rule(workspace, step, deadline_s, progress)
+
+
 def _create(step: CreateDeployment, workspace: Workspace, deadline_s: float, progress: Progress) -> Receipt:
+    from opslib.azure.create_deployment import create_deployment  # noqa: PLC0415 - as above
+    from opslib.definitions.deployment import read_deployment  # noqa: PLC0415
+
     started_at, begun_s = datetime.now(UTC), monotonic()
     definition = read_deployment(Path(step.definition), step.endpoint, step.deployment, step.replacements)
     endpoints.settle(workspace, step.endpoint, deadline_s, progress)
