@@ -3,9 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
-from multiprocessing import get_context
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -34,6 +32,9 @@ def map_over_cores(work: Callable[[Sequence[Item]], list[Result]], items: Sequen
     if len(items) < SMALLEST or cores < 2 or threading.active_count() > 1:
         yield from chain.from_iterable(map(work, chunks))
         return
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - a tenth of a list's time, for many runs only
+    from multiprocessing import get_context  # noqa: PLC0415
+
     _keep(work)
     with ProcessPoolExecutor(cores, get_context("fork")) as pool:
         yield from chain.from_iterable(pool.map(_call, chunks))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from opslib.errors import RecordError
-from opslib.evidence.run.files import MONTH_GLOB, RECORD
+from opslib.evidence.run.files import MONTH_GLOB
 from opslib.evidence.run.record import Record, read_record
 
 
@@ -55,12 +55,18 @@ def find_run(archive: Path, name: str) -> Path:
 def read_archive(archive: Path, endpoint: str = "") -> Iterator[tuple[Path, Record]]:
     """Yield folder and record of the runs, newest first; a folder without a readable record is skipped."""
     part = f"-{endpoint.lower()}-" if endpoint else ""
-    for path in sorted(archive.glob(f"{MONTH_GLOB}/*/{RECORD}"), key=lambda p: p.parent.name, reverse=True):
-        if part not in path.parent.name.lower():
-            continue
+    months = [month for month in archive.glob(MONTH_GLOB) if month.is_dir()]
+    found = [(name, month) for month in months for name in _names(month) if part in name.lower()]
+    for name, month in sorted(found, reverse=True):
+        folder = month / name
         try:
-            record = read_record(path.parent)
+            record = read_record(folder)
         except RecordError:
             continue
         if not endpoint or record.endpoint.lower() == endpoint.lower():
-            yield path.parent, record
+            yield folder, record
+
+
+def _names(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries]

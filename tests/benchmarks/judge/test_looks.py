@@ -6,6 +6,7 @@
 
 import os
 import time
+from collections import deque
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -58,7 +59,7 @@ def test_a_look_costs_as_much_at_the_end_as_at_the_start(tmp_path):
     session = open_session(tmp_path)
     rng = np.random.default_rng(20)
     thresholds = session.thresholds_ms()
-    served: list[ServedInterval] = []
+    served = deque[ServedInterval](maxlen=500)  # what a source would return again
     rates = np.empty((2, LOOKS))
     ours_s, kayenta_s, memory = [], [], []
     for look in range(LOOKS):
@@ -71,7 +72,7 @@ def test_a_look_costs_as_much_at_the_end_as_at_the_start(tmp_path):
         )
         since = session.read_from(SINCE)
         until = served[-1].end
-        read = tuple(one for one in served[-500:] if one.start >= since)
+        read = tuple(one for one in served if one.start >= since)
         observation = Observation("request log", since, until, until, {}, read)
         begun = time.process_time()
         session.judge(observation, weight=50.0, bake_over=False)
