@@ -169,7 +169,7 @@ def _commands(run: Run[SizeParameters], before: Endpoint, sizing: Sizing) -> tup
         ]:
             most = max(chosen.instances, scaled[0].maximum)
             found.append(
-                f"opslib autoscale create {before.name} --deployment {demand.deployment} --min {chosen.instances} "
+                f"opslib autoscale set {before.name} --deployment {demand.deployment} --min {chosen.instances} "
                 f"--max {most} --setting {scaled[0].name}"
             )
         else:

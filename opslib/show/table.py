@@ -73,7 +73,7 @@ class Table:
         )
         body = "".join(f"<tr>{self._row(row)}</tr>" for row in self.rows)
         caption = f'<caption style="text-align:left;color:inherit"><b>{escape(self.title)}</b></caption>'
-        note = f'<p style="max-width:60em">{escape(self.note)}</p>' if self.note else ""
+        note = f'<p style="max-width:60em;white-space:pre-line">{escape(self.note)}</p>' if self.note else ""
         if not self.rows:
             return f"<p><b>{escape(self.title)}</b></p>{note}"
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 from worlds import deployment, endpoint
 
+from opslib.cli.main import make_parser
 from opslib.definitions.deployment import read_deployment
 from opslib.definitions.source import read_replacements
 from opslib.parameters import DeployParameters, SizeParameters
+from opslib.runbooks import size
 from opslib.runbooks.size import _release
 from opslib.sizing.candidates import Candidate
 
@@ -37,3 +39,18 @@ def test_the_definition_is_deployed_under_a_new_name_with_the_new_size(tmp_path)
     assert (made.name, made.instance_type, made.instance_count) == ("f4s-v2", "Standard_F4s_v2", 3)
     assert "load_test_deployment=f4s-v2" in test
     assert canary[-1] == "canary=f4s-v2"
+
+
+def test_a_count_that_autoscale_sets_is_changed_by_a_command_that_exists(monkeypatch):
+    """The command line takes the printed command; a maximum above the recommended count stays."""
+    monkeypatch.setattr(
+        size, "read_autoscale", lambda *_: [SimpleNamespace(deployment="blue", maximum=10, name="busy")]
+    )
+    demand = SimpleNamespace(instance_type="Standard_DS3_v2", deployment="blue")
+    chosen = Candidate("Standard_DS3_v2", 4, 4, 0.4, None, None, Decimal(1), measured=True, problems=())
+    sizing = SimpleNamespace(demand=demand, chosen=chosen, to_measure=None)
+    run = SimpleNamespace(workspace=None)
+    (command,) = size._commands(run, endpoint({"blue": 100}, deployment("blue")), sizing)  # type: ignore[arg-type]
+    given = make_parser().parse_args(shlex.split(command)[1:])
+    assert (given.action, given.deployment, given.setting) == ("set", "blue", "busy")
+    assert (given.min_instances, given.max_instances) == (4, 10)
