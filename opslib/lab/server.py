@@ -86,11 +86,10 @@ def jupyterlab(
     command += [f"--ServerApp.root_dir={root}", f"--LabApp.default_url=/lab/tree/{page}", "--log-level=WARN"]
     command += [f"--KernelManager.shutdown_wait_time={UNDO_S}"]
     command += [] if browser else ["--no-browser"]
-    command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     command += ["--allow-root"] if os.geteuid() == 0 else []
     # a session of its own: Ctrl-C comes here alone, and Jupyter does not prompt for its confirmation
     server = subprocess.Popen(
-        command, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, start_new_session=True
+        command, env={**os.environ, **_with_config(), **variables}, stdin=subprocess.DEVNULL, start_new_session=True
     )
     try:
         yield server
@@ -98,6 +97,12 @@ def jupyterlab(
         if server.poll() is None:
             server.terminate()
         server.wait()
+
+
+def _with_config() -> dict[str, str]:
+    """Return the variable by which Jupyter finds the settings of `opslib lab`: no news, no updates."""
+    paths = (str(Path(__file__).parent / "jupyter_config"), os.environ.get("JUPYTER_CONFIG_PATH", ""))
+    return {"JUPYTER_CONFIG_PATH": os.pathsep.join(path for path in paths if path)}
 
 
 @contextmanager
