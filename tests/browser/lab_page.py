@@ -15,7 +15,7 @@ from opslib.evidence.run.record import read_record
 from opslib.lab.live import find_running
 from opslib.model import Outcome
 
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 """Longest wait for what a page shows, on a loaded machine [milliseconds]."""
 
 WATCHED = {
