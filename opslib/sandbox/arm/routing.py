@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 
-Handler = Callable[[Request, Sandbox], Response | Awaitable[Response]]
+Handler = Callable[[Request, Backend], Response | Awaitable[Response]]
 
 SUBSCRIPTION = "/subscriptions/{subscription}"
 GROUP = SUBSCRIPTION + "/resourceGroups/{group}"

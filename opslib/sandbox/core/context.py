@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the parts live in rooms above this one
 
 
 @dataclass(frozen=True)
-class Sandbox:
+class Backend:
     """One running sandbox: its parts, wired once in `daemon`."""
 
     settings: Settings

@@ -12,7 +12,7 @@ from opslib.sandbox.arm.routing import RECORDED, WORKSPACE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import now_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.endpoints.asset_answers import asset_type, normalized, render
 from opslib.sandbox.endpoints.curated_answers import curated_answer
 from opslib.sandbox.endpoints.validation import check_asset
@@ -42,13 +42,13 @@ KINDS = {
 EMPTY_CONTAINER: dict[str, Any] = {"isArchived": False, "tags": {}, "properties": {}, "description": None}
 
 
-def list_containers(request: Request, sandbox: Sandbox) -> Response:
+def list_containers(request: Request, sandbox: Backend) -> Response:
     """`GET W/{kind}`: those not archived, or as `listViewType` selects."""
     found = _viewed(request, sandbox.store.children(ids.asset_scope(request.parameters), _kind(request).name))
     return page(request, [_render_container(one, sandbox) for one in found], "count")
 
 
-def get_container(request: Request, sandbox: Sandbox) -> Response:
+def get_container(request: Request, sandbox: Backend) -> Response:
     """`GET W/{kind}/{name}`."""
     found = sandbox.store.get(_container_id(request))
     if found is None:
@@ -56,7 +56,7 @@ def get_container(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, _render_container(found, sandbox))
 
 
-def put_container(request: Request, sandbox: Sandbox) -> Response:
+def put_container(request: Request, sandbox: Backend) -> Response:
     """`PUT W/{kind}/{name}`."""
     check_asset(_kind(request).name, request.parameters["name"], "1")
     before = sandbox.store.get(_container_id(request))
@@ -64,7 +64,7 @@ def put_container(request: Request, sandbox: Sandbox) -> Response:
     return Response(201 if before is None else 200, _render_container(stored, sandbox))
 
 
-def list_versions(request: Request, sandbox: Sandbox) -> Response:
+def list_versions(request: Request, sandbox: Backend) -> Response:
     """`GET W/{kind}/{name}/versions`: newest first, as by `$orderBy=createdtime desc`; codes by hash."""
     found = sandbox.store.children(_container_id(request), f"{_kind(request).name}/versions")
     empty = "hash" in request.query or "registry" in request.parameters  # azure-ai-ml expects both to be empty
@@ -80,7 +80,7 @@ def list_versions(request: Request, sandbox: Sandbox) -> Response:
     return page(request, [_render_version(one, request, sandbox) for one in ordered], "$top")
 
 
-def get_version(request: Request, sandbox: Sandbox) -> Response:
+def get_version(request: Request, sandbox: Backend) -> Response:
     """`GET W/{kind}/{name}/versions/{version}`."""
     version = sandbox.store.get(_version_id(request))
     if version is None:
@@ -88,7 +88,7 @@ def get_version(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, _render_version(version, request, sandbox))
 
 
-def put_version(request: Request, sandbox: Sandbox) -> Response:
+def put_version(request: Request, sandbox: Backend) -> Response:
     """`PUT W/{kind}/{name}/versions/{version}`: a version's content is fixed for ever, its tags are not."""
     kind, sent = _kind(request), request.json().get("properties")
     check_asset(kind.name, request.parameters["name"], request.parameters["version"])
@@ -117,21 +117,21 @@ def put_version(request: Request, sandbox: Sandbox) -> Response:
     return Response(201, answer, own_location(request) | build)
 
 
-def delete_version(request: Request, sandbox: Sandbox) -> Response:
+def delete_version(request: Request, sandbox: Backend) -> Response:
     """`DELETE W/{kind}/{name}/versions/{version}`."""
     existed = sandbox.store.get(_version_id(request)) is not None
     sandbox.store.delete(_version_id(request))
     return Response(200 if existed else 204)
 
 
-def delete_container(request: Request, sandbox: Sandbox) -> Response:
+def delete_container(request: Request, sandbox: Backend) -> Response:
     """`DELETE W/{kind}/{name}`: with all its versions; 204 when absent."""
     existed = sandbox.store.get(_container_id(request)) is not None
     sandbox.store.delete(_container_id(request))
     return Response(200 if existed else 204)
 
 
-def start_pending_upload(request: Request, sandbox: Sandbox) -> Response:
+def start_pending_upload(request: Request, sandbox: Backend) -> Response:
     """`POST .../versions/{version}/startPendingUpload`: a place to put files, and leave to do so."""
     kind = _kind(request).name
     check_asset(kind, request.parameters["name"], request.parameters["version"])
@@ -191,7 +191,7 @@ def _new_container(request: Request, before: Resource | None, sent: dict[str, An
     )
 
 
-def _render_container(found: Resource, sandbox: Sandbox) -> dict[str, Any]:
+def _render_container(found: Resource, sandbox: Backend) -> dict[str, Any]:
     versions = sandbox.store.children(found.id, f"{found.kind}/versions")
     numbers = [int(one.name) for one in versions if one.name.isdigit()]
     properties = {
@@ -203,7 +203,7 @@ def _render_container(found: Resource, sandbox: Sandbox) -> dict[str, Any]:
     return {**head, **found.body, "properties": properties}
 
 
-def _render_version(version: Resource, request: Request, sandbox: Sandbox) -> dict[str, Any]:
+def _render_version(version: Resource, request: Request, sandbox: Backend) -> dict[str, Any]:
     all_versions = sandbox.store.children(ids.parent(version.id), version.kind)
     newest = max((one.sequence for one in all_versions if not _hidden(one)), default=0)
     return render(version, request, newest=version.sequence == newest)

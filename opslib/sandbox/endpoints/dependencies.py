@@ -13,7 +13,7 @@ from opslib.sandbox.arm.responses import page
 from opslib.sandbox.arm.routing import ASSUMED, GROUP, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 
 KINDS = {
     "Microsoft.KeyVault/vaults": "Vaults",
@@ -25,14 +25,14 @@ KINDS = {
 HOME = "sandbox"
 
 
-def list_dependencies(request: Request, sandbox: Sandbox) -> Response:
+def list_dependencies(request: Request, sandbox: Backend) -> Response:
     """`GET .../{type}` of a resource group: those created."""
     parent, kind = request.path.rstrip("/").rsplit("/", 1)
     kept = sandbox.store.children(parent, _stored_as(parent, kind))
     return page(request, [_render(one) for one in kept], "$top")
 
 
-def get_dependency(request: Request, sandbox: Sandbox) -> Response:
+def get_dependency(request: Request, sandbox: Backend) -> Response:
     """`GET .../{type}/{name}`: as it was sent."""
     found = sandbox.store.get(request.path)
     if found is None and ids.name(request.path).lower() == HOME:
@@ -42,7 +42,7 @@ def get_dependency(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, _render(found))
 
 
-def put_dependency(request: Request, sandbox: Sandbox) -> Response:
+def put_dependency(request: Request, sandbox: Backend) -> Response:
     """`PUT .../{type}/{name}`: kept as it is sent."""
     before, path = sandbox.store.get(request.path), request.path.rstrip("/")
     sent = request.json()
@@ -56,7 +56,7 @@ def put_dependency(request: Request, sandbox: Sandbox) -> Response:
     return Response(201 if before is None else 200, _render(sandbox.store.put(stored)))
 
 
-def delete_dependency(request: Request, sandbox: Sandbox) -> Response:
+def delete_dependency(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../{type}/{name}`: 204 when absent."""
     existed = sandbox.store.get(request.path) is not None
     sandbox.store.delete(request.path)
@@ -73,7 +73,7 @@ def _render(found: Resource) -> dict[str, Any]:
     return {**identity, **found.body}
 
 
-_HANDLERS: tuple[tuple[str, str, Callable[[Request, Sandbox], Response]], ...] = (
+_HANDLERS: tuple[tuple[str, str, Callable[[Request, Backend], Response]], ...] = (
     ("GET", "Get", get_dependency),
     ("PUT", "CreateOrUpdate", put_dependency),
     ("DELETE", "Delete", delete_dependency),

@@ -11,7 +11,7 @@ from opslib.sandbox.arm.responses import accepted, page, short_system_data, writ
 from opslib.sandbox.arm.routing import ASSUMED, ENDPOINT, RECORDED, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.settings import LIMITS
 from opslib.sandbox.endpoints import endpoints, quota, validation
 from opslib.sandbox.endpoints.lifecycle import Kind
@@ -74,20 +74,20 @@ def _put_answer(
     return {**shown, "properties": {**properties, **shown_first}}
 
 
-def list_deployments(request: Request, sandbox: Sandbox) -> Response:
+def list_deployments(request: Request, sandbox: Backend) -> Response:
     """`GET .../deployments`."""
     endpoint = endpoints.find(request, sandbox)
     found = sandbox.store.children(endpoint.id, KIND)
     return page(request, [render(one, request, endpoint.body["location"]) for one in found], "$top")
 
 
-def get_deployment(request: Request, sandbox: Sandbox) -> Response:
+def get_deployment(request: Request, sandbox: Backend) -> Response:
     """`GET .../deployments/{deployment}`."""
     endpoint, deployment = _find(request, sandbox)
     return Response(200, render(deployment, request, endpoint.body["location"]))
 
 
-def put_deployment(request: Request, sandbox: Sandbox) -> Response:
+def put_deployment(request: Request, sandbox: Backend) -> Response:
     """`PUT .../deployments/{deployment}`: create, or update in place."""
     endpoint, body = endpoints.find(request, sandbox), request.json()
     before = sandbox.store.get(ids.deployment_id(request.parameters))
@@ -116,7 +116,7 @@ def put_deployment(request: Request, sandbox: Sandbox) -> Response:
     return replace(answer, headers={**answer.headers, **_WRITES_LEFT})
 
 
-def _resolved(deployment: Resource, sandbox: Sandbox) -> Resource:
+def _resolved(deployment: Resource, sandbox: Backend) -> Resource:
     """Return the deployment with the versions that its references name now, so that a label keeps what it named."""
     found = resolution.resolve(sandbox.store, sandbox.fleet.runtime, deployment)
     named = {"model": as_reference(found.model), "environmentId": as_reference(found.environment)}
@@ -133,7 +133,7 @@ def _resolved(deployment: Resource, sandbox: Sandbox) -> Resource:
     return replace(deployment.with_properties(**pinned), internal={**deployment.internal, **internal})
 
 
-def patch_deployment(request: Request, sandbox: Sandbox) -> Response:
+def patch_deployment(request: Request, sandbox: Backend) -> Response:
     """`PATCH .../deployments/{deployment}`: tags and sku only; `sku.capacity` scales."""
     endpoint, deployment = _find(request, sandbox)
     body = request.json()
@@ -152,7 +152,7 @@ def patch_deployment(request: Request, sandbox: Sandbox) -> Response:
     return accepted(request, operation, endpoint.body["location"])
 
 
-def delete_deployment(request: Request, sandbox: Sandbox) -> Response:
+def delete_deployment(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../deployments/{deployment}`: refused while it takes live or mirror traffic."""
     endpoint = endpoints.find(request, sandbox)
     deployment = sandbox.store.get(ids.deployment_id(request.parameters))
@@ -172,7 +172,7 @@ def delete_deployment(request: Request, sandbox: Sandbox) -> Response:
     return accepted(request, operation, endpoint.body["location"])
 
 
-def get_logs(request: Request, sandbox: Sandbox) -> Response:
+def get_logs(request: Request, sandbox: Backend) -> Response:
     """`POST .../getLogs`: the last lines of a container of an instance that the service chooses."""
     _, deployment = _find(request, sandbox)
     body = request.json()
@@ -187,7 +187,7 @@ def get_logs(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"content": sandbox.fleet.container_log(deployment.id, container, lines)})
 
 
-def list_skus(request: Request, sandbox: Sandbox) -> Response:
+def list_skus(request: Request, sandbox: Backend) -> Response:
     """`GET .../deployments/{deployment}/skus`: how far it can be scaled."""
     _, deployment = _find(request, sandbox)
     capacity = {
@@ -201,7 +201,7 @@ def list_skus(request: Request, sandbox: Sandbox) -> Response:
     return page(request, [row], "count")
 
 
-def _find(request: Request, sandbox: Sandbox) -> tuple[Resource, Resource]:
+def _find(request: Request, sandbox: Backend) -> tuple[Resource, Resource]:
     endpoint = endpoints.find(request, sandbox)
     deployment = sandbox.store.get(ids.deployment_id(request.parameters))
     if deployment is None:
@@ -252,7 +252,7 @@ def _change(before: Resource, after: Resource) -> Kind:
     return Kind.SCALE if same and before.body["sku"] != after.body["sku"] else Kind.UPDATE
 
 
-def check_count(sandbox: Sandbox, endpoint: Resource) -> None:
+def check_count(sandbox: Backend, endpoint: Resource) -> None:
     """Refuse one deployment more than an endpoint, or a region of a subscription, may have."""
     if len(sandbox.store.children(endpoint.id, KIND)) >= LIMITS.deployments_per_endpoint:
         raise ArmError.validation(

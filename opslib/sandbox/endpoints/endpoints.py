@@ -15,7 +15,7 @@ from opslib.sandbox.arm.responses import accepted, page, short_system_data, writ
 from opslib.sandbox.arm.routing import ASSUMED, ENDPOINT, RECORDED, WORKSPACE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.settings import LIMITS
 from opslib.sandbox.endpoints import validation
 from opslib.sandbox.endpoints.identity_roles import grant_artifacts
@@ -30,7 +30,7 @@ _ORDERS: dict[str, tuple[Callable[[Resource], Any], bool]] = {
 }
 
 
-def find(request: Request, sandbox: Sandbox) -> Resource:
+def find(request: Request, sandbox: Backend) -> Resource:
     """Return the endpoint that a route names."""
     endpoint = sandbox.store.get(ids.endpoint_id(request.parameters))
     if endpoint is None:
@@ -81,7 +81,7 @@ def _put_answer(endpoint: Resource, before: Resource | None, request: Request, b
     return {**kept, "systemData": {}, "properties": {**shown["properties"], **later}}
 
 
-def list_endpoints(request: Request, sandbox: Sandbox) -> Response:
+def list_endpoints(request: Request, sandbox: Backend) -> Response:
     """`GET W/onlineEndpoints`."""
     found = sandbox.store.children(ids.workspace_id(request.parameters), KIND)
     if name := request.query.get("name"):
@@ -97,12 +97,12 @@ def list_endpoints(request: Request, sandbox: Sandbox) -> Response:
     return page(request, [render(sandbox.read_lag.shown(one), request, sandbox.base_url) for one in found], "count")
 
 
-def get_endpoint(request: Request, sandbox: Sandbox) -> Response:
+def get_endpoint(request: Request, sandbox: Backend) -> Response:
     """`GET .../onlineEndpoints/{endpoint}`."""
     return Response(200, render(sandbox.read_lag.shown(find(request, sandbox)), request, sandbox.base_url))
 
 
-def put_endpoint(request: Request, sandbox: Sandbox) -> Response:
+def put_endpoint(request: Request, sandbox: Backend) -> Response:
     """`PUT .../onlineEndpoints/{endpoint}`: a full replace."""
     body, resource_id = request.json(), ids.endpoint_id(request.parameters)
     before = sandbox.store.get(resource_id)
@@ -128,7 +128,7 @@ def put_endpoint(request: Request, sandbox: Sandbox) -> Response:
     return written(request, operation, _location(body), _put_answer(stored, before, request, sandbox.base_url))
 
 
-def patch_endpoint(request: Request, sandbox: Sandbox) -> Response:
+def patch_endpoint(request: Request, sandbox: Backend) -> Response:
     """`PATCH .../onlineEndpoints/{endpoint}`: tags and identity only."""
     endpoint, body = find(request, sandbox), request.json()
     if unknown := set(body) - {"tags", "identity"}:
@@ -145,7 +145,7 @@ def patch_endpoint(request: Request, sandbox: Sandbox) -> Response:
     return accepted(request, operation, endpoint.body["location"])
 
 
-def delete_endpoint(request: Request, sandbox: Sandbox) -> Response:
+def delete_endpoint(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../onlineEndpoints/{endpoint}`: with its deployments, traffic or not; 204 when absent."""
     endpoint = sandbox.store.get(ids.endpoint_id(request.parameters))
     if endpoint is None:
@@ -157,7 +157,7 @@ def delete_endpoint(request: Request, sandbox: Sandbox) -> Response:
     return accepted(request, operation, endpoint.body["location"], b"null")
 
 
-def list_keys(request: Request, sandbox: Sandbox) -> Response:
+def list_keys(request: Request, sandbox: Backend) -> Response:
     """`POST .../listKeys`: null for an endpoint without keys."""
     endpoint = find(request, sandbox)
     if endpoint.properties["authMode"] != "Key":
@@ -166,7 +166,7 @@ def list_keys(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"primaryKey": keys["primaryKey"], "secondaryKey": keys["secondaryKey"]})
 
 
-def regenerate_keys(request: Request, sandbox: Sandbox) -> Response:
+def regenerate_keys(request: Request, sandbox: Backend) -> Response:
     """`POST .../regenerateKeys`: to `keyValue` if one is sent, else to a fresh key."""
     endpoint, body = _with_mode(request, sandbox, ("Key",), "regenerateKeys"), request.json()
     kind = str(body.get("keyType"))
@@ -179,7 +179,7 @@ def regenerate_keys(request: Request, sandbox: Sandbox) -> Response:
     return accepted(request, operation, endpoint.body["location"])
 
 
-def get_token(request: Request, sandbox: Sandbox) -> Response:
+def get_token(request: Request, sandbox: Backend) -> Response:
     """`POST .../token`: a token for scoring, with Azure's integer times."""
     endpoint = _with_mode(request, sandbox, ("AMLToken",), "token")
     lifetime_s = sandbox.settings.scoring_token_lifetime_s
@@ -194,7 +194,7 @@ def get_token(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, answer)
 
 
-def _with_mode(request: Request, sandbox: Sandbox, modes: tuple[str, ...], operation: str) -> Resource:
+def _with_mode(request: Request, sandbox: Backend, modes: tuple[str, ...], operation: str) -> Resource:
     endpoint = find(request, sandbox)
     mode = endpoint.properties["authMode"]
     if mode not in modes:
@@ -247,7 +247,7 @@ def _identity(sent: dict[str, Any] | None, before: dict[str, Any] | None) -> dic
     return identity
 
 
-def _check_region(sandbox: Sandbox, resource_id: str, location: str) -> None:
+def _check_region(sandbox: Backend, resource_id: str, location: str) -> None:
     """Refuse a name taken in the region, in the words of Azure/azureml-examples#1930."""
     here = [one for one in sandbox.store.all(KIND) if one.body["location"] == location]
     if any(one.name.lower() == ids.name(resource_id).lower() for one in here):

@@ -8,12 +8,12 @@ account, and AzureML Metrics Writer on the workspace. They stay when the endpoin
 from opslib.sandbox.arm.principals import Principal
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 
 ASSIGN = "Microsoft.Authorization/roleAssignments/write"
 
 
-def grant_artifacts(endpoint: Resource, creator: Principal | None, sandbox: Sandbox) -> None:
+def grant_artifacts(endpoint: Resource, creator: Principal | None, sandbox: Backend) -> None:
     """Assign the roles to a new endpoint's system-assigned identity, where its creator may assign roles."""
     principal, workspace = (endpoint.body.get("identity") or {}).get("principalId"), ids.parent(endpoint.id)
     if principal is None or creator is None or not sandbox.directory.allows(creator, ASSIGN, workspace):

@@ -10,18 +10,18 @@ from opslib.sandbox.arm.routing import LOCATION, RECORDED, Route
 from opslib.sandbox.arm.store import Operation
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import iso_offset
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.endpoints import deployments, endpoints
 from opslib.sandbox.endpoints.lifecycle import RUNNING, Kind
 
 
-def get_status(request: Request, sandbox: Sandbox) -> Response:
+def get_status(request: Request, sandbox: Backend) -> Response:
     """`GET .../mfeOperationsStatus/{operation}`: the target of Azure-AsyncOperation."""
     check_signature(request)
     return Response(200, _render(_find(request, sandbox), request), _poll_headers(sandbox))
 
 
-def get_result(request: Request, sandbox: Sandbox) -> Response:
+def get_result(request: Request, sandbox: Backend) -> Response:
     """`GET .../mfeOperationResults/{operation}`: the target of Location; 202 while it runs.
 
     After a deletion it answers with the operation (recorded in 2025), else with the resource.
@@ -62,13 +62,13 @@ def _render(operation: Operation, request: Request) -> dict[str, Any]:
     return {**body, "error": operation.error} if operation.error is not None else body
 
 
-def _poll_headers(sandbox: Sandbox) -> dict[str, str]:
+def _poll_headers(sandbox: Backend) -> dict[str, str]:
     """Return when to poll again, which Azure ML leaves to its clients (5 or 30 s)."""
     after_ms = sandbox.settings.poll_after_ms
     return {"retry-after-ms": str(after_ms)} if after_ms else {}
 
 
-def _find(request: Request, sandbox: Sandbox) -> Operation:
+def _find(request: Request, sandbox: Backend) -> Operation:
     operation = sandbox.store.get_operation(request.parameters["operation"])
     mine = operation is not None and (
         ids.subscription(operation.resource).lower() == request.parameters["subscription"].lower()

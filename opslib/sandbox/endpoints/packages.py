@@ -13,7 +13,7 @@ from opslib.sandbox.arm.responses import system_data
 from opslib.sandbox.arm.routing import ASSUMED, WORKSPACE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.endpoints import assets
 from opslib.sandbox.endpoints.workspaces import render, workspace_guid
 from opslib.sandbox.instances.references import find_asset
@@ -21,7 +21,7 @@ from opslib.sandbox.instances.references import find_asset
 _SERVERS = ("AzureMLOnline", "Custom", "Triton")
 
 
-def package(request: Request, sandbox: Sandbox) -> Response:
+def package(request: Request, sandbox: Backend) -> Response:
     """`POST W/models/{name}/versions/{version}/package`: the environment is there at once; no image is built."""
     names, sent = request.parameters, request.json()
     workspace = ids.workspace_id(names)
@@ -66,7 +66,7 @@ def package(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, _answer(sent, environment.replace(workspace, own)))
 
 
-def _environment(request: Request, sandbox: Sandbox, workspace: str) -> str:
+def _environment(request: Request, sandbox: Backend, workspace: str) -> str:
     """Return the id of the environment's version that a package becomes; without a version the next one."""
     sent = request.json()
     target = str(sent.get("targetEnvironmentId") or sent.get("targetEnvironmentName") or "")

@@ -15,7 +15,7 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import Auth, Route
 from opslib.sandbox.core import skus
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 
 AS_OF = "2025-01-01T00:00:00Z"
 REGION = "eastus"
@@ -62,7 +62,7 @@ _FIELDS = {
 _PAGE = 100
 
 
-def list_prices(request: Request, sandbox: Sandbox) -> Response:
+def list_prices(request: Request, sandbox: Backend) -> Response:
     """`GET /api/retail/prices`: needs no token; values of `$filter` are case-sensitive, as on Azure."""
     if request.query.get("currencyCode", "USD").strip("'") != "USD":
         raise ArmError.bad_request("The sandbox knows prices in USD only: leave currencyCode out.")

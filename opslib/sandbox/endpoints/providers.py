@@ -6,7 +6,7 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.responses import page
 from opslib.sandbox.arm.routing import SUBSCRIPTION, Route
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 
 _VERSIONS = {
     "Microsoft.Authorization": ("2022-04-01", ("permissions", "roleAssignments", "roleDefinitions")),
@@ -34,12 +34,12 @@ _REGIONS = {
 }
 
 
-def list_providers(request: Request, sandbox: Sandbox) -> Response:
+def list_providers(request: Request, sandbox: Backend) -> Response:
     """`GET SUB/providers`: those that the sandbox serves."""
     return page(request, [_provider(name, request, sandbox) for name in _VERSIONS], "$top")
 
 
-def get_provider(request: Request, sandbox: Sandbox) -> Response:
+def get_provider(request: Request, sandbox: Backend) -> Response:
     """`GET SUB/providers/{namespace}`; POST `.../register` answers the same: each one is registered."""
     wanted = request.parameters["namespace"]
     name = next((one for one in _VERSIONS if one.lower() == wanted.lower()), None)
@@ -52,7 +52,7 @@ def get_provider(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, _provider(name, request, sandbox))
 
 
-def list_locations(request: Request, sandbox: Sandbox) -> Response:
+def list_locations(request: Request, sandbox: Backend) -> Response:
     """`GET SUB/locations`: the sandbox's own and some that are widely used."""
     names = dict.fromkeys((sandbox.settings.location, *_REGIONS))
     scope = f"/subscriptions/{request.parameters['subscription']}/locations"
@@ -69,7 +69,7 @@ def list_locations(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": rows})
 
 
-def _provider(name: str, request: Request, sandbox: Sandbox) -> dict[str, Any]:
+def _provider(name: str, request: Request, sandbox: Backend) -> dict[str, Any]:
     version, types = _VERSIONS[name]
     locations = [_REGIONS.get(one, one) for one in dict.fromkeys((sandbox.settings.location, *_REGIONS))]
     return {

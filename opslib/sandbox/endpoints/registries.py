@@ -15,7 +15,7 @@ from opslib.sandbox.arm.responses import page, system_data
 from opslib.sandbox.arm.routing import ASSUMED, GROUP, MACHINE_LEARNING, SUBSCRIPTION, Auth, Known, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.endpoints import assets
 from opslib.sandbox.endpoints.curated_answers import curated_answer
 from opslib.sandbox.endpoints.subscriptions import known_workspaces
@@ -30,19 +30,19 @@ KIND = "registries"
 MICROSOFTS_GROUP = "azureml-system"
 
 
-def list_registries(request: Request, sandbox: Sandbox) -> Response:
+def list_registries(request: Request, sandbox: Backend) -> Response:
     """`GET .../registries` of a group or a subscription: one's own; Microsoft's are in no subscription of one's."""
     prefix = ids.key(request.path.split("/providers/", 1)[0]) + "/"
     chosen = [one for one in sandbox.store.all(KIND) if one.key.startswith(prefix)]
     return page(request, [_render(one, sandbox) for one in chosen], "$top")
 
 
-def get_registry(request: Request, sandbox: Sandbox) -> Response:
+def get_registry(request: Request, sandbox: Backend) -> Response:
     """`GET .../registries/{registry}`."""
     return Response(200, _render(_find(request, sandbox), sandbox))
 
 
-def put_registry(request: Request, sandbox: Sandbox) -> Response:
+def put_registry(request: Request, sandbox: Backend) -> Response:
     """`PUT .../registries/{registry}`: it is there at once; names are unique."""
     name, body = request.parameters["registry"], request.json()
     before, same = sandbox.store.get(_id(request)), registry_named(sandbox.store, name)
@@ -58,21 +58,21 @@ def put_registry(request: Request, sandbox: Sandbox) -> Response:
     return Response(201 if before is None else 200, _render(sandbox.store.put(stored), sandbox))
 
 
-def patch_registry(request: Request, sandbox: Sandbox) -> Response:
+def patch_registry(request: Request, sandbox: Backend) -> Response:
     """`PATCH .../registries/{registry}`: its tags."""
     found = _find(request, sandbox)
     tags = {**found.body["tags"], **(request.json().get("tags") or {})}
     return Response(200, _render(sandbox.store.put(replace(found, body={**found.body, "tags": tags})), sandbox))
 
 
-def delete_registry(request: Request, sandbox: Sandbox) -> Response:
+def delete_registry(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../registries/{registry}`: with its assets; 204 when absent."""
     existed = sandbox.store.get(_id(request)) is not None
     sandbox.store.delete(_id(request))
     return Response(200 if existed else 204)
 
 
-def discover(request: Request, sandbox: Sandbox) -> Response:
+def discover(request: Request, sandbox: Backend) -> Response:
     """`GET /registrymanagement/v1.0/registries/{registry}/discovery`: where a registry is served."""
     name = request.parameters["registry"]
     found = registry_named(sandbox.store, name)
@@ -102,7 +102,7 @@ def discover(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, answer)
 
 
-def reserve_upload(request: Request, sandbox: Sandbox) -> Response:
+def reserve_upload(request: Request, sandbox: Backend) -> Response:
     """`PUT .../tempdatarefs/{name}/versions/{version}`: a place to put an asset's files."""
     registry, names = _find(request, sandbox), request.parameters
     asset = str(request.json().get("assetId") or "")
@@ -111,13 +111,13 @@ def reserve_upload(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"assetId": asset, **_reference(registry, blob_url(sandbox.base_url, folder), sandbox)})
 
 
-def read_upload(request: Request, sandbox: Sandbox) -> Response:
+def read_upload(request: Request, sandbox: Backend) -> Response:
     """`POST .../datarefs/{name}/versions/{version}`: leave to read an asset's files."""
     registry, body = _find(request, sandbox), request.json()
     return Response(200, _reference(registry, str(body.get("blobUri") or ""), sandbox))
 
 
-def import_asset(request: Request, sandbox: Sandbox) -> Response:
+def import_asset(request: Request, sandbox: Backend) -> Response:
     """`POST .../import`: a workspace's asset is copied into the registry, as `az ml model share` does."""
     registry, sent = _find(request, sandbox), request.json().get("properties") or {}
     source = str(sent.get("sourceAssetId") or "")
@@ -143,10 +143,10 @@ def import_asset(request: Request, sandbox: Sandbox) -> Response:
     return Response(200)  # azure-ai-ml reads the copy after an empty answer, and fails on another
 
 
-def within(handler: Callable[[Request, Sandbox], Response]) -> Callable[[Request, Sandbox], Response]:
+def within(handler: Callable[[Request, Backend], Response]) -> Callable[[Request, Backend], Response]:
     """Return a handler of assets for those of a registry, which must exist; Microsoft's has its own answers."""
 
-    def handle(request: Request, sandbox: Sandbox) -> Response:
+    def handle(request: Request, sandbox: Backend) -> Response:
         name = request.parameters["registry"].lower()
         if sandbox.store.get(_id(request)) is None:
             curated = curated_answer(request)
@@ -161,7 +161,7 @@ def within(handler: Callable[[Request, Sandbox], Response]) -> Callable[[Request
     return handle
 
 
-def _reference(registry: Resource, uri: str, sandbox: Sandbox) -> dict[str, Any]:
+def _reference(registry: Resource, uri: str, sandbox: Backend) -> dict[str, Any]:
     folder = locate(uri, registry.id).split("/")[0]
     account = (
         f"{registry.id.split('/providers/', maxsplit=1)[0]}/providers/Microsoft.Storage/storageAccounts/sandbox"
@@ -180,25 +180,25 @@ def _id(request: Request) -> str:
     return ids.asset_scope(request.parameters)
 
 
-def _id_of(sandbox: Sandbox, name: str) -> str:
+def _id_of(sandbox: Backend, name: str) -> str:
     group = f"/subscriptions/{sandbox.settings.subscription_id}/resourceGroups/{sandbox.settings.resource_group}"
     return f"{group}{MACHINE_LEARNING}/registries/{name}"
 
 
-def _microsofts(sandbox: Sandbox) -> Resource:
+def _microsofts(sandbox: Backend) -> Resource:
     group = f"/subscriptions/{sandbox.settings.subscription_id}/resourceGroups/{MICROSOFTS_GROUP}"
     body = {"location": sandbox.settings.location, "tags": {}, "properties": {}}
     return Resource(f"{group}{MACHINE_LEARNING}/registries/{MICROSOFTS}", KIND, body)
 
 
-def _find(request: Request, sandbox: Sandbox) -> Resource:
+def _find(request: Request, sandbox: Backend) -> Resource:
     found = sandbox.store.get(_id(request))
     if found is None:
         raise ArmError.not_found("registry", request.parameters["registry"])
     return found
 
 
-def _render(registry: Resource, sandbox: Sandbox) -> dict[str, Any]:
+def _render(registry: Resource, sandbox: Backend) -> dict[str, Any]:
     body, group = registry.body, registry.id.split("/providers/", maxsplit=1)[0]
     authority = sandbox.base_url.split("://", 1)[1]
     return {

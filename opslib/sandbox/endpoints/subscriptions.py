@@ -12,14 +12,14 @@ from opslib.sandbox.arm.responses import page
 from opslib.sandbox.arm.routing import GROUP, SUBSCRIPTION, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 
 KIND = "resourceGroups"
 WORKSPACES = "workspaces"
 DELETED = "deletedWorkspaces"
 
 
-def known_workspaces(sandbox: Sandbox) -> list[str]:
+def known_workspaces(sandbox: Backend) -> list[str]:
     """Return the ids of the workspace in config.json, of those created, and of those with an endpoint."""
     settings = sandbox.settings
     home = {
@@ -36,14 +36,14 @@ def known_workspaces(sandbox: Sandbox) -> list[str]:
     return [workspace for key, workspace in found.items() if key not in gone]
 
 
-def list_tenants(request: Request, sandbox: Sandbox) -> Response:
+def list_tenants(request: Request, sandbox: Backend) -> Response:
     """`GET /tenants`: the only one."""
     del request, sandbox
     tenant = {"id": f"/tenants/{TENANT_ID}", "tenantId": TENANT_ID, "displayName": "sandbox"}
     return Response(200, {"value": [tenant]})
 
 
-def list_subscriptions(request: Request, sandbox: Sandbox) -> Response:
+def list_subscriptions(request: Request, sandbox: Backend) -> Response:
     """`GET /subscriptions`: those in use in which the caller has a role; any other is served too."""
     names = {group.split("/")[2].lower(): group.split("/")[2] for group in _groups(sandbox)}
     caller = request.caller
@@ -55,31 +55,31 @@ def list_subscriptions(request: Request, sandbox: Sandbox) -> Response:
     return page(request, [_subscription(name) for name in seen], "$top")
 
 
-def get_subscription(request: Request, sandbox: Sandbox) -> Response:
+def get_subscription(request: Request, sandbox: Backend) -> Response:
     """`GET /subscriptions/{subscription}`: every subscription exists."""
     del sandbox
     return Response(200, _subscription(request.parameters["subscription"]))
 
 
-def list_groups(request: Request, sandbox: Sandbox) -> Response:
+def list_groups(request: Request, sandbox: Backend) -> Response:
     """`GET /subscriptions/{subscription}/resourceGroups`: those in use; any other is served too."""
     prefix = ids.key(f"/subscriptions/{request.parameters['subscription']}") + "/"
     found = {ids.key(one): one for one in _groups(sandbox) if ids.key(one).startswith(prefix)}
     return page(request, [_group(one, sandbox) for one in found.values()], "$top")
 
 
-def check_group(request: Request, sandbox: Sandbox) -> Response:
+def check_group(request: Request, sandbox: Backend) -> Response:
     """`HEAD .../resourceGroups/{group}`: it exists."""
     del request, sandbox
     return Response(204)
 
 
-def get_group(request: Request, sandbox: Sandbox) -> Response:
+def get_group(request: Request, sandbox: Backend) -> Response:
     """`GET .../resourceGroups/{group}`: every resource group exists."""
     return Response(200, _group(_id(request), sandbox))
 
 
-def put_group(request: Request, sandbox: Sandbox) -> Response:
+def put_group(request: Request, sandbox: Backend) -> Response:
     """`PUT .../resourceGroups/{group}`: its location and tags."""
     before, body = sandbox.store.get(_id(request)), request.json()
     kept = {"location": str(body.get("location") or sandbox.settings.location), "tags": body.get("tags") or {}}
@@ -91,12 +91,12 @@ def _id(request: Request) -> str:
     return f"/subscriptions/{request.parameters['subscription']}/resourceGroups/{request.parameters['group']}"
 
 
-def _groups(sandbox: Sandbox) -> Iterator[str]:
+def _groups(sandbox: Backend) -> Iterator[str]:
     yield from (workspace.split("/providers/", maxsplit=1)[0] for workspace in known_workspaces(sandbox))
     yield from (group.id for group in sandbox.store.all(KIND))
 
 
-def _group(group: str, sandbox: Sandbox) -> dict[str, Any]:
+def _group(group: str, sandbox: Backend) -> dict[str, Any]:
     stored = sandbox.store.get(group)
     body = {"location": sandbox.settings.location} if stored is None else stored.body
     return {

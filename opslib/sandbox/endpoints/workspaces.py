@@ -15,28 +15,28 @@ from opslib.sandbox.arm.responses import page, system_data
 from opslib.sandbox.arm.routing import GROUP, LOCATION, MACHINE_LEARNING, RECORDED, SUBSCRIPTION, WORKSPACE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids, skus
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.settings import LIMITS
 from opslib.sandbox.endpoints import prices, quota
 from opslib.sandbox.endpoints.subscriptions import DELETED, known_workspaces
 from opslib.sandbox.endpoints.subscriptions import WORKSPACES as KIND
 
 
-def get_workspace(request: Request, sandbox: Sandbox) -> Response:
+def get_workspace(request: Request, sandbox: Backend) -> Response:
     """`GET W`: 404 for one that was deleted."""
     workspace = ids.workspace_id(request.parameters)
     require(workspace, sandbox)
     return Response(200, render(workspace, sandbox))
 
 
-def list_workspaces(request: Request, sandbox: Sandbox) -> Response:
+def list_workspaces(request: Request, sandbox: Backend) -> Response:
     """`GET .../workspaces` of a group or a subscription: those in use, created, and the one in config.json."""
     prefix = ids.key(request.path.split("/providers/", 1)[0]) + "/"
     chosen = [one for one in known_workspaces(sandbox) if ids.key(one).startswith(prefix)]
     return page(request, [render(one, sandbox) for one in chosen], "$top")
 
 
-def put_workspace(request: Request, sandbox: Sandbox) -> Response:
+def put_workspace(request: Request, sandbox: Backend) -> Response:
     """`PUT W`: its location, tags and properties; it succeeds at once."""
     workspace, body = ids.workspace_id(request.parameters), request.json()
     before = sandbox.store.get(workspace)
@@ -51,7 +51,7 @@ def put_workspace(request: Request, sandbox: Sandbox) -> Response:
     return Response(201 if before is None else 200, render(sandbox.store.put(stored).id, sandbox))
 
 
-def patch_workspace(request: Request, sandbox: Sandbox) -> Response:
+def patch_workspace(request: Request, sandbox: Backend) -> Response:
     """`PATCH W`: the tags and properties that are sent, the rest as it was."""
     workspace, body = ids.workspace_id(request.parameters), request.json()
     require(workspace, sandbox)
@@ -65,7 +65,7 @@ def patch_workspace(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, render(sandbox.store.put(stored).id, sandbox))
 
 
-async def delete_workspace(request: Request, sandbox: Sandbox) -> Response:
+async def delete_workspace(request: Request, sandbox: Backend) -> Response:
     """`DELETE W`: with its endpoints and assets; 204 when it is deleted already."""
     workspace = ids.workspace_id(request.parameters)
     if sandbox.store.get(_deleted(workspace)) is not None:
@@ -84,19 +84,19 @@ def _deleted(workspace: str) -> str:
     return workspace.replace("/workspaces/", "/deletedWorkspaces/")
 
 
-def require(workspace: str, sandbox: Sandbox) -> None:
+def require(workspace: str, sandbox: Backend) -> None:
     """Refuse what concerns a workspace that was deleted."""
     if sandbox.store.get(_deleted(workspace)) is not None:
         raise ArmError.not_found("workspace", ids.name(workspace))
 
 
-def list_vm_sizes(request: Request, sandbox: Sandbox) -> Response:
+def list_vm_sizes(request: Request, sandbox: Backend) -> Response:
     """`GET .../locations/{location}/vmSizes`."""
     del request, sandbox
     return Response(200, {"value": [_size(sku) for sku in skus.SKUS.values()]})
 
 
-def list_usages(request: Request, sandbox: Sandbox) -> Response:
+def list_usages(request: Request, sandbox: Backend) -> Response:
     """`GET .../locations/{location}/usages`: clusters, cores in all and per VM family, of online deployments."""
     subscription, location = request.parameters["subscription"], request.parameters["location"]
     families = skus.families()
@@ -123,7 +123,7 @@ def list_usages(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": totals + rows})
 
 
-def list_quotas(request: Request, sandbox: Sandbox) -> Response:
+def list_quotas(request: Request, sandbox: Backend) -> Response:
     """`GET .../locations/{location}/quotas`."""
     subscription, location = request.parameters["subscription"], request.parameters["location"]
     rows = [
@@ -176,7 +176,7 @@ def workspace_guid(workspace: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, ids.key(workspace)))
 
 
-def render(workspace: str, sandbox: Sandbox) -> dict[str, Any]:
+def render(workspace: str, sandbox: Backend) -> dict[str, Any]:
     """Return a workspace as ARM shows it: what was put, on top of what every workspace has."""
     providers = f"{workspace.split('/providers/', maxsplit=1)[0]}/providers"
     stored = sandbox.store.get(workspace)

@@ -12,7 +12,7 @@ from typing import Any
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import Route
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.graph.table import readable_resources, run_query
 from opslib.sandbox.telemetry.kql.query import SemanticError
 
@@ -20,7 +20,7 @@ MAX_RECORDS = 1000
 """Records of one answer. Source: Microsoft Learn, "Working with large Azure resource data sets"."""
 
 
-async def query_resources(request: Request, sandbox: Sandbox) -> Response:
+async def query_resources(request: Request, sandbox: Backend) -> Response:
     """`POST /providers/Microsoft.ResourceGraph/resources`: what the caller may read; 1,000 records a page."""
     caller = request.caller
     if caller is None:

@@ -8,14 +8,14 @@ from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.responses import page
 from opslib.sandbox.arm.routing import GROUP, SUBSCRIPTION, Route
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.graph.table import readable_resources
 
 _SHOWN = ("id", "name", "type", "kind", "location", "tags", "sku", "identity")
 _CONDITION = re.compile(r"\s*(resourceType|name|location)\s+eq\s+'([^']*)'\s*", re.IGNORECASE)
 
 
-def list_resources(request: Request, sandbox: Sandbox) -> Response:
+def list_resources(request: Request, sandbox: Backend) -> Response:
     """`GET .../resources` of a subscription or a group: those that the caller may read."""
     scope = ids.key(request.path.rstrip("/").rsplit("/", 1)[0]) + "/"
     wanted = _conditions(request.query.get("$filter", ""))

@@ -14,7 +14,7 @@ from typing import Any
 from opslib.sandbox.arm.http_messages import Request
 from opslib.sandbox.arm.principals import TENANT_ID, Principal
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.endpoints import deployments, endpoints, workspaces
 from opslib.sandbox.endpoints.dependencies import KINDS as DEPENDENCIES
 from opslib.sandbox.endpoints.subscriptions import known_workspaces
@@ -50,7 +50,7 @@ def run_query(kql: str, bodies: Iterable[dict[str, Any]]) -> tuple[list[tuple[st
 
 
 def readable_resources(
-    request: Request, sandbox: Sandbox, caller: Principal, subscriptions: Iterable[str]
+    request: Request, sandbox: Backend, caller: Principal, subscriptions: Iterable[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield the resources in these subscriptions (none named: in all) that a caller may read, as ARM shows them.
 
@@ -63,7 +63,7 @@ def readable_resources(
             yield body
 
 
-def _resources(request: Request, sandbox: Sandbox) -> Iterator[dict[str, Any]]:
+def _resources(request: Request, sandbox: Backend) -> Iterator[dict[str, Any]]:
     yield from (workspaces.render(one, sandbox) for one in known_workspaces(sandbox))
     for endpoint in sandbox.store.all(endpoints.KIND):
         yield endpoints.render(sandbox.read_lag.shown(endpoint), request, sandbox.base_url)

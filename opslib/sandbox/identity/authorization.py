@@ -6,7 +6,7 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import ANY_SCOPE, Auth, Route
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 
 # need a token, but no role: the caller's own permissions, tenants and subscriptions; where a registry is served; a
 # query of Resource Graph leaves out what the caller may not read
@@ -30,7 +30,7 @@ def action_of(method: str, path: str) -> tuple[str, str]:
     return f"{ids.resource_type(path)}/{_VERBS.get(method, 'write')}", path
 
 
-def authorize(request: Request, route: Route, sandbox: Sandbox) -> None:
+def authorize(request: Request, route: Route, sandbox: Backend) -> None:
     """Refuse what none of the caller's roles allows.
 
     Raises
@@ -47,19 +47,19 @@ def authorize(request: Request, route: Route, sandbox: Sandbox) -> None:
         raise ArmError.forbidden(request.caller.client_id, request.caller.object_id, action, scope or "/")
 
 
-def permissions(request: Request, sandbox: Sandbox) -> Response:
+def permissions(request: Request, sandbox: Backend) -> Response:
     """`GET {scope}/providers/Microsoft.Authorization/permissions`: one entry for each role of the caller."""
     roles = sandbox.directory.roles_of(request.caller, request.parameters["scope"]) if request.caller else ()
     return Response(200, {"value": [role.permission() for role in roles], "nextLink": None})
 
 
-def locks(request: Request, sandbox: Sandbox) -> Response:
+def locks(request: Request, sandbox: Backend) -> Response:
     """`GET {scope}/providers/Microsoft.Authorization/locks`: none."""
     del request, sandbox
     return Response(200, {"value": []})
 
 
-def _action_and_scope(request: Request, operation: str, sandbox: Sandbox) -> tuple[str, str | None]:
+def _action_and_scope(request: Request, operation: str, sandbox: Backend) -> tuple[str, str | None]:
     """Return the action and scope of a request: those of its address, but for log queries and operations."""
     if operation == "Logs_QueryWorkspace":
         return "Microsoft.OperationalInsights/workspaces/query/read", None

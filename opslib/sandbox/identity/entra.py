@@ -15,7 +15,7 @@ from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import TENANT_ID, Principal
 from opslib.sandbox.arm.routing import Auth, Route
 from opslib.sandbox.core.clock import iso_now
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.identity.tokens import ALGORITHM, TokenRefused
 
 TENANTS = (TENANT_ID, "common", "organizations", "adfs")
@@ -23,7 +23,7 @@ FEDERATION_AUDIENCE = "api://AzureADTokenExchange"
 _JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-def discovery(request: Request, sandbox: Sandbox) -> Response:
+def discovery(request: Request, sandbox: Backend) -> Response:
     """`GET /{tenant}[/v2.0]/.well-known/openid-configuration`: where tokens are issued."""
     tenant = request.path.strip("/").split("/", 1)[0]
     middle = "oauth2" if tenant == "adfs" else "oauth2/v2.0"
@@ -43,13 +43,13 @@ def discovery(request: Request, sandbox: Sandbox) -> Response:
     )
 
 
-def keys(request: Request, sandbox: Sandbox) -> Response:
+def keys(request: Request, sandbox: Backend) -> Response:
     """`GET /{tenant}/discovery/keys`: the key that verifies the sandbox's tokens."""
     del request
     return Response(200, {"keys": [sandbox.tokens.public_jwk()]})
 
 
-def instance(request: Request, sandbox: Sandbox) -> Response:
+def instance(request: Request, sandbox: Backend) -> Response:
     """`GET /common/discovery/instance`: this authority is known."""
     del sandbox
     address = f"{request.base_url}/{TENANT_ID}/v2.0/.well-known/openid-configuration"
@@ -58,7 +58,7 @@ def instance(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"tenant_discovery_endpoint": address, "api-version": "1.1", "metadata": metadata})
 
 
-def token(request: Request, sandbox: Sandbox) -> Response:
+def token(request: Request, sandbox: Backend) -> Response:
     """`POST /{tenant}/oauth2[/v2.0]/token`: client credentials, by secret or by a federated assertion."""
     form = {name: values[-1] for name, values in parse_qs(request.body.decode("utf-8", errors="replace")).items()}
     if form.get("grant_type") != "client_credentials":
@@ -80,13 +80,13 @@ def token(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {**answer, "expires_on": str(issued.expires_at)}, {"Cache-Control": "no-store"})
 
 
-def federated_token(principal: Principal, sandbox: Sandbox) -> str:
+def federated_token(principal: Principal, sandbox: Backend) -> str:
     """Return what a workload's platform would put into its token file."""
     claims = {"sub": f"system:serviceaccount:sandbox:{principal.name}", "oid": principal.object_id}
     return sandbox.tokens.issue(FEDERATION_AUDIENCE, claims, 24 * 3600).token
 
 
-def _proven(form: dict[str, str], principal: Principal, sandbox: Sandbox) -> bool:
+def _proven(form: dict[str, str], principal: Principal, sandbox: Backend) -> bool:
     if form.get("client_assertion_type") == _JWT_BEARER:
         try:
             claims = sandbox.tokens.verify(form.get("client_assertion", ""), {FEDERATION_AUDIENCE})

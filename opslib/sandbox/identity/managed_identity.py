@@ -8,7 +8,7 @@ from opslib.sandbox.arm.principals import IDENTITY_SECRET, OPERATOR, Principal, 
 from opslib.sandbox.arm.routing import Auth, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core.azure_hosts import SANDBOX_STORAGE_SUFFIX
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 
 
 def cloud_name(base_url: str) -> str:
@@ -16,7 +16,7 @@ def cloud_name(base_url: str) -> str:
     return "OpslibSandbox" + base_url.rsplit(":", 1)[-1]
 
 
-def metadata(request: Request, sandbox: Sandbox) -> Response:
+def metadata(request: Request, sandbox: Backend) -> Response:
     """`GET /metadata/endpoints`: one document for a recent api-version, else a list, as on Azure.
 
     azure-ai-ml reads `$ARM_CLOUD_METADATA_URL` unchanged and takes a list or one object
@@ -44,7 +44,7 @@ def _document(base: str) -> dict[str, Any]:
     }
 
 
-def token(request: Request, sandbox: Sandbox) -> Response:
+def token(request: Request, sandbox: Backend) -> Response:
     """`GET /msi/token`: the App Service flavours of managed identity (api-version 2019-08-01 and 2017-09-01).
 
     Source: azure/identity/_credentials/app_service.py sends `X-IDENTITY-HEADER` and `resource`;
@@ -73,14 +73,14 @@ def token(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, answer, {"Cache-Control": "no-store"})
 
 
-def _chosen(request: Request, sandbox: Sandbox) -> Principal | None:
+def _chosen(request: Request, sandbox: Backend) -> Principal | None:
     """Return the requested identity; without a name, the operator."""
     names = ("client_id", "clientid", "object_id", "principal_id", "mi_res_id", "msi_res_id")
     wanted = next((request.query[name] for name in names if name in request.query), None)
     return OPERATOR if wanted is None else sandbox.directory.find(wanted)
 
 
-def _endpoint(secret: str, sandbox: Sandbox) -> Resource | None:
+def _endpoint(secret: str, sandbox: Backend) -> Resource | None:
     """Return the endpoint whose instances were given this secret."""
     for endpoint in sandbox.store.all("onlineEndpoints"):
         own = endpoint.secrets.get(IDENTITY_SECRET)
@@ -89,7 +89,7 @@ def _endpoint(secret: str, sandbox: Sandbox) -> Resource | None:
     return None
 
 
-def _own(request: Request, endpoint: Resource, sandbox: Sandbox) -> Principal | None:
+def _own(request: Request, endpoint: Resource, sandbox: Backend) -> Principal | None:
     """Return an endpoint's own identity, or one of those assigned to it."""
     identity = endpoint.body.get("identity") or {}
     wanted = request.query.get("client_id") or request.query.get("clientid")

@@ -9,7 +9,7 @@ from opslib.sandbox.arm.principals import OPERATOR, TENANT_ID, Principal, assign
 from opslib.sandbox.arm.routing import GROUP, OWN, Auth, Route
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.identity.entra import federated_token
 from opslib.sandbox.identity.roles import Role
 
@@ -17,13 +17,13 @@ _MAX_ROLE_S = 366 * 86400
 MOST = 200
 
 
-def list_principals(request: Request, sandbox: Sandbox) -> Response:
+def list_principals(request: Request, sandbox: Backend) -> Response:
     """`GET /sandbox/principals`: every principal, with its roles."""
     del request
     return Response(200, {"value": [_render(one, sandbox) for one in sandbox.directory.all()]})
 
 
-def add_principal(request: Request, sandbox: Sandbox) -> Response:
+def add_principal(request: Request, sandbox: Backend) -> Response:
     """`POST /sandbox/principals`: a service principal with a secret, and a role if one is named."""
     sent = request.json()
     name, seconds = sent.get("name"), sent.get("seconds")
@@ -50,7 +50,7 @@ def add_principal(request: Request, sandbox: Sandbox) -> Response:
     return Response(201, {"value": [{**_render(principal, sandbox), **secret}]})
 
 
-def remove_principal(request: Request, sandbox: Sandbox) -> Response:
+def remove_principal(request: Request, sandbox: Backend) -> Response:
     """`DELETE /sandbox/principals/{name}`: its tokens end with it."""
     stored = sandbox.directory.named(request.parameters["name"])
     if stored is None:
@@ -59,7 +59,7 @@ def remove_principal(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": []})
 
 
-def put_identity(request: Request, sandbox: Sandbox) -> Response:
+def put_identity(request: Request, sandbox: Backend) -> Response:
     """`PUT .../userAssignedIdentities/{name}`: a managed identity that endpoints and clients can take."""
     body, address = request.json(), _identity_id(request)
     principal = assigned_identity(address)
@@ -68,14 +68,14 @@ def put_identity(request: Request, sandbox: Sandbox) -> Response:
     return Response(201, {**_identity(address, sandbox), "tags": body.get("tags") or {}})
 
 
-def get_identity(request: Request, sandbox: Sandbox) -> Response:
+def get_identity(request: Request, sandbox: Backend) -> Response:
     """`GET .../userAssignedIdentities/{name}`."""
     if sandbox.directory.find(_identity_id(request)) is None:
         raise ArmError.not_found("user assigned identity", request.parameters["name"])
     return Response(200, _identity(_identity_id(request), sandbox))
 
 
-def delete_identity(request: Request, sandbox: Sandbox) -> Response:
+def delete_identity(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../userAssignedIdentities/{name}`: 204 when absent."""
     principal = sandbox.directory.find(_identity_id(request))
     if principal is None:
@@ -92,7 +92,7 @@ def _identity_id(request: Request) -> str:
     )
 
 
-def _identity(address: str, sandbox: Sandbox) -> dict[str, Any]:
+def _identity(address: str, sandbox: Backend) -> dict[str, Any]:
     principal = assigned_identity(address)
     return {
         "id": address,
@@ -108,7 +108,7 @@ def _identity(address: str, sandbox: Sandbox) -> dict[str, Any]:
     }
 
 
-def _role(wanted: Any, sandbox: Sandbox) -> Role | None:
+def _role(wanted: Any, sandbox: Backend) -> Role | None:
     if wanted is None:
         return None
     role = sandbox.directory.role(str(wanted))
@@ -118,13 +118,13 @@ def _role(wanted: Any, sandbox: Sandbox) -> Role | None:
     return role
 
 
-def _scope(sent: Any, sandbox: Sandbox) -> str:
+def _scope(sent: Any, sandbox: Backend) -> str:
     settings = sandbox.settings
     home = {"subscription": settings.subscription_id, "group": settings.resource_group}
     return str(sent) if sent else ids.workspace_id({**home, "workspace": settings.workspace_name})
 
 
-def _render(principal: Principal, sandbox: Sandbox) -> dict[str, Any]:
+def _render(principal: Principal, sandbox: Backend) -> dict[str, Any]:
     roles = [role.name for role in sandbox.directory.roles_of(principal, None)]
     return {
         "name": principal.name,

@@ -14,14 +14,14 @@ from opslib.sandbox.arm.routing import ANY_SCOPE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us, parse_duration_s, parse_iso_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.identity.directory import ASSIGNMENTS, AUTHORIZATION, DEFINITIONS
 from opslib.sandbox.identity.roles import Role
 
 _FILTER = re.compile(r"(\w+) eq '([^']*)'", re.IGNORECASE)
 
 
-def list_definitions(request: Request, sandbox: Sandbox) -> Response:
+def list_definitions(request: Request, sandbox: Backend) -> Response:
     """`GET {scope}/.../roleDefinitions`: built-in and custom; `$filter` by roleName or type."""
     wanted = {field.lower(): value for field, value in _FILTER.findall(request.query.get("$filter", ""))}
     rows = [role.render() for role in sandbox.directory.roles()]
@@ -34,12 +34,12 @@ def list_definitions(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": chosen})
 
 
-def get_definition(request: Request, sandbox: Sandbox) -> Response:
+def get_definition(request: Request, sandbox: Backend) -> Response:
     """`GET .../roleDefinitions/{name}`."""
     return Response(200, _role(request.parameters["name"], sandbox).render())
 
 
-def put_definition(request: Request, sandbox: Sandbox) -> Response:
+def put_definition(request: Request, sandbox: Backend) -> Response:
     """`PUT {scope}/.../roleDefinitions/{name}`: a custom role."""
     name, sent = _guid(request), _properties(request)
     blocks = sent.get("permissions")
@@ -60,7 +60,7 @@ def put_definition(request: Request, sandbox: Sandbox) -> Response:
     return Response(201, _role(name, sandbox).render())
 
 
-def delete_definition(request: Request, sandbox: Sandbox) -> Response:
+def delete_definition(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../roleDefinitions/{name}`: a custom role that is not assigned."""
     role = sandbox.directory.role(request.parameters["name"])
     if role is None:
@@ -73,7 +73,7 @@ def delete_definition(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, role.render())
 
 
-def list_assignments(request: Request, sandbox: Sandbox) -> Response:
+def list_assignments(request: Request, sandbox: Backend) -> Response:
     """`GET {scope}/.../roleAssignments`: those on the scope and below it; `$filter` by principalId, atScope()."""
     text = request.query.get("$filter", "")
     wanted = {field.lower(): value for field, value in _FILTER.findall(text)}
@@ -96,12 +96,12 @@ def list_assignments(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": [_render(one) for one in chosen]})
 
 
-def get_assignment(request: Request, sandbox: Sandbox) -> Response:
+def get_assignment(request: Request, sandbox: Backend) -> Response:
     """`GET .../roleAssignments/{name}`."""
     return Response(200, _render(_assignment(request, sandbox)))
 
 
-def put_assignment(request: Request, sandbox: Sandbox) -> Response:
+def put_assignment(request: Request, sandbox: Backend) -> Response:
     """`PUT {scope}/.../roleAssignments/{name}`: it holds at once."""
     name, sent = _guid(request), _properties(request)
     if sandbox.store.get(_address(request)) is not None:
@@ -116,7 +116,7 @@ def put_assignment(request: Request, sandbox: Sandbox) -> Response:
     return Response(201, _render(stored))
 
 
-def delete_assignment(request: Request, sandbox: Sandbox) -> Response:
+def delete_assignment(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../roleAssignments/{name}`: it ends at once; 204 when absent."""
     stored = sandbox.store.get(_address(request))
     if stored is None:
@@ -125,7 +125,7 @@ def delete_assignment(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, _render(stored))
 
 
-def put_schedule_request(request: Request, sandbox: Sandbox) -> Response:
+def put_schedule_request(request: Request, sandbox: Backend) -> Response:
     """`PUT {scope}/.../roleAssignmentScheduleRequests/{name}`: an assignment that ends by itself."""
     name, sent = _guid(request), _properties(request)
     if sent.get("requestType") != "AdminAssign":
@@ -161,7 +161,7 @@ def _end(sent: dict[str, Any]) -> str | None:
     return None
 
 
-def _checked(sent: dict[str, Any], sandbox: Sandbox) -> tuple[str, Role]:
+def _checked(sent: dict[str, Any], sandbox: Backend) -> tuple[str, Role]:
     principal, role = sent.get("principalId"), sandbox.directory.role(str(sent.get("roleDefinitionId")))
     if not isinstance(principal, str) or sandbox.directory.find(principal) is None:
         raise ArmError(400, "PrincipalNotFound", f"Principal {principal} does not exist in the directory.")
@@ -174,14 +174,14 @@ def _checked(sent: dict[str, Any], sandbox: Sandbox) -> tuple[str, Role]:
     return principal, role
 
 
-def _role(name: str, sandbox: Sandbox) -> Role:
+def _role(name: str, sandbox: Backend) -> Role:
     role = sandbox.directory.role(name)
     if role is None:
         raise ArmError(404, "RoleDefinitionDoesNotExist", f"The specified role definition '{name}' does not exist.")
     return role
 
 
-def _assignment(request: Request, sandbox: Sandbox) -> Resource:
+def _assignment(request: Request, sandbox: Backend) -> Resource:
     found = sandbox.store.get(_address(request))
     if found is None:
         raise ArmError(

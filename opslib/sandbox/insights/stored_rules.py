@@ -7,13 +7,13 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.telemetry.metric_catalog import OFFERED, Metric
 
 AUTOSCALE, ALERTS = "autoscaleSettings", "metricAlerts"
 
 
-def check_metric(resource_id: str, name: str, dimensions: set[str], sandbox: Sandbox) -> Metric:
+def check_metric(resource_id: str, name: str, dimensions: set[str], sandbox: Backend) -> Metric:
     """Return the metric of a resource, which must have these dimensions.
 
     Raises
@@ -41,7 +41,7 @@ def read_properties(body: dict[str, Any]) -> dict[str, Any]:
     return properties
 
 
-def merge(request: Request, sandbox: Sandbox, kind: str) -> dict[str, Any]:
+def merge(request: Request, sandbox: Backend, kind: str) -> dict[str, Any]:
     """Return the stored body with the sent properties and tags over it."""
     before, sent = find_rule(request, sandbox, kind).body, request.json()
     changes = sent.get("properties") or {}
@@ -51,7 +51,7 @@ def merge(request: Request, sandbox: Sandbox, kind: str) -> dict[str, Any]:
 
 
 def put_rule(
-    request: Request, sandbox: Sandbox, kind: str, properties: dict[str, Any], body: dict[str, Any]
+    request: Request, sandbox: Backend, kind: str, properties: dict[str, Any], body: dict[str, Any]
 ) -> Response:
     """Store a rule and answer with it; a new autoscale setting answers 201."""
     before = sandbox.store.get(address_of(request, kind))
@@ -63,13 +63,13 @@ def put_rule(
     return Response(201 if made else 200, render(sandbox.store.put(resource)))
 
 
-def list_rules(request: Request, sandbox: Sandbox, kind: str) -> Response:
+def list_rules(request: Request, sandbox: Backend, kind: str) -> Response:
     """Answer all of a kind in the request's group or subscription."""
     prefix = ids.key(request.path.lower().split("/providers/microsoft.insights", 1)[0]) + "/"
     return Response(200, {"value": [render(one) for one in sandbox.store.all(kind) if one.key.startswith(prefix)]})
 
 
-def find_rule(request: Request, sandbox: Sandbox, kind: str) -> Resource:
+def find_rule(request: Request, sandbox: Backend, kind: str) -> Resource:
     """Return the setting or rule that a request names; 404 when it is not there."""
     found = sandbox.store.get(address_of(request, kind))
     if found is None:
@@ -77,7 +77,7 @@ def find_rule(request: Request, sandbox: Sandbox, kind: str) -> Resource:
     return found
 
 
-def delete_rule(request: Request, sandbox: Sandbox, kind: str) -> Response:
+def delete_rule(request: Request, sandbox: Backend, kind: str) -> Response:
     """Delete a rule; 204 when absent."""
     existed = sandbox.store.get(address_of(request, kind)) is not None
     sandbox.store.delete(address_of(request, kind))

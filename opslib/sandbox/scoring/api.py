@@ -2,10 +2,10 @@
 
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import RECORDED, Auth, Known, Route
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 
 
-async def score(request: Request, sandbox: Sandbox) -> Response:
+async def score(request: Request, sandbox: Backend) -> Response:
     """Score: any method below an endpoint's address."""
     return await sandbox.gateway.score(request)
 

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.core.azure_hosts import HOSTS, own_path
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.settings import MAX_ARM_BODY, MAX_BLOB_BODY
 from opslib.sandbox.faults.registry import ConnectionDropped
 from opslib.sandbox.server.pipeline import answer
@@ -33,7 +33,7 @@ class _Gone(Exception):  # noqa: N818 - the client is
 class Application:
     """Serves one sandbox."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Backend) -> None:
         self._sandbox = sandbox
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,7 +17,7 @@ import uvloop
 from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core.certificates import ensure_signing_key
 from opslib.sandbox.core.clock import iso_now
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.home import Home
 from opslib.sandbox.core.process import ProcessId
 from opslib.sandbox.core.settings import Settings
@@ -101,7 +101,7 @@ async def serve(home: Home, listener: socket.socket, settings: Settings, owner: 
         sandbox.store.close()
 
 
-def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Sandbox:
+def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Backend:
     """Wire one sandbox."""
     store, telemetry = Store(home.state / "state.db"), Telemetry(home.state / "telemetry.db")
     directory = Directory(store)
@@ -110,7 +110,7 @@ def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Sand
     instance_environment = InstanceEnvironment(base_url, proxy_url, home.azure_authority, store)
     log = FleetLog(home.state / "logs", store, telemetry)
     fleet = Fleet(home.state, store, log, instance_environment, settings, Runtime(_images(settings)))
-    sandbox = Sandbox(
+    sandbox = Backend(
         settings=settings,
         home=home,
         base_url=base_url,
@@ -179,7 +179,7 @@ def azure_environment(home: Home, base_url: str, proxy_url: str) -> dict[str, st
     }
 
 
-async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server, proxy_url: str) -> None:
+async def _open(home: Home, sandbox: Backend, server: uvicorn.Server, proxy_url: str) -> None:
     """Restore what was served before, then publish the note: from now on requests are answered."""
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
         await asyncio.sleep(0.005)
@@ -206,12 +206,12 @@ async def _open(home: Home, sandbox: Sandbox, server: uvicorn.Server, proxy_url:
     home.write_note(note)
 
 
-def _sampler(sandbox: Sandbox) -> Sampler:
+def _sampler(sandbox: Backend) -> Sampler:
     gateway = sandbox.gateway
     return Sampler(sandbox.home.state, sandbox.fleet, sandbox.store, sandbox.telemetry, gateway.connections)
 
 
-async def _flush(sandbox: Sandbox) -> None:
+async def _flush(sandbox: Backend) -> None:
     while True:
         sandbox.telemetry.flush()
         sandbox.faults.save()

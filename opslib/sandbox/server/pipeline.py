@@ -14,7 +14,7 @@ from opslib.sandbox.arm.admin_auth import check_secret
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import CONTROL_PLANE, MACHINE_LEARNING, Auth, Route
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.faults.model import FaultKind
 from opslib.sandbox.faults.registry import ConnectionDropped
 from opslib.sandbox.identity import authorization
@@ -51,10 +51,10 @@ _AUDIENCES = {
     Auth.LOGS: LOGS_AUDIENCES,
     Auth.DISCOVERY: (*AZURE_ARM_AUDIENCES, *SCORING_AUDIENCES),
 }
-Stage = Callable[[Exchange, Sandbox], Awaitable[Exchange]]
+Stage = Callable[[Exchange, Backend], Awaitable[Exchange]]
 
 
-async def dispatch(exchange: Exchange, _sandbox: Sandbox) -> Exchange:
+async def dispatch(exchange: Exchange, _sandbox: Backend) -> Exchange:
     """Find the operation that method and path name."""
     path, method = exchange.request.path, exchange.request.method
     lower = path.lower()
@@ -76,7 +76,7 @@ def _check_segments(route: Route, parameters: dict[str, str]) -> None:
             raise ArmError.bad_request(f"The {name} '{value}' is invalid: a name must not contain '/'.")
 
 
-async def authenticate(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+async def authenticate(exchange: Exchange, sandbox: Backend) -> Exchange:
     """Require what the route's `auth` names; the scoring gateway checks keys and tokens itself."""
     if exchange.auth is Auth.ADMIN:
         check_secret(exchange.request, sandbox)
@@ -92,14 +92,14 @@ async def authenticate(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     return replace(exchange, request=replace(exchange.request, caller=caller))
 
 
-async def authorize(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+async def authorize(exchange: Exchange, sandbox: Backend) -> Exchange:
     """Require a role that allows the operation."""
     if exchange.route is not None:
         authorization.authorize(exchange.request, exchange.route, sandbox)
     return exchange
 
 
-async def inject_faults(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+async def inject_faults(exchange: Exchange, sandbox: Backend) -> Exchange:
     """Inject declared faults into requests to ARM, Log Analytics and blob storage."""
     if exchange.route is None or exchange.auth not in (*CONTROL_PLANE, Auth.BLOB):
         return exchange
@@ -112,7 +112,7 @@ async def inject_faults(exchange: Exchange, sandbox: Sandbox) -> Exchange:
     return exchange
 
 
-async def handle(exchange: Exchange, sandbox: Sandbox) -> Exchange:
+async def handle(exchange: Exchange, sandbox: Backend) -> Exchange:
     """Call the operation's handler; an operation without one is answered 501."""
     request, route = exchange.request, exchange.route
     if exchange.response is not None:
@@ -130,7 +130,7 @@ async def handle(exchange: Exchange, sandbox: Sandbox) -> Exchange:
 PIPELINE: tuple[Stage, ...] = (dispatch, authenticate, authorize, inject_faults, handle)
 
 
-async def answer(request: Request, sandbox: Sandbox) -> Response:
+async def answer(request: Request, sandbox: Backend) -> Response:
     """Pass a request through the pipeline; an exception becomes ARM's error."""
     exchange, started_s = Exchange(request), time.perf_counter()
     try:

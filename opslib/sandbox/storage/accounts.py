@@ -18,7 +18,7 @@ from opslib.sandbox.arm.routing import GROUP, SUBSCRIPTION, Route
 from opslib.sandbox.arm.store import Resource, Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.azure_hosts import BLOB_SUFFIX
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 
 ACCOUNTS, CONTAINERS = "storageAccounts", "blobContainers"
 HOME_ACCOUNT = "sandbox"
@@ -26,7 +26,7 @@ _NAME = re.compile(r"[a-z0-9]{3,24}")
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
 
 
-def list_accounts(request: Request, sandbox: Sandbox) -> Response:
+def list_accounts(request: Request, sandbox: Backend) -> Response:
     """`GET .../providers/Microsoft.Storage/storageAccounts` of a subscription or a group."""
     scope = request.path.lower().split("/providers/", 1)[0]
     homes = [_account_in(group) for group in _groups_in_use(sandbox) if f"{group.lower()}/".startswith(scope + "/")]
@@ -34,7 +34,7 @@ def list_accounts(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": [*(_home(one, sandbox) for one in homes), *map(_render, made)]})
 
 
-def _groups_in_use(sandbox: Sandbox) -> list[str]:
+def _groups_in_use(sandbox: Backend) -> list[str]:
     """Return the group of config.json, and those with a workspace or an endpoint."""
     settings = sandbox.settings
     found = [f"/subscriptions/{settings.subscription_id}/resourceGroups/{settings.resource_group}"]
@@ -47,14 +47,14 @@ def _account_in(group: str) -> str:
     return f"{group}/providers/Microsoft.Storage/storageAccounts/{HOME_ACCOUNT}"
 
 
-def get_account(request: Request, sandbox: Sandbox) -> Response:
+def get_account(request: Request, sandbox: Backend) -> Response:
     """`GET .../storageAccounts/{account}`."""
     if request.parameters["account"] == HOME_ACCOUNT:
         return Response(200, _home(_account_id(request.parameters), sandbox))
     return Response(200, _render(_stored(request, sandbox)))
 
 
-def put_account(request: Request, sandbox: Sandbox) -> Response:
+def put_account(request: Request, sandbox: Backend) -> Response:
     """`PUT .../storageAccounts/{account}`: names are unique in all of Azure."""
     name, sent = request.parameters["account"], request.json()
     if not _NAME.fullmatch(name):
@@ -80,7 +80,7 @@ def put_account(request: Request, sandbox: Sandbox) -> Response:
     )
 
 
-def delete_account(request: Request, sandbox: Sandbox) -> Response:
+def delete_account(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../storageAccounts/{account}`, with its containers and blobs."""
     account = sandbox.store.get(_account_id(request.parameters))
     if account is None:
@@ -94,7 +94,7 @@ def delete_account(request: Request, sandbox: Sandbox) -> Response:
     return Response(200)
 
 
-def list_keys(request: Request, sandbox: Sandbox) -> Response:
+def list_keys(request: Request, sandbox: Backend) -> Response:
     """`POST .../storageAccounts/{account}/listKeys`."""
     name = request.parameters["account"]
     found = home_keys(sandbox) if name == HOME_ACCOUNT else _stored(request, sandbox).secrets
@@ -102,7 +102,7 @@ def list_keys(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"keys": keys})
 
 
-def get_container(request: Request, sandbox: Sandbox) -> Response:
+def get_container(request: Request, sandbox: Backend) -> Response:
     """`GET .../blobServices/default/containers/{container}`."""
     found = sandbox.store.get(_container_id(request))
     if found is None:
@@ -110,7 +110,7 @@ def get_container(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, _render_container(found))
 
 
-def put_container(request: Request, sandbox: Sandbox) -> Response:
+def put_container(request: Request, sandbox: Backend) -> Response:
     """`PUT .../blobServices/default/containers/{container}`."""
     _stored(request, sandbox)
     before = sandbox.store.get(_container_id(request))
@@ -130,7 +130,7 @@ def add_container(store: Store, account_id: str, name: str) -> Resource:
     return store.put(Resource(f"{account_id}/{CONTAINERS}/{name}", CONTAINERS, {"properties": {}}))
 
 
-def home_keys(sandbox: Sandbox) -> dict[str, str]:
+def home_keys(sandbox: Backend) -> dict[str, str]:
     """Return the keys of the account in which workspaces keep their assets."""
     secret = sandbox.identity_header.encode()
     return {
@@ -152,14 +152,14 @@ def _container_id(request: Request) -> str:
     return f"{_account_id(request.parameters)}/{CONTAINERS}/{request.parameters['container']}"
 
 
-def _stored(request: Request, sandbox: Sandbox) -> Resource:
+def _stored(request: Request, sandbox: Backend) -> Resource:
     found = sandbox.store.get(_account_id(request.parameters))
     if found is None:
         raise ArmError.not_found("storageAccount", request.parameters["account"])
     return found
 
 
-def _home(account_id: str, sandbox: Sandbox) -> dict[str, Any]:
+def _home(account_id: str, sandbox: Backend) -> dict[str, Any]:
     body = {
         "location": sandbox.settings.location,
         "kind": "StorageV2",

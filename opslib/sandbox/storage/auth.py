@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from opslib.sandbox.arm.http_messages import Request
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.identity.tokens import STORAGE_AUDIENCES, TokenRefused
 from opslib.sandbox.storage.accounts import HOME_ACCOUNT, account_named, home_keys
 from opslib.sandbox.storage.datastores import check_sas
@@ -45,7 +45,7 @@ _NO_ROLE = (
 )
 
 
-def refusal(request: Request, sandbox: Sandbox) -> tuple[str, str] | None:
+def refusal(request: Request, sandbox: Backend) -> tuple[str, str] | None:
     """Return the code and message of the 403 that a request gets; None when it may pass."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     name = request.parameters.get("account", HOME_ACCOUNT)
@@ -59,7 +59,7 @@ def refusal(request: Request, sandbox: Sandbox) -> tuple[str, str] | None:
     return None if good else _FAILED
 
 
-def _by_token(request: Request, account: Resource | None, sandbox: Sandbox) -> tuple[str, str] | None:
+def _by_token(request: Request, account: Resource | None, sandbox: Backend) -> tuple[str, str] | None:
     try:
         caller = sandbox.tokens.principal(request.headers["authorization"], STORAGE_AUDIENCES)
     except TokenRefused:
@@ -71,7 +71,7 @@ def _by_token(request: Request, account: Resource | None, sandbox: Sandbox) -> t
     return None if sandbox.directory.allows_data(caller, action, scope) else _NO_ROLE
 
 
-def _signatures(request: Request, sandbox: Sandbox) -> list[str]:
+def _signatures(request: Request, sandbox: Backend) -> list[str]:
     """Return what the request's signature may be: one for each of the account's keys."""
     name = request.parameters.get("account", HOME_ACCOUNT)
     account = account_named(sandbox.store, name)
@@ -111,7 +111,7 @@ def folder(request: Request) -> str:
     return container if account == HOME_ACCOUNT else f"{account}.{container}"
 
 
-def exists(request: Request, sandbox: Sandbox) -> bool:
+def exists(request: Request, sandbox: Backend) -> bool:
     """Return whether a request's container is there; in the home account each one is."""
     name = request.parameters.get("account", HOME_ACCOUNT)
     account = account_named(sandbox.store, name)

@@ -18,7 +18,7 @@ from opslib.sandbox.arm.routing import RECORDED, Auth, Known, Route
 from opslib.sandbox.arm.store import Blob
 from opslib.sandbox.core.azure_hosts import SANDBOX_STORAGE_SUFFIX
 from opslib.sandbox.core.clock import MICROSECONDS, TICKS_AT_EPOCH, now_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.storage.accounts import account_named, add_container
 from opslib.sandbox.storage.auth import exists, folder, refusal
 from opslib.sandbox.storage.blob_files import check_name, content_path
@@ -28,7 +28,7 @@ _VERSION = {"x-ms-version": "2024-05-04"}
 _MAX_LISTED = 5000
 
 
-def refuse(request: Request, sandbox: Sandbox) -> Response | None:
+def refuse(request: Request, sandbox: Backend) -> Response | None:
     """Return the refusal of a request without access or without a container; None when it may pass.
 
     Raises
@@ -46,7 +46,7 @@ def refuse(request: Request, sandbox: Sandbox) -> Response | None:
     return None
 
 
-def get_blob(request: Request, sandbox: Sandbox) -> Response:
+def get_blob(request: Request, sandbox: Backend) -> Response:
     """`GET` or `HEAD` a blob, or a range of it."""
     blob = sandbox.store.get_blob(_name(request))
     if blob is None:
@@ -59,7 +59,7 @@ def get_blob(request: Request, sandbox: Sandbox) -> Response:
     return _range(path, blob, span, headers) if span else Response(200, path, headers)
 
 
-async def put_blob(request: Request, sandbox: Sandbox) -> Response:
+async def put_blob(request: Request, sandbox: Backend) -> Response:
     """`PUT` a blob, a block (`comp=block`), a block list (`comp=blocklist`) or metadata (`comp=metadata`)."""
     component = request.query.get("comp")
     if component == "block":
@@ -73,7 +73,7 @@ async def put_blob(request: Request, sandbox: Sandbox) -> Response:
     return await _store(request, sandbox, [request.body])
 
 
-def delete_blob(request: Request, sandbox: Sandbox) -> Response:
+def delete_blob(request: Request, sandbox: Backend) -> Response:
     """`DELETE` a blob."""
     blob = sandbox.store.get_blob(_name(request))
     if blob is None:
@@ -83,7 +83,7 @@ def delete_blob(request: Request, sandbox: Sandbox) -> Response:
     return Response(202, None, _VERSION)
 
 
-def container(request: Request, sandbox: Sandbox) -> Response:
+def container(request: Request, sandbox: Backend) -> Response:
     """`GET ?restype=container`: its properties, or with `comp=list` its blobs; `PUT`: make it."""
     if request.method == "PUT":
         return _put_container(request, sandbox)
@@ -98,7 +98,7 @@ def container(request: Request, sandbox: Sandbox) -> Response:
     )
 
 
-def _put_container(request: Request, sandbox: Sandbox) -> Response:
+def _put_container(request: Request, sandbox: Backend) -> Response:
     account = account_named(sandbox.store, request.parameters.get("account", ""))
     if account is None or exists(request, sandbox):
         return _error(409, "ContainerAlreadyExists", "The specified container already exists.")
@@ -111,14 +111,14 @@ def busy(status: int) -> Response:
     return _error(status, "ServerBusy", "The server is currently unable to receive requests. Please retry.")
 
 
-def _put_block(request: Request, sandbox: Sandbox) -> Response:
+def _put_block(request: Request, sandbox: Backend) -> Response:
     path = _block(sandbox, _name(request), request.query.get("blockid", ""))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(request.body)
     return Response(201, None, _VERSION)
 
 
-async def _put_block_list(request: Request, sandbox: Sandbox) -> Response:
+async def _put_block_list(request: Request, sandbox: Backend) -> Response:
     try:
         names = [element.text or "" for element in ET.fromstring(request.body)]  # noqa: S314 - see below
     except ET.ParseError as error:
@@ -132,7 +132,7 @@ async def _put_block_list(request: Request, sandbox: Sandbox) -> Response:
     return answer
 
 
-def _put_metadata(request: Request, sandbox: Sandbox) -> Response:
+def _put_metadata(request: Request, sandbox: Backend) -> Response:
     blob = sandbox.store.get_blob(_name(request))
     if blob is None:
         return _error(404, "BlobNotFound", "The specified blob does not exist.")
@@ -141,7 +141,7 @@ def _put_metadata(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, None, _headers(changed))
 
 
-async def _store(request: Request, sandbox: Sandbox, parts: Sequence[bytes | Path]) -> Response:
+async def _store(request: Request, sandbox: Backend, parts: Sequence[bytes | Path]) -> Response:
     name = _name(request)
     before = sandbox.store.get_blob(name)
     if before is not None and request.headers.get("if-none-match") == "*":
@@ -176,11 +176,11 @@ def _name(request: Request) -> str:
     return f"{folder(request)}/{request.parameters['name']}"
 
 
-def _root(sandbox: Sandbox) -> Path:
+def _root(sandbox: Backend) -> Path:
     return sandbox.home.state / "blobs"
 
 
-def _block(sandbox: Sandbox, name: str, block: str) -> Path:
+def _block(sandbox: Backend, name: str, block: str) -> Path:
     return content_path(_root(sandbox), f"{name}\n{block}").with_suffix(".block")
 
 

@@ -21,7 +21,7 @@ from opslib.sandbox.arm.responses import own_location, page, system_data
 from opslib.sandbox.arm.routing import RECORDED, WORKSPACE, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import azure_hosts, ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.storage.accounts import HOME_ACCOUNT, home_keys
 from opslib.sandbox.storage.blob_files import container
 
@@ -34,20 +34,20 @@ _CREATED = "2024-01-01T00:00:00+00:00"
 _LIFETIME_S = 24 * 3600
 
 
-def list_datastores(request: Request, sandbox: Sandbox) -> Response:
+def list_datastores(request: Request, sandbox: Backend) -> Response:
     """`GET W/datastores`: the workspace's own two, and those that were made."""
     made = sandbox.store.children(ids.workspace_id(request.parameters), KIND)
     shown = [_own(request, sandbox, name) for name in OWN] + [_render(one, request) for one in made]
     return page(request, shown, "count")
 
 
-def get_datastore(request: Request, sandbox: Sandbox) -> Response:
+def get_datastore(request: Request, sandbox: Backend) -> Response:
     """`GET W/datastores/{name}`."""
     name = request.parameters["name"].lower()
     return Response(200, _own(request, sandbox, name) if name in OWN else _render(_find(request, sandbox), request))
 
 
-def put_datastore(request: Request, sandbox: Sandbox) -> Response:
+def put_datastore(request: Request, sandbox: Backend) -> Response:
     """`PUT W/datastores/{name}`: kept and shown; the sandbox reads assets from the workspace's own ones."""
     sent, before = request.json().get("properties"), sandbox.store.get(_id(request))
     if not isinstance(sent, dict) or not isinstance(sent.get("credentials"), dict):
@@ -64,14 +64,14 @@ def put_datastore(request: Request, sandbox: Sandbox) -> Response:
     return Response(201, _render(stored, request), own_location(request))
 
 
-def delete_datastore(request: Request, sandbox: Sandbox) -> Response:
+def delete_datastore(request: Request, sandbox: Backend) -> Response:
     """`DELETE W/datastores/{name}`: 204 when absent."""
     existed = sandbox.store.get(_id(request)) is not None
     sandbox.store.delete(_id(request))
     return Response(200 if existed else 204)
 
 
-def list_secrets(request: Request, sandbox: Sandbox) -> Response:
+def list_secrets(request: Request, sandbox: Backend) -> Response:
     """`POST W/datastores/{name}/listSecrets`: 400 where access is by identity."""
     if request.parameters["name"].lower() in OWN:
         if request.base_url != sandbox.base_url:
@@ -90,14 +90,14 @@ def blob_url(base: str, folder: str) -> str:
     return f"{base}/blob/sandbox/{folder}"
 
 
-def sas(sandbox: Sandbox, folder: str) -> str:
+def sas(sandbox: Backend, folder: str) -> str:
     """Return a shared access signature for one container."""
     expires = str(int(time.time()) + _LIFETIME_S)
     values = {"sv": "2024-05-04", "sr": "c", "sp": "racwl", "se": expires, "sig": _sign(sandbox, folder, expires)}
     return urlencode(values)
 
 
-def check_sas(sandbox: Sandbox, folder: str, query: str) -> bool:
+def check_sas(sandbox: Backend, folder: str, query: str) -> bool:
     """Return whether a query string carries a good signature for a container."""
     values = {name: value[-1] for name, value in parse_qs(query).items()}
     expires, signature = values.get("se", ""), values.get("sig", "")
@@ -105,7 +105,7 @@ def check_sas(sandbox: Sandbox, folder: str, query: str) -> bool:
     return fresh and hmac.compare_digest(signature.encode(), _sign(sandbox, folder, expires).encode())
 
 
-def _sign(sandbox: Sandbox, folder: str, expires: str) -> str:
+def _sign(sandbox: Backend, folder: str, expires: str) -> str:
     message = f"{folder}\n{expires}".encode()
     return hmac.new(sandbox.identity_header.encode(), message, hashlib.sha256).hexdigest()
 
@@ -114,7 +114,7 @@ def _id(request: Request) -> str:
     return f"{ids.workspace_id(request.parameters)}/{KIND}/{request.parameters['name']}"
 
 
-def _find(request: Request, sandbox: Sandbox) -> Resource:
+def _find(request: Request, sandbox: Backend) -> Resource:
     found = sandbox.store.get(_id(request))
     if found is None:
         message = f"Could not find datastore: {request.parameters['name']}."
@@ -122,7 +122,7 @@ def _find(request: Request, sandbox: Sandbox) -> Resource:
     return found
 
 
-def _own(request: Request, sandbox: Sandbox, name: str) -> dict[str, Any]:
+def _own(request: Request, sandbox: Backend, name: str) -> dict[str, Any]:
     """Return one of the workspace's own datastores, as `_render` shows another."""
     workspace = ids.workspace_id(request.parameters)
     named = request.base_url != sandbox.base_url  # who came by Azure's own name finds storage under Azure's own

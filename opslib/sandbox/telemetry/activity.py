@@ -12,14 +12,14 @@ from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.store import Resource, Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import iso, now_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.identity.authorization import action_of
 
 _SPN = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/spn"
 _AUTOSCALE, _ALERTS = "Microsoft.Insights/autoscaleSettings", "Microsoft.Insights/alertRules"
 
 
-def record_activity(request: Request, sandbox: Sandbox, response: Response) -> None:
+def record_activity(request: Request, sandbox: Backend, response: Response) -> None:
     """Append a write to the activity log, as ARM does for every PUT, PATCH, POST and DELETE.
 
     The error that refused it is in `properties.statusMessage`, as text.

@@ -9,14 +9,14 @@ from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import INSIGHTS, SUBSCRIPTION, Route
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, now_us, parse_iso_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 
 _CONDITION = re.compile(r"(?P<field>\w+) (?P<operator>ge|le|eq) '(?P<value>[^']*)'", re.IGNORECASE)
 _ACTIVITY_DAYS = 90
 _MAX_EVENTS = 1000
 
 
-def list_activity(request: Request, sandbox: Sandbox) -> Response:
+def list_activity(request: Request, sandbox: Backend) -> Response:
     """`GET .../eventtypes/management/values`: who changed what, newest first.
 
     Of `$filter` eventTimestamp, resourceUri, resourceGroupName, resourceProvider and correlationId are understood,

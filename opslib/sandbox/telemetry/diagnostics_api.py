@@ -7,24 +7,24 @@ from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import ANY_SCOPE, INSIGHTS, RECORDED, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.telemetry.diagnostics import CATEGORIES, KIND, groups_of
 
 
-def list_settings(request: Request, sandbox: Sandbox) -> Response:
+def list_settings(request: Request, sandbox: Backend) -> Response:
     """`GET {endpoint}/providers/Microsoft.Insights/diagnosticSettings`."""
     endpoint = _endpoint(request, sandbox)
     found = sandbox.store.children(f"{endpoint.id}/providers/Microsoft.Insights", KIND)
     return Response(200, {"value": [_render(one, endpoint) for one in found]})
 
 
-def get_setting(request: Request, sandbox: Sandbox) -> Response:
+def get_setting(request: Request, sandbox: Backend) -> Response:
     """`GET .../diagnosticSettings/{name}`."""
     endpoint = _endpoint(request, sandbox)
     return Response(200, _render(_find(request, sandbox), endpoint))
 
 
-def put_setting(request: Request, sandbox: Sandbox) -> Response:
+def put_setting(request: Request, sandbox: Backend) -> Response:
     """`PUT .../diagnosticSettings/{name}`: from now on the enabled categories are kept."""
     endpoint, sent = _endpoint(request, sandbox), request.json().get("properties")
     if not isinstance(sent, dict):
@@ -45,7 +45,7 @@ def put_setting(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, answer, {"x-ms-ratelimit-remaining-subscription-resource-requests": "199"})
 
 
-def delete_setting(request: Request, sandbox: Sandbox) -> Response:
+def delete_setting(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../diagnosticSettings/{name}`."""
     setting_id = _id(_endpoint(request, sandbox), request)
     existed = sandbox.store.get(setting_id) is not None
@@ -53,7 +53,7 @@ def delete_setting(request: Request, sandbox: Sandbox) -> Response:
     return Response(200 if existed else 204)
 
 
-def _endpoint(request: Request, sandbox: Sandbox) -> Resource:
+def _endpoint(request: Request, sandbox: Backend) -> Resource:
     found = sandbox.store.get(request.parameters["scope"])
     if found is None:
         raise ArmError.not_found("resource", "/" + request.parameters["scope"])
@@ -65,7 +65,7 @@ def _endpoint(request: Request, sandbox: Sandbox) -> Resource:
     return found
 
 
-def _find(request: Request, sandbox: Sandbox) -> Resource:
+def _find(request: Request, sandbox: Backend) -> Resource:
     found = sandbox.store.get(_id(_endpoint(request, sandbox), request))
     if found is None:
         raise ArmError.not_found("diagnostic setting", request.parameters["name"])
@@ -76,13 +76,13 @@ def _id(endpoint: Resource, request: Request) -> str:
     return f"{endpoint.id}/providers/Microsoft.Insights/{KIND}/{request.parameters['name']}"
 
 
-def list_categories(request: Request, sandbox: Sandbox) -> Response:
+def list_categories(request: Request, sandbox: Backend) -> Response:
     """`GET .../diagnosticSettingsCategories`: what a setting can keep."""
     endpoint = _endpoint(request, sandbox)
     return Response(200, {"value": [_category(endpoint, *row) for row in _CATEGORIES]})
 
 
-def get_category(request: Request, sandbox: Sandbox) -> Response:
+def get_category(request: Request, sandbox: Backend) -> Response:
     """`GET .../diagnosticSettingsCategories/{name}`."""
     endpoint = _endpoint(request, sandbox)
     for row in _CATEGORIES:

@@ -19,7 +19,7 @@ from opslib.sandbox.arm.routing import GROUP, Auth, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us, parse_duration_s, parse_iso_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.telemetry.diagnostics import KIND
 from opslib.sandbox.telemetry.kql.query import Compiled, SemanticError, add_functions, compile_query
 
@@ -74,7 +74,7 @@ _TABLES = {
 _ENDPOINT = ("key", "name", "subscription", "workspace", "workspace_id", "location", "until_us")
 
 
-async def query_resource(request: Request, sandbox: Sandbox) -> Response:
+async def query_resource(request: Request, sandbox: Backend) -> Response:
     """`POST /v1/{resourceId}/query`: the rows of one endpoint, or of a workspace's endpoints."""
     scope = ids.key(request.parameters["scope"])
     endpoints = [
@@ -83,7 +83,7 @@ async def query_resource(request: Request, sandbox: Sandbox) -> Response:
     return await _query(request, sandbox, endpoints)
 
 
-async def query_workspace(request: Request, sandbox: Sandbox) -> Response:
+async def query_workspace(request: Request, sandbox: Backend) -> Response:
     """`POST /v1/workspaces/{id}/query`: the rows of the endpoints whose logs go to that workspace."""
     wanted = request.parameters["workspace"].lower()
     endpoints = {
@@ -96,7 +96,7 @@ async def query_workspace(request: Request, sandbox: Sandbox) -> Response:
     return await _query(request, sandbox, [one for key in endpoints if (one := sandbox.store.get(key)) is not None])
 
 
-def get_log_workspace(request: Request, sandbox: Sandbox) -> Response:
+def get_log_workspace(request: Request, sandbox: Backend) -> Response:
     """`GET .../Microsoft.OperationalInsights/workspaces/{name}`: its customerId is a digest of its id."""
     body = {
         "id": request.path,
@@ -113,7 +113,7 @@ def customer_id(workspace: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, ids.key(workspace)))
 
 
-async def _query(request: Request, sandbox: Sandbox, endpoints: list[Resource]) -> Response:
+async def _query(request: Request, sandbox: Backend, endpoints: list[Resource]) -> Response:
     sandbox.telemetry.flush()
     body = request.json()
     try:
@@ -132,13 +132,13 @@ async def _query(request: Request, sandbox: Sandbox, endpoints: list[Resource]) 
     return Response(200, _answer(compiled, rows))
 
 
-def _readable_us(endpoint: Resource, sandbox: Sandbox) -> int:
+def _readable_us(endpoint: Resource, sandbox: Backend) -> int:
     """Return until when an endpoint's logs can be read [microseconds since the epoch]."""
     delay_s = sandbox.settings.logs_delay_s + sandbox.faults.logs_delay_s(endpoint.name)
     return now_us() - round(delay_s * MICROSECONDS)
 
 
-def _run(sandbox: Sandbox, compiled: Compiled) -> list[tuple[Any, ...]]:
+def _run(sandbox: Backend, compiled: Compiled) -> list[tuple[Any, ...]]:
     deadline = time.monotonic() + _QUERY_S
     with closing(sandbox.telemetry.reader()) as connection:
         add_functions(connection)

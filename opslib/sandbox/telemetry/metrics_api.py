@@ -14,7 +14,7 @@ from opslib.sandbox.arm.routing import ANY_SCOPE, INSIGHTS, RECORDED, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, now_us, parse_duration_s, parse_iso_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.telemetry.metric_catalog import OFFERED, Metric
 from opslib.sandbox.telemetry.series import (
     MINUTE,
@@ -31,7 +31,7 @@ _MAX_MINUTES = 93 * 24 * 60
 FILTER = re.compile(r"(?P<name>[\w]+)\s+(?P<sign>eq|ne)\s+'(?P<value>[^']*)'", re.IGNORECASE)
 
 
-async def list_metrics(request: Request, sandbox: Sandbox) -> Response:
+async def list_metrics(request: Request, sandbox: Backend) -> Response:
     """`GET {resource}/providers/Microsoft.Insights/metrics`.
 
     Points exist for complete minutes only; a point without data has no aggregation key.
@@ -58,7 +58,7 @@ async def list_metrics(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, body)
 
 
-def list_definitions(request: Request, sandbox: Sandbox) -> Response:
+def list_definitions(request: Request, sandbox: Backend) -> Response:
     """`GET {resource}/providers/Microsoft.Insights/metricDefinitions`."""
     resource = _resource(request, sandbox)
     rows = [
@@ -79,7 +79,7 @@ def list_definitions(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": rows})
 
 
-def list_namespaces(request: Request, sandbox: Sandbox) -> Response:
+def list_namespaces(request: Request, sandbox: Backend) -> Response:
     """`GET {resource}/providers/Microsoft.Insights/metricNamespaces`."""
     resource = _resource(request, sandbox)
     namespace = ids.resource_type(resource.id)
@@ -93,7 +93,7 @@ def list_namespaces(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": [row]})
 
 
-def _resource(request: Request, sandbox: Sandbox) -> Resource:
+def _resource(request: Request, sandbox: Backend) -> Resource:
     found = sandbox.store.get(request.parameters["scope"])
     if found is None or found.kind not in OFFERED:
         raise ArmError.not_found("resource", "/" + request.parameters["scope"])
@@ -126,7 +126,7 @@ def _aggregations(request: Request) -> list[str]:
     return [one.strip() for one in request.query.get("aggregation", "Average").split(",") if one.strip()]
 
 
-def window_of(request: Request, resource: Resource, sandbox: Sandbox) -> Window:
+def window_of(request: Request, resource: Resource, sandbox: Backend) -> Window:
     """Return start, end and grain; the end is that of the last complete, ingested minute."""
     latest = latest_us(resource, sandbox)
     spanned = unquote(request.query.get("timespan", ""))  # the Azure CLI escapes it twice, and Azure reads it

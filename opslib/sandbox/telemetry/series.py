@@ -8,7 +8,7 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.telemetry.kql.query import add_functions
 from opslib.sandbox.telemetry.metric_catalog import DIMENSIONS, OFFERED, Metric
 
@@ -32,14 +32,14 @@ def find_metric(resource: Resource, name: str) -> Metric:
     return offered[name.lower()]
 
 
-def latest_us(resource: Resource, sandbox: Sandbox) -> int:
+def latest_us(resource: Resource, sandbox: Backend) -> int:
     """Return until when a resource's metrics can be read [microseconds since the epoch]."""
     delay_s = sandbox.settings.metrics_delay_s + sandbox.faults.metrics_delay_s(*_names_of(resource))
     return now_us() - round(delay_s * MICROSECONDS)
 
 
 def read_series(
-    sandbox: Sandbox, metric: Metric, resource: Resource, split: list[Condition], window: Window
+    sandbox: Backend, metric: Metric, resource: Resource, split: list[Condition], window: Window
 ) -> list[tuple[dict[str, str], list[Row]]]:
     """Read a metric's series, one for each value of the dimensions named in $filter. Runs in a thread."""
     proper = {name.lower(): name for name in metric.dimensions}
@@ -57,7 +57,7 @@ def read_series(
 
 
 def _query(
-    sandbox: Sandbox, metric: Metric, resource: Resource, names: list[str], window: Window
+    sandbox: Backend, metric: Metric, resource: Resource, names: list[str], window: Window
 ) -> list[tuple[Any, ...]]:
     """Return (minute, average, minimum, maximum, dimension values...) of each minute that has rows."""
     if not metric.source:

@@ -12,7 +12,7 @@ from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import INSIGHTS, SUBSCRIPTION, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.telemetry import metrics_api
 from opslib.sandbox.telemetry.series import MINUTE, Condition, Row, find_metric, iso_seconds, read_series
 
@@ -20,7 +20,7 @@ RESOURCE_ID = "Microsoft.ResourceId"
 _KINDS = {ids.ENDPOINT_TYPE.lower(): "onlineEndpoints", ids.DEPLOYMENT_TYPE.lower(): "deployments"}
 
 
-async def list_at_subscription_scope(request: Request, sandbox: Sandbox) -> Response:
+async def list_at_subscription_scope(request: Request, sandbox: Backend) -> Response:
     """`GET SUB/providers/Microsoft.Insights/metrics`: of `region` and `metricnamespace`, a series a resource."""
     namespace, region = request.query.get("metricnamespace", ""), request.query.get("region", "")
     kind = _KINDS.get(namespace.lower())
@@ -46,7 +46,7 @@ async def list_at_subscription_scope(request: Request, sandbox: Sandbox) -> Resp
     return Response(200, _answer(region, namespace, window, values))
 
 
-def _resources(sandbox: Sandbox, subscription: str, kind: str, region: str) -> list[Resource]:
+def _resources(sandbox: Backend, subscription: str, kind: str, region: str) -> list[Resource]:
     wanted = region.lower().replace(" ", "")
     return [
         one
@@ -55,7 +55,7 @@ def _resources(sandbox: Sandbox, subscription: str, kind: str, region: str) -> l
     ]
 
 
-def _served(sandbox: Sandbox, since_us: int, until_us: int) -> set[str]:
+def _served(sandbox: Backend, since_us: int, until_us: int) -> set[str]:
     """Return the endpoints that had a request: only they have series."""
     sql = "SELECT DISTINCT endpoint FROM requests WHERE at_us >= ? AND at_us < ?"
     connection = sandbox.telemetry.reader()
@@ -66,7 +66,7 @@ def _served(sandbox: Sandbox, since_us: int, until_us: int) -> set[str]:
 
 
 def _series(
-    sandbox: Sandbox,
+    sandbox: Backend,
     metric: str,
     resources: list[Resource],
     split: list[Condition],

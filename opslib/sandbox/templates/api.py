@@ -17,7 +17,7 @@ from opslib.sandbox.arm.routing import GROUP, SUBSCRIPTION, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import iso_offset, now_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.templates import parameters
 from opslib.sandbox.templates.deployments import KIND
 from opslib.sandbox.templates.run import SETTLED
@@ -25,7 +25,7 @@ from opslib.sandbox.templates.syntax import TemplateError
 from opslib.sandbox.templates.template import Template
 
 
-def put_deployment(request: Request, sandbox: Sandbox) -> Response:
+def put_deployment(request: Request, sandbox: Backend) -> Response:
     """`PUT .../deployments/{name}`: its resources are sent in the caller's name, as their dependencies allow."""
     sent, plan = _planned(request, sandbox)
     before = sandbox.store.get(_id(request))
@@ -50,7 +50,7 @@ def put_deployment(request: Request, sandbox: Sandbox) -> Response:
     return Response(201 if before is None else 200, _render(stored), headers)
 
 
-def validate(request: Request, sandbox: Sandbox) -> Response:
+def validate(request: Request, sandbox: Backend) -> Response:
     """`POST .../deployments/{name}/validate`: the template and its parameters; nothing is sent to the resources."""
     sent, plan = _planned(request, sandbox)
     body = _body(request, sandbox, sent, plan)
@@ -61,24 +61,24 @@ def validate(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, _render(Resource(_id(request), KIND, body)))
 
 
-def get_deployment(request: Request, sandbox: Sandbox) -> Response:
+def get_deployment(request: Request, sandbox: Backend) -> Response:
     """`GET .../deployments/{name}`."""
     return Response(200, _render(_find(request, sandbox)))
 
 
-def check_deployment(request: Request, sandbox: Sandbox) -> Response:
+def check_deployment(request: Request, sandbox: Backend) -> Response:
     """`HEAD .../deployments/{name}`: 204, or 404 without a body."""
     return Response(204 if sandbox.store.get(_id(request)) is not None else 404)
 
 
-def list_deployments(request: Request, sandbox: Sandbox) -> Response:
+def list_deployments(request: Request, sandbox: Backend) -> Response:
     """`GET .../deployments`: those of the group, or of the subscription itself; newest first."""
     scope = _scope(request)
     found = sandbox.store.children(f"{scope}/providers/Microsoft.Resources", KIND)
     return page(request, [_render(one) for one in reversed(found)], "$top")
 
 
-async def delete_deployment(request: Request, sandbox: Sandbox) -> Response:
+async def delete_deployment(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../deployments/{name}`: the record of it alone; its resources stay."""
     found = sandbox.store.get(_id(request))
     if found is None:
@@ -89,7 +89,7 @@ async def delete_deployment(request: Request, sandbox: Sandbox) -> Response:
     return Response(204)
 
 
-async def cancel(request: Request, sandbox: Sandbox) -> Response:
+async def cancel(request: Request, sandbox: Backend) -> Response:
     """`POST .../deployments/{name}/cancel`: what was deployed stays."""
     found = _find(request, sandbox)
     if found.state in SETTLED:
@@ -102,12 +102,12 @@ async def cancel(request: Request, sandbox: Sandbox) -> Response:
     return Response(204)
 
 
-def export(request: Request, sandbox: Sandbox) -> Response:
+def export(request: Request, sandbox: Backend) -> Response:
     """`POST .../deployments/{name}/exportTemplate`: as it was sent."""
     return Response(200, {"template": _find(request, sandbox).internal["template"]})
 
 
-def get_status(request: Request, sandbox: Sandbox) -> Response:
+def get_status(request: Request, sandbox: Backend) -> Response:
     """`GET .../deployments/{name}/operationStatuses/{run}`: the target of Azure-AsyncOperation."""
     found = _find(request, sandbox)
     if found.internal["run"] != request.parameters["run"]:
@@ -117,12 +117,12 @@ def get_status(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, body, _poll_headers(sandbox))
 
 
-def list_operations(request: Request, sandbox: Sandbox) -> Response:
+def list_operations(request: Request, sandbox: Backend) -> Response:
     """`GET .../deployments/{name}/operations`: one for each resource."""
     return page(request, list(_find(request, sandbox).internal.get("operations", ())), "$top")
 
 
-def get_operation(request: Request, sandbox: Sandbox) -> Response:
+def get_operation(request: Request, sandbox: Backend) -> Response:
     """`GET .../deployments/{name}/operations/{operation}`."""
     wanted = request.parameters["operation"]
     for row in _find(request, sandbox).internal.get("operations", ()):
@@ -131,7 +131,7 @@ def get_operation(request: Request, sandbox: Sandbox) -> Response:
     raise ArmError.not_found("operation", wanted)
 
 
-def _planned(request: Request, sandbox: Sandbox) -> tuple[Mapping[str, Any], Template]:
+def _planned(request: Request, sandbox: Backend) -> tuple[Mapping[str, Any], Template]:
     """Return the properties that were sent, and what they would deploy."""
     sent = request.json().get("properties")
     if not isinstance(sent, Mapping):
@@ -150,7 +150,7 @@ def _planned(request: Request, sandbox: Sandbox) -> tuple[Mapping[str, Any], Tem
         raise ArmError(400, "InvalidTemplate", f"Deployment template validation failed: '{error}'.") from error
 
 
-def _body(request: Request, sandbox: Sandbox, sent: Mapping[str, Any], plan: Template) -> dict[str, Any]:
+def _body(request: Request, sandbox: Backend, sent: Mapping[str, Any], plan: Template) -> dict[str, Any]:
     document = request.json()
     declared = sent["template"].get("parameters") or {}
     body: dict[str, Any] = {
@@ -187,7 +187,7 @@ def _render(deployment: Resource) -> dict[str, Any]:
     return {**identity, **deployment.body}
 
 
-def _find(request: Request, sandbox: Sandbox) -> Resource:
+def _find(request: Request, sandbox: Backend) -> Resource:
     found = sandbox.store.get(_id(request))
     if found is None:
         raise ArmError(404, "DeploymentNotFound", f"Deployment '{request.parameters['name']}' could not be found.")
@@ -204,7 +204,7 @@ def _id(request: Request) -> str:
     return f"{_scope(request)}/providers/Microsoft.Resources/deployments/{request.parameters['name']}"
 
 
-def _poll_headers(sandbox: Sandbox) -> dict[str, str]:
+def _poll_headers(sandbox: Backend) -> dict[str, str]:
     after_ms = sandbox.settings.poll_after_ms
     return {"retry-after-ms": str(after_ms)} if after_ms else {}
 

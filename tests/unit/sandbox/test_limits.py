@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.store import Resource, Store
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.settings import LIMITS, Settings
 from opslib.sandbox.endpoints.consistency import ReadLag
 from opslib.sandbox.endpoints.deployments import check_count
@@ -100,7 +100,7 @@ def test_deployments_of_a_region_are_limited(tmp_path: Path):
         )
         for number in range(26)
     ]
-    sandbox = cast("Sandbox", SimpleNamespace(store=store))
+    sandbox = cast("Backend", SimpleNamespace(store=store))
     with store.transaction():
         for number in range(LIMITS.deployments_per_region - 1):
             parent = endpoints[number // LIMITS.deployments_per_endpoint].id

@@ -14,7 +14,7 @@ from typing import Any
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.settings import KEEP_ALERTS
 from opslib.sandbox.insights.alerts.rules import CRITERIA, AlertRule, Criterion, Standing, judge, read_alert
 from opslib.sandbox.insights.stored_rules import ALERTS
@@ -34,7 +34,7 @@ Window = tuple[int, int, int]
 class Alerter:
     """Evaluates every enabled rule when its time has come."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Backend) -> None:
         self._sandbox = sandbox
         self._due_s: dict[tuple[str, str], float] = {}  # by rule and its last change: a changed rule is due at once
 

@@ -6,7 +6,7 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import GROUP, INSIGHTS, SUBSCRIPTION, Route
 from opslib.sandbox.core.clock import iso_now
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.insights.alerts.rules import read_alert
 from opslib.sandbox.insights.stored_rules import (
     ALERTS,
@@ -21,32 +21,32 @@ from opslib.sandbox.insights.stored_rules import (
 )
 
 
-def list_alerts(request: Request, sandbox: Sandbox) -> Response:
+def list_alerts(request: Request, sandbox: Backend) -> Response:
     """`GET .../metricAlerts` of a group or a subscription."""
     return list_rules(request, sandbox, ALERTS)
 
 
-def get_alert(request: Request, sandbox: Sandbox) -> Response:
+def get_alert(request: Request, sandbox: Backend) -> Response:
     """`GET .../metricAlerts/{name}`."""
     return Response(200, render(find_rule(request, sandbox, ALERTS)))
 
 
-def put_alert(request: Request, sandbox: Sandbox) -> Response:
+def put_alert(request: Request, sandbox: Backend) -> Response:
     """`PUT .../metricAlerts/{name}`: watches from now on, if enabled; it sends no notification."""
     return _accept(request, sandbox, request.json())
 
 
-def patch_alert(request: Request, sandbox: Sandbox) -> Response:
+def patch_alert(request: Request, sandbox: Backend) -> Response:
     """`PATCH .../metricAlerts/{name}`: the properties and tags that are sent, the rest as it was."""
     return _accept(request, sandbox, merge(request, sandbox, ALERTS))
 
 
-def delete_alert(request: Request, sandbox: Sandbox) -> Response:
+def delete_alert(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../metricAlerts/{name}`: 204 when absent."""
     return delete_rule(request, sandbox, ALERTS)
 
 
-def _accept(request: Request, sandbox: Sandbox, body: dict[str, Any]) -> Response:
+def _accept(request: Request, sandbox: Backend, body: dict[str, Any]) -> Response:
     properties = read_properties(body)
     rule = read_alert(properties)
     for one in rule.criteria:

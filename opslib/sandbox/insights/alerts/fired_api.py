@@ -10,7 +10,7 @@ from opslib.sandbox.arm.routing import ANY_SCOPE, GROUP, INSIGHTS, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, iso_now, now_us, parse_iso_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.insights.alerts.alerter import FIRED, read_status
 from opslib.sandbox.insights.stored_rules import ALERTS, find_rule
 
@@ -28,7 +28,7 @@ _FILTERS = (
 )
 
 
-def list_statuses(request: Request, sandbox: Sandbox) -> Response:
+def list_statuses(request: Request, sandbox: Backend) -> Response:
     """`GET .../metricAlerts/{name}/status[/{status}]`: Healthy or Unhealthy, for each series last evaluated."""
     rule = find_rule(request, sandbox, ALERTS)
     wanted = request.parameters.get("status")
@@ -50,7 +50,7 @@ def list_statuses(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, {"value": rows})
 
 
-def list_alerts(request: Request, sandbox: Sandbox) -> Response:
+def list_alerts(request: Request, sandbox: Backend) -> Response:
     """`GET {scope}/providers/Microsoft.AlertsManagement/alerts`: of the last day, or of `timeRange`; newest first.
 
     The filters are those of the REST reference, "Alerts - Get All".
@@ -71,12 +71,12 @@ def list_alerts(request: Request, sandbox: Sandbox) -> Response:
     return page(request, [_render(alert) for alert in found], "pageCount")
 
 
-def get_alert(request: Request, sandbox: Sandbox) -> Response:
+def get_alert(request: Request, sandbox: Backend) -> Response:
     """`GET {scope}/providers/Microsoft.AlertsManagement/alerts/{alert}`."""
     return Response(200, _render(_find(request, sandbox)))
 
 
-def change_state(request: Request, sandbox: Sandbox) -> Response:
+def change_state(request: Request, sandbox: Backend) -> Response:
     """`POST .../alerts/{alert}/changestate`: the state that a person sets; the condition is independent of it."""
     alert, state = _find(request, sandbox), request.query.get("newState", "")
     if state not in _STATES:
@@ -87,7 +87,7 @@ def change_state(request: Request, sandbox: Sandbox) -> Response:
     return Response(200, _render(sandbox.store.put(stored)))
 
 
-def _find(request: Request, sandbox: Sandbox) -> Resource:
+def _find(request: Request, sandbox: Backend) -> Resource:
     for alert in sandbox.store.all(FIRED):
         if alert.name.lower() == request.parameters["alert"].lower() and _within(alert, request):
             return alert

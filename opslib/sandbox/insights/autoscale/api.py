@@ -7,7 +7,7 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import GROUP, INSIGHTS, RECORDED, SUBSCRIPTION, Route
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.insights.autoscale.rules import read_profiles
 from opslib.sandbox.insights.stored_rules import (
     AUTOSCALE,
@@ -23,32 +23,32 @@ from opslib.sandbox.insights.stored_rules import (
 )
 
 
-def list_autoscale(request: Request, sandbox: Sandbox) -> Response:
+def list_autoscale(request: Request, sandbox: Backend) -> Response:
     """`GET .../autoscaleSettings` of a group or a subscription."""
     return list_rules(request, sandbox, AUTOSCALE)
 
 
-def get_autoscale(request: Request, sandbox: Sandbox) -> Response:
+def get_autoscale(request: Request, sandbox: Backend) -> Response:
     """`GET .../autoscaleSettings/{name}`."""
     return Response(200, render(find_rule(request, sandbox, AUTOSCALE)))
 
 
-def put_autoscale(request: Request, sandbox: Sandbox) -> Response:
+def put_autoscale(request: Request, sandbox: Backend) -> Response:
     """`PUT .../autoscaleSettings/{name}`: one for each deployment; it acts from now on, if enabled."""
     return _accept(request, sandbox, request.json())
 
 
-def patch_autoscale(request: Request, sandbox: Sandbox) -> Response:
+def patch_autoscale(request: Request, sandbox: Backend) -> Response:
     """`PATCH .../autoscaleSettings/{name}`: the properties and tags that are sent, the rest as it was."""
     return _accept(request, sandbox, merge(request, sandbox, AUTOSCALE))
 
 
-def delete_autoscale(request: Request, sandbox: Sandbox) -> Response:
+def delete_autoscale(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../autoscaleSettings/{name}`: 204 when absent."""
     return delete_rule(request, sandbox, AUTOSCALE)
 
 
-def _accept(request: Request, sandbox: Sandbox, body: dict[str, Any]) -> Response:
+def _accept(request: Request, sandbox: Backend, body: dict[str, Any]) -> Response:
     properties = read_properties(body)
     target = sandbox.store.get(str(properties.get("targetResourceUri")))
     if target is None or target.kind != "deployments":

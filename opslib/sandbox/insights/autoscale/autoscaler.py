@@ -14,7 +14,7 @@ from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, now_us
-from opslib.sandbox.core.context import Sandbox
+from opslib.sandbox.core.context import Backend
 from opslib.sandbox.endpoints import quota
 from opslib.sandbox.endpoints.lifecycle import SETTLED, Kind
 from opslib.sandbox.insights.autoscale.rules import (
@@ -35,7 +35,7 @@ logger = logging.getLogger("opslib.sandbox.autoscale")
 class Autoscaler:
     """Evaluates every enabled setting at a fixed interval."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Backend) -> None:
         self._sandbox = sandbox
         self._refused: dict[str, tuple[int, int]] = {}  # counts that quota refused, recorded once
 
