@@ -5,6 +5,7 @@ as good as these for a canary *at* its limit. Sums of a few moments per interval
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -39,7 +40,11 @@ class Tally:
 def add(tally: Tally, canary_bad: float, canary_n: float, stable_bad: float, stable_n: float, odds: float) -> Tally:
     """Add one interval to a tally; arguments as in `Tally`, `odds` the limiting odds ratio."""
     # One run has floats, a simulation arrays of runs; both add alike.
-    moments = limit_moments(canary_n, stable_n, np.add(canary_bad, stable_bad), odds)
+    bad = np.add(canary_bad, stable_bad)
+    if np.ndim(canary_n) == np.ndim(stable_n) == np.ndim(bad) == 0:
+        moments = _moments_of_one(float(canary_n), float(stable_n), float(bad), odds)
+    else:
+        moments = limit_moments(canary_n, stable_n, bad, odds)
     mean, variance = (cast("float", each) for each in moments)
     return replace(
         tally,
@@ -87,6 +92,12 @@ def limit_moments(canary_n: ArrayLike, stable_n: ArrayLike, bad: ArrayLike, odds
     if small.any():
         mean[small], variance[small] = _exact_moments(n[small], m[small], k[small], odds)
     return mean.reshape(arrays[0].shape), variance.reshape(arrays[0].shape)
+
+
+@lru_cache(maxsize=10_000)
+def _moments_of_one(canary_n: float, stable_n: float, bad: float, odds: float) -> tuple[Floats, Floats]:
+    """Remember `limit_moments`: the random splits of a rehearsal repeat the same small counts."""
+    return limit_moments(canary_n, stable_n, bad, odds)
 
 
 def _large_moments(n: Floats, m: Floats, k: Floats, odds: float) -> tuple[Floats, Floats]:
