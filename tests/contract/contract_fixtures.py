@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -5,10 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from azure.ai.ml import MLClient
-from azure.ai.ml.entities import (
-    ManagedOnlineEndpoint,
-)
+import sdk
 from azure.identity import DefaultAzureCredential
 from sandbox_fixture import RunningSandbox
 from served import ASK, Counted, Served, deployment
@@ -21,9 +20,9 @@ def credential(sandbox: RunningSandbox) -> DefaultAzureCredential:
 
 
 @pytest.fixture(scope="session")
-def ml(sandbox: RunningSandbox, credential: DefaultAzureCredential) -> MLClient:
+def ml(sandbox: RunningSandbox, credential: DefaultAzureCredential) -> sdk.MLClient:
     names = sandbox.workspace
-    return MLClient(credential, names["subscription_id"], names["resource_group"], names["workspace_name"])
+    return sdk.MLClient(credential, names["subscription_id"], names["resource_group"], names["workspace_name"])
 
 
 @pytest.fixture(scope="session")
@@ -33,11 +32,11 @@ def arm(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def make_endpoint(ml: MLClient, sandbox: RunningSandbox) -> Iterator[Callable[..., Served]]:
+def make_endpoint(ml: sdk.MLClient, sandbox: RunningSandbox) -> Iterator[Callable[..., Served]]:
     clients: list[httpx.Client] = []
 
     def make(name: str, *deployments: str, **changes: Any) -> Served:
-        endpoint = ManagedOnlineEndpoint(name=name, auth_mode=changes.pop("auth_mode", "key"))
+        endpoint = sdk.ManagedOnlineEndpoint(name=name, auth_mode=changes.pop("auth_mode", "key"))
         made = ml.online_endpoints.begin_create_or_update(endpoint).result(timeout=30)
         for color in deployments:
             ml.online_deployments.begin_create_or_update(deployment(color, name, **changes)).result(timeout=60)

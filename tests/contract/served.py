@@ -1,19 +1,14 @@
 """What the contract tests deploy, and the values that their fixtures hand out."""
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-from azure.ai.ml import MLClient
-from azure.ai.ml.entities import (
-    CodeConfiguration,
-    Environment,
-    ManagedOnlineDeployment,
-    Model,
-    OnlineRequestSettings,
-)
+import sdk
 from sandbox_fixture import RunningSandbox
 
 APP = Path(__file__).parent / "app"
@@ -21,17 +16,19 @@ IMAGE = "mcr.microsoft.com/azureml/minimal-py312-inference:latest"
 ASK = {"data": [1, 2, 3]}
 
 
-def deployment(name: str, endpoint: str, **changes: Any) -> ManagedOnlineDeployment:
+def deployment(name: str, endpoint: str, **changes: Any) -> sdk.ManagedOnlineDeployment:
     values: dict[str, Any] = {
-        "model": Model(path=APP / "model"),
-        "code_configuration": CodeConfiguration(code=str(APP / "code"), scoring_script="score.py"),
-        "environment": Environment(image=IMAGE, conda_file=APP / "conda.yml"),
+        "model": sdk.Model(path=APP / "model"),
+        "code_configuration": sdk.CodeConfiguration(code=str(APP / "code"), scoring_script="score.py"),
+        "environment": sdk.Environment(image=IMAGE, conda_file=APP / "conda.yml"),
         "environment_variables": {"COLOR": name},
         "instance_type": "Standard_DS3_v2",
         "instance_count": 1,
-        "request_settings": OnlineRequestSettings(request_timeout_ms=5000, max_concurrent_requests_per_instance=8),
+        "request_settings": sdk.OnlineRequestSettings(
+            request_timeout_ms=5000, max_concurrent_requests_per_instance=8
+        ),
     }
-    return ManagedOnlineDeployment(name=name, endpoint_name=endpoint, **(values | changes))
+    return sdk.ManagedOnlineDeployment(name=name, endpoint_name=endpoint, **(values | changes))
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Served:
     """An endpoint with blue and green, all traffic on blue, and a client with its key."""
 
     sandbox: RunningSandbox
-    ml: MLClient
+    ml: sdk.MLClient
     name: str
     http: httpx.Client
     url: str

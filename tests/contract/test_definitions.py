@@ -1,11 +1,13 @@
 """What opslib accepts of a definition is what azure-ai-ml loads."""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.ai.ml import load_online_deployment
+import sdk
 from public_definitions import ALIKE, STRICTER, write
 
 
@@ -17,7 +19,7 @@ def test_azure_ai_ml_loads_what_breaks_no_rule(
     caplog.set_level(logging.CRITICAL)
     path = write(tmp_path, changes)
     try:
-        load_online_deployment(source=str(path))
+        sdk.load_online_deployment(source=str(path))
         loaded = True
     except Exception:  # noqa: BLE001 - of many kinds, an AttributeError among them
         loaded = False

@@ -1,8 +1,9 @@
 """Microsoft's published flows, call for call, rewritten: what a foreign notebook does."""
 
+from __future__ import annotations
+
 import pytest
-from azure.ai.ml import MLClient
-from azure.ai.ml.entities import ManagedOnlineEndpoint
+import sdk
 from azure.core.exceptions import ResourceNotFoundError
 from sandbox_fixture import RunningSandbox
 from served import ASK, deployment
@@ -10,10 +11,12 @@ from served import ASK, deployment
 SIZE = "Standard_E2s_v3"  # a family of its own: the suite shares its quota
 
 
-def test_a_safe_rollout(ml: MLClient, sandbox: RunningSandbox):
+def test_a_safe_rollout(ml: sdk.MLClient, sandbox: RunningSandbox):
     """Blue, scale out, green beside it, a look at green alone, mirror, a tenth, all of it, blue away."""
     name = "rollout"
-    endpoint = ManagedOnlineEndpoint(name=name, description="fraud", auth_mode="key", tags={"training": "sklearn"})
+    endpoint = sdk.ManagedOnlineEndpoint(
+        name=name, description="fraud", auth_mode="key", tags={"training": "sklearn"}
+    )
     endpoint = ml.online_endpoints.begin_create_or_update(endpoint).result()
     ml.online_deployments.begin_create_or_update(deployment("blue", name, instance_type=SIZE)).result()
     endpoint.traffic = {"blue": 100}

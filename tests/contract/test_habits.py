@@ -59,10 +59,11 @@ def test_a_timespan_may_be_escaped_twice(arm: httpx.Client, counted, sandbox: Ru
 def test_what_azure_has_elsewhere_is_not_built(arm: httpx.Client, sandbox: RunningSandbox):
     """A provider of Microsoft's that the sandbox lacks is 501 and named; anybody else's is no resource type."""
     group = sandbox.workspace_id.split("/providers/", maxsplit=1)[0]
-    for path in ("providers/Microsoft.KeyVault/vaults/v", "providers/Microsoft.Compute/disks/d", "resources"):
-        answer = arm.get(f"{group}/{path}")
+    for kind in ("Microsoft.Network/virtualNetworks", "Microsoft.Compute/disks"):
+        answer = arm.get(f"{group}/providers/{kind}/one")
         assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotImplemented")
     assert arm.get(f"{group}/providers/Example.Things/one/1").status_code == 404
+    assert arm.get(f"{group}/resources").status_code == 200
 
 
 def test_an_autoscale_setting_may_follow_the_week(arm: httpx.Client, blue_only: Served):

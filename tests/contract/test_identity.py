@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import subprocess
 import sys
 import uuid
@@ -8,8 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+import sdk
 from awaiting import wait_until
-from azure.ai.ml import MLClient
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.identity import (
     ClientSecretCredential,
@@ -70,7 +72,7 @@ def test_azure_identity_takes_a_client_secret(
     monkeypatch.delenv("IDENTITY_ENDPOINT")
     names = sandbox.workspace
     with DefaultAzureCredential() as credential:
-        ml = MLClient(credential, names["subscription_id"], names["resource_group"], names["workspace_name"])
+        ml = sdk.MLClient(credential, names["subscription_id"], names["resource_group"], names["workspace_name"])
         assert isinstance(list(ml.online_endpoints.list()), list)
     wrong = ClientSecretCredential("adfs", who["client_id"], "guessed", authority=sandbox.url)
     with wrong, pytest.raises(ClientAuthenticationError, match="AADSTS7000215"):
@@ -244,7 +246,7 @@ def test_the_sdk_says_what_is_missing(person: Person, sandbox: RunningSandbox, f
     """azure-ai-ml passes ARM's refusal on."""
     who, names = person("Reader"), sandbox.workspace
     with ManagedIdentityCredential(client_id=who["client_id"]) as credential:
-        ml = MLClient(credential, names["subscription_id"], names["resource_group"], names["workspace_name"])
+        ml = sdk.MLClient(credential, names["subscription_id"], names["resource_group"], names["workspace_name"])
         with pytest.raises(HttpResponseError, match="onlineEndpoints/listKeys/action") as caught:
             ml.online_endpoints.get_keys(fraud.name)
     assert caught.value.status_code == 403

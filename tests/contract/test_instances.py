@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import os
 import signal
 from collections.abc import Callable
@@ -5,21 +7,28 @@ from typing import Any
 
 import httpx
 import pytest
+import sdk
 from awaiting import wait_until
-from azure.ai.ml.entities import ProbeSettings
 from sandbox_fixture import RunningSandbox
 from served import ASK, Served, deployment
 
 from opslib.sandbox.cli.inventory import inventory
 
-QUICK = ProbeSettings(initial_delay=10, period=1, timeout=1, failure_threshold=2, success_threshold=1)
+QUICK = {"initial_delay": 10, "period": 1, "timeout": 1, "failure_threshold": 2, "success_threshold": 1}
 SIZE = "Standard_E2s_v3"  # a family of its own: the suite shares its quota
-PATIENT = ProbeSettings(initial_delay=1, period=1, timeout=1, failure_threshold=30)
+PATIENT = {"initial_delay": 1, "period": 1, "timeout": 1, "failure_threshold": 30}
+
+
+def probes(readiness: dict[str, int], liveness: dict[str, int]) -> dict[str, sdk.ProbeSettings]:
+    return {
+        "readiness_probe": sdk.ProbeSettings(**readiness),
+        "liveness_probe": sdk.ProbeSettings(**liveness),
+    }
 
 
 @pytest.fixture(scope="module")
 def probed(make_endpoint: Callable[..., Served]) -> Served:
-    return make_endpoint("probed", "blue", instance_type=SIZE, readiness_probe=QUICK, liveness_probe=PATIENT)
+    return make_endpoint("probed", "blue", instance_type=SIZE, **probes(QUICK, PATIENT))
 
 
 def _pids(served: Served) -> set[int]:
@@ -48,7 +57,7 @@ def test_a_hanging_instance_is_restarted(probed: Served, sandbox: RunningSandbox
     """An instance that fails its liveness probe too often is restarted under its id, and the log shows it."""
     sandbox.keep_logs(probed.name)
     probed.ml.online_deployments.begin_create_or_update(
-        deployment("blue", probed.name, instance_type=SIZE, liveness_probe=QUICK, readiness_probe=QUICK)
+        deployment("blue", probed.name, instance_type=SIZE, **probes(QUICK, QUICK))
     ).result(timeout=60)
     before, names = _pids(probed), _ids(probed)
     with sandbox.http(headers={"X-IDENTITY-HEADER": sandbox.home.identity_header()}) as client:

@@ -1,5 +1,7 @@
 """Kinds of deployment that people publish beside a model with a scoring script."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable
@@ -7,17 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sdk
 from awaiting import wait_until
-from azure.ai.ml import MLClient, load_online_deployment, load_online_endpoint
-from azure.ai.ml.entities import (
-    AzureMLOnlineInferencingServer,
-    CodeConfiguration,
-    Environment,
-    ManagedOnlineDeployment,
-    Model,
-    ModelPackage,
-    Registry,
-)
 from azure.core.exceptions import HttpResponseError
 from azure.identity import DefaultAzureCredential
 from rest_client import finish
@@ -31,11 +24,11 @@ ROUTES = {
 }
 
 
-def container(endpoint: str, image: str, **changes: object) -> ManagedOnlineDeployment:
-    return ManagedOnlineDeployment(
+def container(endpoint: str, image: str, **changes: object) -> sdk.ManagedOnlineDeployment:
+    return sdk.ManagedOnlineDeployment(
         name="blue",
         endpoint_name=endpoint,
-        environment=Environment(image=image, inference_config=ROUTES),
+        environment=sdk.Environment(image=image, inference_config=ROUTES),
         instance_type="STANDARD_ds3_V2",
         instance_count=1,
         **changes,
@@ -43,14 +36,14 @@ def container(endpoint: str, image: str, **changes: object) -> ManagedOnlineDepl
 
 
 def test_a_container_is_served_by_the_command_that_is_declared_for_its_image(
-    make_endpoint: Callable[..., Served], ml: MLClient
+    make_endpoint: Callable[..., Served], ml: sdk.MLClient
 ):
     """With its ports and routes, its model below the mount path; the endpoint's address is its scoring route."""
     served = make_endpoint("container")
     made = container(
         served.name,
         "registry.invalid/serving:2",
-        model=Model(path=APP / "model", name="half", version="3"),
+        model=sdk.Model(path=APP / "model", name="half", version="3"),
         model_mount_path="/var/mount",
         environment_variables={"MODEL_BASE_PATH": "/var/mount"},
     )
@@ -73,9 +66,9 @@ def test_a_container_is_served_by_the_command_that_is_declared_for_its_image(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"environment": Environment(image="registry.invalid/none:1", inference_config=ROUTES)}, "no image map"),
-        ({"environment": None, "model": Model(path=APP / "model", type="triton_model")}, "'triton'"),
-        ({"environment": None, "model": Model(path=APP / "model")}, "no code and no environment"),
+        ({"environment": {"image": "registry.invalid/none:1", "inference_config": ROUTES}}, "no image map"),
+        ({"environment": None, "model": {"path": APP / "model", "type": "triton_model"}}, "'triton'"),
+        ({"environment": None, "model": {"path": APP / "model"}}, "no code and no environment"),
         ({"model": "azureml://registries/azureml-meta/models/Llama-3/versions/1"}, "not on this machine"),
         ({"model": "azureml://registries/nowhere/models/m/versions/1"}, "registry 'nowhere'"),
         ({"environment": "azureml:AzureML-none-1.0@latest"}, "curated environment 'AzureML-none-1.0'"),
@@ -83,12 +76,13 @@ def test_a_container_is_served_by_the_command_that_is_declared_for_its_image(
     ],
 )
 def test_what_this_machine_cannot_run_is_refused_with_the_reason(
-    ml: MLClient, refused: Served, changes: dict[str, object], reason: str
+    ml: sdk.MLClient, refused: Served, changes: dict[str, object], reason: str
 ):
     """Before anything is created, and never without words."""
     made = container(refused.name, "registry.invalid/serving:1")
+    entities = {"environment": sdk.Environment, "model": sdk.Model}
     for name, value in changes.items():
-        setattr(made, name, value)
+        setattr(made, name, entities[name](**value) if isinstance(value, dict) else value)
     with pytest.raises(HttpResponseError) as error:
         ml.online_deployments.begin_create_or_update(made)
     assert reason in str(error.value)
@@ -101,35 +95,37 @@ def refused(make_endpoint: Callable[..., Served]) -> Served:
 
 
 @pytest.fixture(scope="module")
-def hub(ml: MLClient, credential: DefaultAzureCredential) -> MLClient:
+def hub(ml: sdk.MLClient, credential: DefaultAzureCredential) -> sdk.MLClient:
     """A client of a registry of one's own, with a model in it."""
-    made = ml.registries.begin_create(Registry(name="hub", location="eastus", replication_locations=[])).result()
+    made = ml.registries.begin_create(
+        sdk.Registry(name="hub", location="eastus", replication_locations=[])
+    ).result()
     assert made.name == "hub"
-    client = MLClient(credential, registry_name="hub")
+    client = sdk.MLClient(credential, registry_name="hub")
     for version in ("1", "2"):
-        client.models.create_or_update(Model(name="shared", version=version, path=APP / "model"))
+        client.models.create_or_update(sdk.Model(name="shared", version=version, path=APP / "model"))
     return client
 
 
-def test_a_registry_keeps_models_and_environments(hub: MLClient, ml: MLClient):
+def test_a_registry_keeps_models_and_environments(hub: sdk.MLClient, ml: sdk.MLClient):
     """Created, listed, read by version and label, shared from the workspace, and named as deployments name them."""
     assert [one.version for one in hub.models.list("shared")] == ["2", "1"]
     assert hub.models.get("shared", label="latest").id == "azureml://registries/hub/models/shared/versions/2"
-    made = hub.environments.create_or_update(Environment(name="serving", version="1", image="an/image:1"))
+    made = hub.environments.create_or_update(sdk.Environment(name="serving", version="1", image="an/image:1"))
     assert made.id == "azureml://registries/hub/environments/serving/versions/1"
-    ml.models.create_or_update(Model(name="own", version="7", path=APP / "model"))
+    ml.models.create_or_update(sdk.Model(name="own", version="7", path=APP / "model"))
     ml.models.share("own", "7", share_with_name="given", share_with_version="1", registry_name="hub")
     assert hub.models.get("given", "1").version == "1"
     assert {one.name for one in hub.models.list()} == {"shared", "given"}
     assert [one.name for one in ml.registries.list()] == ["hub"]
     with pytest.raises(HttpResponseError, match="The registry 'nowhere' was not found"):
-        MLClient(ml._credential, registry_name="nowhere")
+        sdk.MLClient(ml._credential, registry_name="nowhere")
     with pytest.raises(HttpResponseError, match="not on this machine"):
-        MLClient(ml._credential, registry_name="azureml-meta")
+        sdk.MLClient(ml._credential, registry_name="azureml-meta")
 
 
 def test_labels_are_resolved_and_kept_as_the_version_that_they_named(
-    make_endpoint: Callable[..., Served], ml: MLClient, hub: MLClient, arm: httpx.Client
+    make_endpoint: Callable[..., Served], ml: sdk.MLClient, hub: sdk.MLClient, arm: httpx.Client
 ):
     """A registry's model, a curated environment by label: the deployment shows versions and serves."""
     served = make_endpoint("labelled")
@@ -147,9 +143,9 @@ def test_labels_are_resolved_and_kept_as_the_version_that_they_named(
     assert served.score().status_code == 200
 
 
-def test_a_curated_environment_needs_its_packages(make_endpoint: Callable[..., Served], ml: MLClient):
+def test_a_curated_environment_needs_its_packages(make_endpoint: Callable[..., Served], ml: sdk.MLClient):
     """Microsoft's catalogue is listed; without the packages that a name promises the start fails and names them."""
-    reader = MLClient(ml._credential, registry_name="azureml")
+    reader = sdk.MLClient(ml._credential, registry_name="azureml")
     listed = {one.name for one in reader.environments.list()}
     assert {"sklearn-1.5", "minimal-py312-inference"} <= listed
     assert reader.environments.get("sklearn-1.5", label="latest").version == "52"
@@ -161,18 +157,18 @@ def test_a_curated_environment_needs_its_packages(make_endpoint: Callable[..., S
     assert error.value.error.code == "ImageBuildFailure"
 
 
-def test_a_model_package_is_deployed_without_model_and_code(make_endpoint: Callable[..., Served], ml: MLClient):
+def test_a_model_package_is_deployed_without_model_and_code(make_endpoint: Callable[..., Served], ml: sdk.MLClient):
     """The environment that a package becomes holds both."""
-    ml.models.create_or_update(Model(name="packed", version="1", path=APP / "model"))
-    code = CodeConfiguration(code=str(APP / "code"), scoring_script="score.py")
-    request = ModelPackage(
+    ml.models.create_or_update(sdk.Model(name="packed", version="1", path=APP / "model"))
+    code = sdk.CodeConfiguration(code=str(APP / "code"), scoring_script="score.py")
+    request = sdk.ModelPackage(
         target_environment="packed-env",
-        inferencing_server=AzureMLOnlineInferencingServer(code_configuration=code),
+        inferencing_server=sdk.AzureMLOnlineInferencingServer(code_configuration=code),
     )
     environment = ml.models.package("packed", "1", request)
     assert (environment.name, environment.version) == ("packed-env", "1")
     served = make_endpoint("packed")
-    made = ManagedOnlineDeployment(
+    made = sdk.ManagedOnlineDeployment(
         name="blue",
         endpoint_name=served.name,
         environment="azureml:packed-env:1",
@@ -212,7 +208,9 @@ identity:
 """
 
 
-def test_every_field_of_a_file_is_kept(ml: MLClient, arm: httpx.Client, sandbox: RunningSandbox, tmp_path: Path):
+def test_every_field_of_a_file_is_kept(
+    ml: sdk.MLClient, arm: httpx.Client, sandbox: RunningSandbox, tmp_path: Path
+):
     """On an endpoint with a user-assigned identity and without public access; the image of a build is not built."""
     group = sandbox.workspace_id.split("/providers/", maxsplit=1)[0]
     identity = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/reader"
@@ -221,9 +219,9 @@ def test_every_field_of_a_file_is_kept(ml: MLClient, arm: httpx.Client, sandbox:
     (tmp_path / "d.yml").write_text(EVERYTHING)
     for name in ("model", "code"):
         (tmp_path / name).symlink_to(APP / name)
-    ml.online_endpoints.begin_create_or_update(load_online_endpoint(tmp_path / "e.yml")).result(timeout=30)
+    ml.online_endpoints.begin_create_or_update(sdk.load_online_endpoint(tmp_path / "e.yml")).result(timeout=30)
     overrides = [{"name": "blue"}, {"endpoint_name": "everything"}]
-    made = load_online_deployment(tmp_path / "d.yml", params_override=overrides)
+    made = sdk.load_online_deployment(tmp_path / "d.yml", params_override=overrides)
     ml.online_deployments.begin_create_or_update(made).result(timeout=60)
     shown = arm.get(f"{sandbox.endpoint_id('everything')}/deployments/blue?api-version=2023-04-01-preview").json()
     kept = shown["properties"]

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import os
 import signal
 import sqlite3
@@ -9,18 +11,19 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import sdk
 from awaiting import wait_until
-from azure.ai.ml import MLClient, load_online_deployment, load_online_endpoint
-from azure.ai.ml.entities import CodeConfiguration, Environment, ManagedOnlineEndpoint, Model
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from sandbox_fixture import RunningSandbox
 from served import APP, IMAGE, Served, deployment
 
 
-def test_yaml_definitions_deploy_and_score(ml: MLClient, sandbox: RunningSandbox):
+def test_yaml_definitions_deploy_and_score(ml: sdk.MLClient, sandbox: RunningSandbox):
     """The ecosystem's own YAML makes an endpoint that answers, and that is gone after its deletion."""
-    endpoint = ml.online_endpoints.begin_create_or_update(load_online_endpoint(APP / "endpoint.yml")).result(30)
-    made = ml.online_deployments.begin_create_or_update(load_online_deployment(APP / "deployment.yml")).result(60)
+    endpoint = ml.online_endpoints.begin_create_or_update(sdk.load_online_endpoint(APP / "endpoint.yml")).result(30)
+    made = ml.online_deployments.begin_create_or_update(sdk.load_online_deployment(APP / "deployment.yml")).result(
+        60
+    )
     assert made.provisioning_state == "Succeeded"
     assert made.request_settings.request_timeout_ms == 2000
     endpoint.traffic = {"blue": 100}
@@ -33,12 +36,12 @@ def test_yaml_definitions_deploy_and_score(ml: MLClient, sandbox: RunningSandbox
     assert not _instances(sandbox, "from-yaml")
 
 
-def test_registered_assets_deploy_by_name_and_label(ml: MLClient, fraud: Served):
+def test_registered_assets_deploy_by_name_and_label(ml: sdk.MLClient, fraud: Served):
     """A registered model and environment are found by version and by @latest, and serve."""
     for weight in (5, 6):
         folder = _model(fraud.sandbox, weight)
-        ml.models.create_or_update(Model(name="registered", version=str(weight), path=folder))
-    ml.environments.create_or_update(Environment(name="registered", version="1", image=IMAGE))
+        ml.models.create_or_update(sdk.Model(name="registered", version=str(weight), path=folder))
+    ml.environments.create_or_update(sdk.Environment(name="registered", version="1", image=IMAGE))
     changes = {"model": "registered@latest", "environment": "azureml:registered:1"}
     ml.online_deployments.begin_create_or_update(deployment("named", fraud.name, **changes)).result(60)
     assert fraud.score(azureml_model_deployment="named").json()["weight"] == 6
@@ -49,22 +52,22 @@ def test_registered_assets_deploy_by_name_and_label(ml: MLClient, fraud: Served)
 
 @pytest.mark.filterwarnings("ignore:The use of a 'BlobProperties' instance")  # azure-ai-ml 1.35 does both
 @pytest.mark.filterwarnings("ignore:content_as_bytes is deprecated")
-def test_a_model_comes_back_as_it_went(ml: MLClient, sandbox: RunningSandbox, tmp_path: Path):
+def test_a_model_comes_back_as_it_went(ml: sdk.MLClient, sandbox: RunningSandbox, tmp_path: Path):
     """A registered model can be downloaded, file by file."""
-    ml.models.create_or_update(Model(name="returned", version="1", path=_model(sandbox, 9)))
+    ml.models.create_or_update(sdk.Model(name="returned", version="1", path=_model(sandbox, 9)))
     ml.models.download("returned", "1", download_path=tmp_path)
     (found,) = tmp_path.rglob("weights.json")
     assert found.read_text() == '{"weight": 9}'
 
 
-def test_a_version_is_never_changed(ml: MLClient, sandbox: RunningSandbox):
+def test_a_version_is_never_changed(ml: sdk.MLClient, sandbox: RunningSandbox):
     """Registering other files under an existing model version is refused."""
-    ml.models.create_or_update(Model(name="fixed", version="1", path=_model(sandbox, 1)))
+    ml.models.create_or_update(sdk.Model(name="fixed", version="1", path=_model(sandbox, 1)))
     with pytest.raises((HttpResponseError, ResourceExistsError)):
-        ml.models.create_or_update(Model(name="fixed", version="1", path=_model(sandbox, 2)))
+        ml.models.create_or_update(sdk.Model(name="fixed", version="1", path=_model(sandbox, 2)))
 
 
-def test_failed_init_is_told_and_harms_nobody(blue_only: Served, ml: MLClient):
+def test_failed_init_is_told_and_harms_nobody(blue_only: Served, ml: sdk.MLClient):
     """A script whose init raises fails its deployment with a traceback in the log, and blue goes on serving."""
     broken = deployment("broken", blue_only.name, environment_variables={"BREAK_INIT": "1"})
     with _answers(blue_only) as statuses, pytest.raises(HttpResponseError) as caught:
@@ -83,16 +86,16 @@ def test_failed_init_is_told_and_harms_nobody(blue_only: Served, ml: MLClient):
     ml.online_deployments.begin_delete("broken", blue_only.name).result(30)
 
 
-def test_missing_script_is_refused(fraud: Served, ml: MLClient):
+def test_missing_script_is_refused(fraud: Served, ml: sdk.MLClient):
     """A scoring script that is not among the code is refused before anything starts."""
-    code = CodeConfiguration(code=str(APP / "code"), scoring_script="other.py")
+    code = sdk.CodeConfiguration(code=str(APP / "code"), scoring_script="other.py")
     with pytest.raises(HttpResponseError, match=r"other\.py"):
         ml.online_deployments.begin_create_or_update(
             deployment("missing", fraud.name, code_configuration=code), skip_script_validation=True
         )
 
 
-def test_scaling_loses_no_request(blue_only: Served, ml: MLClient, sandbox: RunningSandbox):
+def test_scaling_loses_no_request(blue_only: Served, ml: sdk.MLClient, sandbox: RunningSandbox):
     """Scaling out and in under load answers every request, and is seen in processes."""
     with _answers(blue_only) as statuses:
         for count in (3, 1):
@@ -104,10 +107,10 @@ def test_scaling_loses_no_request(blue_only: Served, ml: MLClient, sandbox: Runn
     assert sum(statuses.values()) > 20
 
 
-def test_update_in_place_loses_no_request(blue_only: Served, ml: MLClient):
+def test_update_in_place_loses_no_request(blue_only: Served, ml: sdk.MLClient):
     """Replacing a deployment's model under load answers every request, first by the old, then by the new."""
     with _answers(blue_only, "weight") as seen:
-        changed = deployment("blue", blue_only.name, model=Model(path=_model(blue_only.sandbox, 42)))
+        changed = deployment("blue", blue_only.name, model=sdk.Model(path=_model(blue_only.sandbox, 42)))
         ml.online_deployments.begin_create_or_update(changed).result(60)
         assert blue_only.score().json()["weight"] == 42
     assert set(seen) <= {1, 42}
@@ -122,13 +125,13 @@ def test_a_dead_instance_is_replaced(blue_only: Served, sandbox: RunningSandbox)
     assert wait_until(lambda: blue_only.score().status_code == 200)
 
 
-def test_deleting_what_is_absent_succeeds(ml: MLClient, fraud: Served):
+def test_deleting_what_is_absent_succeeds(ml: sdk.MLClient, fraud: Served):
     """Deletes can be repeated: what is already gone is no error."""
     ml.online_deployments.begin_delete("absent", fraud.name).result(30)
     ml.online_endpoints.begin_delete("absent").result(30)
 
 
-def test_a_deleted_name_can_be_used_again(ml: MLClient, make_endpoint: Callable[..., Served]):
+def test_a_deleted_name_can_be_used_again(ml: sdk.MLClient, make_endpoint: Callable[..., Served]):
     """After its deletion has ended, an endpoint's name is free."""
     first = make_endpoint("again")
     ml.online_endpoints.begin_delete("again").result(30)
@@ -151,21 +154,21 @@ def test_regenerated_key_works_and_the_old_one_does_not(make_endpoint: Callable[
     assert served.score().status_code == 200
 
 
-def test_lists_show_what_exists(ml: MLClient, fraud: Served):
+def test_lists_show_what_exists(ml: sdk.MLClient, fraud: Served):
     """Endpoints and deployments are listed, and a read adds zero for deployments without traffic."""
     assert fraud.name in [endpoint.name for endpoint in ml.online_endpoints.list()]
     assert {"blue", "green"} <= {one.name for one in ml.online_deployments.list(fraud.name)}
     assert ml.online_endpoints.get(fraud.name).traffic == {"blue": 100, "green": 0}
 
 
-def test_quota_and_sizes_are_listed_through_the_sdk(ml: MLClient):
+def test_quota_and_sizes_are_listed_through_the_sdk(ml: sdk.MLClient):
     """The SDK's own calls for usage and sizes work."""
     # azure-ai-ml 1.35 puts the wire's own names on the object, `vCPUs` instead of its `v_cp_us`
     assert any(size.name == "Standard_DS3_v2" and vars(size)["vCPUs"] == 4 for size in ml.compute.list_sizes())
     assert any(usage.name["value"] == "standardDSv2Family" for usage in ml.compute.list_usage())
 
 
-def test_data_collector_registers_its_data_asset(ml: MLClient, arm, sandbox: RunningSandbox):
+def test_data_collector_registers_its_data_asset(ml: sdk.MLClient, arm, sandbox: RunningSandbox):
     """A data asset that only names a place is registered."""
     path = f"{sandbox.workspace_id}/data/collected/versions/1"
     body = {"properties": {"dataType": "uri_folder", "dataUri": "azureml://datastores/workspaceblobstore/paths/x"}}
@@ -173,10 +176,10 @@ def test_data_collector_registers_its_data_asset(ml: MLClient, arm, sandbox: Run
     assert ml.data.get("collected", "1").path.endswith("paths/x")
 
 
-def test_endpoint_with_other_auth_modes(ml: MLClient):
+def test_endpoint_with_other_auth_modes(ml: sdk.MLClient):
     """AAD-token endpoints are made and read back in the SDK's words."""
     made = ml.online_endpoints.begin_create_or_update(
-        ManagedOnlineEndpoint(name="entra", auth_mode="aad_token")
+        sdk.ManagedOnlineEndpoint(name="entra", auth_mode="aad_token")
     ).result(30)
     assert made.auth_mode == "aad_token"
 

@@ -1,13 +1,14 @@
+from __future__ import annotations
+
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 
-from azure.ai.ml import MLClient
-from azure.ai.ml.entities import ManagedOnlineDeployment, Model
+import sdk
 from served import Served
 
 
-def test_an_mlflow_model_needs_no_code(make_endpoint: Callable[..., Served], ml: MLClient, tmp_path: Path):
+def test_an_mlflow_model_needs_no_code(make_endpoint: Callable[..., Served], ml: sdk.MLClient, tmp_path: Path):
     """A model of type mlflow_model is served without scoring script and environment."""
     from sklearn.linear_model import LinearRegression  # noqa: PLC0415 - slow to import
 
@@ -16,10 +17,10 @@ def test_an_mlflow_model_needs_no_code(make_endpoint: Callable[..., Served], ml:
     (folder / "MLmodel").write_text("flavors:\n  sklearn:\n    pickled_model: model.pkl\n")
     (folder / "model.pkl").write_bytes(pickle.dumps(LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])))
     served = make_endpoint("mlflow")
-    made = ManagedOnlineDeployment(
+    made = sdk.ManagedOnlineDeployment(
         name="blue",
         endpoint_name=served.name,
-        model=Model(path=folder, type="mlflow_model"),
+        model=sdk.Model(path=folder, type="mlflow_model"),
         instance_type="Standard_E2s_v3",
         instance_count=1,
     )

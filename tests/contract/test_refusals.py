@@ -1,11 +1,12 @@
+from __future__ import annotations
+
 import json
 import re
 
 import httpx
 import pytest
+import sdk
 from awaiting import wait_until
-from azure.ai.ml import MLClient
-from azure.ai.ml.entities import ManagedOnlineEndpoint, OnlineRequestSettings
 from azure.core.exceptions import HttpResponseError
 from sandbox_fixture import RunningSandbox
 from served import Served, deployment
@@ -107,7 +108,7 @@ def test_an_endpoint_name_is_unique_in_its_region(fraud: Served, arm: httpx.Clie
     assert "There is already an endpoint with this name" in answer.json()["error"]["message"]
 
 
-def test_a_deployment_with_traffic_cannot_be_deleted(blue_only: Served, ml: MLClient):
+def test_a_deployment_with_traffic_cannot_be_deleted(blue_only: Served, ml: sdk.MLClient):
     """Live or mirror traffic holds a deployment."""
     with pytest.raises(HttpResponseError, match="100 percent of live traffic"):
         ml.online_deployments.begin_delete("blue", blue_only.name)
@@ -116,7 +117,7 @@ def test_a_deployment_with_traffic_cannot_be_deleted(blue_only: Served, ml: MLCl
         ml.online_deployments.begin_delete("green", blue_only.name)
 
 
-def test_writes_meanwhile_are_conflicts(fraud: Served, ml: MLClient, arm: httpx.Client):
+def test_writes_meanwhile_are_conflicts(fraud: Served, ml: sdk.MLClient, arm: httpx.Client):
     """While a deployment is being made, a second write to it is refused and reads show its state."""
     poller = ml.online_deployments.begin_create_or_update(deployment("busy", fraud.name))
     path = f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments/busy"
@@ -145,7 +146,7 @@ def test_a_deployment_in_an_updating_endpoint_is_a_conflict(fraud: Served, arm: 
     wait_until(lambda: arm.get(started.headers["Azure-AsyncOperation"]).json()["status"] == "Succeeded")
 
 
-def test_quota_is_refused_in_azures_words(fraud: Served, ml: MLClient):
+def test_quota_is_refused_in_azures_words(fraud: Served, ml: sdk.MLClient):
     """Twenty F4s_v2 need 24 x 4 cores with the reserve; 26 need more than the family has."""
     big = deployment("toobig", fraud.name, instance_type="Standard_F4s_v2", instance_count=26)
     with pytest.raises(HttpResponseError) as caught:
@@ -160,17 +161,19 @@ def test_quota_is_refused_in_azures_words(fraud: Served, ml: MLClient):
     [
         ({"instance_count": 51}, "1 to 50"),
         ({"instance_type": "Standard_Nonsense"}, "is not supported"),
-        ({"request_settings": OnlineRequestSettings(request_timeout_ms=180_001)}, "at most 180 s"),
+        ({"request_settings": {"request_timeout_ms": 180_001}}, "at most 180 s"),
         ({"model": "azureml:nowhere:1"}, "was not found"),
     ],
 )
-def test_bad_deployments_are_refused(fraud: Served, ml: MLClient, change, words: str):
+def test_bad_deployments_are_refused(fraud: Served, ml: sdk.MLClient, change, words: str):
     """What Azure would not deploy is refused before anything starts."""
+    if "request_settings" in change:
+        change = {"request_settings": sdk.OnlineRequestSettings(**change["request_settings"])}
     with pytest.raises(HttpResponseError, match=words):
         ml.online_deployments.begin_create_or_update(deployment("refused", fraud.name, **change))
 
 
-def test_instance_type_is_fixed(fraud: Served, ml: MLClient):
+def test_instance_type_is_fixed(fraud: Served, ml: sdk.MLClient):
     """Another VM size needs another deployment."""
     with pytest.raises(HttpResponseError, match="InstanceType cannot be changed"):
         ml.online_deployments.begin_create_or_update(
@@ -178,17 +181,17 @@ def test_instance_type_is_fixed(fraud: Served, ml: MLClient):
         )
 
 
-def test_a_deployment_needs_its_endpoint(ml: MLClient):
+def test_a_deployment_needs_its_endpoint(ml: sdk.MLClient):
     """The SDK's own check finds no endpoint."""
     with pytest.raises(HttpResponseError) as caught:
         ml.online_deployments.begin_create_or_update(deployment("blue", "nowhere"))
     assert caught.value.status_code == 404
 
 
-def test_keys_of_an_entra_endpoint_are_null(ml: MLClient, arm: httpx.Client, sandbox: RunningSandbox):
+def test_keys_of_an_entra_endpoint_are_null(ml: sdk.MLClient, arm: httpx.Client, sandbox: RunningSandbox):
     """An endpoint without keys lists none."""
-    ml.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name="keyless", auth_mode="aad_token")).result(
-        30
-    )
+    ml.online_endpoints.begin_create_or_update(
+        sdk.ManagedOnlineEndpoint(name="keyless", auth_mode="aad_token")
+    ).result(30)
     keys = arm.post(f"{sandbox.endpoint_id('keyless')}/listKeys")
     assert (keys.status_code, keys.json()) == (200, {"primaryKey": None, "secondaryKey": None})

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -5,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+import sdk
 from awaiting import wait_until
-from azure.ai.ml import MLClient
-from azure.ai.ml.entities import OnlineRequestSettings
 from azure.identity import DefaultAzureCredential
 from served import ASK, Served, deployment
 
@@ -17,7 +18,7 @@ FALSE_ALARM = 1e-6  # of a split's test, when the split is what it should be
 @pytest.fixture(scope="module")
 def narrow(make_endpoint: Callable[..., Served]) -> Served:
     """An endpoint whose one deployment works on one request at a time, for half a second at most."""
-    settings = OnlineRequestSettings(request_timeout_ms=500, max_concurrent_requests_per_instance=1)
+    settings = sdk.OnlineRequestSettings(request_timeout_ms=500, max_concurrent_requests_per_instance=1)
     return make_endpoint("narrow", "blue", request_settings=settings)
 
 
@@ -73,14 +74,14 @@ def test_bad_credentials_are_refused(blue_only: Served, authorization: str):
     assert blue_only.http.post(blue_only.url, json=ASK, headers=headers).status_code == 401
 
 
-def test_secondary_key_is_as_good(blue_only: Served, ml: MLClient):
+def test_secondary_key_is_as_good(blue_only: Served, ml: sdk.MLClient):
     """Both keys open the endpoint."""
     key = ml.online_endpoints.get_keys(blue_only.name).secondary_key
     answer = blue_only.http.post(blue_only.url, json=ASK, headers={"authorization": f"Bearer {key}"})
     assert answer.status_code == 200
 
 
-def test_aml_token_opens_its_own_endpoint_only(make_endpoint: Callable[..., Served], ml: MLClient):
+def test_aml_token_opens_its_own_endpoint_only(make_endpoint: Callable[..., Served], ml: sdk.MLClient):
     """An AMLToken endpoint's token is issued, checked, and worthless elsewhere."""
     served = make_endpoint("tokened", "blue", auth_mode="aml_token")
     other = make_endpoint("tokened-too", auth_mode="aml_token")
@@ -146,13 +147,13 @@ def test_request_ids_follow_azures_rules(blue_only: Served):
         assert "x-ms-client-request-id" not in blue_only.score(x_ms_client_request_id=bad).headers
 
 
-def test_swagger_is_the_models_own(blue_only: Served, ml: MLClient):
+def test_swagger_is_the_models_own(blue_only: Served, ml: sdk.MLClient):
     """The swagger address gives the inference server's document."""
     answer = blue_only.http.get(ml.online_endpoints.get(blue_only.name).openapi_uri)
     assert answer.json()["swagger"] == "2.0"
 
 
-def test_deployments_come_and_go_unnoticed(blue_only: Served, ml: MLClient):
+def test_deployments_come_and_go_unnoticed(blue_only: Served, ml: sdk.MLClient):
     """Creating and deleting a deployment at 0 percent costs no live request."""
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(blue_only.colors, 300)

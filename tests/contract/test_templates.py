@@ -1,11 +1,12 @@
 """Template deployments, as Bicep, Terraform and the SDK's creation of a workspace send them."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import httpx
+import sdk
 from awaiting import wait_until
-from azure.ai.ml import MLClient
-from azure.ai.ml.entities import Workspace
 from azure.identity import ClientSecretCredential
 from sandbox_fixture import RunningSandbox
 from served import Served
@@ -191,12 +192,14 @@ def test_a_template_is_deployed_with_the_rights_of_its_caller(sandbox: RunningSa
     assert arm.get(sandbox.endpoint_id("refused")).status_code == 404
 
 
-def test_azure_ai_ml_creates_a_workspace_by_its_template(ml: MLClient, arm: httpx.Client):
+def test_azure_ai_ml_creates_a_workspace_by_its_template(ml: sdk.MLClient, arm: httpx.Client):
     """One that was deleted is created with a key vault, storage, logs and Application Insights of its own."""
-    client = MLClient(ml._credential, ml.subscription_id, "templates")
+    client = sdk.MLClient(ml._credential, ml.subscription_id, "templates")
     base = f"/subscriptions/{ml.subscription_id}/resourceGroups/templates/providers"
     arm.delete(f"{base}/{ML}/made").raise_for_status()
-    made = client.workspaces.begin_create(Workspace(name="made", location="eastus", tags={"team": "risk"})).result()
+    made = client.workspaces.begin_create(
+        sdk.Workspace(name="made", location="eastus", tags={"team": "risk"})
+    ).result()
     assert made.tags["team"] == "risk"
     for named in (made.storage_account, made.key_vault, made.application_insights):
         assert "/sandbox" not in named

@@ -1,13 +1,14 @@
 """Workspaces: created in several groups, listed, deleted; their keys; assets deleted as a whole."""
 
+from __future__ import annotations
+
 import httpx
-from azure.ai.ml import MLClient
-from azure.ai.ml.entities import Workspace
+import sdk
 from sandbox_fixture import RunningSandbox
 
 
 def test_the_keys_and_the_diagnosis_of_a_workspace_are_read(
-    ml: MLClient, arm: httpx.Client, sandbox: RunningSandbox
+    ml: sdk.MLClient, arm: httpx.Client, sandbox: RunningSandbox
 ):
     """The key is that of its storage account; a deleted workspace has none."""
     keys = ml.workspaces.get_keys(sandbox.workspace_name)
@@ -30,11 +31,11 @@ def test_an_asset_is_deleted_with_its_versions(arm: httpx.Client, sandbox: Runni
     assert arm.delete(path).status_code == 204
 
 
-def test_workspaces_are_created_in_several_groups_and_deleted(ml: MLClient, arm: httpx.Client):
+def test_workspaces_are_created_in_several_groups_and_deleted(ml: sdk.MLClient, arm: httpx.Client):
     """Those of the subscription are listed; a deleted one is gone until it is created again."""
-    clients = {group: MLClient(ml._credential, ml.subscription_id, group) for group in ("risk", "claims")}
+    clients = {group: sdk.MLClient(ml._credential, ml.subscription_id, group) for group in ("risk", "claims")}
     for group, name in (("risk", "one"), ("risk", "two"), ("claims", "one")):
-        clients[group].workspaces.begin_create(Workspace(name=name, tags={"team": group})).result()
+        clients[group].workspaces.begin_create(sdk.Workspace(name=name, tags={"team": group})).result()
     found = {(one.resource_group, one.name) for one in ml.workspaces.list(scope="subscription")}
     assert {("risk", "one"), ("risk", "two"), ("claims", "one")} <= found
     base = f"/subscriptions/{ml.subscription_id}/resourceGroups/risk/providers/Microsoft.MachineLearningServices"
