@@ -1,4 +1,4 @@
-"""One endpoint made by bare HTTP, as Microsoft's REST tutorial does."""
+"""Code and models uploaded and an endpoint made by bare HTTP, as Microsoft's REST tutorial does."""
 
 from pathlib import Path
 
@@ -6,18 +6,25 @@ import httpx
 from awaiting import wait_until
 from sandbox_fixture import RunningSandbox
 
+URI_FIELDS = {"codes": "codeUri", "models": "modelUri"}
+
+
+def upload(arm: httpx.Client, path: str, folder: Path, *, anonymous: bool = False) -> None:
+    """Upload a folder's files and register them as the version of a code or a model that the path names."""
+    kind = path.split("/")[-4]
+    place = arm.post(f"{path}/startPendingUpload", json={}).json()["blobReferenceForConsumption"]
+    base, signature = place["credential"]["sasUri"].split("?")
+    for file in folder.glob("*.*"):
+        arm.put(f"{base}/{folder.name}/{file.name}?{signature}", content=file.read_bytes()).raise_for_status()
+    properties = {URI_FIELDS[kind]: f"{base}/{folder.name}", "isAnonymous": anonymous}
+    arm.put(path, json={"properties": properties}).raise_for_status()
+
 
 def make_endpoint(sandbox: RunningSandbox, app: Path) -> None:
     """Upload, register and deploy by bare HTTP, as the REST tutorial does."""
     with sandbox.arm() as arm:
         for kind, folder in (("codes", "code"), ("models", "model")):
-            path = f"{sandbox.workspace_id}/{kind}/lasting/versions/1"
-            place = arm.post(f"{path}/startPendingUpload", json={}).json()["blobReferenceForConsumption"]
-            base, signature = place["credential"]["sasUri"].split("?")
-            for file in (app / folder).glob("*.*"):
-                arm.put(f"{base}/{folder}/{file.name}?{signature}", content=file.read_bytes()).raise_for_status()
-            field = {"codes": "codeUri", "models": "modelUri"}[kind]
-            arm.put(path, json={"properties": {field: f"{base}/{folder}"}}).raise_for_status()
+            upload(arm, f"{sandbox.workspace_id}/{kind}/lasting/versions/1", app / folder)
         endpoint = sandbox.endpoint_id("lasting")
         body = {"location": "eastus", "properties": {"authMode": "Key"}}
         finish(arm, arm.put(endpoint, json=body))
