@@ -20,6 +20,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from opslib.import_shims import skip_iri_checks, without_debugger
+from opslib.runner import fork_server
+from opslib.runner.fork_serving import INLINE_BACKEND, PREPARED, serve_and_become
+
 IMPORTS = (
     "opslib.cli.main",
     "opslib.cli.shown_run",
@@ -38,6 +42,7 @@ IMPORTS = (
     "opslib.show.ended_views",
     "opslib.show.plot",
 )
+INLINE = {"MPLBACKEND": INLINE_BACKEND}
 MESSAGE_BYTES = 64 * 1024
 
 IMPORTED_WITHIN_S = 240.0
@@ -93,23 +98,31 @@ class Source:
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", str(Path(__file__))],
                 stdin=its.fileno(),
-                env=os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+                env=os.environ | INLINE,
             )
 
     def start(
-        self, arguments: Sequence[str], folder: Path, output: Path | None, settings: Mapping[str, object]
+        self, command: Sequence[str], folder: Path, output: Path | None, settings: Mapping[str, object]
     ) -> PreparedProcess:
         request = {
-            "arguments": list(arguments),
+            "command": list(command),
             "folder": str(folder),
             "environment": dict(os.environ),
             "settings": dict(settings),
         }
-        with self._lock, open_output(output) as file:
-            socket.send_fds(self._channel, [json.dumps(request).encode()], [file.fileno()])
+        with open_output(output) as file:
+            return PreparedProcess(self, self._fork(request, file.fileno()), output)
+
+    def start_fork_server(self, channel: socket.socket) -> PreparedProcess:
+        """Start a fork server that answers on the other end of a channel."""
+        return PreparedProcess(self, self._fork({"environment": dict(os.environ)}, channel.fileno()), None)
+
+    def _fork(self, request: Mapping[str, object], descriptor: int) -> int:
+        with self._lock:
+            socket.send_fds(self._channel, [json.dumps(request).encode()], [descriptor])
             while (pid := self._receive(IMPORTED_WITHIN_S)) is None:
                 pass
-        return PreparedProcess(self, pid, output)
+            return pid
 
     def code_of(self, pid: int, within_s: float) -> int | None:
         """Return the exit code of a process that has ended, or ends in time."""
@@ -141,20 +154,41 @@ def open_output(path: Path | None) -> BinaryIO:
 _sources: list[Source] = []
 
 
+def source() -> Source:
+    """Return the process that has imported opslib, started at the first call."""
+    if not _sources:
+        _sources.append(Source())
+    return _sources[0]
+
+
 def start_opslib(
-    *arguments: str, folder: Path, output: Path | None = None, settings: Mapping[str, object] | None = None
+    *arguments: str,
+    folder: Path,
+    output: Path | None = None,
+    settings: Mapping[str, object] | None = None,
+    module: str = "opslib",
 ) -> PreparedProcess:
-    """Start `python -m opslib ARGUMENTS` in a folder, which prints to a file or nowhere.
+    """Start `python -m opslib ARGUMENTS`, or another module, in a folder; it prints to a file or nowhere.
 
     `settings` are constants of modules that it sets first, by their full names.
     """
-    if not _sources:
-        _sources.append(Source())
-    return _sources[0].start(arguments, folder, output, settings or {})
+    return source().start([module, *arguments], folder, output, settings or {})
+
+
+def use_prepared_fork_server() -> None:
+    """Give this process a fork server that need not import what the prepared process has imported."""
+    if fork_server._servers:
+        return
+    mine, its = socket.socketpair()
+    with its:
+        process: Any = source().start_fork_server(its)
+    fork_server._servers.append(fork_server.ForkServer(process, mine))
 
 
 def close() -> None:
-    """End the prepared process, if there is one."""
+    """End the prepared process and the fork server that it became, if there are any."""
+    while fork_server._servers:
+        fork_server._servers.pop().close()
     while _sources:
         _sources.pop().close()
 
@@ -182,7 +216,10 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
             if pid == 0:
                 for descriptor in (*running, channel.detach()):
                     os.close(descriptor)
-                enter(request := json.loads(content), streams[0])
+                request: dict[str, Any] = json.loads(content)
+                if "command" not in request:  # it is to be a fork server
+                    return request | {"channel": streams[0]}
+                enter(request, streams[0])
                 return request
             os.close(streams[0])
             descriptor = os.pidfd_open(pid)
@@ -206,10 +243,17 @@ def enter(request: Mapping[str, Any], output: int) -> None:
         setattr(import_module(module), constant, value)
 
 
-def main() -> None:
-    from opslib.import_shims import skip_iri_checks, without_debugger  # noqa: PLC0415 - as above
-    from opslib.runner.fork_serving import PREPARED  # noqa: PLC0415 - as above
+def become_fork_server(request: Mapping[str, Any]) -> None:
+    """Leave the tests' terminal and private variables; serve until the client ends."""
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(INLINE | request["environment"])
+    for name in fork_server._PRIVATE_VARIABLES:
+        os.environ.pop(name, None)
+    serve_and_become(socket.socket(fileno=request["channel"]))
 
+
+def main() -> None:
     sys.path.pop(0)  # the folder of tests
     skip_iri_checks()
     gc.disable()
@@ -222,8 +266,12 @@ def main() -> None:
     request = serve(socket.socket(fileno=os.dup(0)))
     if request is None:
         return
-    sys.argv = ["opslib", *request["arguments"]]
-    runpy.run_module("opslib", run_name="__main__", alter_sys=True)
+    if "channel" in request:
+        become_fork_server(request)
+        return
+    module, *arguments = request["command"]
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

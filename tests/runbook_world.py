@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import httpx
 import yaml
 from awaiting import wait_until
-from prepared_opslib import start_opslib
+from prepared_opslib import start_opslib, use_prepared_fork_server
 
 from opslib.azure import endpoints
 from opslib.azure.connect import Workspace
@@ -99,14 +99,10 @@ class World:
 
     def create(self, name: str, **variables: str) -> None:
         """Deploy by the SDK, without a runbook."""
-        self.begin_create(name, **variables).result(timeout=60)
-
-    def begin_create(self, name: str, **variables: str) -> Any:
-        """Begin to deploy by the SDK; return its poller, so that several can be waited for at once."""
         from azure.ai.ml import load_online_deployment  # noqa: PLC0415 - takes seconds, most tests need none
 
         deployment = load_online_deployment(self.definition(name, **variables))
-        return sdk_client(self.workspace).online_deployments.begin_create_or_update(deployment)
+        sdk_client(self.workspace).online_deployments.begin_create_or_update(deployment).result(timeout=60)
 
     def route(self, **traffic: int) -> None:
         """Set traffic as somebody else would: by a PUT of their own."""
@@ -114,6 +110,7 @@ class World:
         endpoints.set_traffic(self.workspace, step, deadline_s=30.0, progress=lambda _: None)
 
     def run(self, runbook: str, *, timeout_s: float = 120.0, **given: object) -> tuple[Path, Record]:
+        use_prepared_fork_server()
         return execute(runbook, {"endpoint": self.name, **given}, self.runs, timeout_s)
 
     def client_answers(self) -> list[dict[str, object]]:
@@ -122,7 +119,7 @@ class World:
 
     @contextmanager
     def clients(
-        self, rps: int = 40, rare: int = 8, seconds: int = 300, *, after: Callable[[], object] = lambda: None
+        self, rps: int = 20, rare: int = 8, seconds: int = 300, *, after: Callable[[], object] = lambda: None
     ) -> Iterator[Path]:
         """Keep clients sending requests, one rare request among `rare`; yield the file of their answers.
 

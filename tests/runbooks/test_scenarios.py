@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prepared_opslib import use_prepared_fork_server
 from sandbox_fixture import running_sandbox
 
 from opslib.demo.scenarios.carry_out import carry_out
@@ -26,6 +27,7 @@ def _own_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_release_meets_what_its_company_needs(name: str, tmp_path: Path):
     """Each run ends as it should; what needs more traffic is named as not measured, and counts as nothing."""
+    use_prepared_fork_server()
     result = carry_out(SCENARIOS[name], tmp_path / name, tmp_path / "runs", Size.SMALL)
     assert not result.problems
     assert not check_folder(tmp_path / name).failed
