@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -18,8 +19,13 @@ DATA = {"harborshield", "urbancart", "pinecare"}
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py")) if not DATA & set(path.parts)}
 
 
-def imports_of(path: Path) -> Iterator[str]:
+@cache
+def imports_of(path: Path) -> tuple[str, ...]:
     """Every module that a file imports, late imports included; what is imported for types alone is not."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text())
     types = {
         id(inner)
