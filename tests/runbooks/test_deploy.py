@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from opslib.azure.endpoints import API_VERSION
-from opslib.errors import ParameterError, PreflightError
+from opslib.errors import OpsError, ParameterError, PreflightError
+from opslib.evidence.run.record import read_record
 from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
@@ -17,6 +18,12 @@ from opslib.parameters import DeployParameters
 from opslib.runbooks.deploy import check_deploy, plan_deploy
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps.preflight import require_clear
+
+
+@pytest.fixture(autouse=True)
+def own_archive(tmp_path, monkeypatch):
+    """Runs without a notebook are kept in the test's own folder, too."""
+    monkeypatch.setenv("OPSLIB_RUNS", str(tmp_path / "runs"))
 
 
 def test_passes_a_deployment_that_answers(world):
@@ -91,25 +98,46 @@ def test_refuses_a_definition_that_does_not_say_what_it_must(world, content, sai
     if content is not None:
         path.write_text(content)
     before = world.read()
-    _, record = world.run("deploy", definition=str(path))
+    record = try_to_deploy(world, definition=str(path))
     assert record.outcome is Outcome.REFUSED, record.reason
     assert said in record.reason
     assert world.read() == before
 
 
+def test_a_refused_run_leaves_the_endpoint_as_it_was(world):
+    """By the notebook, as above; the record has the reason."""
+    path = world.folder / "bad.yml"
+    path.write_text("{name: green, endpoint_name: other, model: m, instance_type: t}")
+    before = world.read()
+    _, record = world.run("deploy", definition=str(path))
+    assert record.outcome is Outcome.REFUSED, record.reason
+    assert "is for endpoint 'other'" in record.reason
+    assert world.read() == before
+
+
 def test_refuses_a_name_that_is_taken(world):
     """An existing deployment is never replaced in place: that would have no undo."""
-    _, record = world.run("deploy", definition=world.definition("blue"))
+    record = try_to_deploy(world, definition=world.definition("blue"))
     assert record.outcome is Outcome.REFUSED
     assert "blue exists already" in record.reason
 
 
 def test_refuses_an_endpoint_that_does_not_exist(world):
     """The message names the endpoints that there are."""
-    _, record = world.run("deploy", definition=world.definition("green"), endpoint="nowhere")
+    record = try_to_deploy(world, definition=world.definition("green"), endpoint="nowhere")
     assert record.outcome is Outcome.REFUSED
     assert "'nowhere' does not exist" in record.reason
     assert world.name in record.reason
+
+
+def try_to_deploy(world, **given):
+    """Read and check as the notebook does, which takes two CPU seconds; return the record of what was raised."""
+    run = Run.open(DeployParameters.check({"endpoint": world.name, **given}))
+    with pytest.raises(OpsError) as error:
+        require_clear(check_deploy(run, run.read_endpoint()))
+    run.record_error(error.value)
+    release(run.folder)
+    return read_record(run.folder)
 
 
 def test_refuses_unknown_parameters_before_a_kernel_starts(world):
@@ -148,9 +176,8 @@ REFUSED = {
 }
 
 
-def test_a_dry_run_refuses_what_the_real_run_would_meet(world, monkeypatch):
+def test_a_dry_run_refuses_what_the_real_run_would_meet(world):
     """Each kind of defect is a blocker with its place and its fix; nothing changes."""
-    monkeypatch.chdir(world.runs.parent)
     before = world.read()
     for case, (changes, message) in REFUSED.items():
         path = Path(world.definition("green"))
@@ -191,9 +218,8 @@ def test_a_deployment_without_probes_is_not_called_tested(world):
     assert record.reason == "green is ready at zero traffic; not tested"
 
 
-def test_a_label_is_pinned_to_the_version_that_it_names(world, monkeypatch):
+def test_a_label_is_pinned_to_the_version_that_it_names(world):
     """What was planned is what is created, and the record says which version that was."""
-    monkeypatch.chdir(world.runs.parent)
     world.create("first")
     model = register_again(world.workspace, world.read().find("first").arm["properties"]["model"], "named", "7")
     path = Path(world.definition("green"))
