@@ -113,7 +113,7 @@ def test_an_alert_that_has_fired_blocks_a_change(world, sandbox):
         f"{sandbox.workspace_id.split('/providers/', maxsplit=1)[0]}/providers/Microsoft.AlertsManagement/alerts"
     )
     with existing(sandbox, path, alert(world.read().id, 0), tags={}) as arm:
-        with world.clients(rps=10):
+        with world.clients(rps=2):
             wait_until(lambda: f"{world.name}-busy" in arm.get(alerts).text, 60)
         found = findings_of(world, ScaleParameters, deployment="blue", instances=2)
         assert found["alerts"].level is Level.BLOCKER, found["alerts"]

@@ -92,7 +92,7 @@ def test_a_smaller_step_brings_the_traffic_that_decides(make_world):
     """What 20 % cannot prove in time 60 % does: then it goes on as planned, with the evidence of before."""
     world = make_world(green={})
     run = Background(world, **(SHORT | {"max_failure_rate": 0.03, "on_hold": "smaller step"}))
-    with world.clients(after=run.await_traffic):
+    with world.clients(rps=40, after=run.await_traffic):
         folder, record = run.result()
     assert record.outcome is Outcome.SUCCEEDED, record.reason
     assert weights(folder) == [20, 60, 100]
@@ -179,7 +179,7 @@ def test_harm_that_is_found_while_a_person_is_asked_rolls_back_at_once(make_worl
     """No answer is needed for that."""
     world = make_world(green={"FRAGILE": "1"})
     run = Background(world, **(UNSEEN | {"stages": [50, 100], "max_failure_rate": 0.03}))
-    with world.clients(after=run.await_question):
+    with world.clients(rps=40, after=run.await_question):
         folder, record = run.result()
     assert record.outcome is Outcome.ROLLED_BACK, record.reason
     assert "fail" in record.reason

@@ -65,7 +65,7 @@ def test_two_starters_cannot_both_win(make_world):
     """Two canaries that start at once: one at most goes on, and the traffic is one's or back."""
     world = make_world(green={}, red={})
     quick = {**QUICK_CANARY, "stages": [50, 100]}
-    with world.clients(rps=20):
+    with world.clients():
         threads = [start(world, **quick, canary=name) for name in ("green", "red")]
         for thread, _ in threads:
             thread.join(90)

@@ -21,7 +21,7 @@ MIRRORED = QUICK_CANARY | {"mirror_percent": 50, "stages": [50, 100]}
 def test_a_failing_version_is_stopped_before_any_user_sees_it_and_a_good_one_goes_on(make_world):
     """The failing one answers copies alone; the good one takes live traffic after its mirror has ended."""
     world = make_world(green={}, red={"FRAGILE": "1"})
-    with world.clients(rps=20, rare=2) as report:
+    with world.clients(rare=2) as report:
         folder, record = world.run("canary", canary="red", **MIRRORED)
         assert record.outcome is Outcome.ROLLED_BACK, record.reason
         assert "at 50 % of mirrored traffic, no user got an answer of the canary" in record.reason

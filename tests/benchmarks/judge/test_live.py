@@ -86,7 +86,7 @@ def test_a_release_ends_as_it_must(make_world, release: Release):
     world.route(amber=100)
     parameters = CAREFUL if FULL else QUICK_CANARY | {"stages": [50, 100], "bake_s": 4, "max_bake_s": 20}
     with world.clients(rps=40, rare=32, seconds=2400) as report:
-        wait_until(lambda: len(world.client_answers()) > (1200 if FULL else 300), within_s=120)
+        wait_until(lambda: len(world.client_answers()) > (1200 if FULL else 100), within_s=120)
         if release.suffers:
             switch.touch()
         folder, record = world.run("canary", canary="green", timeout_s=3600, **parameters)
