@@ -27,6 +27,10 @@ PROVISIONER = "opslib-prepared"
 GRACE_S = 120.0
 """How long an interrupted kernel may take to undo its change before it is killed [seconds]."""
 
+IOPUB_TIMEOUT_S = 30
+"""How long the outputs of a cell that has ended may take. nbclient waits for 4 s, which a busy machine exceeds: the
+run of a promoted canary would end as failed [seconds]."""
+
 Event = Mapping[str, Any]
 
 
@@ -169,6 +173,7 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
                     nb_man,
                     kernel_name=kernel_name,
                     startup_timeout=60,
+                    iopub_timeout=IOPUB_TIMEOUT_S,
                     timeout=None,
                     config=ipc,
                 )
