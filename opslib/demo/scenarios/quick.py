@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 QUICK: Mapping[str, Any] = {
-    "bake_s": 6,
+    "bake_s": 15,
     "max_bake_s": 90,
     "min_requests": 10,
     "late_data_s": 10,
