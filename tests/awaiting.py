@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def wait_until(condition: Callable[[], Any], within_s: float = 30.0) -> Any:
+def wait_until(condition: Callable[[], Any], within_s: float = 60.0) -> Any:
     """Ask again until the answer is truthy, and return it; none in time is a failure."""
     deadline = time.monotonic() + within_s
     while not (answer := condition()):
