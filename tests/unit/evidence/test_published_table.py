@@ -102,7 +102,7 @@ def test_what_the_table_lacks_and_what_the_ledger_lacks_is_said(archive, contain
     container.blobs[second] = parquet_bytes([altered], COLUMNS, TYPES)
     container.blobs[f"{month}/invented.parquet"] = parquet_bytes([RunRow("invented", "2026-11/x")], COLUMNS, TYPES)
     make_run(archive)  # in the ledger after the next segment, and not published
-    publish(archive, [next(archive.glob("2*/*"))], container)
+    publish(archive, [archive / folder], container)
     found = read_table(container).compare()
     assert (found.lacking, found.surplus, found.differing) == (2, 1, 1)
     assert found.first_lacking == lost
