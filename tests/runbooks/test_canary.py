@@ -60,9 +60,10 @@ def test_a_recorded_canary_is_judged_again_from_its_record_alone(make_world):
 def test_a_rehearsal_judges_stable_against_itself(make_world):
     """No traffic moves; the record has how often a harmless canary would have been rolled back."""
     world = make_world(green={})
-    with world.clients(rps=60):
-        wait_until(lambda: len(world.client_answers()) > 150, within_s=60)
-        _, record = world.run("canary", canary="green", rehearse=True, stages=[50, 100], **(QUICK | {"bake_s": 3}))
+    with world.clients(rps=40):
+        wait_until(lambda: len(world.client_answers()) > 150)
+    given = QUICK | {"stages": [50, 100], "bake_s": 60, "max_bake_s": 60}  # the requests of the last two minutes
+    _, record = world.run("canary", canary="green", rehearse=True, **given)
     assert record.outcome is Outcome.PLANNED, record.reason
     assert "Stable judged against itself 200 times" in record.reason
     assert world.read().traffic == {"blue": 100}
