@@ -105,7 +105,7 @@ def test_a_smaller_step_that_holds_again_gives_the_traffic_back(make_world):
     """There is one for each planned stage; the undo knows the state that was not planned."""
     world = make_world(green={})
     run = Background(world, **(UNPROVABLE | {"bake_s": 6, "max_bake_s": 6}), on_hold="smaller step")
-    with world.clients(after=run.await_traffic):
+    with world.clients(rps=40, after=run.await_traffic):
         folder, record = run.result()
     assert record.outcome is Outcome.HELD, record.reason
     assert record.reason.startswith("at 60 % of traffic: Hold")
