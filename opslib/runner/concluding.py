@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -79,16 +80,21 @@ def _seal(folder: Path, record: Record, key: SigningKey) -> Sealed:
 
 
 def add_provenance(folder: Path, notebook: Path) -> None:
-    """Add to a record the commit of its notebook and the endpoint's previous run, for which others are searched."""
+    """Add to a record the commit of its notebook and the endpoint's previous run, for which others are searched.
+
+    Traffic may have been moved already: a full disk must not keep the notebook from recording it, and is reported
+    by the writes of the notebook itself.
+    """
     record, (commit, dirty) = read_record(folder), find_commit(notebook)
-    previous = {"previous_run": _previous_run(archive_of(folder), record.endpoint)}
-    write_record(folder, replace(record, commit=commit, dirty=dirty, rollback={**record.rollback, **previous}))
+    rollback = {**record.rollback, "previous_run": _previous_run(folder, record)}
+    with suppress(errors.RecordError):
+        write_record(folder, replace(record, commit=commit, dirty=dirty, rollback=rollback))
 
 
-def _previous_run(archive: Path, endpoint: str) -> str:
+def _previous_run(folder: Path, record: Record) -> str:
     """Return the endpoint's previous run; empty if the archive cannot be read, which must not prevent a run."""
     try:
-        rows, _ = find_runs(archive, RunQuery(endpoint=endpoint, limit=1))
+        rows, _ = find_runs(archive_of(folder), RunQuery(endpoint=record.endpoint, limit=2))
     except (errors.OpsError, OSError, sqlite3.Error):
         return ""
-    return rows[0].run if rows else ""
+    return next((row.run for row in rows if row.run != record.run_id), "")

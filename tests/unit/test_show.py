@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 
 import pytest
 from IPython.core.formatters import DisplayFormatter
@@ -28,7 +29,7 @@ from opslib.runbooks.rollback import RolledBack
 from opslib.runbooks.run import Run
 from opslib.runbooks.scale import Scaled
 from opslib.runbooks.steps.plan import plan_instances
-from opslib.show import registered  # noqa: F401 - registers every view
+from opslib.show.registered import MODULES
 
 DIGEST = "f7a43f95d8fc" + 52 * "0"
 SCOPE = "/subscriptions/s-1/resourceGroups/rg-1/providers/Microsoft.MachineLearningServices/workspaces/ws-1"
@@ -77,6 +78,7 @@ ENDPOINT = Endpoint(
 def test_every_value_that_a_cell_ends_in_has_a_view(kind):
     """A class that displays itself is registered, so that no cell falls back to the bare value."""
     assert issubclass(kind, Displayed)
+    import_module(MODULES[kind.__module__])
     assert view.dispatch(kind) is not view.dispatch(object)
 
 

@@ -33,6 +33,7 @@ from opslib.evidence.run.record import Approval, ChangeRequest, read_record, wri
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
+from opslib.runner import concluding
 from opslib.runner.execute import execute
 
 KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
@@ -180,7 +181,7 @@ journal.write("progress", "after " + "x" * 5000)
 WRITERS = {
     "notebook": ("opslib.evidence.run.notebook.write_atomically", "notebook.ipynb", 8),
     "journal": ("", "journal.jsonl", 0),
-    "record": ("opslib.evidence.run.record.write_atomically", "run.json", 1),
+    "record": ("opslib.evidence.run.record.write_atomically", "run.json", 2),
     "report": ("opslib.evidence.present.report.write_atomically", "report.html", 0),
     "seal": ("opslib.evidence.signing.seal.write_atomically", "attestation.dsse.json", 0),
     "ledger": ("opslib.evidence.archive.ledger._write", "LEDGER.jsonl", 1),
@@ -206,6 +207,19 @@ def test_a_disk_that_is_really_full_destroys_nothing(tmp_path, monkeypatch, caps
         assert main(["seal", folder.name, "--runs", str(disk.path)]) == 0
         assert verify(disk.path).findings == ()
         assert contents(sealed) == before
+
+
+def test_a_record_without_provenance_does_not_stop_a_run(tmp_path, monkeypatch):
+    """A rollback may have moved the traffic by then: its notebook must record it."""
+    write_runbook(tmp_path, "print('done')", RECORD)
+
+    def refuse(*_):
+        raise RecordError("run.json cannot be written: No space left on device")
+
+    monkeypatch.setattr(concluding, "write_record", refuse)
+    folder, record = execute("rollback", {"endpoint": "fraud"}, tmp_path / "runs")
+    assert record.outcome is Outcome.SUCCEEDED
+    assert "done" in outputs(folder)
 
 
 @pytest.mark.parametrize("writer", ["notebook", "journal"])
