@@ -21,6 +21,7 @@ from opslib.evidence.archive.run_folders import read_archive
 from opslib.evidence.run.record import read_record
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
+from opslib.parameters import RUNBOOKS
 
 
 def test_run_all_shows_the_plan_and_leaves_a_record(page: Page, lab_world: World):
@@ -33,6 +34,19 @@ def test_run_all_shows_the_plan_and_leaves_a_record(page: Page, lab_world: World
     assert "az ml online-endpoint update" in text
     assert "Traceback" not in text
     wait_until(lambda: [r for _, r in read_archive(lab_world.runs) if r.outcome is Outcome.PLANNED])
+
+
+def test_each_runbook_opens(page: Page, lab_world: World):
+    """With its heading and a kernel, without a dialog; opening alone changes no cell."""
+    folder = lab_world.folder / "notebooks"
+    paths = [folder / f"{name}.ipynb" for name in RUNBOOKS]
+    before = [nbformat.read(path, as_version=4).cells for path in paths]
+    for path, cells in zip(paths, before, strict=True):
+        title = cells[0].source.partition("\n")[0]
+        open_file(page, f"notebooks/{path.name}", title.removeprefix("# "))
+        shown(page, "Python 3 (ipykernel) |").wait_for()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+    assert [nbformat.read(path, as_version=4).cells for path in paths] == before
 
 
 def test_a_person_fills_in_the_form_and_answers_the_canary_in_the_live_view(page: Page, lab_world: World):
