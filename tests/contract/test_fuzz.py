@@ -69,6 +69,24 @@ RULE = {
     "scaleAction": {"direction": "Increase", "type": "ChangeCount", "value": "1", "cooldown": "PT5M"},
 }
 SCHEDULE = {"timeZone": "UTC", "days": ["Monday"], "hours": [1], "minutes": [2]}
+TEMPLATE = {
+    "parameters": {"name": {"type": "string", "defaultValue": "[concat('a', 'b')]", "maxLength": 9}},
+    "variables": {
+        "v": "[parameters('name')]",
+        "copy": [{"name": "many", "count": 2, "input": "[copyIndex('many')]"}],
+    },
+    "resources": [
+        {
+            "type": "Microsoft.KeyVault/vaults",
+            "name": "[variables('v')]",
+            "apiVersion": "2023-07-01",
+            "copy": {"name": "all", "count": 1},
+            "dependsOn": ["[resourceId('Microsoft.KeyVault/vaults', 'b')]"],
+            "properties": {"copy": [{"name": "p", "count": 1, "input": {}}]},
+        }
+    ],
+    "outputs": {"o": {"type": "string", "value": "[reference('ab').vaultUri]", "condition": True}},
+}
 WHEN = {"fixedDate": None, "recurrence": {"frequency": "Week", "schedule": SCHEDULE}}
 GOOD = (
     {
@@ -130,6 +148,7 @@ GOOD = (
             "roleDefinitionId": "r",
         }
     },
+    {"properties": {"mode": "Incremental", "template": TEMPLATE, "parameters": {"name": {"value": "ab"}}}},
     {"properties": {"modelUri": "azureml://x", "codeUri": "https://x/y", "condaFile": "a: [", "dataUri": "d"}},
     {"keyType": "Primary", "keyValue": "k", "containerType": "InferenceServer", "tail": 3, "query": "T | take 3"},
     {"seed": 1, "faults": [{"kind": "metric-gap", "seconds": 0.01}], "name": "n", "role": "Reader", "seconds": 5},
@@ -155,7 +174,7 @@ def wire(alone: RunningSandbox) -> Iterator[httpx.Client]:
 
 
 PLACES = st.just("") | st.sampled_from(NASTY) | st.text(string.ascii_letters + "-._~", min_size=1, max_size=40)
-"""What stands in a place of a template; empty: what is there."""
+"""What fills a place of a template; empty: what is there."""
 
 
 @st.composite

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from opslib.sandbox.arm.envelope import check_envelope
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.principals import Principal
 
@@ -56,7 +57,7 @@ class Request:
         """
         try:
             value = json.loads(self.body or b"{}", strict=False)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ArmError.invalid_request(
                 f"The request content was invalid and could not be deserialized: {error}."
             ) from error
@@ -65,6 +66,7 @@ class Request:
                 "The request content was invalid: expected a JSON object, "
                 f"got {type(value).__name__}. Send an object."
             )
+        check_envelope(value)
         return value
 
 

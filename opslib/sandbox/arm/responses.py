@@ -68,10 +68,15 @@ def accepted(request: Request, operation: Operation, location: str, body: bytes 
     return Response(202, body, headers if body is None else headers | JSON)
 
 
+def poll_headers(after_ms: int) -> dict[str, str]:
+    """Return when to poll again, which Azure leaves to its clients (5 or 30 s); 0: without saying."""
+    return {"retry-after-ms": str(after_ms)} if after_ms else {}
+
+
 def _caller(request: Request) -> str:
     return request.caller.name if request.caller is not None else "sandbox"
 
 
 def _integer(request: Request, name: str, default: int) -> int:
     text = request.query.get(name, "")
-    return int(text) if text.isdigit() else default
+    return int(text) if text.isdecimal() else default

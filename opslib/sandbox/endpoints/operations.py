@@ -6,6 +6,7 @@ from opslib.sandbox.arm.api_versions import is_first
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.operation_urls import check_signature, header_url
+from opslib.sandbox.arm.responses import poll_headers
 from opslib.sandbox.arm.routing import LOCATION, RECORDED, Route
 from opslib.sandbox.arm.store import Operation
 from opslib.sandbox.core import ids
@@ -18,7 +19,7 @@ from opslib.sandbox.endpoints.lifecycle import RUNNING, Kind
 def get_status(request: Request, sandbox: Backend) -> Response:
     """`GET .../mfeOperationsStatus/{operation}`: the target of Azure-AsyncOperation."""
     check_signature(request)
-    return Response(200, _render(_find(request, sandbox), request), _poll_headers(sandbox))
+    return Response(200, _render(_find(request, sandbox), request), poll_headers(sandbox.settings.poll_after_ms))
 
 
 def get_result(request: Request, sandbox: Backend) -> Response:
@@ -31,7 +32,7 @@ def get_result(request: Request, sandbox: Backend) -> Response:
     location = request.parameters["location"]
     if operation.status == RUNNING:
         where = header_url(request, operation, location, results=True)
-        return Response(202, None, {"Location": where, **_poll_headers(sandbox)})
+        return Response(202, None, {"Location": where, **poll_headers(sandbox.settings.poll_after_ms)})
     if operation.status != "Succeeded":
         error = operation.error or {}
         raise ArmError(400, str(error.get("code", "OperationCanceled")), str(error.get("message", "Canceled.")))
@@ -60,12 +61,6 @@ def _render(operation: Operation, request: Request) -> dict[str, Any]:
     if ended_us is not None or not old:
         body["endTime"] = "0001-01-01T00:00:00+00:00" if ended_us is None else iso_offset(ended_us)
     return {**body, "error": operation.error} if operation.error is not None else body
-
-
-def _poll_headers(sandbox: Backend) -> dict[str, str]:
-    """Return when to poll again, which Azure ML leaves to its clients (5 or 30 s)."""
-    after_ms = sandbox.settings.poll_after_ms
-    return {"retry-after-ms": str(after_ms)} if after_ms else {}
 
 
 def _find(request: Request, sandbox: Backend) -> Operation:

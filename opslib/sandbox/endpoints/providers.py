@@ -54,24 +54,29 @@ def get_provider(request: Request, sandbox: Backend) -> Response:
 
 def list_locations(request: Request, sandbox: Backend) -> Response:
     """`GET SUB/locations`: the sandbox's own and some that are widely used."""
-    names = dict.fromkeys((sandbox.settings.location, *_REGIONS))
     scope = f"/subscriptions/{request.parameters['subscription']}/locations"
     rows = [
         {
             "id": f"{scope}/{name}",
             "name": name,
             "type": "Region",
-            "displayName": _REGIONS.get(name, name),
-            "regionalDisplayName": _REGIONS.get(name, name),
+            "displayName": title,
+            "regionalDisplayName": title,
         }
-        for name in names
+        for name, title in _regions(sandbox).items()
     ]
     return Response(200, {"value": rows})
 
 
+def _regions(sandbox: Backend) -> dict[str, str]:
+    """Return the regions' titles by their names, the sandbox's own first."""
+    own = sandbox.settings.location
+    return {own: _REGIONS.get(own, own), **_REGIONS}
+
+
 def _provider(name: str, request: Request, sandbox: Backend) -> dict[str, Any]:
     version, types = _VERSIONS[name]
-    locations = [_REGIONS.get(one, one) for one in dict.fromkeys((sandbox.settings.location, *_REGIONS))]
+    locations = list(_regions(sandbox).values())
     return {
         "id": f"/subscriptions/{request.parameters['subscription']}/providers/{name}",
         "namespace": name,

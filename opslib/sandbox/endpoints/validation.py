@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from opslib.sandbox.arm.envelope import check_envelope, check_objects
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.core import skus
 from opslib.sandbox.core.clock import parse_duration_s
@@ -16,7 +17,6 @@ from opslib.sandbox.core.settings import LIMITS
 
 _NAME = re.compile(r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")
 _ASSET = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$")
-_OBJECTS = ("tags", "identity", "sku", "properties")
 _OBJECTS_OF_PROPERTIES = (
     "properties",
     "keys",
@@ -52,19 +52,9 @@ def check_asset(kind: str, name: str, version: str) -> None:
 
 
 def check_shapes(body: Mapping[str, Any]) -> None:
-    """Refuse a body whose objects are something else, before anybody looks into them."""
-    nested = body.get("properties") if isinstance(body.get("properties"), dict) else {}
-    for values, fields in ((body, _OBJECTS), (nested or {}, _OBJECTS_OF_PROPERTIES)):
-        for field in fields:
-            if values.get(field) is not None and not isinstance(values[field], dict):
-                raise ArmError.invalid_request(
-                    f"Could not convert '{field}': expected an object, got {type(values[field]).__name__}."
-                )
-    for field, value in (body.get("tags") or {}).items():
-        if not isinstance(value, str):
-            raise ArmError.invalid_request(
-                f"The tag '{field}' must be a string, got {type(value).__name__}: quote it."
-            )
+    """Refuse a body whose objects are something else, before anything reads them."""
+    check_envelope(body)
+    check_objects(body.get("properties") or {}, _OBJECTS_OF_PROPERTIES)
 
 
 def check_endpoint(body: Mapping[str, Any], before: Mapping[str, Any] | None, deployments: Collection[str]) -> None:

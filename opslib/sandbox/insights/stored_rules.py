@@ -45,8 +45,6 @@ def merge(request: Request, sandbox: Backend, kind: str) -> dict[str, Any]:
     """Return the stored body with the sent properties and tags over it."""
     before, sent = find_rule(request, sandbox, kind).body, request.json()
     changes = sent.get("properties") or {}
-    if not isinstance(changes, dict):
-        raise ArmError.invalid_request("The body's 'properties' must be an object.")
     return {**before, "tags": sent.get("tags", before["tags"]), "properties": {**before["properties"], **changes}}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.arm.responses import page
+from opslib.sandbox.arm.responses import page, poll_headers
 from opslib.sandbox.arm.routing import GROUP, SUBSCRIPTION, Route
 from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
@@ -46,7 +46,7 @@ def put_deployment(request: Request, sandbox: Backend) -> Response:
         made = replace(before, body=body, secrets=secrets, internal=internal)
     stored = sandbox.templates.begin(made)
     polled = f"{request.base_url}{stored.id}/operationStatuses/{internal['run']}?api-version={request.api_version}"
-    headers = {"Azure-AsyncOperation": polled, **_poll_headers(sandbox)}
+    headers = {"Azure-AsyncOperation": polled, **poll_headers(sandbox.settings.poll_after_ms)}
     return Response(201 if before is None else 200, _render(stored), headers)
 
 
@@ -78,7 +78,7 @@ def list_deployments(request: Request, sandbox: Backend) -> Response:
     return page(request, [_render(one) for one in reversed(found)], "$top")
 
 
-async def delete_deployment(request: Request, sandbox: Backend) -> Response:
+def delete_deployment(request: Request, sandbox: Backend) -> Response:
     """`DELETE .../deployments/{name}`: the record of it alone; its resources stay."""
     found = sandbox.store.get(_id(request))
     if found is None:
@@ -114,7 +114,7 @@ def get_status(request: Request, sandbox: Backend) -> Response:
         raise ArmError.not_found("operation", request.parameters["run"])
     error = found.properties.get("error")
     body = {"status": found.state} if error is None else {"status": found.state, "error": error}
-    return Response(200, body, _poll_headers(sandbox))
+    return Response(200, body, poll_headers(sandbox.settings.poll_after_ms))
 
 
 def list_operations(request: Request, sandbox: Backend) -> Response:
@@ -202,11 +202,6 @@ def _scope(request: Request) -> str:
 
 def _id(request: Request) -> str:
     return f"{_scope(request)}/providers/Microsoft.Resources/deployments/{request.parameters['name']}"
-
-
-def _poll_headers(sandbox: Backend) -> dict[str, str]:
-    after_ms = sandbox.settings.poll_after_ms
-    return {"retry-after-ms": str(after_ms)} if after_ms else {}
 
 
 def _routes(scope: str, suffix: str) -> tuple[Route, ...]:

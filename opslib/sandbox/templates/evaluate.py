@@ -33,11 +33,16 @@ def resolve(value: Any, scope: Scope) -> Any:
         loops = value.get("copy")
         made = _loops(loops, scope) if loops is not None and _is_loops(loops) else {}
         return {
-            resolve(name, scope): resolve(item, scope)
-            for name, item in value.items()
-            if not (made and name == "copy")
+            _key(name, scope): resolve(item, scope) for name, item in value.items() if not (made and name == "copy")
         } | made
     return value
+
+
+def _key(name: str, scope: Scope) -> str:
+    made = resolve(name, scope)
+    if not isinstance(made, str):
+        raise TemplateError(f"The name of a property must be a text, got {type(made).__name__}: '{name}'.")
+    return made
 
 
 def copies_of(count: Any, scope: Scope, name: str) -> int:
@@ -52,7 +57,9 @@ def copies_of(count: Any, scope: Scope, name: str) -> int:
 
 def _is_loops(loops: Any) -> bool:
     """Return whether `copy` is a property's loop, and not a property of that name."""
-    return isinstance(loops, list) and all(isinstance(one, Mapping) and "input" in one for one in loops)
+    return isinstance(loops, list) and all(
+        isinstance(one, Mapping) and isinstance(one.get("name"), str) and "input" in one for one in loops
+    )
 
 
 def _loops(loops: list[Any], scope: Scope) -> dict[str, Any]:
@@ -77,12 +84,14 @@ def _value(node: Node, scope: Scope) -> Any:
     if node.name.startswith("list") and arguments and node.name not in functions.FUNCTIONS:
         return read(scope, str(arguments[0]), arguments, node.name)
     known = OF_DEPLOYMENT.get(node.name)
-    return functions.call(node.name, arguments) if known is None else known(scope, arguments)
+    if known is None:
+        return functions.call(node.name, arguments)
+    return functions.guarded(node.name, arguments, lambda: known(scope, arguments))
 
 
 def _member(of: Any, name: Any) -> Any:
     if isinstance(of, Mapping):
-        found = next((key for key in of if key.lower() == str(name).lower()), None)
+        found = next((key for key in of if str(key).lower() == str(name).lower()), None)
         if found is not None:
             return of[found]
         raise TemplateError(

@@ -34,9 +34,20 @@ def call(name: str, arguments: list[Any]) -> Any:
     function = FUNCTIONS.get(name)
     if function is None:
         raise TemplateError(f"The template function '{name}' is not valid, or the sandbox does not have it.")
+    return guarded(name, arguments, lambda: function(*arguments))
+
+
+def guarded(name: str, arguments: list[Any], function: Callable[[], Any]) -> Any:
+    """Return what a function gives for these arguments.
+
+    Raises
+    ------
+    TemplateError
+        If it does not take them.
+    """
     try:
-        return function(*arguments)
-    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        return function()
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
         raise TemplateError(
             f"The template function '{name}' does not take these {len(arguments)} arguments: {error}."
         ) from error

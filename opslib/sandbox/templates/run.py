@@ -141,8 +141,8 @@ class TemplateRun:
 
     async def _body(self, planned: Planned) -> dict[str, Any]:
         """Return what is sent; a nested template with a scope of its own is sent as it is written."""
-        properties = dict(planned.body.get("properties") or {})
-        own = {"template": properties.pop("template")} if planned.inner and "template" in properties else {}
+        properties = dict(planned.body["properties"]) if planned.inner else {}
+        own = {"template": properties.pop("template")} if "template" in properties else {}
         sent = planned.body if not own else {**planned.body, "properties": properties}
         body: dict[str, Any] = await self._evaluated(sent, planned.scope, planned.id.lower())
         return {**body, "properties": {**body["properties"], **own}} if own else body

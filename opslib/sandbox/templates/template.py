@@ -11,7 +11,8 @@ from typing import Any
 from opslib.sandbox.templates.deployment_functions import joined
 from opslib.sandbox.templates.evaluate import copies_of, resolve
 from opslib.sandbox.templates.parameters import values_of
-from opslib.sandbox.templates.scope import Place, Scope, VariableLoop
+from opslib.sandbox.templates.scope import NeedsResource, Place, Scope, VariableLoop
+from opslib.sandbox.templates.shape import check_shape
 from opslib.sandbox.templates.syntax import TemplateError
 
 NESTED = "microsoft.resources/deployments"
@@ -54,8 +55,10 @@ class Planned:
     @property
     def inner(self) -> bool:
         """Whether it is a nested deployment whose template evaluates its own expressions."""
-        options = self.body.get("properties", {}).get("expressionEvaluationOptions", {})
-        return self.kind.lower() == NESTED and str(options.get("scope")).lower() == "inner"
+        properties = self.body.get("properties")
+        options = properties.get("expressionEvaluationOptions") if isinstance(properties, Mapping) else None
+        scope = options.get("scope") if isinstance(options, Mapping) else None
+        return self.kind.lower() == NESTED and str(scope).lower() == "inner"
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,24 @@ def read_template(template: Mapping[str, Any], sent: Mapping[str, Any], place: P
     TemplateError
         If Azure Resource Manager would refuse it.
     """
-    if not isinstance(template.get("resources"), list | dict):
-        raise TemplateError("Required property 'resources' not found in JSON, or it is no array or object.")
+    check_shape(template, sent)
     if template.get("functions"):
         raise TemplateError(
             "The sandbox does not have a template's own functions: write the expression where it is used."
         )
+    try:
+        return _read(template, sent, place)
+    except NeedsResource as needed:
+        function = needed.action or "reference"
+        raise TemplateError(
+            f"The template function '{function}' is not expected at this location: names, conditions, counts of "
+            "copies, dependencies and parameters must be known before anything is deployed."
+        ) from needed
+    except RecursionError as error:
+        raise TemplateError("The template is nested too deep.") from error
+
+
+def _read(template: Mapping[str, Any], sent: Mapping[str, Any], place: Place) -> Template:
     variables = _variables(template.get("variables") or {})
     values = values_of(template.get("parameters") or {}, sent, place)
     scope = Scope(place, values, variables)
@@ -103,8 +118,6 @@ def _all(resources: Any, scope: Scope, base: str, parent: Planned | None = None)
     """Yield the resources, in each turn of their loops, and those inside of them."""
     pairs = resources.items() if isinstance(resources, Mapping) else (("", one) for one in resources)
     for symbol, resource in pairs:
-        if not isinstance(resource, Mapping) or not isinstance(resource.get("type"), str):
-            raise TemplateError("A resource of the template has no 'type'.")
         for turn, loop in _turns(resource, scope):
             planned = _one(symbol, resource, turn, base, parent, loop)
             yield planned
@@ -126,6 +139,10 @@ def _one(
 ) -> Planned:
     kind, name = str(resource["type"]), str(resolve(resource.get("name"), scope))
     if parent is not None:
+        if "/providers/" not in parent.id:
+            raise TemplateError(
+                f"The resource '{parent.id}' cannot have resources inside: give them a resourceGroup."
+            )
         kind = f"{parent.kind}/{kind}" if "." not in kind.split("/", maxsplit=1)[0] else kind
         prefix = parent.id.split("/providers/", 1)[1].split("/")[2::2]
         name = "/".join([*prefix, name]) if kind.startswith(f"{parent.kind}/") else name
@@ -134,7 +151,7 @@ def _one(
     resource_id = f"{where}/providers/{joined(kind, name.split('/'))}"
     if kind.lower() == "microsoft.resources/resourcegroups":
         resource_id = f"/subscriptions/{scope.place.subscription}/resourceGroups/{name}"
-    after = [str(one).lower() for one in resolve(resource.get("dependsOn") or [], scope)]
+    after = [str(one).lower() for one in _list(resolve(resource.get("dependsOn") or [], scope))]
     if parent is not None:
         after.append(parent.id.lower())
     names = (symbol.lower(), loop.lower(), name.lower(), f"{kind}/{name}".lower(), resource_id.lower())
@@ -151,6 +168,12 @@ def _one(
         bool(resource.get("existing")),
         bool(resolve(resource.get("condition", True), scope)),
     )
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TemplateError(f"The value of 'dependsOn' must be an array, got {type(value).__name__}.")
+    return value
 
 
 def _absolute(on: str, base: str) -> str:

@@ -173,3 +173,31 @@ def test_parameters_are_held_against_their_declaration(rule: dict[str, Any], sen
     with pytest.raises(TemplateError) as refused:
         read_template({"parameters": {"p": rule}, "resources": []}, sent, PLACE)
     assert words in str(refused.value)
+
+
+VAULT = {"type": "Microsoft.KeyVault/vaults", "name": "v"}
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ({}, "missing required field `resources`"),
+        ({"resources": 1}, r"got `int` - at `\$.resources`"),
+        ({"resources": [{"name": "v"}]}, "missing required field `type`"),
+        ({"resources": [{**VAULT, "dependsOn": 3}]}, r"\$.resources\[0\].dependsOn"),
+        (
+            {"resources": [{**VAULT, "dependsOn": "[parameters('n')]"}], "parameters": {"n": {"type": "int"}}},
+            "array",
+        ),
+        ({"resources": [VAULT], "variables": {"copy": [{"name": "a", "count": 1}]}}, "`input`"),
+        ({"resources": [{**VAULT, "condition": "[reference('/x').on]"}]}, "'reference'"),
+        ({"resources": [{**VAULT, "name": "[listKeys('/x', '1')]"}]}, "'listkeys' is not expected"),
+        ({"resources": [{**VAULT, "name": "[resourceId()]"}]}, "expected a resource type"),
+        ({"resources": [{**VAULT, "name": "[extensionResourceId()]"}]}, "does not take these 0 arguments"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_template_of_another_shape_is_refused_with_the_place(template: dict[str, Any], words: str):
+    sent = {"n": {"value": 1}} if "parameters" in template else {}
+    with pytest.raises(TemplateError, match=words):
+        read_template(template, sent, PLACE)
