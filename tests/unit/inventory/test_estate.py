@@ -8,8 +8,11 @@ from opslib.azure.resource_graph import query_graph
 from opslib.errors import AzureError
 from opslib.model import EstateScope
 from opslib.runbooks.inventory import conclusion, read_inventory
+from opslib.sandbox.graph.quota import QUERIES
 
 ALL = EstateScope()
+RESOURCE_GRAPH = "/providers/Microsoft.ResourceGraph/resources"
+UNKNOWN_QUERY = {"query": "Resources | mv-expand tags"}
 TYPE = "microsoft.machinelearningservices/workspaces/onlineendpoints"
 SAVED_REQUESTS = 52
 """The lists: subscriptions, two of workspaces, 11 of endpoints, 30 of deployments, ten of autoscale.
@@ -80,7 +83,7 @@ def test_an_unreadable_workspace_is_not_an_empty_one(estate: Estate):
 
 
 def test_lists_take_over_where_resource_graph_refuses(estate: Estate):
-    """The source names the refusal; asked for alone, it is raised."""
+    """The source names the refusal; it is raised where no other way is allowed."""
     with estate.fault("arm-error", operation="Resources", status=403, code="Forbidden"):
         found = read_estate(estate.workspace.arm, ALL)
         with pytest.raises(AzureError, match="403"):
@@ -89,24 +92,32 @@ def test_lists_take_over_where_resource_graph_refuses(estate: Estate):
     assert len(found.endpoints) == 30
 
 
-def test_pages_and_the_quota_are_followed(estate: Estate):
-    """Pages join without a gap; more queries than the quota wait for Retry-After and are all answered."""
+def test_pages_are_joined(estate: Estate):
+    """Pages join without a gap; a query that the sandbox does not know is refused with its reason."""
     kql = f"Resources | where type =~ '{TYPE}' | project id, name"
     with estate.sandbox.arm() as arm:
         options: dict[str, object] = {"$top": 7}
         body = {"query": f"{kql} | order by id asc", "options": options}
-        path, names = "/providers/Microsoft.ResourceGraph/resources", []
+        names = []
         while True:
-            answer = arm.post(path, json=body).raise_for_status().json()
+            answer = arm.post(RESOURCE_GRAPH, json=body).raise_for_status().json()
             names += [row["name"] for row in answer["data"]]
             if "$skipToken" not in answer:
                 break
             options["$skipToken"] = answer["$skipToken"]
         assert sorted(names) == [f"endpoint-{n:04d}" for n in range(30)]
         assert answer["totalRecords"] == 30
-        refused = arm.post(path, json={"query": "Resources | mv-expand tags"})
+        refused = arm.post(RESOURCE_GRAPH, json=UNKNOWN_QUERY)
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "BadRequest")
+
+
+def test_a_query_above_the_quota_waits_and_is_answered(estate: Estate):
+    """The quota counts each query, also a refused one; the client waits for Retry-After and sends it again."""
+    with estate.sandbox.arm() as arm:
+        sent = (arm.post(RESOURCE_GRAPH, json=UNKNOWN_QUERY) for _ in range(10 * QUERIES))
+        throttled = next(answer for answer in sent if answer.status_code == 429)
+    assert throttled.json()["error"]["code"] == "RateLimiting"
+    assert throttled.headers["x-ms-user-quota-remaining"] == "0"
     before = estate.workspace.arm.requests
-    counts = [len(query_graph(estate.workspace.arm, kql)) for _ in range(16)]
-    assert counts == [30] * 16
-    assert estate.workspace.arm.requests - before > 16
+    assert len(query_graph(estate.workspace.arm, f"Resources | where type =~ '{TYPE}' | project id")) == 30
+    assert estate.workspace.arm.requests - before > 1
