@@ -1,4 +1,7 @@
-"""The shell steps of a pipeline, executed in order on the sandbox, job by job."""
+"""The shell steps of a pipeline, executed in order on the sandbox, job by job.
+
+`OPSLIB_PIPELINES=all pytest -n 0 tests/runbooks/test_pipeline.py` runs the files of every system.
+"""
 
 import json
 import os
@@ -6,14 +9,14 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
-import yaml
+from pipeline_jobs import SYSTEMS, Job
 from runbook_world import QUICK_CANARY, World
 from waves import make_wave
 
@@ -24,7 +27,7 @@ from opslib.evidence.verify.verify import verify
 from opslib.fleet.jobs import azureml_files
 from opslib.model import Outcome
 from opslib.pipelines.release import Release
-from opslib.pipelines.render import render_pipeline
+from opslib.pipelines.render import FILES, render_pipeline
 from opslib.policy.policy import RELEASE_FIELDS
 
 STAND_IN = """#!{python} -IS
@@ -39,39 +42,46 @@ sys.exit(answer["code"])
 """
 """`opslib` on the PATH of a step: the test's process runs the command line, without importing everything again."""
 
-NOT_HERE = {"Install", "Sign in by workload identity"}
-"""Steps that need a package feed and GitHub's own token."""
-
 
 class Machine:
-    """A machine of GitHub: it runs a job's steps with bash, and keeps artifacts from job to job."""
+    """Runs jobs of a pipeline with bash, and keeps the runs from job to job as its system does."""
 
-    def __init__(self, root: Path, workflow: Path) -> None:
+    def __init__(
+        self, root: Path, jobs: Mapping[str, Job], server: socket.socket, given: Mapping[str, str]
+    ) -> None:
         self.root = root
-        self.jobs = yaml.safe_load(workflow.read_text())["jobs"]
+        self.jobs = jobs
         self.codes: dict[str, int] = {}
         self.printed = ""
+        self._server = server
+        self._given = given
 
-    def run(self, job: str, server: socket.socket, environment: dict[str, str], attempt: int = 1) -> bool:
-        """Run a job in a folder without earlier runs; return whether all steps passed."""
-        shutil.rmtree(self.root / "runs", ignore_errors=True)
-        passed = True
-        for step in self.jobs[job]["steps"]:
-            if "run" in step and step["name"] not in NOT_HERE and (passed or step.get("if") == "always()"):
-                code = self._step(step["run"], server, environment)
-                self.codes[f"{job}: {step['name']}"] = code
+    def run(self, name: str, before: Mapping[str, str] | None = None) -> bool:
+        """Run a job; return whether all its steps passed. `before` names another job whose output it takes."""
+        job, passed = self.jobs[name], True
+        if job.archive != "runs":  # a machine of its own
+            shutil.rmtree(self.root / "runs", ignore_errors=True)
+        (self.root / "kept" / name).mkdir(parents=True, exist_ok=True)
+        for step in job.steps:
+            if passed or step.always:
+                code = self._step(step.script, {**os.environ, **job.environment, **self._given, **(before or {})})
+                self.codes[f"{name}: {step.name}"] = code
                 passed = passed and code == 0
-            elif "upload-artifact" in step.get("uses", "") and step["with"]["path"] == "runs/":
-                name = step["with"]["name"].replace("${{ github.run_attempt }}", str(attempt))
-                shutil.copytree(self.root / "runs", self.root / "before" / name, copy_function=shutil.copyfile)
+        if job.uploads:
+            shutil.rmtree(self.root / job.uploads, ignore_errors=True)
+            shutil.copytree(self.root / "runs", self.root / job.uploads, copy_function=shutil.copyfile)
         return passed
 
-    def _step(self, script: str, server: socket.socket, environment: dict[str, str]) -> int:
+    def archive(self, name: str) -> Path:
+        """Return where the runs of a job are kept."""
+        return self.root / self.jobs[name].archive
+
+    def _step(self, script: str, environment: Mapping[str, str]) -> int:
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
         with subprocess.Popen(command, cwd=self.root, env=environment, stdout=subprocess.PIPE, text=True) as shell:
             while shell.poll() is None:
                 try:
-                    connection, _ = server.accept()
+                    connection, _ = self._server.accept()
                 except TimeoutError:
                     continue
                 with connection:
@@ -122,8 +132,9 @@ def write_folder(world: World) -> None:
     )
 
 
+@pytest.mark.parametrize("system", tuple(SYSTEMS) if os.environ.get("OPSLIB_PIPELINES") == "all" else ("github",))
 def test_a_release_waits_at_the_gate_and_runs_to_its_end_once_its_plan_is_approved(
-    make_world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    system: str, make_world: Callable[..., World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Every job of the release and of the watch beside it, in order; every run is kept and verifies."""
     world = make_world(old={})
@@ -131,48 +142,86 @@ def test_a_release_waits_at_the_gate_and_runs_to_its_end_once_its_plan_is_approv
     write_folder(world)
     approvers = keep_approver(world.folder / "endpoint", monkeypatch, tmp_path / "ann")
     monkeypatch.setenv("OPSLIB_APPROVERS", str(approvers))
-    assert main(["pipeline", "github", "endpoint"]) == 0
-    machine = Machine(world.folder, world.folder / f".github/workflows/{world.name}-release.yml")
     with opslib_on_path(tmp_path) as server:
-        given = {"TARGET": "sandbox", "DEPLOYMENT": "green", "RETIRE": "old", "REASON": "$(false) a 'new' model"}
-        given |= {"TICKET": "", "REQUESTER": "joe", "ARCHIVE_URL": "", "RUNNER_TEMP": str(world.folder)}
-        given |= {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
-        path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-        environment = os.environ | given | {"PATH": path, "GIT_CEILING_DIRECTORIES": "/"}
-        passed = [machine.run(job, server, environment) for job in ("check", "deploy", "canary")]
-        assert passed == [True, True, False], machine.printed
-        assert {name: code for name, code in machine.codes.items() if code} == {"canary: Canary": 6}
-        assert "gate waiting: approve the plan" in machine.printed
-        assert (world.folder / "reports/check.sarif").exists()
-        assert (world.folder / "reports/check.xml").exists()
-        assert world.read().traffic == {"blue": 100}
-        kept = world.folder / "before/runs-2-canary-1"
-        rows, _ = find_runs(kept, RunQuery(limit=0))
-        assert [(row.runbook, row.outcome) for row in reversed(rows)] == UP_TO_THE_GATE
-        assert verify(kept).findings == ()
-        assert json.loads(rows[0].parameters)["reason"] == given["REASON"]
-        assert "waiting" in (tmp_path / "summary.md").read_text()
-        with monkeypatch.context() as patch:
-            patch.setenv("XDG_CONFIG_HOME", str(tmp_path / "ann"))
-            plan = next(kept.glob(f"2*/{rows[0].run}/plan.json"))
-            assert main(["approve", str(plan), "--who", ANN, "--to", "approvals/ann.json"]) == 0
-        with world.clients(rps=25):
-            assert machine.run("canary", server, environment, attempt=2), machine.printed
-        assert "gate open: all traffic is on the new deployment" in machine.printed
-        assert world.read().traffic == {"green": 100}
-        assert machine.run("retire", server, environment), machine.printed
-        assert world.read().deployment_names() == "blue, green"
-        kept = world.folder / "before/runs-3-retire-1"
-        rows, _ = find_runs(kept, RunQuery(limit=0))
-        assert [(row.runbook, row.outcome) for row in reversed(rows)] == TO_THE_END
-        assert verify(kept).findings == ()
-        watch = Machine(world.folder, world.folder / f".github/workflows/{world.name}-watch.yml")
-        assert watch.run("sweep", server, environment), watch.printed
-        assert not watch.run("drift", server, environment), "blue has no definition, which is drift"
-    assert watch.codes["drift: Compare with the definitions"] == 3
-    compared = json.loads((world.folder / "reports/drift.json").read_text())["resource_changes"]
+        machine = Machine(world.folder, jobs_of(system, world), server, places(tmp_path))
+        run_up_to_the_gate(machine, world, system)
+        assert system != "github" or "waiting" in (tmp_path / "summary.md").read_text()
+        approve_as_ann(machine.archive("canary"), monkeypatch, tmp_path / "ann")
+        run_to_the_end(machine, world)
+        assert machine.run("sweep"), machine.printed
+        assert not machine.run("drift"), "blue has no definition, which is drift"
+    assert 3 in machine.codes.values()
+    reports = world.folder / ("kept/drift/reports" if system == "azureml" else "reports")
+    compared = json.loads((reports / "drift.json").read_text())["resource_changes"]
     drifted = {one["name"]: one["change"]["actions"] for one in compared if one["change"]["actions"] != ["no-op"]}
     assert drifted == {f"{world.name}/blue": ["delete"]}
+
+
+TYPED = {
+    "deployment": "green",
+    "retire": "old",
+    "reason": "$(false) a 'new' model",
+    "ticket": "",
+    "archive_url": "",
+}
+
+
+def jobs_of(system: str, world: World) -> dict[str, Job]:
+    """Write a system's files with the command, and return the jobs in them."""
+    assert main(["pipeline", system, "endpoint"]) == 0
+    paths = [path.format(world.name) for path in FILES[system]]
+    files = {path: (world.folder / path).read_text() for path in paths}
+    return dict(SYSTEMS[system](files, TYPED))
+
+
+def places(folder: Path) -> dict[str, str]:
+    """Variables of the machine that the jobs run on."""
+    return {
+        "TARGET": "sandbox",
+        "RUNNER_TEMP": str(folder),
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        "GIT_CEILING_DIRECTORIES": "/",
+    }
+
+
+def run_up_to_the_gate(machine: Machine, world: World, system: str) -> None:
+    """Run the jobs up to the canary, which waits for an approval."""
+    before = list(machine.jobs)[: list(machine.jobs).index("canary")]
+    assert [machine.run(job) for job in before] == [True] * len(before), machine.printed
+    assert not machine.run("canary")
+    assert [code for code in machine.codes.values() if code] == [6]
+    assert "gate waiting: approve the plan" in machine.printed
+    reports = world.folder / ("kept/check/reports" if system == "azureml" else "reports")
+    assert {path.name for path in reports.iterdir()} >= {"check.sarif", "check.xml"}
+    assert world.read().traffic == {"blue": 100}
+    rows, _ = find_runs(machine.archive("canary"), RunQuery(limit=0))
+    assert [(row.runbook, row.outcome) for row in reversed(rows)] == UP_TO_THE_GATE
+    assert verify(machine.archive("canary")).findings == ()
+    assert json.loads(rows[0].parameters)["reason"] == TYPED["reason"]
+
+
+def approve_as_ann(archive: Path, monkeypatch: pytest.MonkeyPatch, settings: Path) -> None:
+    """Approve the plan of the newest run."""
+    (newest,), _ = find_runs(archive, RunQuery(limit=1))
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(settings))
+        plan = next(archive.glob(f"2*/{newest.run}/plan.json"))
+        assert main(["approve", str(plan), "--who", ANN, "--to", "approvals/ann.json"]) == 0
+
+
+def run_to_the_end(machine: Machine, world: World) -> None:
+    """Run the canary again, and the jobs after it."""
+    with world.clients(rps=25):
+        assert machine.run("canary", {"BEFORE": "kept/canary"}), machine.printed
+    assert "gate open: all traffic is on the new deployment" in machine.printed
+    assert world.read().traffic == {"green": 100}
+    for job in ("retire", *(job for job in ("publish",) if job in machine.jobs)):
+        assert machine.run(job), machine.printed
+    assert world.read().deployment_names() == "blue, green"
+    rows, _ = find_runs(machine.archive("retire"), RunQuery(limit=0))
+    assert [(row.runbook, row.outcome) for row in reversed(rows)] == TO_THE_END
+    assert verify(machine.archive("retire")).findings == ()
 
 
 UP_TO_THE_GATE = [
