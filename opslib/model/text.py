@@ -21,9 +21,3 @@ def e_value(log_value: float) -> str:
         return "over 1,000,000"
     value = math.exp(log_value)
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
-
-
-def p_value(p: float, comparison: str, alpha: float) -> str:
-    """Return a p-value beside its level: "p = 0.019 <= 0.03", "p < 0.0001 <= 0.05"."""
-    value = "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
-    return f"{value} {comparison} {alpha:.2g}"

@@ -12,7 +12,7 @@ from opslib.judge.values.metrics import Answers, BusinessOutcome, Criterion, Fai
 from opslib.judge.values.noninferiority import Tally
 from opslib.judge.values.state import State
 from opslib.judge.values.verdict import IntervalResult, MetricResult, Proof, Verdict
-from opslib.model.text import e_value, k_of_n, p_value, percent
+from opslib.model.text import e_value, k_of_n, percent
 
 
 def interval_result(
@@ -106,7 +106,7 @@ def unproven(proof: Proof) -> str:
         if proof.more_requests is None
         else f"about {proof.more_requests:,} more canary requests would show it if the canary is as good as stable"
     )
-    return f"{proof.claim} not shown: {shown(proof)}; {p_value(proof.p, '>', proof.alpha)}; {more}"
+    return f"{proof.claim} not shown: {shown(proof)}; {more}"
 
 
 def shown(proof: Proof) -> str:
@@ -149,9 +149,7 @@ def _proven(proofs: Sequence[Proof]) -> str:
     closest = max(proofs, key=lambda proof: proof.p)
     text = "; ".join(f"{proof.claim}: {shown(proof)}" for proof in proofs)
     confidence = f"{'Each shown' if len(proofs) > 1 else 'Shown'} at {percent(1 - closest.alpha)} confidence"
-    return (
-        f"{text}. {confidence}; closest to its limit: {closest.claim}, {p_value(closest.p, '<=', closest.alpha)}. "
-    )
+    return f"{text}. {confidence}; closest to its limit: {closest.claim}. "
 
 
 def basis(state: State) -> str:

@@ -265,7 +265,7 @@ def test_stage_without_canary_requests_holds_and_takes_no_look():
 
 
 def test_promotion_says_what_was_seen_its_upper_bound_and_its_limit():
-    """Every proof of a promotion shows counts, bound and limit; the p-value that came closest is the last."""
+    """Every proof of a promotion shows counts, bound and limit; the closest to its limit comes last."""
     _, verdict = judge(fresh(), traffic(60), FIVE, bake_over=True)
     assert (
         len(re.findall(r"\d of [\d,]+ canary requests .*?upper bound [\d.]+ %, limit [\d.]+ %\)", verdict.sentence))

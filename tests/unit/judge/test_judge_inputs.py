@@ -45,7 +45,7 @@ from opslib.judge.looks.watermark import revisions, settled_intervals
 from opslib.judge.proof.power import minutes_to_detect, requests_to_prove
 from opslib.judge.values.metrics import Slo
 from opslib.judge.values.mixture import log_evidence
-from opslib.model.text import e_value, k_of_n, p_value, percent
+from opslib.model.text import e_value, k_of_n, percent
 
 ONLY_FAILURES = Criteria(metrics=(Failures(limit_rate=0.02),))
 
@@ -436,8 +436,6 @@ def test_evidence_without_traffic_is_flat():
         (e_value(math.log(0.812)), "0.81"),
         (e_value(math.log(42.1)), "42"),
         (e_value(30.0), "over 1,000,000"),
-        (p_value(0.0187, "<=", 0.03), "p = 0.019 <= 0.03"),
-        (p_value(3e-6, "<=", 0.05), "p < 0.0001 <= 0.05"),
     ],
 )
 def test_numbers_as_people_read_them(text, expected):
