@@ -1,4 +1,4 @@
-"""A wave on Dask workers, one of which is killed in the middle of a canary on the sandbox."""
+"""Waves on the sandbox: on this machine, and on Dask workers of which one is killed in the middle of a canary."""
 
 import os
 import signal
@@ -47,6 +47,23 @@ def test_a_canary_whose_worker_died_is_given_back_by_its_lease(make_world, tmp_p
     assert f"{world.name}     eastus" in shown
     assert "max_failures: 1 of 1 runs failed" in shown
     assert plot.stat().st_size > 1000
+
+
+def test_a_wave_of_processes_of_this_machine_leaves_sealed_runs_and_its_own_record(make_world, tmp_path, capsys):
+    """`--on local`: the run of each endpoint, its table, and a record over them."""
+    world = make_world(green={})
+    wave = {"version": 1, "name": "back", "runbook": "rollback", "parameters": {"to": "green"}}
+    (tmp_path / "wave.yml").write_text(yaml.safe_dump({**wave, "select": {"match": {"endpoint": world.name}}}))
+    with world.clients(rps=20):
+        assert main(["fleet", "run", str(tmp_path / "wave.yml"), "--runs", str(world.runs)]) == 0
+    shown = capsys.readouterr().out
+    assert "succeeded: 1 of 1 endpoints succeeded, 0 failed, 0 left" in shown
+    assert world.read().traffic == {"green": 100}
+    (run,), (own,) = (list(world.runs.glob(f"*/*-{kind}-*/run.json")) for kind in ("rollback", "wave"))
+    assert read_record(run.parent).wave == own.parent.name
+    found = verify(world.runs)
+    assert (found.state, found.sealed) == (VerifyState.SOUND, 2)
+    assert main(["fleet", "run", str(tmp_path / "wave.yml"), "--runs", str(world.runs), "--on", "slurm"]) == 2
 
 
 def canary_that_moved(runs: Path) -> Path | None:

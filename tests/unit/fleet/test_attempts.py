@@ -71,13 +71,15 @@ def run(archive: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs a wave of three endpoints, or what is left of it, with the outcomes of its runs."""
     monkeypatch.setattr("opslib.evidence.present.report.write_report", lambda *_: None)
 
-    def run_wave(*outcomes, text=TEXT, root=None, watch=lambda *_: None, approvals=()) -> tuple[AttemptEnd, Engine]:
+    def run_wave(
+        *outcomes, text=TEXT, root=None, watch=lambda *_: None, approvals=(), retry_failed=False
+    ) -> tuple[AttemptEnd, Engine]:
         engine = Engine(archive, *outcomes)
         monkeypatch.setattr(attempts, "open_engine", lambda *_: engine)
         plan = open_plan(root) if root else make_plan(wave_of(text), text.encode(), [row(n) for n in range(3)])
         request = ChangeRequest(approvals=approvals, signed=tuple(f"{one.who}\n" for one in approvals))
         attempt = Attempt(archive, plan, text.encode(), "local", request, ("--ticket=C",))
-        return attempt.run(watch, root), engine
+        return attempt.run(watch, root, retry_failed=retry_failed), engine
 
     return run_wave
 
@@ -105,6 +107,16 @@ def test_a_stopped_wave_is_resumed_with_exactly_what_is_left(run):
     assert [command[3:6] for command in engine.commands] == [["2", "--run", "1"], ["3", "--run", "1"]]
     assert (again.record.outcome, again.record.wave) == (Outcome.SUCCEEDED, end.root.name)
     assert again.record.reason == "2 of 3 endpoints succeeded, 0 failed, 0 left"
+
+
+def test_a_resumed_wave_repeats_failed_runs_only_where_it_must(run):
+    """`--retry-failed` repeats what did not succeed, and nothing that did."""
+    end, _ = run(Outcome.SUCCEEDED, Outcome.ROLLED_BACK, Outcome.FAILED)
+    assert run(root=end.root)[1].commands == []
+    again, engine = run(Outcome.ROLLED_BACK, root=end.root, retry_failed=True)
+    assert [command[3:6] for command in engine.commands] == [["2", "--run", "2"], ["3", "--run", "2"]]
+    assert again.record.results == {"endpoints": 3, "succeeded": 2, "rolled_back": 1}
+    assert again.record.outcome is Outcome.FAILED
 
 
 def test_a_person_stops_a_wave_and_the_record_says_who(run, archive):
