@@ -15,7 +15,7 @@ import yaml
 from awaiting import wait_until
 from prepared_opslib import start_opslib, use_prepared_fork_server
 
-from opslib.azure import endpoints
+from opslib.azure import endpoint_changes
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import read_endpoint
 from opslib.evidence.run.journal import read_journal
@@ -107,7 +107,7 @@ class World:
     def route(self, **traffic: int) -> None:
         """Set traffic as somebody else would: by a PUT of their own."""
         step = SetTraffic(self.name, self.read().traffic, traffic)
-        endpoints.set_traffic(self.workspace, step, deadline_s=30.0, progress=lambda _: None)
+        endpoint_changes.set_traffic(self.workspace, step, deadline_s=30.0, progress=lambda _: None)
 
     def run(self, runbook: str, *, timeout_s: float = 120.0, **given: object) -> tuple[Path, Record]:
         use_prepared_fork_server()

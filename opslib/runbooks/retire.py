@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from opslib.access.actions import READ_ACTIVITY, READ_RULES, count_requests, find_registered
 from opslib.azure.activity_log import KEPT, read_changes
-from opslib.azure.endpoints import read_endpoint, settle
+from opslib.azure.endpoint_changes import settle
+from opslib.azure.endpoints import read_endpoint
 from opslib.azure.registered_assets import read_asset
 from opslib.azure.request_counts import read_requests
 from opslib.azure.rules import read_rules

@@ -8,7 +8,7 @@ import yaml
 from awaiting import wait_until
 from runbook_world import put
 
-from opslib.azure.endpoints import edit_tags
+from opslib.azure.endpoint_changes import edit_tags
 from opslib.azure.source import find_source
 from opslib.cli.main import main
 from opslib.definitions.rules import FIELDS, OF_THE_SERVICE

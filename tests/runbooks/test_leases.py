@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from awaiting import wait_until
 from runbook_world import QUICK_CANARY, journal
 
-from opslib.azure.endpoints import edit_tags, set_traffic
+from opslib.azure.endpoint_changes import edit_tags, set_traffic
 from opslib.evidence.archive.run_folders import read_archive
 from opslib.model import Outcome, SetTraffic
 from opslib.runbooks.lease.tags import Lease, acquire, read_lease

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from opslib.azure import endpoints
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
+from opslib.azure.endpoint_changes import EditTags, delete_deployment, scale, set_traffic, settle
+from opslib.azure.endpoints import read_endpoint
 from opslib.errors import ApplyError, Drift
 from opslib.model import (
     CreateDeployment,
@@ -27,7 +28,7 @@ def apply(
     workspace: Workspace,
     deadline_s: float,
     progress: Progress,
-    tags: endpoints.EditTags = dict,
+    tags: EditTags = dict,
 ) -> Receipt:
     """Apply one step and return its receipt; a traffic step edits the endpoint's tags in the same request.
 
@@ -40,11 +41,11 @@ def apply(
     """
     match step:
         case SetTraffic():
-            return endpoints.set_traffic(workspace, step, deadline_s, progress, tags)
+            return set_traffic(workspace, step, deadline_s, progress, tags)
         case SetInstanceCount():
-            return endpoints.scale(workspace, step, deadline_s, progress)
+            return scale(workspace, step, deadline_s, progress)
         case DeleteDeployment():
-            return endpoints.delete_deployment(workspace, step.endpoint, step.deployment, deadline_s, progress)
+            return delete_deployment(workspace, step.endpoint, step.deployment, deadline_s, progress)
         case CreateDeployment():
             return _create(step, workspace, deadline_s, progress)
         case DeleteRule() | SetRule() | RestoreRule():
@@ -69,8 +70,8 @@ def _create(step: CreateDeployment, workspace: Workspace, deadline_s: float, pro
 
     started_at, begun_s = datetime.now(UTC), monotonic()
     definition = read_deployment(Path(step.definition), step.endpoint, step.deployment, step.replacements)
-    endpoints.settle(workspace, step.endpoint, deadline_s, progress)
-    if endpoints.read_endpoint(workspace, step.endpoint).find(step.deployment):
+    settle(workspace, step.endpoint, deadline_s, progress)
+    if read_endpoint(workspace, step.endpoint).find(step.deployment):
         raise Drift(
             f"another change created {step.deployment} meanwhile: it was left alone. Choose another name for the "
             "new version"

@@ -9,7 +9,8 @@ from typing import Any
 from opslib.autoscale.plan import read_step, undo_of
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace, connect
-from opslib.azure.endpoints import edit_tags, read_endpoint, settle
+from opslib.azure.endpoint_changes import edit_tags, settle
+from opslib.azure.endpoints import read_endpoint
 from opslib.errors import OpsError
 from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.record import Record, read_record, write_record

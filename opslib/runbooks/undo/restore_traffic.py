@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
-from opslib.azure.endpoints import edit_tags, read_endpoint, set_traffic, settle
+from opslib.azure.endpoint_changes import edit_tags, set_traffic, settle
+from opslib.azure.endpoints import read_endpoint
 from opslib.azure.scoring_client import scoring_client
 from opslib.definitions.probes import Probe, read_probes
 from opslib.errors import ApplyError, AzureError, ConnectError, DefinitionError, Drift, OpsError

@@ -6,7 +6,8 @@ from time import monotonic
 
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
-from opslib.azure.endpoints import edit_tags, read_endpoint
+from opslib.azure.endpoint_changes import edit_tags
+from opslib.azure.endpoints import read_endpoint
 from opslib.errors import ApplyError, AzureError, Drift, OperationTimeout
 from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.model import Endpoint, Plan, SetTraffic, Traffic

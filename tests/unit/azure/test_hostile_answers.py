@@ -12,14 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from opslib.azure.capacity import read_quotas
-from opslib.azure.endpoints import (
-    delete_deployment,
-    list_endpoints,
-    read_endpoint,
-    read_scoring_key,
-    scale,
-    set_traffic,
-)
+from opslib.azure.endpoint_changes import delete_deployment, scale, set_traffic
+from opslib.azure.endpoints import list_endpoints, read_endpoint, read_scoring_key
 from opslib.azure.platform_metrics import PlatformMetrics
 from opslib.azure.resource import read_resource, weights, writable
 from opslib.azure.rules import read_autoscale

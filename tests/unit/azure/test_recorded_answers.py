@@ -3,7 +3,8 @@
 import pytest
 from stand_in import ENDPOINT, SIGNATURE, StandIn
 
-from opslib.azure.endpoints import delete_deployment, edit_tags, read_endpoint, scale, set_traffic, settle
+from opslib.azure.endpoint_changes import delete_deployment, edit_tags, scale, set_traffic, settle
+from opslib.azure.endpoints import read_endpoint
 from opslib.errors import Drift, OperationFailed, OperationTimeout
 from opslib.model import SetInstanceCount, SetTraffic
 
