@@ -9,6 +9,7 @@ from pathspec import PathSpec, Pattern
 
 from opslib.definitions.asset_rules import is_local
 from opslib.definitions.deployment import DeploymentDefinition
+from opslib.definitions.source import read_utf8
 
 IGNORE_FILES = (".amlignore", ".gitignore")
 """Files that name what is not uploaded; the first that is in the folder itself counts.
@@ -54,7 +55,7 @@ def uploaded_files(folder: Path) -> Iterator[str]:
 
 def _read_ignored(folder: Path) -> "PathSpec[Pattern]":
     path = next((folder / name for name in IGNORE_FILES if (folder / name).exists()), None)
-    lines = [] if path is None else path.read_text(encoding="utf-8").splitlines()
+    lines = [] if path is None else read_utf8(path, "list of ignored files").splitlines()
     return PathSpec.from_lines("gitignore", lines)
 
 

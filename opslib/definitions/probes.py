@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from opslib.definitions.source import read_utf8
 from opslib.definitions.tolerance import DEFAULT, Tolerance
 from opslib.errors import DefinitionError
 
@@ -82,10 +83,7 @@ def _read_tolerance(given: Any) -> Tolerance:
 
 def _read_lines(path: str) -> list[tuple[int, str]]:
     """Return the lines that are not blank, each with its number."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise DefinitionError(f"probes {path!r} cannot be read: {error.strerror}") from error
+    text = read_utf8(Path(path), "probes")
     lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:
         raise DefinitionError(f'{path} has no probes; expected lines like {{"request": ..., "answer": ...}}')

@@ -64,6 +64,24 @@ class Source:
         return self.path.parent / value.removeprefix("file:")
 
 
+def read_utf8(path: Path, what: str) -> str:
+    """Return the text of a file that a person wrote; a byte order mark is left out.
+
+    Raises
+    ------
+    DefinitionError
+        If it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DefinitionError(f"{what} {str(path)!r} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DefinitionError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}. Save it as UTF-8"
+        ) from error
+
+
 def read_source(path: Path, replacements: Mapping[str, Any] | None = None) -> Source:
     """Read a YAML mapping.
 
@@ -80,14 +98,7 @@ def read_source(path: Path, replacements: Mapping[str, Any] | None = None) -> So
         If the file cannot be read, is not a YAML mapping, gives a field twice, or holds a ``{{placeholder}}`` that
         nothing replaced. The message names the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DefinitionError(f"definition {str(path)!r} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DefinitionError(
-            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}. Save it as UTF-8"
-        ) from error
+    text = read_utf8(path, "definition")
     marked = _PLACEHOLDER.sub(lambda found: _MARK + found.group(1), text)
     try:
         node = yaml.compose(marked, Loader=yaml.SafeLoader)

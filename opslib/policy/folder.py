@@ -9,7 +9,7 @@ from opslib.definitions.deployment import read_deployment
 from opslib.definitions.endpoint import ENDPOINT, check_endpoint
 from opslib.definitions.probes import parse_probe
 from opslib.definitions.rules import Severity, Violation, check_deployment
-from opslib.definitions.source import Source, read_source
+from opslib.definitions.source import Source, read_source, read_utf8
 from opslib.errors import DefinitionError, PolicyError
 from opslib.policy import FILE
 from opslib.policy.exceptions import Exceptions, describe_expired
@@ -201,7 +201,11 @@ def _check_deployment(path: Path, endpoint: str, tags: Sequence[str]) -> Iterato
 
 def _check_probes(path: Path) -> Iterator[CheckResult]:
     """Read each line as the runbooks read it."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = read_utf8(path, "probes").splitlines()
+    except DefinitionError as error:
+        yield CheckResult(path.name, 1, "probes", Severity.ERROR, _without(path, error))
+        return
     fix = 'A line is {"request": ..., "answer": ...}; the answer may be left out.'
     if not any(line.strip() for line in lines):
         yield CheckResult(path.name, 1, "probes", Severity.ERROR, "there are no probes", fix)

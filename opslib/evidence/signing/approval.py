@@ -44,8 +44,8 @@ def read_plan(path: Path) -> tuple[dict[str, Any], str]:
     try:
         content = path.read_bytes()
         plan = dict(json.loads(content))
-        plan["changes"], plan["parameters"], plan["workspace"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        tuple(describe_plan(plan))  # everything that the approver reads is there
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"{path} is not the plan of a run: {error!r}") from error
     return plan, hashlib.sha256(content).hexdigest()
 

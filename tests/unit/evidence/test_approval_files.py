@@ -105,3 +105,17 @@ def test_files_and_folders_of_approvals_are_read(tmp_path):
 
 def signed_text(folder):
     return (folder / "approval-1-ann.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("changes", ["x"]), ("changes", [{"what": "traffic"}]), ("workspace", 3), ("files", ["a"])]
+)
+def test_a_plan_that_an_approver_could_not_read_is_none(tmp_path, name, value):
+    """What is signed is what was shown: all of it must be there."""
+    plan = {"runbook": "canary", "endpoint": "fraud", "workspace": ["s", "g", "w"], "changes": [], "parameters": {}}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(plan))
+    assert approval.read_plan(path)[0] == plan
+    path.write_text(json.dumps(plan | {name: value}))
+    with pytest.raises(RecordError, match="is not the plan of a run"):
+        approval.read_plan(path)

@@ -239,6 +239,14 @@ def test_lines_that_editors_read_are_no_problem(folder):
     assert check_folder(folder).results == ()
 
 
+@pytest.mark.parametrize("name", ["endpoint.yml", "policy.yml", "green.yml", "probes.jsonl"])
+def test_a_file_in_another_encoding_is_named_with_what_to_do(folder, name):
+    """An editor of Windows saves an umlaut as Latin-1."""
+    (folder / name).write_bytes((folder / name).read_bytes() + "# für\n".encode("latin-1"))
+    (result,) = [one for one in check_folder(folder).results if one.file == name]
+    assert "UTF-8" in result.reason + result.fix
+
+
 def test_junit_has_a_case_per_file(folder):
     """A file with errors is a failure; the others passed."""
     spoil(folder)
