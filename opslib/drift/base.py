@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from opslib.definitions.deployment import read_deployment
 from opslib.definitions.endpoint import ENDPOINT
 from opslib.definitions.source import read_source
@@ -110,13 +112,9 @@ def _from_folder(folder: Path, workspace_id: str) -> Base:
 def _from_inventory(path: Path, content: Mapping[str, Any]) -> Base:
     try:
         expected = (*_of_resources(content["resources"]), *_of_autoscale(content))
-        at = datetime.fromisoformat(content["at"])
-        given = content["scope"]
-        subscriptions, groups, workspaces = (
-            tuple(given[name]) for name in ("subscriptions", "groups", "workspaces")
-        )
-        scope = EstateScope(subscriptions, groups, workspaces, given["endpoint"])
-    except (KeyError, TypeError, ValueError, UnexpectedAnswer) as error:
+        at = datetime.fromisoformat(content["at"]).astimezone(UTC)
+        scope = msgspec.convert(content["scope"], EstateScope)
+    except (KeyError, TypeError, ValueError, UnexpectedAnswer, msgspec.ValidationError) as error:
         raise DefinitionError(f"{path} is not an inventory of this version: {error!r}") from error
     return Base(str(path), at, expected, scope, autoscale="autoscale" in content)
 

@@ -1,5 +1,6 @@
 """Comparing: every writable field is found once, what Azure fills in or writes in another way is no drift."""
 
+import json
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 
@@ -7,9 +8,11 @@ import pytest
 from writable_fields import BLUE, BODIES, CHANGES, DEPLOYMENT, ENDPOINT, FRAUD, WORKSPACE, changed
 
 from opslib.drift.autoscale import instance_ranges, read_autoscale_settings
+from opslib.drift.base import read_base
 from opslib.drift.compare import AUTOSCALE, Expected, attribute, compare
 from opslib.drift.fields import Setting, read_settings
 from opslib.drift.fix import fixes
+from opslib.errors import DefinitionError
 from opslib.model import ActivityEvent
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -155,3 +158,15 @@ def test_an_autoscale_setting_is_compared_by_its_values_and_fixed_by_its_command
     (extra,) = compare([], live, live)
     assert (absent.actions, extra.actions) == (("create",), ("delete",))
     assert next(fixes(extra)) == "opslib autoscale remove fraud --deployment blue"
+
+
+@pytest.mark.parametrize("wrong", [{"at": 3}, {"at": "yesterday"}, {"scope": {"groups": [1.5]}}, {"scope": None}])
+def test_an_inventory_that_cannot_be_read_is_refused(tmp_path, wrong):
+    """One field of another type; without it, the same file is a base."""
+    inventory = {"at": "2026-11-27T12:00:00+00:00", "scope": {"groups": ["team"]}, "resources": []}
+    path = tmp_path / "inventory.json"
+    path.write_text(json.dumps(inventory))
+    assert read_base(path, "").scope.groups == ("team",)
+    path.write_text(json.dumps(inventory | wrong))
+    with pytest.raises(DefinitionError, match="is not an inventory of this version"):
+        read_base(path, "")
