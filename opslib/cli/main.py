@@ -4,7 +4,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -22,6 +22,53 @@ exit codes of `opslib run`:
                                           6  waiting for approval: nothing was changed
 """
 
+
+COMMANDS: Mapping[str, Mapping[str, str]] = {
+    "change endpoints": {
+        "run": "execute a runbook and leave one folder of evidence",
+        "answer": "decide for a canary that waits for an answer (on_hold=ask)",
+        "recover": "return traffic that unwatched canaries still hold",
+        "autoscale": "show, check, create and move autoscale settings",
+        "fleet": "run a runbook on many endpoints in batches, by a wave file",
+    },
+    "look at endpoints": {
+        "status": "show an endpoint's traffic, states, error budget and alerts",
+        "diagnose": "find why an endpoint fails, with evidence",
+        "inventory": "list all deployments with cost, requests, owner, last change",
+        "drift": "compare endpoints with definitions, an inventory, or a run's end",
+        "cost": "show what an endpoint costs, and would with other instances",
+        "review": "review an endpoint's security; changes nothing",
+    },
+    "prepare": {
+        "init": "write an endpoint's folder from the live endpoint",
+        "check": "check an endpoint's definitions, probes and policy without Azure",
+        "parameters": "list the parameters of a runbook",
+        "notebooks": "copy the runbooks' notebooks into a folder for editing",
+        "lab": "open JupyterLab on the runbooks, with a workspace",
+        "pipeline": "write a pipeline for an endpoint's folder, for GitHub and others",
+        "role": "print the smallest custom role for the runbooks",
+        "doctor": "check whether runs would work here",
+        "notify": "send a test message to the receivers of a policy",
+        "completion": "print the lines that make a shell complete opslib",
+    },
+    "evidence": {
+        "runs": "list the runs, newest first; show one; export them",
+        "approve": "sign the plan of a dry run with your own key",
+        "verify": "verify that runs are unaltered and complete, offline",
+        "judge": "re-judge a recorded canary and compare the verdicts",
+        "seal": "end and seal a run that was left unfinished, such as one by hand",
+        "publish": "copy sealed runs to blob storage",
+        "compact": "rewrite the table of published runs, one file per month",
+    },
+    "practise": {
+        "demo": "run a whole release on a sandbox of its own, under live traffic",
+        "sandbox": "a local Azure ML: managed online endpoints on loopback",
+    },
+}
+"""What each command does, in groups as help lists them."""
+
+MODULES = {"sandbox": "opslib.sandbox.cli.commands"}
+"""Modules of the commands that are not in this folder."""
 
 GARBAGE_THRESHOLD = 50_000
 """Objects made before Python searches for garbage: imports make many, and none of them is garbage [count]."""
@@ -83,85 +130,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; a command's options are added when it is given."""
-    parser = CommandParser(prog="opslib", description=DESCRIPTION, epilog=EPILOG)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    commands.add_parser("run", module="opslib.cli.run", help="execute a runbook and leave one folder of evidence")
-    commands.add_parser(
-        "notebooks", module="opslib.cli.notebooks", help="copy the runbooks' notebooks into a folder for editing"
+    usage = "opslib [-h] COMMAND ..."
+    parser = CommandParser(prog="opslib", usage=usage, description=_listed(), epilog=EPILOG)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", prog="opslib", help=argparse.SUPPRESS
     )
-    commands.add_parser("lab", module="opslib.cli.lab", help="open JupyterLab on the runbooks, with a workspace")
-    commands.add_parser("parameters", module="opslib.cli.parameters", help="list the parameters of a runbook")
-    commands.add_parser(
-        "completion", module="opslib.cli.completion", help="print the lines that make a shell complete opslib"
-    )
-    commands.add_parser("init", module="opslib.cli.init", help="write an endpoint's folder from the live endpoint")
-    commands.add_parser(
-        "check", module="opslib.cli.check", help="check an endpoint's definitions, probes and policy without Azure"
-    )
-    commands.add_parser("doctor", module="opslib.cli.doctor", help="check whether runs would work here")
-    commands.add_parser("role", module="opslib.cli.role", help="print the smallest custom role for the runbooks")
-    commands.add_parser(
-        "pipeline",
-        module="opslib.cli.pipeline",
-        help="write a pipeline for an endpoint's folder, for GitHub and others",
-    )
-    commands.add_parser(
-        "cost", module="opslib.cli.cost", help="show what an endpoint costs, and what it would with other instances"
-    )
-    commands.add_parser(
-        "fleet", module="opslib.cli.fleet", help="run a runbook on many endpoints in batches, by a wave file"
-    )
-    commands.add_parser(
-        "inventory",
-        module="opslib.cli.inventory",
-        help="list all deployments with cost, requests, owner, last change",
-    )
-    commands.add_parser(
-        "drift", module="opslib.cli.drift", help="compare endpoints with definitions, an inventory, or a run's end"
-    )
-    commands.add_parser(
-        "status", module="opslib.cli.status", help="show an endpoint's traffic, states, error budget and alerts"
-    )
-    commands.add_parser(
-        "autoscale", module="opslib.cli.autoscale", help="show, check, create and move autoscale settings"
-    )
-    commands.add_parser("review", module="opslib.cli.review", help="review an endpoint's security; changes nothing")
-    commands.add_parser("diagnose", module="opslib.cli.diagnose", help="find why an endpoint fails, with evidence")
-    commands.add_parser("runs", module="opslib.cli.runs", help="list the runs, newest first; show one; export them")
-    commands.add_parser(
-        "verify", module="opslib.cli.verify", help="verify that runs are unaltered and complete, offline"
-    )
-    commands.add_parser("approve", module="opslib.cli.approve", help="sign the plan of a dry run with your own key")
-    commands.add_parser(
-        "seal",
-        module="opslib.cli.seal",
-        help="end and seal a run that was left unfinished, such as one run by hand",
-    )
-    commands.add_parser("publish", module="opslib.cli.publish", help="copy sealed runs to blob storage")
-    commands.add_parser(
-        "compact", module="opslib.cli.compact", help="rewrite the table of published runs, one file per month"
-    )
-    commands.add_parser(
-        "recover", module="opslib.cli.recover", help="return traffic that unwatched canaries still hold"
-    )
-    commands.add_parser(
-        "judge", module="opslib.cli.judge", help="re-judge a recorded canary and compare the verdicts"
-    )
-    commands.add_parser(
-        "answer", module="opslib.cli.answer", help="decide for a canary that waits for an answer (on_hold=ask)"
-    )
-    commands.add_parser(
-        "notify", module="opslib.cli.notify", help="send a test message to the receivers of a policy"
-    )
-    commands.add_parser(
-        "demo", module="opslib.cli.demo", help="run a whole release on a sandbox of its own, under live traffic"
-    )
-    commands.add_parser(
-        "sandbox",
-        module="opslib.sandbox.cli.commands",
-        help="a local Azure ML: managed online endpoints on loopback",
-    )
+    for group in COMMANDS.values():
+        for name, text in group.items():
+            commands.add_parser(name, module=MODULES.get(name, f"opslib.cli.{name}"), help=text)
     return parser
+
+
+def _listed() -> str:
+    """Return the description with the commands by group, a line each."""
+    lines = [DESCRIPTION]
+    for title, group in COMMANDS.items():
+        lines += ["", f"{title}:", *(f"    {name:<12}{text}" for name, text in group.items())]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
