@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from opslib.errors import ParameterError
-from opslib.model.endpoint import TARGET
 from opslib.parameter_input import describe_problem, injected_names, refuse_secrets
 from opslib.redaction.redact import redact
+from opslib.target import TARGET
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", min_length=3, max_length=32)]
 """Name of an endpoint or deployment. Source: the rule that azure-ai-ml checks before it sends a request."""
@@ -48,6 +47,8 @@ class RunbookParameters(BaseModel):
         except ValidationError:
             if not isinstance(value, str):
                 raise
+            import yaml  # noqa: PLC0415 - a refusal of a name does without
+
             try:
                 return validate(yaml.safe_load(value))
             except yaml.YAMLError:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 
-from opslib.parameters import RollbackParameters
+from opslib.parameters.rollback import RollbackParameters
 
 PARAMETERS = "\n".join(
     f"{name} = {field.default!r}" if not field.is_required() else f'{name} = ""'

@@ -11,10 +11,10 @@ from opslib.diagnosis.cause import Diagnosis
 from opslib.diagnosis.pasted import diagnose_text
 from opslib.displayed import view
 from opslib.errors import ParameterError
-from opslib.model.endpoint import TARGET
 from opslib.redaction.redact import redact
 from opslib.runbooks.diagnose import diagnose_facts, read_symptoms
 from opslib.show.diagnosis import diagnosis_json
+from opslib.target import TARGET
 
 CAUSE = 3
 UNREAD = 4

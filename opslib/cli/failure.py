@@ -3,7 +3,7 @@
 import sys
 
 from opslib.errors import OpsError
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 from opslib.redaction.redact import redact
 
 

@@ -13,7 +13,7 @@ from opslib.fleet.archive import find_wave, open_plan, wave_runs
 from opslib.fleet.drive import find_requested_stop
 from opslib.fleet.rules import Stop, find_stop
 from opslib.fleet.states import current_state
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 
 EPILOG = """\
 It first waits for the pause between two batches. The exit codes are those of `opslib fleet run`.

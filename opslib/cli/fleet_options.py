@@ -4,7 +4,7 @@ import argparse
 
 from opslib.cli.archive_option import add_archive_option
 from opslib.evidence.run.record import Record
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 
 
 def add_options(parser: argparse.ArgumentParser, *, wave: bool = True) -> None:

@@ -22,7 +22,7 @@ from opslib.fleet.plan import WavePlan
 from opslib.fleet.rules import WaveState
 from opslib.fleet.select import plan_wave
 from opslib.fleet.states import current_state, resumed_state
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 from opslib.redaction.redact import redact
 from opslib.runner.execute import check_approvals
 from opslib.show.fleet import progress, state_table

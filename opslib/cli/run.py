@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.cli.request_options import add_request_options, request_of
 from opslib.errors import ParameterError
+from opslib.import_shims import skip_pydantic_plugins
 from opslib.runbook_names import RUNBOOK_NAMES, require_runbook
 
 EPILOG = """\
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Execute the runbook; print the outcome and the notebook's path."""
     given = _parameters(arguments.parameter)
     require_runbook(arguments.runbook)
+    if arguments.own_process:
+        skip_pydantic_plugins()
     from opslib.parameters import RUNBOOKS  # noqa: PLC0415 - pydantic, which help does without
 
     RUNBOOKS[arguments.runbook].check(given)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from opslib.model.endpoint import TARGET
+from opslib.target import TARGET
 
 
 def add_target_option(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from opslib.evidence.run.record import Record, read_record, write_atomically
 from opslib.evidence.run.run_lock import archive_of, is_held
 from opslib.fleet.plan import RUNBOOK, WAVE_FILE, Member, WavePlan, read_plan
 from opslib.fleet.wave import read_wave
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from opslib.fleet.plan import Member, WavePlan
 from opslib.fleet.record import WaveRecord, begin_record, end_record
 from opslib.fleet.rules import Stop, begin_state, conclude, find_stop
 from opslib.fleet.states import current_state, resumed_state
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 from opslib.policy.agreements import describe_rule
 from opslib.runbooks.plan_approvals import count_by_rule
 

@@ -17,7 +17,7 @@ from opslib.fleet.plan import Member
 from opslib.fleet.record import MemberStart, WaveRecord
 from opslib.fleet.rules import MemberState, Stop, WaveState, decide
 from opslib.fleet.states import member_state
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 
 TICK_S = 0.5
 """How often a request to stop, the change window and the end of a pause are looked for [seconds]."""

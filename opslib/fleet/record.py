@@ -22,7 +22,7 @@ from opslib.evidence.signing.approval import keep_approvals
 from opslib.fleet.archive import MemberRun
 from opslib.fleet.plan import RUNBOOK, WAVE_FILE, Member, WavePlan
 from opslib.fleet.rules import MemberState, Stop, WaveState
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 from opslib.runbooks.plan_content import digest_of
 
 MEMBERS = "wave.json"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from opslib.displayed import Displayed
 from opslib.fleet.plan import Member, Room, WavePlan
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 from opslib.policy.windows import decide_window
 
 Status = Literal["pending", "running", "ended", "earlier"]

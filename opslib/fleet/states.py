@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from opslib.fleet.archive import MemberRun
 from opslib.fleet.plan import WavePlan
 from opslib.fleet.rules import MemberState, Status, WaveState, begin_state
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 
 UNCHANGED = frozenset({Outcome.WAITING, Outcome.REFUSED})
 """Ends at which nothing was changed: a resumed wave runs these endpoints again."""

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from opslib.model.endpoint import TARGET
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 from opslib.parameters import RUNBOOKS
 from opslib.policy.policy import ApprovalRule, ChangeFreeze, ChangeWindow
 from opslib.policy.reading import read_section
 from opslib.policy.section import Section, Text
+from opslib.target import TARGET
 
 Amount = Annotated[
     str, BeforeValidator(lambda value: str(value) if type(value) is int else value), Field(pattern=r"^\d+%?$")

@@ -13,7 +13,6 @@ from opslib.model.endpoint import SERVICE_VARIABLES, Deployment, Endpoint, Scope
 from opslib.model.estate import ActivityEvent, Estate, EstateScope, ResourceName, Unread
 from opslib.model.load import Load, busiest_load
 from opslib.model.monitoring import AutoscaleSetting, DeploymentRule, FiredAlert, Monitoring
-from opslib.model.outcome import Outcome
 from opslib.model.plan import (
     Change,
     CreateDeployment,
@@ -33,6 +32,7 @@ from opslib.model.plan import (
     Step,
 )
 from opslib.model.served import FAILURE_CODES, Observation, ProbeResult, Served, ServedInterval, is_failure
+from opslib.outcome import Outcome
 
 __all__ = [
     "FAILURE_CODES",

@@ -15,10 +15,6 @@ SERVICE_VARIABLES = frozenset({"AZUREML_MODEL_DIR", "AZUREML_ENTRY_SCRIPT", "AML
 """Environment variables that Azure ML adds, and shows once a deployment was ready. Source: recordings of 2025."""
 
 
-TARGET = '"sandbox", "azure" (nearest config.json), or the path of a config.json'
-"""How a person names the workspace."""
-
-
 @dataclass(frozen=True)
 class Scope:
     """A workspace, by the names of the ecosystem's ``config.json``, and the caller that is signed in to it."""

@@ -16,7 +16,9 @@ from pydantic_core import PydanticCustomError
 
 from opslib.errors import PolicyError
 from opslib.notify.notice import Form, NoticeEvent
-from opslib.parameters import RUNBOOKS, CanaryParameters, MetricName
+from opslib.parameters import RUNBOOKS
+from opslib.parameters.canary import CanaryParameters
+from opslib.parameters.shared import MetricName
 from opslib.policy.section import Moment, Section, Text
 from opslib.policy.security import RuleException, Security
 from opslib.policy.standards import RequiredMonitoring, RequiredTags, Retention

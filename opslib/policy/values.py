@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from opslib.errors import PolicyError
-from opslib.parameters import CanaryParameters
 from opslib.runbook_parameters import RunbookParameters
 
 if TYPE_CHECKING:
@@ -62,9 +61,10 @@ def fill_from_policy(parameters: P) -> Values[P]:
     added = {name: value for name, value in settings.items() if name not in given}
     explicit = {name: getattr(parameters, name) for name in given}
     filled = type(parameters).check({**explicit, **added}) if added else parameters
-    if isinstance(filled, CanaryParameters) and filled.outcomes and not (filled.bad_outcomes or filled.measures):
+    outcomes = getattr(filled, "outcomes", "")
+    if outcomes and not any(getattr(filled, name) for name in _WITH_OUTCOMES):
         raise PolicyError(
-            f"outcomes={filled.outcomes!r} is given, and {parameters.policy} names no business objectives. "
+            f"outcomes={outcomes!r} is given, and {parameters.policy} names no business objectives. "
             "Add them, or pass bad_outcomes or measures"
         )
     origins: dict[str, Origin] = {

@@ -28,7 +28,7 @@ from opslib.evidence.archive.run_folders import find_archive, find_run
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import read_record
 from opslib.model import DeleteRule, Endpoint, Finding, Findings, Outcome, Plan, Rule
-from opslib.parameters import AutoscaleParameters
+from opslib.parameters.autoscale import AutoscaleParameters
 from opslib.redaction.redact import MASK
 from opslib.runbooks.access import check_access, check_scope
 from opslib.runbooks.approval_gate import require_approved

@@ -7,7 +7,7 @@ from opslib.azure.retail_prices import read_prices
 from opslib.cost.estimate import cost_change, endpoint_cost, with_deployment, with_instances
 from opslib.definitions.deployment import DeploymentDefinition
 from opslib.model import CostChange, Endpoint, Finding, Overlap, PriceList
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import cost_preflight
 

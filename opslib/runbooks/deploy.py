@@ -31,7 +31,7 @@ from opslib.model import (
     ProbeResult,
     SendProbes,
 )
-from opslib.parameters import DeployParameters
+from opslib.parameters.deploy import DeployParameters
 from opslib.policy.exceptions import Exceptions
 from opslib.runbooks.access import check_access, check_scope
 from opslib.runbooks.approval_gate import require_approved

@@ -23,7 +23,7 @@ from opslib.errors import NotFound
 from opslib.evidence.run.journal import JournalEvent
 from opslib.model import Deployment, Endpoint, Outcome, ProbeResult
 from opslib.model.surroundings import Unread
-from opslib.read_only_parameters import DiagnoseParameters
+from opslib.parameters.diagnose import DiagnoseParameters
 from opslib.runbooks.review import read_facts, try_read
 from opslib.runbooks.run import Run
 

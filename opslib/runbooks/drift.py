@@ -19,7 +19,7 @@ from opslib.evidence.run.files import DRIFT
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Record, write_atomically
 from opslib.model import Endpoint, Estate, Outcome, ResourceName, Unread
-from opslib.read_only_parameters import DriftParameters
+from opslib.parameters.drift import DriftParameters
 from opslib.redaction.redact import redact
 from opslib.runbooks.run import Run
 

@@ -18,7 +18,7 @@ from opslib.evidence.run.files import BEFORE, JOURNAL
 from opslib.evidence.run.journal import Journal, JournalEvent, as_json, read_journal
 from opslib.evidence.run.record import Record, write_record
 from opslib.model import Endpoint, Level, Plan, Scope, SetTraffic, Traffic
-from opslib.parameters import RollbackParameters
+from opslib.parameters.rollback import RollbackParameters
 from opslib.runbooks.endpoint_state import write_state
 from opslib.runbooks.last_known_good import choose_target
 from opslib.runbooks.steps import preflight

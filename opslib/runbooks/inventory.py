@@ -17,7 +17,7 @@ from opslib.inventory.formats import as_csv, as_json
 from opslib.inventory.owners import Ownership, read_owners
 from opslib.inventory.rows import Facts, Inventory, make_inventory
 from opslib.model import Endpoint, EstateScope, Outcome, PriceList, Unread
-from opslib.read_only_parameters import InventoryParameters
+from opslib.parameters.inventory import InventoryParameters
 from opslib.runbooks.run import Run
 
 DAY = timedelta(hours=24)

@@ -14,7 +14,7 @@ from opslib.definitions.deployment import read_deployment
 from opslib.definitions.source import read_replacements
 from opslib.evidence.run.journal import as_json
 from opslib.model import Plan, Scope
-from opslib.parameters import DeployParameters
+from opslib.parameters.deploy import DeployParameters
 from opslib.policy.policy import Policy
 from opslib.redaction.redact import redact
 from opslib.runbook_parameters import RunbookParameters

@@ -29,7 +29,7 @@ from opslib.model import (
     Step,
 )
 from opslib.model.surroundings import Asset, Unread
-from opslib.parameters import RetireParameters
+from opslib.parameters.retire import RetireParameters
 from opslib.policy.standards import Retention
 from opslib.runbooks.access import check_access, check_scope
 from opslib.runbooks.approval_gate import require_approved

@@ -14,10 +14,10 @@ from opslib.errors import OpsError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.model import Endpoint, Outcome
 from opslib.model.surroundings import Asset, Unread
+from opslib.parameters.review import ReviewParameters
 from opslib.policy.exceptions import Exceptions
 from opslib.policy.policy import Policy
 from opslib.policy.security import Security
-from opslib.read_only_parameters import ReviewParameters
 from opslib.review import review as rules
 from opslib.review.facts import Facts
 from opslib.review.finding import Review, Severity

@@ -14,7 +14,7 @@ from opslib.errors import AzureError, PlanError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.model.traffic import describe_traffic, same_traffic
-from opslib.parameters import RollbackParameters
+from opslib.parameters.rollback import RollbackParameters
 from opslib.runbooks.access import check_access, check_scope, source_name
 from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.arrival import ArrivalCheck

@@ -25,7 +25,7 @@ from opslib.model import (
     Served,
     SetInstanceCount,
 )
-from opslib.parameters import ScaleParameters
+from opslib.parameters.scale import ScaleParameters
 from opslib.runbooks.access import check_access, check_scope, source_name
 from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.conditions import check_conditions, find_load

@@ -15,7 +15,7 @@ from opslib.errors import PlanError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, Finding, Findings, Outcome, PriceList
-from opslib.parameters import SizeParameters
+from opslib.parameters.size import SizeParameters
 from opslib.runbooks.access import check_access, check_scope, source_name
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import preflight

@@ -21,7 +21,7 @@ from opslib.evidence.run.record import write_atomically
 from opslib.judge.proof.upper_bounds import share_upper
 from opslib.model import Deployment, Endpoint, Finding, Findings, Outcome, Plan, ProbeResult, SendProbes
 from opslib.model.text import percent
-from opslib.read_only_parameters import ValidateParameters
+from opslib.parameters.validate import ValidateParameters
 from opslib.runbooks.access import check_access, check_scope
 from opslib.runbooks.arrival import name_deployments
 from opslib.runbooks.run import Run

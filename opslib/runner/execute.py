@@ -19,10 +19,11 @@ from opslib.evidence.archive.run_folders import new_folder
 from opslib.evidence.finish import begin_run
 from opslib.evidence.run.files import APPROVALS
 from opslib.evidence.run.journal import JournalEvent
-from opslib.evidence.run.provenance import find_executor
+from opslib.evidence.run.provenance import find_executor, find_prepared_at
 from opslib.evidence.run.record import ChangeRequest, Record, write_atomically
 from opslib.evidence.signing.keys import SigningKey, find_signing_key
-from opslib.parameters import RUNBOOKS, CanaryParameters, RollbackParameters
+from opslib.parameters import RUNBOOKS
+from opslib.parameters.rollback import RollbackParameters
 from opslib.policy.values import fill_from_policy
 from opslib.redaction.kernel_pipes import secrets_pipe
 from opslib.runbook_names import require_runbook
@@ -176,12 +177,14 @@ def _first_record(parameters: RunbookParameters, folder: Path, notebook: Path, r
         rejected_approvals=request.rejected,
         wave=request.wave,
         wave_member=request.wave_member,
+        prepared_at=find_prepared_at(),
     )
 
 
 def _hang_s(parameters: RunbookParameters) -> float | None:
     """Return how long the kernel may be inactive: as long as the lease, for a runbook with one [seconds]."""
-    return max(MIN_HANG_TIMEOUT_S, parameters.lease_s) if isinstance(parameters, CanaryParameters) else None
+    lease_s: float | None = getattr(parameters, "lease_s", None)
+    return None if lease_s is None else max(MIN_HANG_TIMEOUT_S, lease_s)
 
 
 def _given_values(parameters: RunbookParameters, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -215,12 +215,17 @@ def fork_server() -> ForkServer:
         return _servers[-1]
 
 
-def fork_the_server() -> None:
+def fork_the_server(*left: socket.socket) -> None:
     """Make this process's fork server by a fork of this process, so that what both need is imported once.
 
     A process with other threads, or one that was started with a signing key in its environment, is not forked: the
     threads' locks would stay locked, and /proc would show the key to the kernel. Its server is a new process, as is
     that of a program that does not call this.
+
+    Parameters
+    ----------
+    left
+        Connections of this process, which the server closes.
     """
     if _servers or threading.active_count() > 1 or _shows_private_variables():
         return
@@ -230,7 +235,8 @@ def fork_the_server() -> None:
         its.close()
         _servers.append(ForkServer(_Child(pid), mine))
         return
-    mine.close()
+    for one in (mine, *left):
+        one.close()
     os.setsid()  # Ctrl-C in a terminal is for the runner alone
     _leave_the_client()
     serve_and_become(its)

@@ -20,6 +20,7 @@ from typing import Any
 
 from opslib.evidence.run.files import FOLDER_VARIABLE
 from opslib.import_shims import skip_iri_checks, without_debugger
+from opslib.quick_end import QuickEnd
 
 PREPARED = (
     "ipykernel.ipkernel",
@@ -27,8 +28,12 @@ PREPARED = (
     "ipykernel.debugger",
     "IPython.core.completerlib",
     "IPython.core.debugger",
+    "IPython.core.logger",
+    "IPython.core.oinspect",
     "IPython.extensions.storemagic",
+    "psutil",
     "tornado.platform.asyncio",
+    "traitlets.config.argcomplete_config",
     "opslib.runbooks.run",
     "opslib.show.registered",
     "opslib.show.views",
@@ -56,6 +61,7 @@ def serve_and_become(channel: socket.socket) -> None:
 def serve(channel: socket.socket) -> dict[str, Any] | None:
     """Answer requests until the client closes the channel; in a fork, return what it is to run."""
     signal.signal(signal.SIGCHLD, _wait_for_ended)
+    QuickEnd().code = 0  # of this process and its forks, whose exit codes nothing reads
     gc.disable()  # imports make half a million objects and free none: a fifth of their time
     skip_iri_checks()
     with without_debugger():
@@ -100,10 +106,18 @@ def _enter(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
+    renew_randomness()
     name = request["module"].rpartition(".")[2]
     Path("/proc/self/comm").write_text(name[:15], encoding="utf-8")  # what `top` and `ps -o comm` show
     if run := request["environment"].get(FOLDER_VARIABLE):
         os.open(run, os.O_RDONLY | os.O_DIRECTORY)  # /proc shows it: the mark by which a run's processes are found
+
+
+def renew_randomness() -> None:
+    """Give a fork random numbers of its own; Python's own module does so by itself."""
+    numpy_random: Any = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
 
 
 def receive(channel: socket.socket, size: int) -> bytes:

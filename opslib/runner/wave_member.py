@@ -20,7 +20,7 @@ from opslib.evidence.run.run_lock import archive_of, claimed, is_held
 from opslib.fleet.archive import MemberRun, member_runs, read_stop
 from opslib.fleet.plan import Member, WavePlan
 from opslib.fleet.states import UNCHANGED
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 from opslib.runbooks.notifier import notify_recovery
 from opslib.runbooks.undo.reap import reap
 from opslib.runner.execute import execute

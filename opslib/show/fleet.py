@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from opslib.displayed import view
 from opslib.fleet.plan import Member, WavePlan
 from opslib.fleet.rules import MemberState, WaveState
-from opslib.model.outcome import Outcome
+from opslib.outcome import Outcome
 from opslib.show.table import Cell, Row, Table, Tone
 
 TONES: Mapping[Outcome, Tone] = {

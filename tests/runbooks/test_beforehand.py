@@ -11,7 +11,7 @@ from opslib.definitions.deployment import read_deployment
 from opslib.errors import CreateRefused, DefinitionError
 from opslib.evidence.run.run_lock import release
 from opslib.model import Level, Outcome
-from opslib.parameters import DeployParameters
+from opslib.parameters.deploy import DeployParameters
 from opslib.runbooks.deploy import check_deploy, deploy, plan_deploy
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps.preflight import require_clear

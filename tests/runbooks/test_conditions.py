@@ -9,7 +9,10 @@ from awaiting import wait_until
 
 from opslib.evidence.run.run_lock import release
 from opslib.model import Level
-from opslib.parameters import CanaryParameters, DeployParameters, RollbackParameters, ScaleParameters
+from opslib.parameters.canary import CanaryParameters
+from opslib.parameters.deploy import DeployParameters
+from opslib.parameters.rollback import RollbackParameters
+from opslib.parameters.scale import ScaleParameters
 from opslib.policy.policy import ChangeFreeze
 from opslib.runbooks.canary.canary import check_canary
 from opslib.runbooks.deploy import check_deploy

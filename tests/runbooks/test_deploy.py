@@ -14,7 +14,7 @@ from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Level, Outcome
-from opslib.parameters import DeployParameters
+from opslib.parameters.deploy import DeployParameters
 from opslib.runbooks.deploy import check_deploy, plan_deploy
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps.preflight import require_clear

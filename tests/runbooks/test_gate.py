@@ -22,8 +22,10 @@ from opslib.evidence.signing.approvers import VARIABLE
 from opslib.evidence.signing.keys import public_pem
 from opslib.evidence.verify.verify import verify
 from opslib.model import Level, Outcome
-from opslib.parameters import CanaryParameters, DeployParameters, RollbackParameters
-from opslib.read_only_parameters import ValidateParameters
+from opslib.parameters.canary import CanaryParameters
+from opslib.parameters.deploy import DeployParameters
+from opslib.parameters.rollback import RollbackParameters
+from opslib.parameters.validate import ValidateParameters
 from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.canary.canary import check_canary
 from opslib.runbooks.deploy import check_deploy, plan_deploy

@@ -7,7 +7,7 @@ from runbook_world import QUICK_CANARY, answers, journal
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.run_lock import release
 from opslib.model import Outcome, SetTraffic
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
 from opslib.runbooks.lease.tags import Lease, acquire, read_lease
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps.apply import apply

@@ -10,7 +10,7 @@ from opslib.azure.rules import read_rules
 from opslib.errors import PreflightError
 from opslib.evidence.run.run_lock import release
 from opslib.model import CreateDeployment, Level, Outcome, RestoreRule, Step
-from opslib.parameters import RetireParameters
+from opslib.parameters.retire import RetireParameters
 from opslib.runbooks.retire import check_retire
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps.apply import apply

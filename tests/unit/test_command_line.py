@@ -24,6 +24,7 @@ COMMANDS = (
     ),
     *(
         "completion",
+        "warm",
         "doctor",
         "role",
         "runs",

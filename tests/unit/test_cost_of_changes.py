@@ -15,7 +15,7 @@ from opslib.cost.text import describe_change, describe_prices
 from opslib.displayed import view
 from opslib.errors import PlanError
 from opslib.model import Level, Overlap, Price, PriceList
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
 from opslib.policy.policy import CostLimit
 from opslib.runbooks.costs import longest_bake_s
 from opslib.runbooks.steps.cost_preflight import check_cost

@@ -14,7 +14,7 @@ from opslib.evidence.run.journal import Journal
 from opslib.evidence.run.record import write_record
 from opslib.judge import begin, thinned
 from opslib.model import Observation, ProbeResult, Served, ServedInterval
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
 from opslib.runbooks.canary.cohorts import read_request_outcome
 from opslib.runbooks.canary.judge_session import JudgeSession
 from opslib.runbooks.canary.judge_settings import judge_settings

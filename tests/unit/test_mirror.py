@@ -9,7 +9,7 @@ from worlds import deployment, endpoint
 from opslib.errors import ParameterError
 from opslib.judge import Verdict
 from opslib.model import Level, Observation, Scope, SetTraffic
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
 from opslib.runbooks.canary.rollout import MIRROR_LIMITS, Stage, outcome_of
 from opslib.runbooks.costs import longest_bake_s
 from opslib.runbooks.lease.tags import Lease, acquire, read_lease, renew

@@ -8,7 +8,10 @@ import papermill
 import pytest
 
 from opslib.errors import ParameterError
-from opslib.parameters import RUNBOOKS, CanaryParameters, DeployParameters, RollbackParameters
+from opslib.parameters import RUNBOOKS
+from opslib.parameters.canary import CanaryParameters
+from opslib.parameters.deploy import DeployParameters
+from opslib.parameters.rollback import RollbackParameters
 
 CANARY = {"endpoint": "fraud", "canary": "green"}
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

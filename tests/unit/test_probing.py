@@ -8,7 +8,7 @@ from awaiting import wait_until
 from opslib.definitions.probes import Probe
 from opslib.judge import Interval, begin, judge, pair_probes
 from opslib.model import ProbeResult
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
 from opslib.runbooks.canary import probing as module
 from opslib.runbooks.canary.judge_settings import criteria_of
 from opslib.runbooks.canary.probing import Probing, probing

@@ -9,7 +9,8 @@ from worlds import deployment, endpoint
 from opslib.cli.main import make_parser
 from opslib.definitions.deployment import read_deployment
 from opslib.definitions.source import read_replacements
-from opslib.parameters import DeployParameters, SizeParameters
+from opslib.parameters.deploy import DeployParameters
+from opslib.parameters.size import SizeParameters
 from opslib.runbooks import size
 from opslib.runbooks.size import _release
 from opslib.sizing.candidates import Candidate

@@ -205,6 +205,8 @@ def as_json(value: Any) -> Any:
     A field whose metadata has ``stored_as`` is written under that name, which archives hold already. ARM's whole
     JSON (`arm`) is left out: the run's before.json and after.json hold it.
     """
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             f.metadata.get("stored_as", f.name): as_json(getattr(value, f.name))
@@ -215,6 +217,6 @@ def as_json(value: Any) -> Any:
         return value.astimezone(UTC).isoformat(timespec="milliseconds")
     if isinstance(value, Mapping):
         return {str(key): as_json(one) for key, one in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence):
         return [as_json(one) for one in value]
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+    return str(value)

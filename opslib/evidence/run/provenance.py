@@ -4,6 +4,7 @@ import getpass
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -42,8 +43,26 @@ def find_commit(path: Path) -> tuple[str, bool | None]:
     return commit, bool(_git(path, "status", "--porcelain", "--untracked-files=no"))
 
 
+def set_prepared_at(at: str) -> None:
+    """Record that this process is a fork of one that was prepared then [UTC, ISO 8601]."""
+    _PREPARED_AT[:] = [at]
+
+
+def find_prepared_at() -> str:
+    """Return when the process was prepared of which this one is a fork; empty if it imported everything itself."""
+    return _PREPARED_AT[0] if _PREPARED_AT else ""
+
+
+_PREPARED_AT: list[str] = []
+
+
 def find_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a run depends on."""
+    return dict(_find_versions())
+
+
+@cache
+def _find_versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

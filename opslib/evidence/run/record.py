@@ -93,6 +93,8 @@ class Record(Displayed):
         The run's first line in the ledger: its number, the digest of the line before it, and its own.
     quarantine
         Where the run may contain a secret; such a run is sealed and not published.
+    prepared_at
+        When the process was prepared of which the run's is a fork; empty for a process of its own.
     wave, wave_member
         The wave that the run is part of, and its endpoint's number in the plan; empty and 0 for other runs.
     """
@@ -138,6 +140,7 @@ class Record(Displayed):
     started_sha256: str = ""
     wave: str = ""
     wave_member: int = 0
+    prepared_at: str = ""
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -20,7 +20,7 @@ from opslib.errors import ObserveError
 from opslib.evidence.run.journal import JournalEvent
 from opslib.judge import BakeForecast, begin, rehearse
 from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
 from opslib.runbooks.access import check_access, check_scope, source_name
 from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.canary.cohorts import Cohorts

@@ -17,7 +17,7 @@ from opslib.judge import (
     Slo,
 )
 from opslib.model import Deployment
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
 
 P99_SLACK = 2.5
 """A p99 varies more from day to day than a median: its proof allows so many times the slowdown [ratio]."""

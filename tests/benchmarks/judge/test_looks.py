@@ -21,7 +21,7 @@ from opslib.evidence.run.journal import Journal
 from opslib.judge import begin
 from opslib.judge.looks.plot_series import LINES_KEPT
 from opslib.model import Observation, Served, ServedInterval
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
 from opslib.runbooks.canary.judge_session import JudgeSession
 from opslib.runbooks.canary.judge_settings import judge_settings
 

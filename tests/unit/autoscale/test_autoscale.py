@@ -22,7 +22,7 @@ from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome, Plan
-from opslib.parameters import AutoscaleParameters
+from opslib.parameters.autoscale import AutoscaleParameters
 from opslib.runbooks.autoscale import check_autoscale, plan_autoscale, set_autoscale
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps.apply import apply

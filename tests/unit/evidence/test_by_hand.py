@@ -20,7 +20,7 @@ from pathlib import Path
 from opslib.runbooks.run import _first_record
 from opslib.evidence.archive.run_folders import new_folder
 from opslib.evidence.run.run_lock import release
-from opslib.parameters import RollbackParameters
+from opslib.parameters.rollback import RollbackParameters
 folder = new_folder(Path("runs"), "rollback", "fraud")
 _first_record(RollbackParameters.check({{"endpoint": "fraud"}}), folder)
 os.environ["OPSLIB_RUN_FOLDER"] = str(folder)

@@ -11,7 +11,8 @@ from functools import partial
 import pytest
 
 from opslib.errors import ParameterError
-from opslib.parameters import CanaryParameters, RollbackParameters
+from opslib.parameters.canary import CanaryParameters
+from opslib.parameters.rollback import RollbackParameters
 from opslib.redaction import kernel_pipes, redact
 
 SECRETS = ["hunter2hunter2", "p<w>\"&'\\\n/?+ ~é" + "x" * 8, "QUJD+/==" * 6, "0123456789abcdef" * 4]

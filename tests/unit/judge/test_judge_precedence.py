@@ -8,7 +8,7 @@ from opslib.errors import JudgeError
 from opslib.judge import Verdict
 from opslib.judge.looks.precedence import POLICIES, Bake, after_hold
 from opslib.judge.proof.proof import look_alpha
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
 from opslib.runbooks.canary.judge_settings import criteria_of
 
 UNPROVEN = Verdict(

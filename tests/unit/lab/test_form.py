@@ -12,7 +12,8 @@ from opslib.errors import ParameterError
 from opslib.lab.draft import check_draft, choices
 from opslib.lab.filled import fill_cell, run_command
 from opslib.lab.form import form
-from opslib.parameters import RUNBOOKS, CanaryParameters
+from opslib.parameters import RUNBOOKS
+from opslib.parameters.canary import CanaryParameters
 
 POLICY = {
     "version": 1,

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from opslib.errors import PolicyError
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
 from opslib.policy.policy import RELEASE_FIELDS, Policy
 from opslib.policy.reading import read_policy
 

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from opslib.errors import ParameterError, PolicyError
-from opslib.parameters import CanaryParameters
+from opslib.parameters.canary import CanaryParameters
+from opslib.parameters.validate import ValidateParameters
 from opslib.policy.agreements import Agreement, count_agreements
 from opslib.policy.policy import Approvals
 from opslib.policy.values import fill_from_policy
-from opslib.read_only_parameters import ValidateParameters
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 

@@ -1,0 +1,24 @@
+"""The parameters of the deploy runbook."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from opslib.parameters.shared import PROBES
+from opslib.runbook_parameters import Name, RunbookParameters
+
+
+class DeployParameters(RunbookParameters):
+    """Create a deployment from its definition at 0 % traffic, and test it with probes."""
+
+    runbook: ClassVar[str] = "deploy"
+
+    definition: str = Field(min_length=1, description="path of the deployment.yml (CLI v2)")
+    deployment: Name | Literal[""] = Field(default="", description="its name, where the file has none")
+    set: list[str] = Field(
+        default=[], description="values that replace the file's, each as name, equals sign, value"
+    )
+    probes: str = Field(default="", description=PROBES)
+    probe_requests: int = Field(
+        default=20, ge=1, le=1000, description="probe requests sent to the new deployment [count, 1-1000]"
+    )
