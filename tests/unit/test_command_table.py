@@ -27,7 +27,7 @@ ALONE = {
 }
 """Commands without --json, and why."""
 
-STARTS = {"opslib demo", "opslib doctor", "opslib lab", "opslib sandbox"}
+STARTS = {"opslib demo", "opslib doctor", "opslib lab", "opslib sandbox", "opslib warm"}
 """Commands that start processes; the sandbox's have tests of their own."""
 
 
