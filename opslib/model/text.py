@@ -15,6 +15,14 @@ def k_of_n(bad: float, n: float) -> str:
     return f"{bad:,.0f} of {n:,.0f}{share}"
 
 
+def bounded_share(counts: tuple[float, float], what: str, upper: float | None, limit: float) -> str:
+    """Return counts with bound and limit: "3 of 90 requests failed (3.3 %, upper bound 8.6 %, limit 5 %)"."""
+    bad, n = counts
+    share = f"{percent(bad / n)}, " if bad and n else ""
+    bound = "no upper bound" if upper is None else f"upper bound {percent(upper)}"
+    return f"{bad:,.0f} of {n:,.0f} {what} ({share}{bound}, limit {percent(limit)})"
+
+
 def e_value(log_value: float) -> str:
     """Return an e-value from its logarithm: "0.81", "42", "over 1,000,000"."""
     if log_value > math.log(1e6):

@@ -8,7 +8,7 @@ from typing import Any
 from opslib.evidence.run.files import DECISIONS, JOURNAL
 from opslib.evidence.run.journal import JournalEvent, read_journal
 from opslib.evidence.run.record import write_atomically
-from opslib.model.text import e_value
+from opslib.model.text import bounded_share, e_value, k_of_n, percent
 
 Event = Mapping[str, Any]
 
@@ -113,15 +113,14 @@ def _harm(verdict: Mapping[str, Any]) -> str:
 
 def _measured(proof: Mapping[str, Any]) -> str:
     """Describe what a proof measured and what it required; proofs of earlier versions lack the counts."""
-    canary, stable, limit = (f"{100 * proof[k]:.3g} %" for k in ("canary_share", "stable_share", "bound"))
-    if "canary_bad" in proof:
-        found = f"{proof['canary_bad']:,} of {proof['canary_n']:,} {proof['counted']} ({canary}), stable {stable}"
-    else:
-        found = f"canary {canary} of {proof['canary_n']:,}, stable {stable}"
-    upper = proof.get("upper")
-    bound = "" if upper is None else f", upper bound {100 * upper:.3g} %"
-    p = "below 0.0001" if proof["p"] < 1e-4 else f"{proof['p']:.3g}"
-    return f"{found}; limit {limit}{bound}; p-value {p}, limit {proof['alpha']:.2g}"
+    if "canary_bad" not in proof:
+        canary, stable, limit = (percent(proof[name]) for name in ("canary_share", "stable_share", "bound"))
+        return f"canary {canary} of {proof['canary_n']:,}, stable {stable}; limit {limit}"
+    counts = proof["canary_bad"], proof["canary_n"]
+    found = bounded_share(counts, proof["counted"], proof.get("upper"), proof["bound"])
+    if proof.get("stable_n"):
+        return f"{found}, {k_of_n(proof['stable_bad'], proof['stable_n'])} on stable"
+    return f"{found}; equal versions would show {percent(proof['stable_share'])}"
 
 
 def correlation_ids(events: Sequence[Event]) -> Iterator[str]:

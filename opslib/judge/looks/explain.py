@@ -12,7 +12,7 @@ from opslib.judge.values.metrics import Answers, BusinessOutcome, Criterion, Fai
 from opslib.judge.values.noninferiority import Tally
 from opslib.judge.values.state import State
 from opslib.judge.values.verdict import IntervalResult, MetricResult, Proof, Verdict
-from opslib.model.text import e_value, k_of_n, percent
+from opslib.model.text import bounded_share, e_value, k_of_n, percent
 
 
 def interval_result(
@@ -111,13 +111,8 @@ def unproven(proof: Proof) -> str:
 
 def shown(proof: Proof) -> str:
     """Describe what was counted, with the upper confidence bound and the limit, and stable beside it."""
-    share = f"{percent(proof.canary_share)}, " if proof.canary_bad else ""
-    upper = "no upper bound" if proof.upper is None else f"upper bound {percent(proof.upper)}"
     stable = f", {k_of_n(proof.stable_bad, proof.stable_n)} on stable" if proof.stable_n else ""
-    return (
-        f"{proof.canary_bad:,} of {proof.canary_n:,} {proof.counted} "
-        f"({share}{upper}, limit {percent(proof.bound)}){stable}"
-    )
+    return f"{bounded_share((proof.canary_bad, proof.canary_n), proof.counted, proof.upper, proof.bound)}{stable}"
 
 
 def waiting(minutes: float) -> str:
