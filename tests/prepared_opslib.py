@@ -39,7 +39,8 @@ IMPORTS = (
     "scipy.special",
     "matplotlib_inline.backend_inline",
     "opslib.show.canary_views",
-    "opslib.show.ended_views",
+    "opslib.show.rolled_back",
+    "opslib.show.scaled",
     "opslib.show.plot",
 )
 INLINE = {"MPLBACKEND": INLINE_BACKEND}

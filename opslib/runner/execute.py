@@ -33,6 +33,7 @@ from opslib.runbooks.new_record import new_record
 from opslib.runner.fork_server import fork_server
 from opslib.runner.notebooks import find_notebook
 from opslib.runner.papermill_engine import Event, Watch, execute_watched
+from opslib.show.registered import MODULES as VIEWS
 
 _WITH_PLOT = ("canary", "scale")
 
@@ -123,8 +124,8 @@ def _guard(folder: Path, parameters: RunbookParameters, hang_s: float | None) ->
 def _imports(parameters: RunbookParameters) -> list[str]:
     """Return the modules that the notebook's cells will import."""
     runbook = parameters.runbook
-    modules = [f"opslib.runbooks.{'canary.canary' if runbook == 'canary' else runbook}"]
-    modules += [f"opslib.show.{'canary_views' if runbook == 'canary' else 'ended_views'}"]
+    module = "opslib.runbooks." + ("canary.rollout" if runbook == "canary" else runbook)
+    modules = [module.replace("rollout", "canary"), *([VIEWS[module]] if module in VIEWS else [])]
     if runbook in _WITH_PLOT and not parameters.dry_run:
         modules += ["scipy.special", "matplotlib_inline.backend_inline", "opslib.show.plot"]
     if runbook == "deploy" and not parameters.dry_run:

@@ -168,7 +168,7 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
             with tempfile.TemporaryDirectory(prefix="opslib-") as sockets:
                 ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
                 nb_man.nb.metadata.papermill.output_path = str(watch.folder / NOTEBOOK)
-                nb_man.save = lambda **_: file.save(nb_man.nb)
+                _save_code_only(nb_man, file)
                 watch.client = Client(
                     nb_man,
                     kernel_name=kernel_name,
@@ -202,6 +202,24 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
     finally:
         papermill_io.get_handler("local").cwd(None)  # two runs at once would each restore the other's folder
         ensure_event_loop().close()  # nbclient makes one for this thread and leaves it open
+
+
+def _save_code_only(nb_man: Any, file: NotebookFile) -> None:
+    """Save the notebook before and after each code cell, and not for prose, which nothing executes."""
+
+    def save(**_: Any) -> None:
+        file.save(nb_man.nb)
+
+    def of_code(step: Callable[..., None]) -> Callable[..., None]:
+        def call(cell: Any, *args: Any, **kwargs: Any) -> None:
+            nb_man.save = save if cell.cell_type == "code" else lambda **_: None
+            step(cell, *args, **kwargs)
+            nb_man.save = save
+
+        return call
+
+    nb_man.save = save
+    nb_man.cell_start, nb_man.cell_complete = of_code(nb_man.cell_start), of_code(nb_man.cell_complete)
 
 
 def _kernel_folders() -> list[str]:

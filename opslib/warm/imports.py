@@ -4,14 +4,20 @@ Imports alone: no client of Azure, no credential, no secret, no thread, nothing 
 """
 
 import gc
+import json
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from importlib import import_module
 
+from opslib.evidence.present.cells import read_cells
 from opslib.evidence.present.page import load_template
+from opslib.evidence.run.journal import as_json
 from opslib.evidence.run.provenance import find_versions
 from opslib.import_shims import allow_all, skip_iri_checks, skip_unused_by_a_run, without_debugger
 from opslib.parameters import RUNBOOKS
 from opslib.runner.fork_serving import PREPARED
+from opslib.runner.notebooks import SHIPPED
+from opslib.show.registered import MODULES as VIEWS
 
 OF_A_RUN = (
     *("opslib.cli.main", "opslib.cli.run", "opslib.cli.fleet_member", "opslib.cli.failure", "opslib.cli.shown_run"),
@@ -24,7 +30,7 @@ OF_A_RUN = (
 OF_A_KERNEL = (
     *PREPARED,
     *(f"opslib.runbooks.{name}" for name in RUNBOOKS if name != "canary"),
-    *("opslib.runbooks.canary.canary", "opslib.show.canary_views", "opslib.show.ended_views", "opslib.show.plot"),
+    *("opslib.runbooks.canary.canary", "opslib.show.plot", *VIEWS.values()),
     *("scipy.special", "matplotlib_inline.backend_inline"),
 )
 """What the notebooks' cells import."""
@@ -45,11 +51,24 @@ def prepare() -> None:
     _import(OF_A_DEPLOYMENT)
     for parameters in RUNBOOKS.values():
         parameters.model_rebuild()
+    _rehearse()
+    gc.collect()
+    gc.freeze()  # collections in a fork would copy every page
+
+
+def _rehearse() -> None:
+    """Have libraries build what they keep for later: templates, patterns, schemas, versions, lists of plug-ins."""
+    import nbformat  # noqa: PLC0415 - it takes what skip_unused_by_a_run leaves out, if it is imported before
+    from jupyter_client.provisioning import KernelProvisionerFactory  # noqa: PLC0415
+
     for name in ("report.html.j2", "summary.html.j2"):
         load_template(name)
     find_versions()
-    gc.collect()
-    gc.freeze()  # collections in a fork would copy every page
+    KernelProvisionerFactory.instance()
+    text = (SHIPPED / "rollback.ipynb").read_text(encoding="utf-8")
+    nbformat.validate(nbformat.reads(text, as_version=nbformat.NO_CONVERT))
+    list(read_cells(json.loads(text)))
+    as_json([{}, (), datetime.now(UTC)])
 
 
 def _import(names: Iterable[str]) -> None:
