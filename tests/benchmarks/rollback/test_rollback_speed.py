@@ -91,10 +91,9 @@ def test_an_emergency_rollback_moves_the_traffic_first(make_world, tmp_path, mon
                 times = (
                     (float(printed.split()[-1]), nan) if name == "azure-ai-ml" else moved_and_verified_s(archive)
                 )
-                moved_s, verified_s, sealed_s = (one - begun_s for one in (*times, ended_s))
-                after_s[name].append((moved_s, verified_s, sealed_s))
+                after_s[name].append((times[0] - begun_s, times[1] - begun_s, ended_s - begun_s))
                 assert world.read().traffic == {"blue": 100}
-    for name, times in after_s.items():
-        moved_s, verified_s, sealed_s = map(median, zip(*times, strict=True))
+    for name, measured in after_s.items():
+        moved_s, verified_s, sealed_s = (median(one[column] for one in measured) for column in range(3))
         print(f"\n{name}: moved after {moved_s:.2f} s, verified {verified_s:.2f} s, ended {sealed_s:.2f} s")
     assert all(moved_s < verified_s < sealed_s for moved_s, verified_s, sealed_s in after_s["opslib run"])
