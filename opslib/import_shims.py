@@ -19,7 +19,7 @@ _UNUSED_BY_A_RUN = (
 def skip_iri_checks() -> None:
     """Keep jsonschema from importing `rfc3987_syntax`, which only the format check "iri" uses.
 
-    No notebook schema has that format. The import takes 0.9 s, in the runner and again in the kernel.
+    No notebook schema has that format. The import takes up to three seconds of processor time, in each process.
     """
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 

@@ -15,11 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from awaiting import wait_until
 from azure.core.credentials import AccessToken
+
+if TYPE_CHECKING:
+    from azure.storage.blob import ContainerClient
 
 ACCOUNT = "devstoreaccount1"
 VERSION = "3.35.0"
@@ -47,6 +51,13 @@ class Caller:
         parts = ({"alg": "none", "typ": "JWT"}, claims | {"iat": now, "nbf": now - 60, "exp": now + 3600})
         text = ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode() for p in parts)
         return AccessToken(f"{text}.c2ln", now + 3600)
+
+
+def container_client(url: str) -> "ContainerClient":
+    """The SDK's client of a container, with that credential."""
+    from azure.storage.blob import ContainerClient  # noqa: PLC0415 - takes half a second, most tests need none
+
+    return ContainerClient.from_container_url(url, credential=Caller())
 
 
 def install() -> Path:

@@ -1,5 +1,6 @@
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from opslib.sandbox.core.settings import Settings
 
 IMAGES = Path(__file__).parent / "contract/app/own/images.yml"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of hundreds of processes would compile opslib again
+sys.dont_write_bytecode = False  # each worker would rewrite and compile all tests again
 gc.disable()  # until everything is imported and collected, of which nothing can be freed
 skip_iri_checks()  # azure-ai-ml and papermill would each import them
 

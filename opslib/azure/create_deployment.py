@@ -18,6 +18,7 @@ from opslib.azure.endpoints import API_VERSION, deployment_path
 from opslib.azure.operations import OperationLost, Progress, await_operation
 from opslib.definitions.deployment import DeploymentDefinition
 from opslib.errors import AzureError, ConnectError, CreateRefused, DefinitionError
+from opslib.import_shims import skip_iri_checks
 
 NOT_OFFERED = 501
 """HTTP status of an operation that the service does not have."""
@@ -42,6 +43,7 @@ def create_deployment(
     OperationFailed
         If the deployment does not become ready.
     """
+    skip_iri_checks()  # before azure-ai-ml is imported
     from azure.ai.ml.exceptions import MlException  # noqa: PLC0415 - takes seconds
 
     client = _ml_client(workspace)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import scrapbook
 from awaiting import wait_until
 from prepared_opslib import start_opslib
 from runbook_world import QUICK_CANARY as QUICK
@@ -36,6 +35,8 @@ def test_promotes_a_good_version_and_no_client_notices(make_world):
     ]
     assert looks[-1]["verdict"]["decision"] == "promote"
     assert sum(i["canary"]["requests"] for look in looks for i in look["intervals"]) >= 20
+    import scrapbook  # noqa: PLC0415 - takes a second, most tests need none
+
     scraps = scrapbook.read_notebook(str(folder / "notebook.ipynb")).scraps.data_dict
     assert scraps["outcome"] == "succeeded"
     assert scraps["canary"] == "green"

@@ -4,7 +4,6 @@ import ast
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
 
 from opslib.errors import ParameterError
@@ -98,5 +97,7 @@ def test_the_notebooks_parameters_cell_repeats_the_class(runbook):
 @pytest.mark.parametrize("runbook", RUNBOOKS)
 def test_papermill_parses_every_line_of_the_parameters_cell(runbook, caplog):
     """A line with a second equals sign, even in its comment, makes papermill warn in every run."""
+    import papermill  # noqa: PLC0415 - takes a second, most tests need none
+
     assert papermill.inspect_notebook(NOTEBOOKS / f"{runbook}.ipynb")
     assert "Unable to parse" not in caplog.text

@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import scrapbook
 from evidence_fixture import MODEL, SCOPE, make_run, notebook
 
 from opslib.evidence.archive import index, ledger
@@ -168,6 +167,8 @@ def last_failed(rows):
 
 def test_finding_runs_among_many(many, tmp_path):
     """The last failed runs of an endpoint: index, sidecars, scrapbook; the same answer from each."""
+    import scrapbook  # noqa: PLC0415 - takes a second, most tests need none
+
     index.rebuild(many)
     build, _ = timed(lambda: find_runs(many, RunQuery(limit=1)), times=1)
     query = RunQuery(endpoint="endpoint0", outcome="failed", limit=20)

@@ -13,10 +13,8 @@ import time
 from pathlib import Path
 
 import duckdb
-import pandas as pd
 import pytest
-from azure.storage.blob import ContainerClient
-from azurite_fixture import Caller, running_azurite
+from azurite_fixture import Caller, container_client, running_azurite
 from container_fixture import Memory
 
 from opslib.azure.blob_container import open_container
@@ -95,7 +93,7 @@ def published(local, tmp_path_factory):
         with running_azurite(tmp_path_factory.mktemp("azurite")) as azurite:
             patch.setenv("REQUESTS_CA_BUNDLE", str(azurite.certificate))
             url = f"{azurite.url}/runs"
-            with ContainerClient.from_container_url(url, credential=Caller()) as client:
+            with container_client(url) as client:
                 client.create_container()
                 for name, content in blobs(local):
                     client.upload_blob(name, content)
@@ -132,6 +130,8 @@ def test_sql_over_published_runs_beside_other_ways(local, published, tmp_path):
     assert compared.sealed == compared.rows == RUNS
     files = sorted(local.glob("*.parquet"))
     expected = [run for run, _ in found.rows]
+
+    import pandas as pd  # noqa: PLC0415 - takes a second, most tests need none
 
     def by_pandas():
         frame = pd.concat(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+import scipy
 
 from .kayenta import kayenta_classify
 from .ours import Result
@@ -70,23 +70,25 @@ def cumulative(shape: str, latency_ms):
     place = np.log(np.asarray(latency_ms, dtype=float) / MEDIAN_MS)
     z = place / SIGMA
     if shape == "bimodal":
-        return 0.95 * ndtr(place / 0.35) + 0.05 * ndtr((place - np.log(10.0)) / 0.1)
+        return 0.95 * scipy.special.ndtr(place / 0.35) + 0.05 * scipy.special.ndtr((place - np.log(10.0)) / 0.1)
     if shape == "heavy":  # log-normal times Pareto: normal plus exponential of rate 1.5 in logs
-        tail = ndtr(z) - np.exp(-1.5 * place + 0.5 * (1.5 * SIGMA) ** 2) * ndtr(z - 1.5 * SIGMA)
-        return 0.98 * ndtr(z) + 0.02 * tail
+        tail = scipy.special.ndtr(z) - np.exp(-1.5 * place + 0.5 * (1.5 * SIGMA) ** 2) * scipy.special.ndtr(
+            z - 1.5 * SIGMA
+        )
+        return 0.98 * scipy.special.ndtr(z) + 0.02 * tail
     if shape == "tail":
         grid = np.linspace(-6, 6, 20001)
-        return ndtr(np.interp(place, SIGMA * grid + _lifted(grid), grid))
-    return ndtr(z)
+        return scipy.special.ndtr(np.interp(place, SIGMA * grid + _lifted(grid), grid))
+    return scipy.special.ndtr(z)
 
 
 def quantile(shape: str, u):
     """Latency below which a share `u` of the requests lies [ms]."""
     if shape == "tail":
-        z = ndtri(u)
+        z = scipy.special.ndtri(u)
         return MEDIAN_MS * np.exp(SIGMA * z + _lifted(z))
     if shape == "lognormal":
-        return MEDIAN_MS * np.exp(SIGMA * ndtri(u))
+        return MEDIAN_MS * np.exp(SIGMA * scipy.special.ndtri(u))
     grid = np.linspace(np.log(MEDIAN_MS) - 4, np.log(MEDIAN_MS) + 14, 20001)
     return np.exp(np.interp(u, cumulative(shape, np.exp(grid)), grid))
 

@@ -6,7 +6,7 @@ Written from what kayenta-mannwhitney and kayenta-judge do, on many runs at once
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 _TOLERANCE = 1e-4  # of its root finder
 _EPSILON = np.finfo(float).eps
@@ -23,7 +23,7 @@ def mann_whitney_interval(experiment, control, confidence: float):
     differences = np.sort((experiment[:, :, None] - control[:, None, :]).reshape(len(experiment), -1), axis=1)
     ties = _tie_sum(experiment) + _tie_sum(control)
     sigma = np.sqrt(np.maximum(m * n / 12 * (m + n + 1 - ties / ((m + n) * (m + n - 1))), 0.0))
-    z = -ndtri((1 - confidence) / 2)
+    z = -scipy.special.ndtri((1 - confidence) / 2)
     reach = np.ceil(m * n / 2 + 0.5 + z * sigma).astype(int)
     inside = reach <= m * n
     at = np.clip(reach, 1, m * n)[:, None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import hypergeom
+import scipy
 
 from opslib.judge.harm.evidence import remember
 from opslib.judge.harm.latency import log_tilts
@@ -149,7 +149,7 @@ def _ranks(metric, count, failed, traffic):
     mine, other = np.maximum(sizes, 1)[..., None]
     rank = np.maximum(np.ceil(metric.quantile * mine - 1e-9), 1)
     ranks = np.maximum(np.ceil(REPORTED * other - 1e-9), 1)
-    same = hypergeom(mine + other, mine, rank + ranks - 1).cdf(rank - 1)
+    same = scipy.stats.hypergeom(mine + other, mine, rank + ranks - 1).cdf(rank - 1)
     mine, other, rank, ranks = np.broadcast_arrays(mine, other, rank, ranks)
     tables = [rank_log_e_values(same, chance(mine, other, rank, ranks, odds)) for odds in metric.odds]
     columns = [table[place.ravel(), below.ravel()].reshape(n.shape) for table in tables]

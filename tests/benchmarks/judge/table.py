@@ -16,7 +16,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from .hours import RULE as KAYENTA_HOURS
 from .hours import hourly
@@ -256,6 +255,8 @@ def ratios(cells: list[Cell]) -> list[str]:
 
 def draw(cells: list[Cell], path: Path) -> None:
     """Plot false rollbacks (worst innocent) against bad requests served (share of those without a judge)."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second, the other tests draw nothing
+
     rates = sorted({cell.rate for cell in cells})
     figure = Figure(figsize=(5 * len(rates) + 4.5, 5), layout="constrained")
     axes = figure.subplots(1, len(rates), squeeze=False, sharey=True)

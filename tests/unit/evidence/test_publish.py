@@ -4,8 +4,7 @@ import json
 import shutil
 
 import pytest
-from azure.storage.blob import ContainerClient
-from azurite_fixture import Caller, running_azurite
+from azurite_fixture import Caller, container_client, running_azurite
 from evidence_fixture import contents, make_archive, make_run, open_run
 
 from opslib.azure.blob_container import Container, open_container
@@ -32,7 +31,7 @@ def url(azurite, monkeypatch, request):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(azurite.certificate))
     monkeypatch.setattr("azure.identity.DefaultAzureCredential", Caller)
     address = f"{azurite.url}/c{abs(hash(request.node.nodeid)):x}"
-    with ContainerClient.from_container_url(address, credential=Caller()) as client:
+    with container_client(address) as client:
         client.create_container()
     return address
 

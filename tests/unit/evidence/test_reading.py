@@ -7,7 +7,6 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import scrapbook
 from evidence_fixture import contents, make_archive, make_run, open_run
 from notebook_fixture import RECORD, write_runbook
 from pyarrow import parquet
@@ -191,6 +190,8 @@ def test_parquet_for_analysts(archive, tmp_path, capsys):
 
 def test_scrapbook_reads_the_archive(tmp_path, monkeypatch, capsys):
     """Glued values come back from a run's own folder, and from an export of many."""
+    import scrapbook  # noqa: PLC0415 - takes a second, most tests need none
+
     monkeypatch.chdir(tmp_path)
     glue = "from opslib.import_shims import skip_iri_checks\nskip_iri_checks()\nimport scrapbook"
     write_runbook(tmp_path, f"{glue}\nscrapbook.glue('moved', 'green')", RECORD)

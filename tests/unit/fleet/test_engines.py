@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from awaiting import wait_until
-from distributed import LocalCluster
 from waves import make_wave, row
 
 from opslib.errors import ParameterError
@@ -18,6 +17,8 @@ from opslib.fleet.jobs import airflow_files, azureml_files
 
 @pytest.fixture
 def dask() -> Iterator[str]:
+    from distributed import LocalCluster  # noqa: PLC0415 - takes half a second, most tests need none
+
     own = {"dashboard_address": None, "protocol": "tcp", "host": "127.0.0.1"}
     with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, **own) as cluster:
         yield cluster.scheduler_address.replace("tcp", "dask")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+import scipy
 
 from opslib.errors import JudgeError
 from opslib.judge import (
@@ -131,8 +131,8 @@ def test_rank_share_is_exact_at_the_allowed_share():
     table = np.where(above[:, None] > n - ranks, 300.0, 100.0)
     e = np.exp(log_e_rank_share(levels, table, np.full(n + 1, n), np.full(n + 1, 250.0), [0.1, 0.3], 0.05))
     for true in (0.05, 0.03, 0.01):
-        assert np.all(binom(n, true).pmf(above) @ e <= 1 + 1e-9)
-    assert np.all(binom(n, 0.2).pmf(above) @ e > 1)
+        assert np.all(scipy.stats.binom(n, true).pmf(above) @ e <= 1 + 1e-9)
+    assert np.all(scipy.stats.binom(n, 0.2).pmf(above) @ e > 1)
 
 
 def test_tilts_rise_and_average_to_one():
@@ -228,8 +228,8 @@ def test_planner_agrees_with_the_measured_times(odds, base, rate, weight, minute
 def test_planner_counts_what_a_proof_needs():
     """The requests for a proof are those at which binomial counts reach the level and four in five succeed."""
     needed = round(requests_to_prove(0.001, 0.005, 0.05))
-    allowed = next(k for k in range(20, -1, -1) if binom(needed, 0.005).cdf(k) <= 0.051)
-    assert binom(needed, 0.001).cdf(allowed) >= 0.79
+    allowed = next(k for k in range(20, -1, -1) if scipy.stats.binom(needed, 0.005).cdf(k) <= 0.051)
+    assert scipy.stats.binom(needed, 0.001).cdf(allowed) >= 0.79
     assert requests_to_prove(0.0, 0.005, 0.05) == pytest.approx(math.log(0.05) / math.log(0.995), rel=0.01)
     assert requests_to_prove(0.4, 0.5, 0.05) == pytest.approx(0.25 * (1.645 + 0.842) ** 2 / 0.1**2, rel=0.1)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import beta, binom, fisher_exact, hypergeom, nchypergeom_fisher, poisson
+import scipy
 
 from opslib.judge.harm.ranks import add_rank, chance_higher, prove_ranks
 from opslib.judge.proof.upper_bounds import chance_upper, odds_upper, rate_upper
@@ -27,14 +27,14 @@ from opslib.judge.values.noninferiority import (
 def test_moments_equal_scipys(n, m, bad, odds):
     """Mean and variance of the canary's bad requests at the limit are scipy's where counts are small."""
     mean, variance = limit_moments(n, m, bad, odds)
-    law = nchypergeom_fisher(n + m, bad, n, odds)
+    law = scipy.stats.nchypergeom_fisher(n + m, bad, n, odds)
     assert float(mean) == pytest.approx(law.mean(), rel=1e-9)
     assert float(variance) == pytest.approx(law.var(), rel=1e-6)
 
 
 def test_moments_of_large_tables_are_close():
     """The large-table formulas differ from the exact moments by less than a part in a thousand."""
-    law = nchypergeom_fisher(20000, 3000, 2000, 1.5)
+    law = scipy.stats.nchypergeom_fisher(20000, 3000, 2000, 1.5)
     mean, variance = limit_moments(2000, 18000, 3000, 1.5)
     assert float(mean) == pytest.approx(law.mean(), rel=1e-3)
     assert float(variance) == pytest.approx(law.var(), rel=5e-3)
@@ -45,7 +45,7 @@ def test_one_interval_at_odds_one_is_fishers_test(canary_bad, stable_bad):
     """For a single interval and no margin the p-value is that of Fisher's exact test, to its third digit."""
     tally = add(Tally(), canary_bad, 600, stable_bad, 5400, 1.0)
     table = [[canary_bad, 600 - canary_bad], [stable_bad, 5400 - stable_bad]]
-    exact = fisher_exact(table, alternative="less").pvalue
+    exact = scipy.stats.fisher_exact(table, alternative="less").pvalue
     assert float(p_odds(tally)) == pytest.approx(exact, rel=0.02, abs=1e-4)
 
 
@@ -74,8 +74,8 @@ def test_rate_proof_splits_the_jump_of_the_count():
         )
     passed = np.mean(p_rate(tally, 0.005) <= 0.05)
     assert passed == pytest.approx(0.05, abs=0.004)
-    assert binom(1800, 0.005).cdf(3) < 0.03
-    assert binom(1800, 0.005).cdf(4) > 0.05
+    assert scipy.stats.binom(1800, 0.005).cdf(3) < 0.03
+    assert scipy.stats.binom(1800, 0.005).cdf(4) > 0.05
 
 
 def test_late_failures_weigh_more_than_early_ones():
@@ -95,7 +95,9 @@ def test_failure_proof_has_its_level_on_the_edge_of_the_null(n, m, odds, limit, 
     stable_rate = place * limit / (odds - (odds - 1) * limit)
     canary_rate = max(limit, odds * stable_rate / (1 + (odds - 1) * stable_rate))
     mine, other = (
-        np.arange(int(poisson(size * rate).ppf(1e-6)), int(poisson(size * rate).ppf(1 - 1e-6)) + 1)
+        np.arange(
+            int(scipy.stats.poisson(size * rate).ppf(1e-6)), int(scipy.stats.poisson(size * rate).ppf(1 - 1e-6)) + 1
+        )
         for size, rate in ((n, canary_rate), (m, stable_rate))
     )
     grid, chances = np.linspace(0, 1, 1001), (np.arange(20) + 0.5) / 20
@@ -104,7 +106,7 @@ def test_failure_proof_has_its_level_on_the_edge_of_the_null(n, m, odds, limit, 
     y: Any
     x, y = np.meshgrid(mine, other, indexing="ij")
     tally = add(Tally(), x, n, y, m, odds)
-    weight = binom(n, canary_rate).pmf(x) * binom(m, stable_rate).pmf(y) / chances.size
+    weight = scipy.stats.binom(n, canary_rate).pmf(x) * scipy.stats.binom(m, stable_rate).pmf(y) / chances.size
     ps = [prove_failures(replace(tally, lateness=column[:, None] * x * n), odds, limit)[0] for column in means.T]
     for alpha in (0.05, 0.01):
         assert sum(float((weight * (p <= alpha)).sum()) for p in ps) <= 1.03 * alpha
@@ -113,9 +115,9 @@ def test_failure_proof_has_its_level_on_the_edge_of_the_null(n, m, odds, limit, 
 def test_failure_proof_uses_its_level_up():
     """Where stable is far below the limit, the proof is the most powerful one that its level allows."""
     n, limit, level = 1800, 0.005, 0.05
-    law, last = binom(n, limit), int(binom(n, limit).ppf(level))
+    law, last = scipy.stats.binom(n, limit), int(scipy.stats.binom(n, limit).ppf(level))
     split = (level - law.cdf(last - 1)) / law.pmf(last)
-    best = binom(n, 0.001).cdf(last - 1) + split * binom(n, 0.001).pmf(last)
+    best = scipy.stats.binom(n, 0.001).cdf(last - 1) + split * scipy.stats.binom(n, 0.001).pmf(last)
     rng: Any = np.random.Generator(np.random.SFC64(5))
     bad, stable_bad = rng.binomial(n, 0.001, 20000), rng.binomial(16200, 0.001, 20000)
     positions = np.array([rng.random(k).mean() if k else 0.0 for k in bad])
@@ -140,7 +142,7 @@ def test_gap_is_proven_by_odds():
 def test_equal_versions_rank_by_the_hypergeometric_law(n, m, quantile):
     """The chance that the canary's percentile is the higher one follows from who comes first of all."""
     rank, j = int(np.ceil(quantile * n)), int(np.ceil(quantile * m))
-    exact = hypergeom(n + m, n, rank + j - 1).cdf(rank - 1)
+    exact = scipy.stats.hypergeom(n + m, n, rank + j - 1).cdf(rank - 1)
     assert float(chance_higher(n, m, quantile, 1.0)) == pytest.approx(exact, abs=1e-4)
 
 
@@ -179,7 +181,7 @@ def test_no_data_proves_nothing():
 @pytest.mark.parametrize(("bad", "n", "level"), [(0, 1917, 0.03), (3, 600, 0.05), (12, 400, 0.01), (40, 40, 0.05)])
 def test_upper_bound_of_a_rate_is_clopper_and_pearsons_less_the_split_jump(bad, n, level):
     """With failures at the very end it is Clopper and Pearson's bound; earlier ones only lower it."""
-    exact = float(beta(bad + 1, n - bad).ppf(1 - level)) if bad < n else 1.0
+    exact = float(scipy.stats.beta(bad + 1, n - bad).ppf(1 - level)) if bad < n else 1.0
     late, early = (rate_upper(Tally(canary_n=n, canary_bad=bad, lateness=at * bad * n), level) for at in (1, 0.3))
     assert late == pytest.approx(exact, abs=1e-9)
     assert early <= late
@@ -193,7 +195,7 @@ def test_upper_bound_of_odds_is_the_conditional_exact_one(canary, stable):
     """For one interval it is the odds ratio at which Fisher's non-central law gives the level (Cornfield 1956)."""
     tally = add(Tally(), canary[0], canary[1], stable[0], stable[1], 1.5)
     upper = odds_upper(tally, 1.5, 0.05)
-    law = nchypergeom_fisher(canary[1] + stable[1], canary[0] + stable[0], canary[1], upper)
+    law = scipy.stats.nchypergeom_fisher(canary[1] + stable[1], canary[0] + stable[0], canary[1], upper)
     assert law.cdf(canary[0]) == pytest.approx(0.05, rel=0.06)
 
 

@@ -6,8 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from scipy.special import comb
-from scipy.stats import binom, nchypergeom_fisher
+import scipy
 
 from opslib.judge.harm.tables import log_e_share, log_e_two_by_two, log_e_values, log_normaliser
 
@@ -28,9 +27,9 @@ def test_ratio_equals_scipys(canary_n, stable_n, canary_bad, stable_bad, odds, t
     """The log likelihood ratio of a 2x2 table is the one of scipy's non-central hypergeometric law."""
     mine = log_e_two_by_two(canary_bad, canary_n, stable_bad, stable_n, [odds], tolerated)[0]
     law = (canary_n + stable_n, canary_bad + stable_bad, canary_n)
-    theirs = nchypergeom_fisher(*law, odds).logpmf(canary_bad) - nchypergeom_fisher(*law, tolerated).logpmf(
-        canary_bad
-    )
+    theirs = scipy.stats.nchypergeom_fisher(*law, odds).logpmf(canary_bad) - scipy.stats.nchypergeom_fisher(
+        *law, tolerated
+    ).logpmf(canary_bad)
     if np.isfinite(theirs):
         assert mine == pytest.approx(theirs, abs=1e-7)
     else:  # scipy's probability underflows
@@ -44,7 +43,9 @@ def test_mean_is_one_at_the_boundary_and_less_below(true, mean):
     outcomes = np.arange(bad + 1)
     log_e = log_e_two_by_two(outcomes, canary_n, bad - outcomes, stable_n, [3.0], 1.1)[:, 0]
     average = float(
-        np.sum(nchypergeom_fisher(canary_n + stable_n, bad, canary_n, true).pmf(outcomes) * np.exp(log_e))
+        np.sum(
+            scipy.stats.nchypergeom_fisher(canary_n + stable_n, bad, canary_n, true).pmf(outcomes) * np.exp(log_e)
+        )
     )
     if mean is not None:
         assert average == pytest.approx(1.0, abs=1e-10)
@@ -61,7 +62,8 @@ def test_normaliser_equals_the_sum_over_all_draws():
     """With four classes the normaliser is the sum over every way to draw the canary's requests."""
     pooled, drawn, tilt = (5, 4, 3, 2), 6, np.array([0.0, 0.3, 0.8, 2.0])
     total = sum(
-        math.prod(comb(n, k, exact=True) for n, k in zip(pooled, x, strict=True)) * math.exp(float(np.dot(x, tilt)))
+        math.prod(scipy.special.comb(n, k, exact=True) for n, k in zip(pooled, x, strict=True))
+        * math.exp(float(np.dot(x, tilt)))
         for x in _draws(pooled, drawn)
     )
     assert float(log_normaliser(pooled, drawn, tilt)) == pytest.approx(math.log(total), abs=1e-12)
@@ -71,7 +73,7 @@ def test_grouped_mean_is_one_without_a_difference():
     """With ordered latency bins the e-value averages exactly 1 over random routing."""
     pooled, drawn, tilt = np.array([6, 5, 3, 2]), 6, np.array([[0.0, 0.2, 0.7, 1.5]])
     ways = [
-        (x, math.prod(comb(int(n), k, exact=True) for n, k in zip(pooled, x, strict=True)))
+        (x, math.prod(scipy.special.comb(int(n), k, exact=True) for n, k in zip(pooled, x, strict=True)))
         for x in _draws(pooled, drawn)
     ]
     total = sum(way for _, way in ways)
@@ -124,7 +126,7 @@ def test_share_is_a_binomial_ratio():
     k = np.arange(41)
     e = np.exp(log_e_share(k, np.full(41, 40), [0.1, 0.3], 0.05))
     for true, mean in ((0.05, 1.0), (0.03, None)):
-        averages = binom(40, true).pmf(k) @ e
+        averages = scipy.stats.binom(40, true).pmf(k) @ e
         assert np.all(averages <= 1 + 1e-12)
         if mean:
             assert averages == pytest.approx([1.0, 1.0], abs=1e-12)
