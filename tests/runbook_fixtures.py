@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from runbook_world import World
+from runbook_world import SCORE, World
 from runbook_worlds import Worlds
 from sandbox_fixture import RunningSandbox
 
@@ -32,8 +32,8 @@ def worlds(sandbox: RunningSandbox, workspace: Workspace) -> Worlds:
 def make_world(worlds: Worlds, tmp_path: Path) -> Iterator[Callable[..., World]]:
     made = []
 
-    def make(**deployments: dict[str, str]) -> World:
-        made.append(worlds.take(tmp_path, deployments))
+    def make(*, script: str = SCORE, **deployments: dict[str, str]) -> World:
+        made.append(worlds.take(tmp_path, deployments, script))
         return made[-1]
 
     yield make

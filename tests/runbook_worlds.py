@@ -32,22 +32,22 @@ class Worlds:
 
     sandbox: RunningSandbox
     workspace: Workspace
-    _made: dict[str, tuple[Deployments, Endpoint]] = field(default_factory=dict)
+    _made: dict[str, tuple[str, Deployments, Endpoint]] = field(default_factory=dict)
     _idle: list[World] = field(default_factory=list)
-    _assets: dict[str, Any] = field(default_factory=dict)
+    _assets: dict[str, dict[str, Any]] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=count)
 
-    def take(self, folder: Path, deployments: Deployments) -> World:
+    def take(self, folder: Path, deployments: Deployments, script: str = SCORE) -> World:
         """Return an endpoint whose deployment `blue` takes all traffic, with its files in the folder."""
         wanted: Deployments = {"blue": {}} | deployments
         for name in ("code", "model", "runs"):
             (folder / name).mkdir(exist_ok=True)
-        (folder / "code" / "score.py").write_text(SCORE)
+        (folder / "code" / "score.py").write_text(script)
         (folder / "model" / "model.txt").write_text("weights")
         (folder / "conda.yml").write_text("dependencies: [python=3.11]\n")
-        idle = next((world for world in self._idle if self._made[world.name][0] == wanted), None)
+        idle = next((world for world in self._idle if self._made[world.name][:2] == (script, wanted)), None)
         if idle is None:
-            return self._make(folder, wanted)
+            return self._make(folder, wanted, script)
         self._idle.remove(idle)
         return replace(idle, folder=folder, runs=folder / "runs")
 
@@ -59,7 +59,7 @@ class Worlds:
         with self.sandbox.arm() as arm:
             arm.delete(self.sandbox.endpoint_id(world.name)).raise_for_status()
 
-    def _make(self, folder: Path, wanted: Deployments) -> World:
+    def _make(self, folder: Path, wanted: Deployments, script: str) -> World:
         world = World(f"e{next(self._numbers):04d}", folder, folder / "runs", self.workspace)
         body: dict[str, object] = {
             "location": "eastus",
@@ -70,15 +70,15 @@ class Worlds:
         with self.sandbox.arm() as arm:
             put(arm, path, body)
             self.sandbox.keep_logs(world.name)
-            self._deploy(arm, path, wanted, self._assets or self._register(arm, folder))
+            self._deploy(arm, path, wanted, self._assets.get(script) or self._register(arm, folder, script))
         world.route(**STABLE)
-        self._made[world.name] = wanted, world.read()
+        self._made[world.name] = script, wanted, world.read()
         return world
 
-    def _register(self, arm: httpx.Client, folder: Path) -> dict[str, Any]:
-        """Register what all worlds share: code, model, environment; return how a deployment names them."""
+    def _register(self, arm: httpx.Client, folder: Path, script: str) -> dict[str, Any]:
+        """Register what worlds of a script share: code, model, environment; return how a deployment names them."""
         code, model, environment = (
-            f"{self.sandbox.workspace_id}/{kind}/versions/1"
+            f"{self.sandbox.workspace_id}/{kind}/versions/{len(self._assets) + 1}"
             for kind in ("codes/claims", "models/claims", "environments/claims")
         )
         for path, content in ((code, "code"), (model, "model")):
@@ -89,12 +89,12 @@ class Worlds:
             "isAnonymous": True,
         }
         arm.put(environment, json={"properties": image}).raise_for_status()
-        self._assets |= {
+        self._assets[script] = {
             "codeConfiguration": {"codeId": code, "scoringScript": "score.py"},
             "model": model,
             "environmentId": environment,
         }
-        return self._assets
+        return self._assets[script]
 
     def _deploy(self, arm: httpx.Client, endpoint: str, wanted: Deployments, assets: dict[str, Any]) -> None:
         """Create deployments as `World.create` does, by ARM: azure-ai-ml's first takes ten CPU seconds."""
@@ -116,7 +116,7 @@ class Worlds:
         """Return whether an endpoint is as it was made, after its traffic was set back."""
         if list(world.folder.glob("*.jsonl")):
             return False  # it was probed, or clients used it
-        made, now = self._made[world.name][1], world.read()
+        made, now = self._made[world.name][2], world.read()
         if (now.deployments, now.tags, now.provisioning_state) != (made.deployments, made.tags, "Succeeded"):
             return False  # changed, or left in the middle of a change
         world.route(**STABLE)

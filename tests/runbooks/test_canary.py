@@ -1,8 +1,6 @@
 """The canary runbook, executed by papermill against the sandbox, under real client traffic."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from awaiting import wait_until
@@ -160,9 +158,10 @@ def test_a_dry_run_moves_no_traffic(make_world):
 def test_papermill_itself_runs_it(make_world):
     """Without the runner the notebook makes its own folder."""
     world = make_world(green={})
-    command = [sys.executable, "-W", "ignore", "-m", *papermill(world, "dry_run")]
-    done = subprocess.run(command, cwd=world.folder, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    module, *arguments = papermill(world, "dry_run")
+    output = world.folder / "output.txt"
+    process = start_opslib(*arguments, module=module, folder=world.folder, output=output)
+    assert process.wait(120) == 0, output.read_text()
     (record,) = world.runs.glob("*/*/run.json")
     assert json.loads(record.read_text())["outcome"] == "planned"
 

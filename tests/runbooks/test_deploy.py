@@ -220,8 +220,7 @@ def test_a_deployment_without_probes_is_not_called_tested(world):
 
 def test_a_label_is_pinned_to_the_version_that_it_names(world):
     """What was planned is what is created, and the record says which version that was."""
-    world.create("first")
-    model = register_again(world.workspace, world.read().find("first").arm["properties"]["model"], "named", "7")
+    model = register_again(world.workspace, world.read().find("blue").arm["properties"]["model"], "named", "7")
     path = Path(world.definition("green"))
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"model": "azureml:named@latest"}))
     run = Run.open(DeployParameters.check({"endpoint": world.name, "definition": str(path)}))

@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 import pytest
 from awaiting import wait_until
-from azure.core.exceptions import HttpResponseError
 from runbook_world import World, journal
 from sandbox_fixture import RunningSandbox
 
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import read_endpoint
 from opslib.cli.main import main
+from opslib.errors import OperationFailed
 from opslib.model import Outcome
 from opslib.model.surroundings import Unread
 from opslib.runbooks.diagnose import diagnose_facts, read_symptoms
@@ -28,14 +28,14 @@ def admin(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
 
 
 def diagnose(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any]:
-    capsys.readouterr()  # what azure-ai-ml has printed
+    capsys.readouterr()
     code = main(["diagnose", *arguments, "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
 def test_a_run_finds_why_a_deployment_failed(world: World, capsys):
     """The notebook names the line of init(), records the diagnosis, and changes nothing; the command agrees."""
-    with pytest.raises(HttpResponseError):
+    with pytest.raises(OperationFailed):
         world.create("green", BROKEN="1")
     before = world.read()
     folder, record = world.run("diagnose")
@@ -66,7 +66,7 @@ def test_an_image_and_a_model_that_cannot_be_downloaded(
 ):
     """A declared image-pull is an image that is absent; without its roles the identity may not read the model."""
     admin.post("/sandbox/faults", json={"kind": "image-pull", "endpoint": world.name}).raise_for_status()
-    with pytest.raises(HttpResponseError, match="BadArgument"):
+    with pytest.raises(OperationFailed, match="BadArgument"):
         world.create("green")
     admin.delete("/sandbox/faults")
     identity = world.read().arm["identity"]["principalId"]
@@ -78,7 +78,7 @@ def test_an_image_and_a_model_that_cannot_be_downloaded(
         for row in rows:
             if "storageAccounts" in row["properties"]["scope"]:
                 arm.delete(row["id"], params={"api-version": "2022-04-01"}).raise_for_status()
-    with pytest.raises(HttpResponseError, match="Unable to download user model"):
+    with pytest.raises(OperationFailed, match="Unable to download user model"):
         world.create("pink")
     facts = read_symptoms(workspace, read_endpoint(workspace, world.name), 60)
     first = {name: diagnose_facts(facts, name).causes[0] for name in ("green", "pink")}

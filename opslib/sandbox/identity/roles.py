@@ -129,6 +129,7 @@ BUILT_IN = (
 )
 
 
+@lru_cache(maxsize=4096)  # each request to ARM checks the roles of its caller
 def _any(patterns: tuple[str, ...], action: str) -> bool:
     return any(_glob(pattern.lower()).fullmatch(action.lower()) for pattern in patterns)
 
