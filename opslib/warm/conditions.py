@@ -47,7 +47,7 @@ def find_conditions() -> Conditions:
         packages=_digest(_packages()),
         user=" ".join(_status()),
         namespaces=" ".join(os.readlink(f"/proc/self/ns/{one}") for one in ("mnt", "net", "pid", "user")),  # noqa: PTH115 - every run does it
-        limits=Path("/proc/self/limits").read_text(encoding="ascii"),
+        limits=" ".join(_limits()),
         variables=start_variables(),
     )
 
@@ -87,6 +87,13 @@ def _packages() -> Iterator[tuple[str, int, int]]:
             for entry in entries:
                 if entry.name.endswith((".dist-info", ".pth")):
                     yield entry.path, entry.stat().st_mtime_ns, 0
+
+
+def _limits() -> Iterator[str]:
+    """Yield the limits of resources, the priority and the processors of this process."""
+    yield Path("/proc/self/limits").read_text(encoding="ascii")
+    yield str(os.getpriority(os.PRIO_PROCESS, 0))
+    yield str(sorted(os.sched_getaffinity(0)))
 
 
 def _status() -> Iterator[str]:

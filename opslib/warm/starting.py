@@ -99,7 +99,7 @@ def _spawn(path: Path) -> None:
     environment = start_variables() | {"PATH": os.environ.get("PATH", os.defpath)}
     log = os.open(log_of(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(log, "wb") as file, os.fdopen(mine, "rb") as answer:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "opslib.warm.server", str(path), str(its)],
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -111,6 +111,11 @@ def _spawn(path: Path) -> None:
         )
         os.close(its)
         answer.read(len(READY))  # until it is ready, or has ended
+    _started.append(process)
+
+
+_started: list["subprocess.Popen[bytes]"] = []
+"""What this process has started: an object that is dropped while its process runs warns of it."""
 
 
 def _count_runs(pid: int) -> int:
