@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import math
+import socket
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +154,28 @@ def test_swagger_is_the_models_own(blue_only: Served, ml: sdk.MLClient):
     """The swagger address gives the inference server's document."""
     answer = blue_only.http.get(ml.online_endpoints.get(blue_only.name).openapi_uri)
     assert answer.json()["swagger"] == "2.0"
+
+
+def test_requests_sent_at_once_are_answered_in_turn(blue_only: Served):
+    """Plain requests, a chunked one and one with a query, on one connection without waiting, differ in nothing."""
+    bodies = [b'{"data": [%d]}' % number for number in range(4)]
+    key, path = blue_only.http.headers["authorization"], httpx.URL(blue_only.url).raw_path
+    head = b" HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: %b\r\n" % key.encode()
+    length = b"content-length: %d\r\n\r\n" % len(bodies[0])
+    sent = [b"POST " + path + head + length + bodies[0]]
+    chunk = b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(bodies[1]), bodies[1])
+    sent.append(b"POST " + path + head + chunk)
+    sent.append(b"POST " + path + head + length + bodies[2])
+    sent.append(b"POST " + path + b"?a=b" + head + b"connection: close\r\n" + length + bodies[3])
+    trust = ssl.create_default_context(cafile=blue_only.sandbox.home.authority)
+    plain = socket.create_connection(("127.0.0.1", httpx.URL(blue_only.url).port))
+    with trust.wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+        connection.sendall(b"".join(sent))
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    answers = [answer.partition(b"\r\n\r\n") for answer in received.split(b"HTTP/1.1 ")[1:]]
+    assert [json.loads(body)["sum"] for _, _, body in answers] == [0, 1, 2, 3]
+    names = [{line.partition(b":")[0] for line in head.split(b"\r\n")[1:]} for head, _, _ in answers]
+    assert names[0] == names[1] == names[2] == names[3] - {b"connection"}
 
 
 def test_deployments_come_and_go_unnoticed(blue_only: Served, ml: sdk.MLClient):

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,12 @@ class Resource:
     internal: dict[str, Any] = field(default_factory=dict)
     sequence: int = 0
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Return the id as it is compared."""
         return ids.key(self.id)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Return the last segment of the id."""
         return ids.name(self.id)

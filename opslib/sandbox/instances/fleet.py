@@ -65,7 +65,11 @@ class Fleet:
 
     def pool(self, deployment_id: str) -> Pool:
         """Return a deployment's pool; an empty one when it has none."""
-        return self._pools.setdefault(ids.key(deployment_id), Pool())
+        key = ids.key(deployment_id)
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = Pool()
+        return pool
 
     def by_deployment(self) -> dict[str, list[Instance]]:
         """Return the instances of every deployment."""
@@ -131,6 +135,8 @@ class Fleet:
 
     def container_log(self, deployment_id: str, container: str, lines: int) -> str:
         """Return the last lines of a container."""
+        for one in self.pool(deployment_id).instances:
+            one.read_console()
         text = self._log.tail(deployment_id, container, lines)
         failed = self._failed_steps.get(ids.key(deployment_id))
         if container == "StorageInitializer" or not (text or failed):
@@ -143,6 +149,12 @@ class Fleet:
         status = "\n".join(f"{step}: {state}" for step, state in states.items())
         events = self._log.events(deployment_id)
         return f"Instance status:\n{status}\n\nContainer events:\n{events}\nContainer logs:\n{text}\n\n"
+
+    def read_consoles(self) -> None:
+        """Take in what instances have printed."""
+        for pool in self._pools.values():
+            for instance in pool.instances:
+                instance.read_console()
 
     def note_failed_step(self, deployment_id: str, step: str, message: str) -> None:
         """Show in a deployment's log that a step before its container's start has failed."""
@@ -215,7 +227,7 @@ class Fleet:
             container = payload.container
             pulled = container.described if container else "Container image is the sandbox's own Python"
             self._log.event(instance, "Pulled", pulled)
-            await instance.start(self._blobs, lambda line: self._log.console(instance, line))
+            await instance.start(self._blobs, lambda lines: self._log.console(instance, lines))
             self._store.put_instance(
                 InstanceRecord(instance.id, ids.key(payload.deployment), instance.identity, instance.port)
             )

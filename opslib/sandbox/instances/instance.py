@@ -6,20 +6,20 @@ import io
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 from opslib.sandbox.core.process import ProcessId, Usage
+from opslib.sandbox.instances.console import Console
 from opslib.sandbox.instances.containers import Route
 from opslib.sandbox.instances.launcher import Launch, Launcher, Process
 from opslib.sandbox.instances.own_server import OwnServer, remove_container
 from opslib.sandbox.instances.payload import Payload
-from opslib.sandbox.instances.upstream import UpstreamLost, ask
+from opslib.sandbox.instances.upstream import Upstream, UpstreamLost, ask
 
 _PROBE_INTERVAL_S = 0.05
 _LOG_BYTES = 1_000_000
-_LINE_BYTES = 64 * 1024
 
 
 @cache
@@ -38,12 +38,13 @@ class InstanceLog:
         self._file: io.TextIOWrapper | None = None
         self._bytes = 0
 
-    def append(self, line: str) -> None:
-        """Append one line."""
+    def append(self, *lines: str) -> None:
+        """Append lines."""
         if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8", buffering=1)
+            self._file = self.path.open("a", encoding="utf-8")
             self._bytes = self._file.tell()
-        self._bytes += self._file.write(line + "\n")
+        self._bytes += self._file.write("".join([f"{line}\n" for line in lines]))
+        self._file.flush()
         if self._bytes > _LOG_BYTES:
             self.close()
             self.path.replace(self.path.with_suffix(".1"))
@@ -74,6 +75,8 @@ class Instance:
         Environment variables that do not come from its deployment.
     ready
         Whether it is in rotation.
+    upstream
+        The connections for scoring requests.
     usage
         CPU and memory as last sampled.
     out_of_memory
@@ -98,7 +101,8 @@ class Instance:
         self._launcher = launcher
         self._process: Process | None = None
         self._identity: ProcessId | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._console: Console | None = None
+        self.upstream = Upstream(0)
 
     @property
     def identity(self) -> ProcessId:
@@ -107,7 +111,7 @@ class Instance:
             raise RuntimeError(f"instance {self.id} has not been started")
         return self._identity
 
-    async def start(self, blobs: Path, on_line: Callable[[str], None]) -> None:
+    async def start(self, blobs: Path, on_lines: Callable[[Sequence[str]], None]) -> None:
         """Write its folder and start its processes; the socket is bound here, so no port is taken twice."""
         await asyncio.to_thread(self.payload.write, blobs, self.root)
         with contextlib.ExitStack() as open_until_started:
@@ -115,9 +119,10 @@ class Instance:
                 listener = open_until_started.enter_context(socket.create_server(("127.0.0.1", 0), backlog=512))
                 self._ports[inside] = listener.getsockname()[1]
             self.port = self._ports[self.payload.routes.scoring.port]
-            reader, output = os.pipe()
-            lines = await _lines_of(reader)
             container = self.payload.container
+            self.upstream = Upstream(self.port, keeps=container is None)
+            reader, output = os.pipe()
+            self._console = Console(reader, lambda lines: self._printed(lines, on_lines))
             try:
                 if container is None:
                     self._process = await self._launcher.start(self._launch(), listener.fileno(), output)
@@ -129,7 +134,6 @@ class Instance:
             finally:
                 os.close(output)
         self._identity = ProcessId.of(self._process.pid) or ProcessId(self._process.pid, 0)
-        self._reader = asyncio.create_task(self._read(lines, on_line))
 
     async def become_ready(self, within_s: float) -> bool:
         """Poll the readiness route until it answers 200; False when the process ends or time is up."""
@@ -150,8 +154,9 @@ class Instance:
         if self._process is None:
             return 0
         code = await self._process.wait()
-        if self._reader is not None:
-            await self._reader
+        if self._console is not None:
+            await asyncio.shield(self._console.ended)
+            self.log.close()
         await remove_container(self.payload.container, self.id)
         return code
 
@@ -197,18 +202,14 @@ class Instance:
         except (UpstreamLost, TimeoutError):
             return False
 
-    async def _read(self, lines: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
-        while True:
-            try:
-                raw = await lines.readline()
-            except ValueError:  # a line beyond the limit: asyncio drops it and goes on
-                raw = b"(a line too long for the log was dropped)\n"
-            if not raw:
-                self.log.close()
-                return
-            line = raw.decode("utf-8", errors="replace").rstrip("\n")
-            self.log.append(line)
-            on_line(line)
+    def read_console(self) -> None:
+        """Take in what it has printed."""
+        if self._console is not None:
+            self._console.read()
+
+    def _printed(self, lines: Sequence[str], on_lines: Callable[[Sequence[str]], None]) -> None:
+        self.log.append(*lines)
+        on_lines(lines)
 
     def _launch(self) -> Launch:
         variables = dict(self.payload.variables)
@@ -220,11 +221,3 @@ class Instance:
         own = {"HOSTNAME": self.id, "SERVER_PORT": str(self.port)}
         given = own | self.given | self.payload.server_variables(self.root, _server_version())
         return Launch(arguments, given, self.root / self.payload.app_root)
-
-
-async def _lines_of(descriptor: int) -> asyncio.StreamReader:
-    """Return what is written to a pipe, to be read by lines."""
-    reader = asyncio.StreamReader(limit=_LINE_BYTES)
-    protocol = asyncio.StreamReaderProtocol(reader)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(descriptor, "rb"))
-    return reader

@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,20 @@ def become_instance(arguments: list[str]) -> None:
     sys.argv = ["azmlinfsrv", *arguments]
     application = gunicorn.app.wsgiapp.WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]")
     application.cfg.set("post_fork", post_fork)
+    if application.cfg.worker_class_str == "sync" and application.cfg.workers == 1:
+        application.cfg.set("worker_class", keeping_worker())
     application.run()
+
+
+def keeping_worker() -> type:
+    """Return the worker that keeps connections; of several workers one could be busy that holds a connection."""
+    spec = spec_from_file_location("keeping_worker", Path(__file__).with_name("worker.py"))
+    if spec is None or spec.loader is None:
+        raise ImportError("worker.py is missing beside launch.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    worker: type = module.KeepingWorker
+    return worker
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from opslib.sandbox.arm.store import Store
@@ -49,11 +50,13 @@ class FleetLog:
             log.append(line)
         log.close()
 
-    def console(self, instance: Instance, line: str) -> None:
-        """Keep a line that an instance printed, if its endpoint keeps them."""
+    def console(self, instance: Instance, lines: Iterable[str]) -> None:
+        """Keep lines that an instance printed, if its endpoint keeps them."""
         deployment = instance.payload.deployment
         if logged(self._store, ids.parent(deployment), "AmlOnlineEndpointConsoleLog"):
-            self._telemetry.add("console", (now_us(), *_where(instance), "inference-server", line))
+            where = (now_us(), *_where(instance), "inference-server")
+            for line in lines:
+                self._telemetry.add("console", (*where, line))
 
     def events(self, deployment_id: str) -> str:
         """Return the last events of a deployment's containers, as its log shows them."""

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from opslib.sandbox.instances.instance import Instance
 from opslib.sandbox.instances.payload import Payload
@@ -56,17 +54,16 @@ class Pool:
         if instance in self.instances:
             self.instances.remove(instance)
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[Instance]:
-        """Hold one instance for one request, waiting for it if the queue has room."""
-        instance = await self._acquire()
-        try:
-            yield instance
-        finally:
-            instance.in_flight -= 1
-            self.hand_out()
+    async def acquire(self) -> Instance:
+        """Return one instance for one request, waiting for it if the queue has room; `release` gives it back.
 
-    async def _acquire(self) -> Instance:
+        Raises
+        ------
+        NoInstance
+            If none is ready.
+        TooManyPending
+            If the queue is full.
+        """
         free = self._free()
         if free is not None and not self._waiting:
             free.in_flight += 1
@@ -87,6 +84,11 @@ class Pool:
             elif turn in self._waiting:
                 self._waiting.remove(turn)
             raise
+
+    def release(self, instance: Instance) -> None:
+        """Take an instance back from a request."""
+        instance.in_flight -= 1
+        self.hand_out()
 
     def _free(self) -> Instance | None:
         instance = min(self.rotation, key=lambda one: one.in_flight, default=None)

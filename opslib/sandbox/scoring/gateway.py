@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass
+from itertools import accumulate
 from urllib.parse import quote, urlencode
 
 from opslib.sandbox.arm.http_messages import Request, Response
@@ -20,7 +21,7 @@ from opslib.sandbox.faults.registry import ConnectionDropped, Faults
 from opslib.sandbox.instances.fleet import Fleet
 from opslib.sandbox.instances.instance import Instance
 from opslib.sandbox.instances.pool import NoInstance, TooManyPending
-from opslib.sandbox.instances.upstream import UpstreamLost, ask
+from opslib.sandbox.instances.upstream import UpstreamLost
 from opslib.sandbox.scoring.auth import ScoringAuth
 from opslib.sandbox.scoring.bandwidth import Bandwidth
 from opslib.sandbox.scoring.connections import Connections
@@ -54,6 +55,7 @@ _NOT_PASSED = frozenset(
 )
 _NOT_RETURNED = frozenset(("connection", "content-length", "transfer-encoding", "server", "date", "keep-alive"))
 _MIRRORS_AT_ONCE = 256
+_UNKNOWN = ScoringResponse(404)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class EndpointTraffic:
     endpoint: Resource
     deployments: dict[str, Resource]
     names: tuple[str, ...]
-    weights: tuple[int, ...]
+    shares: tuple[int, ...]  # of each name and those before it
     mirror: tuple[str, int] | None
     logged: bool
 
@@ -99,16 +101,19 @@ class Gateway:
         started = time.perf_counter()
         traffic = self._find(request)
         if traffic is None:
-            return respond(request, ScoringResponse(404, b"Not Found", {"Content-Type": "text/plain"}), "")
+            return respond(request, ScoringResponse(404, b"Not Found", TEXT), "")
         identity = self._auth.identify(traffic.endpoint, request.headers.get("authorization", ""))
         deployment, scored = self._admit(traffic, request, authorized=identity is not None)
         delays_ms = (0.0, 0.0)
         if deployment is not None:
             self._drop(traffic.endpoint.name, deployment.name)
-            asked_ms = await self._throttle(traffic, len(request.body))
+            if asked_s := self._bandwidth.take(traffic.endpoint.key, len(request.body)):
+                await asyncio.sleep(asked_s)
             self._mirror(traffic, request)
             scored = await self._serve(deployment, request)
-            delays_ms = (asked_ms, await self._throttle(traffic, len(scored.body)))
+            if answered_s := self._bandwidth.take(traffic.endpoint.key, len(scored.body)):
+                await asyncio.sleep(answered_s)
+            delays_ms = (asked_s * 1000, answered_s * 1000)
             scored = throttled(scored, *delays_ms)
         name = deployment.name if deployment is not None else ""
         self._record(traffic, ServedRequest(request, scored, started, name, identity or "", delays_ms))
@@ -145,7 +150,7 @@ class Gateway:
             endpoint,
             deployments,
             tuple(live),
-            tuple(live.values()),
+            tuple(accumulate(live.values())),
             mirrored[0] if mirrored else None,
             logged(self._store, endpoint.id, "AmlOnlineEndpointTrafficLog"),
         )
@@ -171,13 +176,6 @@ class Gateway:
             and self._faults.hit(FaultKind.TOKEN_EXPIRY, "Scoring_Score", traffic.endpoint.name) is not None
         )
 
-    async def _throttle(self, traffic: EndpointTraffic, size_bytes: int) -> float:
-        """Let bytes wait for their share of the endpoint's bandwidth; return for how long [ms]."""
-        delay_s = self._bandwidth.take(traffic.endpoint.key, size_bytes)
-        if delay_s:
-            await asyncio.sleep(delay_s)
-        return delay_s * 1000
-
     def _choose(self, traffic: EndpointTraffic, request: Request) -> tuple[Resource | None, ScoringResponse]:
         forced = request.headers.get(DEPLOYMENT)
         if forced is not None:
@@ -187,8 +185,8 @@ class Gateway:
             )
         if not traffic.names:
             return None, ScoringResponse(404, text("No deployment has traffic."), reason="no_traffic")
-        name = self._random.choices(traffic.names, traffic.weights)[0]
-        return traffic.deployments[name], ScoringResponse(404)
+        name = self._random.choices(traffic.names, cum_weights=traffic.shares)[0]
+        return traffic.deployments[name], _UNKNOWN
 
     def _mirror(self, traffic: EndpointTraffic, request: Request) -> None:
         """Send a copy to the mirror and ignore its answer; forced requests are not mirrored."""
@@ -210,10 +208,14 @@ class Gateway:
         pool = self._fleet.pool(deployment.id)
         limit_s = pool.payload.timeout_s if pool.payload is not None else 5.0
         try:
-            async with asyncio.timeout(limit_s), pool.slot() as instance:
-                endpoint = ids.name(ids.parent(deployment.id))
-                broken = await self._faults.disturb_model(endpoint, deployment.name)
-                return broken_by_fault(broken) if broken is not None else await self._forward(instance, request)
+            async with asyncio.timeout(limit_s):
+                instance = await pool.acquire()
+                try:
+                    endpoint = ids.name(ids.parent(deployment.id))
+                    broken = await self._faults.disturb_model(endpoint, deployment.name)
+                    return broken_by_fault(broken) if broken is not None else await self._forward(instance, request)
+                finally:
+                    pool.release(instance)
         except TimeoutError:
             return ScoringResponse(408, b"upstream request timeout", TEXT, "upstream_request_timeout")
         except TooManyPending:
@@ -238,12 +240,12 @@ class Gateway:
         if request.query:
             target += "?" + urlencode(request.query)
         try:
-            answer = await ask(instance.port, request.method, target, headers, request.body)
+            answer = await instance.upstream.ask(request.method, target, headers, request.body)
         except UpstreamLost:  # the process died with the request in its hands
             return ScoringResponse(
                 424, b"", TEXT | model_error(503, "model_not_ready"), "model_not_ready", 503, "model_not_ready"
             )
-        passed = {name: value for name, value in answer.headers.items() if name.lower() not in _NOT_RETURNED}
+        passed = {name: value for name, value in answer.headers.items() if name not in _NOT_RETURNED}
         passed["ms-azureml-model-time"] = f"{(time.perf_counter() - started) * 1000:.0f}"
         if answer.status != 200:
             passed |= model_error(answer.status, "model_error")

@@ -11,7 +11,7 @@ _CLIENT_ID = re.compile(r"^[A-Za-z0-9_-]{1,40}$")
 
 @dataclass(frozen=True)
 class ScoringResponse:
-    """The response to one scoring request."""
+    """The response to one scoring request; its header names are in lower case."""
 
     status: int
     body: bytes = b""
@@ -21,7 +21,7 @@ class ScoringResponse:
     model_reason: str = ""
 
 
-TEXT = {"Content-Type": "text/plain"}
+TEXT = {"content-type": "text/plain"}
 
 
 def text(message: str) -> bytes:
@@ -57,13 +57,8 @@ def client_id(request: Request) -> str:
 
 def respond(request: Request, scored: ScoringResponse, deployment: str) -> Response:
     """Return a response with the ids and the name of its deployment."""
-    headers = {
-        name: value for name, value in scored.headers.items() if name.lower() not in ("x-request-id", "server")
-    }
-    headers |= {"x-request-id": request.request_id, "Server": "azureml-frontdoor"}
+    headers = {**scored.headers, "x-request-id": request.request_id, "server": "azureml-frontdoor"}
     if given := client_id(request):
-        for name in [one for one in headers if one.lower() == "x-ms-client-request-id"]:
-            del headers[name]
         headers["x-ms-client-request-id"] = given
     if deployment:
         headers[DEPLOYMENT] = deployment

@@ -1,8 +1,6 @@
-"""The ASGI application: the only place that knows how HTTP comes in and goes out.
+"""The ASGI application: how HTTP comes in and goes out; for plain scoring requests see `scoring_protocol`."""
 
-Plain ASGI, nothing between it and the server: the scoring plane is measured against the bare inference server.
-"""
-
+import asyncio
 import json
 import re
 import socket
@@ -34,18 +32,20 @@ class Application:
     """Serves one sandbox."""
 
     def __init__(self, sandbox: Backend) -> None:
-        self._sandbox = sandbox
+        self.sandbox = sandbox
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             return
         try:
-            response = await answer(await self._request(scope, receive), self._sandbox)
+            response = await answer(await self._request(scope, receive), self.sandbox)
         except ArmError as error:
             response = Response(error.status, error.body())
         except ConnectionDropped:
-            await _reset(receive)
+            reset(receive.__self__.transport)  # type: ignore[attr-defined]  # uvicorn's: ASGI has no message for it
+            while (await receive())["type"] != "http.disconnect":
+                pass
             return
         except _Gone:
             return
@@ -68,7 +68,7 @@ class Application:
             query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
             headers=headers,
             body=await _read(receive, self._limit(path)),
-            base_url=f"https://{host}" if host in HOSTS else self._sandbox.base_url,
+            base_url=f"https://{host}" if host in HOSTS else self.sandbox.base_url,
             request_id=str(uuid.uuid4()),
             client=f"{client[0]}:{client[1]}" if client else "",
         )
@@ -76,7 +76,7 @@ class Application:
     def _limit(self, path: str) -> int:
         if path.startswith("/blob"):
             return MAX_BLOB_BODY
-        return self._sandbox.settings.max_payload_bytes if path.startswith("/inference/") else MAX_ARM_BODY
+        return self.sandbox.settings.max_payload_bytes if path.startswith("/inference/") else MAX_ARM_BODY
 
 
 async def _read(receive: Receive, limit_bytes: int) -> bytes:
@@ -95,14 +95,7 @@ async def _read(receive: Receive, limit_bytes: int) -> bytes:
 
 
 async def _send(response: Response, method: str, send: Send) -> None:
-    headers = {name.lower(): _BREAKS.sub(" ", value) for name, value in response.headers.items()}
-    body = response.body
-    if isinstance(body, dict | list):
-        headers.setdefault("content-type", "application/json; charset=utf-8")
-        body = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
-    content = body if isinstance(body, bytes) and response.status not in _BODILESS else b""
-    if response.status not in _BODILESS:
-        headers.setdefault("content-length", str(len(content)))
+    headers, content = render(response)
     raw = [
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in headers.items()
     ]
@@ -110,10 +103,23 @@ async def _send(response: Response, method: str, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else content})
 
 
-async def _reset(receive: Receive) -> None:
-    """Reset the connection through uvicorn's transport: ASGI has no message for it."""
-    transport = receive.__self__.transport  # type: ignore[attr-defined]
+def render(response: Response) -> tuple[dict[str, str], bytes]:
+    """Return the headers, their names in lower case, and the content of a response that is not a file."""
+    headers = {
+        name.lower(): _BREAKS.sub(" ", value) if "\r" in value or "\n" in value else value
+        for name, value in response.headers.items()
+    }
+    body = response.body
+    if isinstance(body, dict | list):
+        headers.setdefault("content-type", "application/json; charset=utf-8")
+        body = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", errors="replace")
+    content = body if isinstance(body, bytes) and response.status not in _BODILESS else b""
+    if response.status not in _BODILESS:
+        headers.setdefault("content-length", str(len(content)))
+    return headers, content
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Reset a connection."""
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -72,7 +72,7 @@ async def serve(home: Home, listener: socket.socket, settings: Settings, owner: 
     azure = listen(home.root / "azure-port", 0)
     proxy_url = f"http://127.0.0.1:{azure.getsockname()[1]}"
     sandbox = build(home, f"https://127.0.0.1:{port}", proxy_url, settings)
-    server = make_server(home, Application(sandbox), sandbox.gateway.connections)
+    server = make_server(home, Application(sandbox))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ask_to_exit, server)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -110,6 +110,7 @@ def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Back
     instance_environment = InstanceEnvironment(base_url, proxy_url, home.azure_authority, store)
     log = FleetLog(home.state / "logs", store, telemetry)
     fleet = Fleet(home.state, store, log, instance_environment, settings, Runtime(_images(settings)))
+    telemetry.collect_from(fleet.read_consoles)
     sandbox = Backend(
         settings=settings,
         home=home,

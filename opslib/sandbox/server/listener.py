@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from opslib.sandbox.core.azure_hosts import covers
 from opslib.sandbox.core.certificates import AZURE, ensure_certificates
 from opslib.sandbox.core.home import Home
-from opslib.sandbox.scoring.connections import Connections
 from opslib.sandbox.server.application import Application
+from opslib.sandbox.server.scoring_protocol import ScoringProtocol
 
 
 def listen(last: Path, port: int) -> socket.socket:
@@ -43,8 +42,8 @@ def _bind(port: int) -> socket.socket:
     return listener
 
 
-def make_server(home: Home, application: Application, connections: Connections) -> uvicorn.Server:
-    """Return a server with the sandbox's TLS certificate, which reports closed connections."""
+def make_server(home: Home, application: Application) -> uvicorn.Server:
+    """Return a server with the sandbox's TLS certificate."""
     certificate, key = home.private / "server.pem", home.private / "server-key.pem"
     ensure_certificates(home.authority, certificate, key)
     config = uvicorn.Config(
@@ -56,7 +55,7 @@ def make_server(home: Home, application: Application, connections: Connections) 
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http=_protocol(connections),
+        http=ScoringProtocol,
         lifespan="off",
         timeout_keep_alive=65,
         timeout_graceful_shutdown=1,
@@ -81,18 +80,6 @@ def _show_azure_names(home: Home, context: ssl.SSLContext) -> None:
             connection.context = other
 
     context.sni_callback = choose
-
-
-def _protocol(connections: Connections) -> type[HttpToolsProtocol]:
-    """Return uvicorn's own protocol, which also reports a closed connection."""
-
-    class Protocol(HttpToolsProtocol):
-        def connection_lost(self, exc: Exception | None) -> None:
-            if self.client is not None:
-                connections.close(f"{self.client[0]}:{self.client[1]}")
-            super().connection_lost(exc)
-
-    return Protocol
 
 
 class _Server(uvicorn.Server):

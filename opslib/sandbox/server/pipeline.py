@@ -138,13 +138,11 @@ async def answer(request: Request, sandbox: Backend) -> Response:
             exchange = await stage(exchange, sandbox)
         response = exchange.response or Response(204)
     except ArmError as error:
-        response = _refusal(exchange, error, sandbox.settings.location)
+        response = _refusal(request, error, sandbox.settings.location)
     except ConnectionDropped:
         raise
-    except Exception as error:
-        logger.exception("%s %s broke", request.method, request.path)
-        broken = ArmError(500, "InternalServerError", f"{type(error).__name__}: {error}")
-        response = _refusal(exchange, broken, sandbox.settings.location)
+    except Exception as error:  # noqa: BLE001 - it is logged, and the answer shows it
+        response = failed(request, error, sandbox.settings.location)
     if (
         exchange.route is not None
         and exchange.auth is Auth.ARM
@@ -156,9 +154,14 @@ async def answer(request: Request, sandbox: Backend) -> Response:
     return _with_headers(exchange, response, time.perf_counter() - started_s, sandbox.settings.location)
 
 
-def _refusal(exchange: Exchange, error: ArmError, location: str) -> Response:
-    operation = uuid.uuid4().hex
-    body = error.body(operation=operation, request_id=exchange.request.request_id, location=location)
+def failed(request: Request, error: Exception, location: str) -> Response:
+    """Log an exception that a handler did not foresee, and return the response that shows it."""
+    logger.error("%s %s broke", request.method, request.path, exc_info=error)
+    return _refusal(request, ArmError(500, "InternalServerError", f"{type(error).__name__}: {error}"), location)
+
+
+def _refusal(request: Request, error: ArmError, location: str) -> Response:
+    body = error.body(operation=uuid.uuid4().hex, request_id=request.request_id, location=location)
     return Response(error.status, body, error.headers)
 
 

@@ -5,7 +5,7 @@ a second), read by other threads, and trimmed when it grows too large.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,12 @@ class Telemetry:
             if column not in there:
                 self._db.execute(f"ALTER TABLE requests ADD COLUMN {column} REAL DEFAULT 0")
         self._rows: dict[str, list[Sequence[Any]]] = {table: [] for table in _WIDTH}
+        self._sources: list[Callable[[], None]] = []
         self._flushes = 0
+
+    def collect_from(self, source: Callable[[], None]) -> None:
+        """Have a source of rows add what it holds back before rows are written."""
+        self._sources.append(source)
 
     def add(self, table: str, row: Sequence[Any]) -> None:
         """Take one row, in the order of the table's columns after `sequence`."""
@@ -70,6 +75,8 @@ class Telemetry:
 
     def flush(self) -> None:
         """Write the rows taken so far; at times delete the oldest."""
+        for collect in self._sources:
+            collect()
         if any(self._rows.values()):
             self._db.execute("BEGIN IMMEDIATE")
             for table, rows in self._rows.items():
