@@ -3,8 +3,6 @@
 import argparse
 
 from opslib.cli.archive_option import add_archive_option, archive_of
-from opslib.evidence.archive.run_folders import find_run
-from opslib.runbooks.canary.operator_decision import give_answer
 
 EPILOG = """\
 example:
@@ -29,6 +27,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Leave the answer in the run's folder."""
+    from opslib.evidence.archive.run_folders import find_run
+    from opslib.runbooks.canary.operator_decision import give_answer
+
     folder = find_run(archive_of(arguments), arguments.name)
     given = give_answer(folder, arguments.choice, arguments.reason, arguments.who)
     print(f"{folder.name}: {given.choice}, by {given.who}; it takes effect at the next look, within seconds")

@@ -5,17 +5,15 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.cli.output import print_aside
 from opslib.errors import RecordError
-from opslib.evidence.archive.run_folders import find_run
 from opslib.evidence.run.files import PLAN
-from opslib.evidence.run.provenance import find_executor
-from opslib.evidence.run.record import Approval, write_atomically
-from opslib.evidence.signing import approval, dsse, revocation, sshsig
-from opslib.evidence.signing.keys import find_signing_key
-from opslib.evidence.signing.revocation import Revocation
+
+if TYPE_CHECKING:
+    from opslib.evidence.signing import dsse
 
 EPILOG = """\
 examples:
@@ -70,6 +68,10 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Sign the plan; print it and the path of what was written."""
+    from opslib.evidence.archive.run_folders import find_run
+    from opslib.evidence.signing import approval, revocation, sshsig
+    from opslib.evidence.signing.keys import find_signing_key
+
     given = Path(arguments.name)
     path = given if given.is_file() else find_run(archive_of(arguments), arguments.name) / PLAN
     plan, digest = approval.read_plan(path)
@@ -84,8 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _approve(arguments: argparse.Namespace, digest: str, key: dsse.Signer, target: Path) -> str:
+def _approve(arguments: argparse.Namespace, digest: str, key: "dsse.Signer", target: Path) -> str:
     """Write the approval; return what was done."""
+    from opslib.evidence.run.record import Approval
+    from opslib.evidence.signing import approval
+
     who, now = _who(arguments), datetime.now(UTC)
     until = now + timedelta(hours=arguments.hours)
     signed = Approval(who, f"{now:%FT%TZ}", arguments.meaning, digest, expires=f"{until:%FT%TZ}")
@@ -93,8 +98,11 @@ def _approve(arguments: argparse.Namespace, digest: str, key: dsse.Signer, targe
     return f"plan {digest[:16]} approved by {who} until {until:%F %T} UTC, signed by key {key.id[:16]}: {target}"
 
 
-def _revoke(arguments: argparse.Namespace, digest: str, key: dsse.Signer, target: Path) -> str:
+def _revoke(arguments: argparse.Namespace, digest: str, key: "dsse.Signer", target: Path) -> str:
     """Write the revocation; return what was done."""
+    from opslib.evidence.signing import revocation
+    from opslib.evidence.signing.revocation import Revocation
+
     who, now = _who(arguments), datetime.now(UTC)
     withdrawn = Revocation(who, f"{now:%FT%TZ}", arguments.revoke, digest)
     _write(target, revocation.sign(withdrawn, key))
@@ -105,6 +113,8 @@ def _revoke(arguments: argparse.Namespace, digest: str, key: dsse.Signer, target
 
 
 def _who(arguments: argparse.Namespace) -> str:
+    from opslib.evidence.run.provenance import find_executor
+
     return str(arguments.who or find_executor()["user"])
 
 
@@ -120,6 +130,8 @@ def _write(target: Path, content: str) -> None:
     RecordError
         If it cannot be written.
     """
+    from opslib.evidence.run.record import write_atomically
+
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

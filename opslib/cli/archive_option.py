@@ -29,7 +29,7 @@ def add_published_option(parser: argparse.ArgumentParser) -> None:
 
 def archive_of(arguments: argparse.Namespace) -> Path:
     """Return the archive folder that was given, else the nearest."""
-    from opslib.evidence.archive.run_folders import find_archive  # noqa: PLC0415 - help does without
+    from opslib.evidence.archive.run_folders import find_archive
 
     return arguments.runs or find_archive()
 
@@ -42,8 +42,8 @@ def open_archive(
     if not arguments.url:
         yield archive_of(arguments)
         return
-    from opslib.azure.blob_container import open_container  # noqa: PLC0415 - the Azure SDK is slow to import
-    from opslib.evidence.publish import mirror  # noqa: PLC0415
+    from opslib.azure.blob_container import open_container
+    from opslib.evidence.publish import mirror
 
     with open_container(arguments.url) as container, mirror(container, wanted) as archive:
         yield archive

@@ -3,20 +3,15 @@
 import argparse
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from opslib.autoscale.lint import lint
-from opslib.autoscale.setting import ScaleSetting
-from opslib.azure.connect import connect
-from opslib.azure.endpoints import read_endpoint
-from opslib.azure.rules import read_settings
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.cli.output import print_aside
 from opslib.cli.shown_run import execute_shown
 from opslib.cli.target_option import add_target_option
-from opslib.redaction.redact import redact
-from opslib.runbooks.autoscale import read_lint_facts
-from opslib.runner.own_process import prepare_own_process
-from opslib.show.autoscale import problems_table, settings_table
+
+if TYPE_CHECKING:
+    from opslib.autoscale.setting import ScaleSetting
 
 CHANGES = ("set", "move", "remove", "undo")
 
@@ -87,6 +82,15 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show or check the settings, or run the runbook."""
+    from opslib.autoscale.lint import lint
+    from opslib.azure.connect import connect
+    from opslib.azure.endpoints import read_endpoint
+    from opslib.azure.rules import read_settings
+    from opslib.redaction.redact import redact
+    from opslib.runbooks.autoscale import read_lint_facts
+    from opslib.runner.own_process import prepare_own_process
+    from opslib.show.autoscale import problems_table, settings_table
+
     if arguments.action in CHANGES:
         names = {name for _, name, *_ in _OPTIONS} | {"action", "endpoint", "target", "schedules", "dry_run"}
         given = {name: value for name, value in vars(arguments).items() if name in names}
@@ -108,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _as_json(setting: ScaleSetting) -> dict[str, object]:
+def _as_json(setting: "ScaleSetting") -> dict[str, object]:
     profiles = [asdict(profile) for profile in setting.profiles]
     return {
         "name": setting.name,

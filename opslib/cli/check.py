@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 
 from opslib.cli.output import write_output
-from opslib.policy.folder import check_folder
-from opslib.policy.reports import REPORTS
 
 EPILOG = """\
 exit codes:
@@ -17,6 +15,8 @@ example:
   opslib check fraud/ --format sarif --output check.sarif
 """
 
+FORMATS = ("text", "json", "sarif", "junit")
+
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
@@ -25,9 +25,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = EPILOG
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the endpoint's folder")
-    parser.add_argument(
-        "--format", choices=list(REPORTS), default="text", help="form of the report (default: text)"
-    )
+    parser.add_argument("--format", choices=FORMATS, default="text", help="form of the report (default: text)")
     parser.add_argument(  # after it: the first option of a name gives the default
         "--json", dest="format", action="store_const", const="json", help="the same as --format json"
     )
@@ -38,6 +36,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check the folder; print or write the report."""
+    from opslib.policy.folder import check_folder
+    from opslib.policy.reports import REPORTS
+
     check = check_folder(arguments.folder)
     report = REPORTS[arguments.format](check)
     if arguments.output:

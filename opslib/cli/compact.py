@@ -5,9 +5,6 @@ import json
 import sys
 from dataclasses import asdict
 
-from opslib.azure.blob_container import open_container
-from opslib.evidence.table.compact import compact
-
 EPILOG = """\
 example:
   opslib compact https://ACCOUNT.blob.core.windows.net/CONTAINER
@@ -28,6 +25,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compact; print what was done."""
+    from opslib.azure.blob_container import open_container
+    from opslib.evidence.table.compact import compact
+
     with open_container(arguments.url) as container:
         done = compact(container)
     if arguments.json:

@@ -33,7 +33,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the lines."""
-    import argcomplete  # noqa: PLC0415 - only for completions
+    import argcomplete
 
     print(argcomplete.shellcode(["opslib"], shell=arguments.shell))
     return 0
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def complete(parser: argparse.ArgumentParser, **streams: Any) -> None:
     """Print the completions of the line in ``COMP_LINE``, and end the process."""
-    import argcomplete  # noqa: PLC0415 - only for completions
+    import argcomplete
 
     _load(parser, os.environ.get("COMP_LINE", ""))
     argcomplete.autocomplete(parser, always_complete_options="long", **streams)
@@ -64,7 +64,7 @@ def _load(parser: argparse.ArgumentParser, line: str) -> None:
 
 
 def _runs(parsed_args: argparse.Namespace, **_: Any) -> Iterable[str]:
-    from opslib.evidence.archive.index import RunQuery, find_runs  # noqa: PLC0415 - only for completions
+    from opslib.evidence.archive.index import RunQuery, find_runs
 
     try:
         rows, _total = find_runs(archive_of(parsed_args), RunQuery(limit=NEWEST))
@@ -79,7 +79,7 @@ def _runbooks(**_: Any) -> Iterable[str]:
 
 def _parameters(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> Iterable[str]:
     """Return ``name=`` for each parameter of the runbook, and the values where there are few."""
-    from opslib.parameters import RUNBOOKS  # noqa: PLC0415 - pydantic, only for completions
+    from opslib.parameters import RUNBOOKS
 
     runbook = RUNBOOKS.get(getattr(parsed_args, "runbook", ""))
     if runbook is None:

@@ -5,19 +5,14 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from opslib.azure.connect import Workspace, connect
-from opslib.azure.endpoints import read_endpoint
-from opslib.azure.retail_prices import read_prices
-from opslib.azure.source import find_source
 from opslib.cli.target_option import add_target_option
-from opslib.cost.estimate import cost_change, endpoint_cost, waste, with_instances
-from opslib.cost.infracost import as_infracost
-from opslib.cost.text import money
 from opslib.errors import ObserveError, ParameterError
 from opslib.model import CostChange, Endpoint
-from opslib.policy.reading import read_policy
-from opslib.show.costs import cost_table
+
+if TYPE_CHECKING:
+    from opslib.azure.connect import Workspace
 
 EPILOG = """\
 exit codes:
@@ -60,6 +55,15 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table or JSON."""
+    from opslib.azure.connect import connect
+    from opslib.azure.endpoints import read_endpoint
+    from opslib.azure.retail_prices import read_prices
+    from opslib.cost.estimate import cost_change, endpoint_cost, with_instances
+    from opslib.cost.infracost import as_infracost
+    from opslib.cost.text import money
+    from opslib.policy.reading import read_policy
+    from opslib.show.costs import cost_table
+
     limit = read_policy(arguments.policy).cost if arguments.policy else None
     instances = _instances(arguments.instances)
     workspace = connect(arguments.target)
@@ -92,8 +96,10 @@ def _instances(given: list[str]) -> dict[str, int]:
     return {name: int(count) for name, _, count in pairs}
 
 
-def _requests(workspace: Workspace, endpoint: Endpoint, hours: float) -> Mapping[str, int] | None:
+def _requests(workspace: "Workspace", endpoint: Endpoint, hours: float) -> Mapping[str, int] | None:
     """Count the requests that each deployment answered in the last hours; None where they cannot be read."""
+    from opslib.azure.source import find_source
+
     until = datetime.now(UTC)
     try:
         source = find_source(workspace, endpoint, grain_s=3600.0)
@@ -104,6 +110,8 @@ def _requests(workspace: Workspace, endpoint: Endpoint, hours: float) -> Mapping
 
 
 def _remarks(change: CostChange, requests: Mapping[str, int] | None, hours: float) -> dict[str, str]:
+    from opslib.cost.estimate import waste
+
     return {
         one.deployment: waste(one, None if requests is None else requests.get(one.deployment.lower(), 0), hours)
         for one in change.after.deployments

@@ -4,10 +4,7 @@ import argparse
 from pathlib import Path
 
 from opslib.cli.archive_option import add_archive_option, archive_of
-from opslib.demo.practice import build_practice
-from opslib.demo.release import run_demo
-from opslib.demo.scenarios.catalogue import SCENARIOS, run_scenarios
-from opslib.demo.scenarios.scenario import Size
+from opslib.demo.scenarios.titles import TITLES
 from opslib.errors import ParameterError
 
 EPILOG = """\
@@ -37,10 +34,10 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "With the name of a scenario, run that company's release, and compare what was\n"
         "measured with the limits that it must hold."
     )
-    scenarios = "\n".join(f"  {one.name:<12} {one.title}" for one in SCENARIOS.values())
+    scenarios = "\n".join(f"  {name:<12} {title}" for name, title in TITLES.items())
     parser.epilog = EPILOG.format(scenarios=scenarios)
     parser.add_argument(
-        "name", nargs="?", metavar="NAME", choices=[*SCENARIOS], help="scenario to run (default: the short release)"
+        "name", nargs="?", metavar="NAME", choices=[*TITLES], help="scenario to run (default: the short release)"
     )
     add_archive_option(parser)
     which = parser.add_mutually_exclusive_group()
@@ -69,6 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     ParameterError
         If options contradict each other; nothing was started.
     """
+    from opslib.demo.practice import build_practice
+    from opslib.demo.release import run_demo
+    from opslib.demo.scenarios.catalogue import run_scenarios
+    from opslib.demo.scenarios.scenario import Size
+
     if arguments.name and (arguments.all or arguments.practice):
         raise ParameterError(f"{arguments.name} is given with --all or --practice: expected one of them")
     if arguments.small and not (arguments.all or arguments.name):
@@ -76,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json and not (arguments.all or arguments.name):
         raise ParameterError("--json is given without a scenario: name one, or pass --all")
     if arguments.all or arguments.name:
-        names = list(SCENARIOS) if arguments.all else [arguments.name]
+        names = list(TITLES) if arguments.all else [arguments.name]
         size = Size.SMALL if arguments.small else Size.FULL
         return run_scenarios(names, arguments.runs or RUNS, size, as_json=arguments.json)
     if not arguments.practice:

@@ -4,17 +4,14 @@ import argparse
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from opslib.azure.connect import connect
-from opslib.azure.endpoints import read_endpoint
-from opslib.diagnosis.cause import Diagnosis
-from opslib.diagnosis.pasted import diagnose_text
 from opslib.displayed import view
 from opslib.errors import ParameterError
-from opslib.redaction.redact import redact
-from opslib.runbooks.diagnose import diagnose_facts, read_symptoms
-from opslib.show.diagnosis import diagnosis_json
 from opslib.target import TARGET
+
+if TYPE_CHECKING:
+    from opslib.diagnosis.cause import Diagnosis
 
 CAUSE = 3
 UNREAD = 4
@@ -70,6 +67,11 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Diagnose the endpoint and print the causes."""
+    from opslib.azure.connect import connect
+    from opslib.azure.endpoints import read_endpoint
+    from opslib.diagnosis.pasted import diagnose_text
+    from opslib.runbooks.diagnose import diagnose_facts, read_symptoms
+
     if bool(arguments.endpoint) == bool(arguments.error):
         raise ParameterError("diagnose takes either ENDPOINT, or --error with the text of an error")
     if arguments.error:
@@ -83,8 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
     return _show(found, as_json=arguments.json)
 
 
-def _show(found: Diagnosis, *, as_json: bool) -> int:
+def _show(found: "Diagnosis", *, as_json: bool) -> int:
     """Print a diagnosis; return the exit code."""
+    from opslib.redaction.redact import redact
+    from opslib.show.diagnosis import diagnosis_json
+
     print(redact(diagnosis_json(found) if as_json else view(found).text))
     return CAUSE if found.causes else UNREAD if found.unread else 0
 

@@ -7,9 +7,6 @@ from pathlib import Path
 
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.cli.target_option import add_target_option
-from opslib.doctor.check import State, as_text
-from opslib.doctor.machine import check_machine
-from opslib.doctor.workspace import check_workspace
 
 EPILOG = """\
 It changes nothing. A kernel is started and ended.
@@ -43,6 +40,10 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check everything; print the results."""
+    from opslib.doctor.check import State, as_text
+    from opslib.doctor.machine import check_machine
+    from opslib.doctor.workspace import check_workspace
+
     checks = [*check_machine(archive_of(arguments), arguments.constraints), *check_workspace(arguments.target)]
     failed = any(check.state is State.PROBLEM for check in checks)
     if arguments.json:

@@ -3,13 +3,9 @@
 import argparse
 from pathlib import Path
 
-from opslib.azure.connect import connect
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.cli.output import print_aside, write_output
 from opslib.cli.target_option import add_target_option
-from opslib.drift.formats import as_json, as_text, summary
-from opslib.redaction.redact import redact
-from opslib.runbooks.drift import find_base, find_drift
 
 DRIFTED = 3
 UNREAD = 4
@@ -59,6 +55,11 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare; print what differs."""
+    from opslib.azure.connect import connect
+    from opslib.drift.formats import as_json, as_text, summary
+    from opslib.redaction.redact import redact
+    from opslib.runbooks.drift import find_base, find_drift
+
     path = find_base(arguments.base, archive_of(arguments))
     report = find_drift(connect(arguments.target), path, print_aside, arguments.endpoint, arguments.route)
     if arguments.output:

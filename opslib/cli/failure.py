@@ -4,7 +4,6 @@ import sys
 
 from opslib.errors import OpsError
 from opslib.outcome import Outcome
-from opslib.redaction.redact import redact
 
 
 def report(error: BaseException) -> int:
@@ -15,6 +14,8 @@ def report(error: BaseException) -> int:
     OSError
         If it is not about a path that a person gave.
     """
+    from opslib.redaction.redact import redact
+
     if isinstance(error, KeyboardInterrupt):
         print("opslib: interrupted", file=sys.stderr)
         return Outcome.ABORTED.exit_code

@@ -4,11 +4,7 @@ import argparse
 
 from opslib.cli.archive_option import archive_of
 from opslib.cli.fleet_options import add_options, exit_code
-from opslib.evidence.archive.run_folders import find_run
 from opslib.evidence.run.files import RECORD
-from opslib.fleet.archive import find_wave, open_plan
-from opslib.fleet.attempt import record_end
-from opslib.fleet.plan import WAVE_FILE
 
 EPILOG = """\
 The exit codes are those of `opslib fleet run`.
@@ -27,6 +23,11 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Seal the record; print how the wave ended, or the record."""
+    from opslib.evidence.archive.run_folders import find_run
+    from opslib.fleet.archive import find_wave, open_plan
+    from opslib.fleet.attempt import record_end
+    from opslib.fleet.plan import WAVE_FILE
+
     archive = archive_of(arguments)
     root = find_wave(archive, arguments.wave)
     record = record_end(archive, open_plan(root), (root / WAVE_FILE).read_bytes(), arguments.on, root)

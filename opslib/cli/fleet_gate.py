@@ -9,10 +9,6 @@ from time import sleep
 
 from opslib.cli.archive_option import archive_of
 from opslib.cli.fleet_options import add_options
-from opslib.fleet.archive import find_wave, open_plan, wave_runs
-from opslib.fleet.drive import find_requested_stop
-from opslib.fleet.rules import Stop, find_stop
-from opslib.fleet.states import current_state
 from opslib.outcome import Outcome
 
 EPILOG = """\
@@ -33,6 +29,11 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Decide by the rules of the wave; print what stops it."""
+    from opslib.fleet.archive import find_wave, open_plan, wave_runs
+    from opslib.fleet.drive import find_requested_stop
+    from opslib.fleet.rules import Stop, find_stop
+    from opslib.fleet.states import current_state
+
     root = find_wave(archive_of(arguments), arguments.wave)
     plan = open_plan(root)
     state = current_state(plan, wave_runs(root, plan))

@@ -7,10 +7,6 @@ from opslib.cli.archive_option import archive_of
 from opslib.cli.fleet_options import add_options, exit_code
 from opslib.cli.request_options import add_request_options, request_of
 from opslib.errors import ParameterError
-from opslib.fleet.archive import find_wave, open_plan
-from opslib.runner.own_process import prepare_own_process
-from opslib.runner.wave_member import run_member
-from opslib.show.terminal import show_progress
 
 EPILOG = """\
 The exit codes are those of `opslib run`.
@@ -38,6 +34,11 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Execute the run, or find it; print how it ended."""
+    from opslib.fleet.archive import find_wave, open_plan
+    from opslib.runner.own_process import prepare_own_process
+    from opslib.runner.wave_member import run_member
+    from opslib.show.terminal import show_progress
+
     root = find_wave(archive_of(arguments), arguments.wave)
     plan = open_plan(root)
     if not 0 < arguments.number <= len(plan.members):

@@ -1,10 +1,13 @@
 """What the commands of `opslib fleet` share."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from opslib.cli.archive_option import add_archive_option
-from opslib.evidence.run.record import Record
 from opslib.outcome import Outcome
+
+if TYPE_CHECKING:
+    from opslib.evidence.run.record import Record
 
 
 def add_options(parser: argparse.ArgumentParser, *, wave: bool = True) -> None:
@@ -15,6 +18,6 @@ def add_options(parser: argparse.ArgumentParser, *, wave: bool = True) -> None:
     add_archive_option(parser)
 
 
-def exit_code(record: Record) -> int:
+def exit_code(record: "Record") -> int:
     """Return the exit code of a record."""
     return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code

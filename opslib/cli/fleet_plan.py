@@ -5,9 +5,6 @@ from pathlib import Path
 
 from opslib.cli.fleet_options import add_options
 from opslib.cli.output import print_aside
-from opslib.fleet.select import plan_wave
-from opslib.redaction.redact import redact
-from opslib.show.fleet import plan_table
 
 EPILOG = """\
 example:
@@ -24,6 +21,10 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan the wave; print its table, or the plan that people approve."""
+    from opslib.fleet.select import plan_wave
+    from opslib.redaction.redact import redact
+    from opslib.show.fleet import plan_table
+
     plan, _ = plan_wave(arguments.file, print_aside)
     print(redact(plan.content().rstrip() if arguments.json else plan_table(plan).text))
     return 0

@@ -5,8 +5,6 @@ import argparse
 from opslib.cli.archive_option import archive_of
 from opslib.cli.fleet_options import add_options
 from opslib.cli.fleet_run import add_engine_options, conduct
-from opslib.fleet.archive import find_wave, open_plan
-from opslib.fleet.plan import WAVE_FILE
 
 EPILOG = """\
 Left is what did not start, what waits, what was refused before anything was changed, and what was aborted. A run
@@ -27,5 +25,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run what is left, by the plan of the wave's first record."""
+    from opslib.fleet.archive import find_wave, open_plan
+    from opslib.fleet.plan import WAVE_FILE
+
     root = find_wave(archive_of(arguments), arguments.wave)
     return conduct(arguments, open_plan(root), (root / WAVE_FILE).read_bytes(), root)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opslib.cli.archive_option import archive_of
 from opslib.cli.fleet_options import add_options, exit_code
@@ -13,19 +14,11 @@ from opslib.cli.output import print_aside, write_output
 from opslib.cli.request_options import add_request_options, request_of, request_words
 from opslib.errors import PlanError, RecordError
 from opslib.evidence.run.files import RECORD
-from opslib.evidence.signing.keys import find_signing_key
-from opslib.fleet.archive import find_wave, open_plan, wave_runs
-from opslib.fleet.attempt import Attempt, record_plan
-from opslib.fleet.engine import ENGINES
-from opslib.fleet.jobs import AIRFLOW, AZUREML, airflow_files, azureml_files
-from opslib.fleet.plan import WavePlan
-from opslib.fleet.rules import WaveState
-from opslib.fleet.select import plan_wave
-from opslib.fleet.states import current_state, resumed_state
 from opslib.outcome import Outcome
-from opslib.redaction.redact import redact
-from opslib.runner.execute import check_approvals
-from opslib.show.fleet import progress, state_table
+
+if TYPE_CHECKING:
+    from opslib.fleet.plan import WavePlan
+    from opslib.fleet.rules import WaveState
 
 EPILOG = """\
 exit codes:
@@ -61,6 +54,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Add the engine, the last batch, and the change request."""
+    from opslib.fleet.engine import ENGINES
+
     parser.add_argument("--on", default="local", metavar="ENGINE", help=f"{ENGINES} (default: local)")
     parser.add_argument(
         "--batch", type=int, default=0, metavar="N", help="end after this batch (default: after the last one)"
@@ -70,6 +65,9 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the wave here or on workers, or write the files of an engine that runs it by itself."""
+    from opslib.fleet.jobs import AIRFLOW, AZUREML, azureml_files
+    from opslib.fleet.select import plan_wave
+
     plan, content = plan_wave(arguments.file, print_aside)
     if not arguments.restart:
         _require_complete(archive_of(arguments), plan)
@@ -82,11 +80,19 @@ def run(arguments: argparse.Namespace) -> int:
     return conduct(arguments, plan, content, None)
 
 
-def conduct(arguments: argparse.Namespace, plan: WavePlan, content: bytes, root: Path | None) -> int:
+def conduct(arguments: argparse.Namespace, plan: "WavePlan", content: bytes, root: Path | None) -> int:
     """Run what is left of a wave; print its table and how it ended."""
+    from opslib.evidence.signing.keys import find_signing_key
+    from opslib.fleet.archive import wave_runs
+    from opslib.fleet.attempt import Attempt
+    from opslib.fleet.states import current_state
+    from opslib.redaction.redact import redact
+    from opslib.runner.execute import check_approvals
+    from opslib.show.fleet import progress, state_table
+
     show = print_aside if arguments.json else partial(print, flush=True)
 
-    def watch(state: WaveState, text: str) -> None:
+    def watch(state: "WaveState", text: str) -> None:
         show(redact(f"  {datetime.now(UTC):%H:%M:%S}  {text}  [{progress(state)}]"))
 
     request, archive = check_approvals(request_of(arguments), find_signing_key()), archive_of(arguments)
@@ -101,7 +107,12 @@ def conduct(arguments: argparse.Namespace, plan: WavePlan, content: bytes, root:
     return exit_code(end.record)
 
 
-def _write_dag(arguments: argparse.Namespace, plan: WavePlan, content: bytes) -> int:
+def _write_dag(arguments: argparse.Namespace, plan: "WavePlan", content: bytes) -> int:
+    from opslib.evidence.signing.keys import find_signing_key
+    from opslib.fleet.attempt import record_plan
+    from opslib.fleet.jobs import AIRFLOW, airflow_files
+    from opslib.runner.execute import check_approvals
+
     archive = archive_of(arguments)
     request = check_approvals(request_of(arguments), find_signing_key())
     root, record = record_plan(archive, plan, content, AIRFLOW, request)
@@ -119,8 +130,11 @@ def _write(files: Mapping[str, str], folder: Path) -> None:
         print(path)
 
 
-def _require_complete(archive: Path, plan: WavePlan) -> None:
+def _require_complete(archive: Path, plan: "WavePlan") -> None:
     """Refuse a second wave of a name while endpoints of the first are left: they would be changed twice."""
+    from opslib.fleet.archive import find_wave, open_plan, wave_runs
+    from opslib.fleet.states import resumed_state
+
     try:
         root = find_wave(archive, plan.wave.name)
     except RecordError:

@@ -7,17 +7,17 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
+from typing import TYPE_CHECKING
 
 from opslib.cli.archive_option import archive_of
 from opslib.cli.fleet_options import add_options
 from opslib.cli.output import print_aside
-from opslib.fleet.archive import MemberRun, find_wave, open_plan, wave_records, wave_runs
-from opslib.fleet.plan import WavePlan
-from opslib.fleet.states import current_state
-from opslib.redaction.redact import redact
-from opslib.show.fleet import state_table
 
-Runs = Mapping[int, Sequence[MemberRun]]
+if TYPE_CHECKING:
+    from opslib.fleet.archive import MemberRun
+    from opslib.fleet.plan import WavePlan
+
+    Runs = Mapping[int, Sequence[MemberRun]]
 
 EPILOG = """\
 example:
@@ -37,13 +37,16 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the state of each endpoint, and the wave's records."""
+    from opslib.fleet.archive import find_wave, open_plan, wave_runs
+    from opslib.redaction.redact import redact
+
     root = find_wave(archive_of(arguments), arguments.wave)
     plan = open_plan(root)
     while True:
         runs = wave_runs(root, plan)
         print(_as_json(root, plan, runs) if arguments.json else redact(_as_text(root, plan, runs)), flush=True)
         if arguments.plot:
-            from opslib.show.fleet_plot import plot_wave  # noqa: PLC0415 - a second
+            from opslib.show.fleet_plot import plot_wave
 
             picture = plot_wave(plan, runs, datetime.now(UTC))
             arguments.plot.write_bytes(picture.png)
@@ -53,7 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
         sleep(arguments.watch)
 
 
-def _as_text(root: Path, plan: WavePlan, runs: Runs) -> str:
+def _as_text(root: Path, plan: "WavePlan", runs: "Runs") -> str:
+    from opslib.fleet.archive import wave_records
+    from opslib.fleet.states import current_state
+    from opslib.show.fleet import state_table
+
     records = (
         f"{record.run_id}  {record.outcome or 'running'}  {record.reason}".rstrip()
         for _, record in wave_records(root)
@@ -61,7 +68,10 @@ def _as_text(root: Path, plan: WavePlan, runs: Runs) -> str:
     return "\n".join([state_table(current_state(plan, runs)).text, *records])
 
 
-def _as_json(root: Path, plan: WavePlan, runs: Runs) -> str:
+def _as_json(root: Path, plan: "WavePlan", runs: "Runs") -> str:
+    from opslib.fleet.archive import wave_records
+    from opslib.fleet.states import current_state
+
     state = current_state(plan, runs)
     members = [
         {"number": one.number, "batch": one.batch, "endpoint": one.endpoint, **asdict(state.of(one))}

@@ -6,8 +6,6 @@ from dataclasses import asdict
 
 from opslib.cli.archive_option import archive_of
 from opslib.cli.fleet_options import add_options
-from opslib.evidence.run.provenance import find_executor
-from opslib.fleet.archive import find_wave, request_stop, stop_request
 
 EPILOG = """\
 It takes effect within a second, on every engine. A resume removes it.
@@ -27,6 +25,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Leave the request in the archive."""
+    from opslib.evidence.run.provenance import find_executor
+    from opslib.fleet.archive import find_wave, request_stop, stop_request
+
     root = find_wave(archive_of(arguments), arguments.wave)
     request = stop_request(arguments.who or find_executor()["user"], arguments.reason)
     request_stop(root, request)

@@ -5,9 +5,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from opslib.azure.connect import connect
 from opslib.cli.target_option import add_target_option
-from opslib.scaffold.folder import write_folder
 
 EPILOG = """\
 Secrets in environment variables and tags are not written; their fields hold a placeholder and are listed.
@@ -38,6 +36,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the folder; print the files and what a person must fill in."""
+    from opslib.azure.connect import connect
+    from opslib.scaffold.folder import write_folder
+
     folder = arguments.folder or Path(arguments.endpoint)
     written = write_folder(connect(arguments.target), arguments.endpoint, folder)
     if arguments.json:

@@ -3,18 +3,17 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from opslib.azure.connect import connect
 from opslib.cli.output import print_aside, write_output
 from opslib.cli.target_option import add_target_option
 from opslib.errors import ParameterError
-from opslib.inventory.formats import TEXTS, export_parquet
-from opslib.inventory.rows import Inventory
 from opslib.model import EstateScope
-from opslib.runbooks.inventory import conclusion, read_inventory
-from opslib.show.inventory import inventory_table
 
-FORMATS = ("table", *TEXTS, "parquet")
+if TYPE_CHECKING:
+    from opslib.inventory.rows import Inventory
+
+FORMATS = ("table", "json", "csv", "tsv", "parquet")
 
 EPILOG = """\
 It only reads, and needs a reader's role. `opslib run inventory` leaves the same as a run in the archive.
@@ -65,6 +64,10 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the inventory; print or write it."""
+    from opslib.azure.connect import connect
+    from opslib.inventory.formats import export_parquet
+    from opslib.runbooks.inventory import conclusion, read_inventory
+
     form, output = _form(arguments.format, arguments.output), arguments.output
     a = arguments
     scope = EstateScope(tuple(a.subscription), tuple(a.group), tuple(a.workspace), a.endpoint)
@@ -95,5 +98,8 @@ def _form(given: str, output: Path | None) -> str:
     return form
 
 
-def _text(inventory: Inventory, form: str) -> str:
+def _text(inventory: "Inventory", form: str) -> str:
+    from opslib.inventory.formats import TEXTS
+    from opslib.show.inventory import inventory_table
+
     return TEXTS[form](inventory) if form in TEXTS else inventory_table(inventory).text

@@ -5,8 +5,6 @@ import json
 from dataclasses import asdict
 
 from opslib.cli.archive_option import add_archive_option, archive_of
-from opslib.evidence.archive.run_folders import find_run
-from opslib.runbooks.canary.rejudge import judge_again
 
 EPILOG = """\
 exit codes:
@@ -28,6 +26,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Re-judge each look; print whether its verdict is the same."""
+    from opslib.evidence.archive.run_folders import find_run
+    from opslib.runbooks.canary.rejudge import judge_again
+
     looks = list(judge_again(find_run(archive_of(arguments), arguments.name)))
     different = sum(not look.same for look in looks)
     if arguments.json:

@@ -5,15 +5,14 @@ import os
 import sys
 from pathlib import Path
 from time import sleep
+from typing import TYPE_CHECKING
 
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.cli.notebooks_option import add_notebooks_argument
 from opslib.errors import OpsError
-from opslib.lab.server import ensure_kernel, jupyterlab, stop_signals
-from opslib.lab.watch import HandRunWatch
-from opslib.runner.notebooks import copy_notebooks
-from opslib.sandbox.cli.control import SandboxError, last_settings, start
-from opslib.sandbox.core.home import Home
+
+if TYPE_CHECKING:
+    from opslib.lab.watch import HandRunWatch
 
 EVERY_S = 1.0
 """How often the runs made by hand are looked at [seconds]."""
@@ -42,6 +41,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare what is missing, print what was done, and run JupyterLab until it is stopped."""
+    from opslib.lab.server import ensure_kernel, jupyterlab, stop_signals
+    from opslib.lab.watch import HandRunWatch
+
     folder, archive = arguments.folder, archive_of(arguments).resolve()
     print(f"notebooks  {_prepare_notebooks(folder)}")
     print(f"workspace  {_prepare_sandbox() if arguments.sandbox else _describe_workspace()}")
@@ -72,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _prepare_notebooks(folder: Path) -> str:
     """Copy the runbooks where there are none; return what was done."""
+    from opslib.runner.notebooks import copy_notebooks
+
     if any(folder.glob("*.ipynb")):
         return f"{folder}, kept as it is"
     return f"{folder}, {len(copy_notebooks(folder))} notebooks copied"
@@ -79,6 +83,9 @@ def _prepare_notebooks(folder: Path) -> str:
 
 def _prepare_sandbox() -> str:
     """Start the sandbox unless it is up; return its address."""
+    from opslib.sandbox.cli.control import SandboxError, last_settings, start
+    from opslib.sandbox.core.home import Home
+
     home = Home.find(None)
     already = home.read_note() is not None
     try:
@@ -91,6 +98,8 @@ def _prepare_sandbox() -> str:
 
 def _describe_workspace() -> str:
     """Name the workspaces that a notebook can use as it is."""
+    from opslib.sandbox.core.home import Home
+
     here = Path.cwd()
     found = (
         folder / place for folder in (here, *here.parents) for place in (".azureml/config.json", "config.json")
@@ -111,6 +120,6 @@ def _root_of(folder: Path) -> tuple[Path, str]:
     return root, "" if page == root else page.relative_to(root).as_posix()
 
 
-def _report(watch: HandRunWatch) -> None:
+def _report(watch: "HandRunWatch") -> None:
     for line in watch.end_dead_runs():
         print(line, file=sys.stderr, flush=True)

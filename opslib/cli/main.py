@@ -124,7 +124,7 @@ def _run(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else argv
     parser = make_parser("" if COMPLETES in os.environ else next(iter(words), ""))
     if COMPLETES in os.environ:
-        from opslib.cli.completion import complete  # noqa: PLC0415 - only when a shell requests completions
+        from opslib.cli.completion import complete
 
         complete(parser)
     try:
@@ -135,7 +135,7 @@ def _run(argv: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (KeyboardInterrupt, OSError, OpsError) as error:
-        from opslib.cli.failure import report  # noqa: PLC0415 - help does without
+        from opslib.cli.failure import report
 
         return report(error)
 
@@ -144,11 +144,11 @@ def _run_prepared(words: Sequence[str]) -> int | None:
     """Have the prepared process of `opslib warm` run a command that executes a runbook; None if none does."""
     if tuple(words[:1]) != ("run",) and tuple(words[:2]) != ("fleet", "member"):
         return None
-    from opslib.warm.place import find_socket  # noqa: PLC0415 - help does without
+    from opslib.warm.place import find_socket
 
     if not find_socket().exists():
         return None
-    from opslib.warm.client import end_as, hand_over  # noqa: PLC0415 - most processes have none
+    from opslib.warm.client import end_as, hand_over
 
     code = hand_over(words)
     return None if code is None else end_as(code)

@@ -3,7 +3,6 @@
 import argparse
 
 from opslib.cli.notebooks_option import add_notebooks_argument
-from opslib.runner.notebooks import copy_notebooks
 
 EPILOG = """\
 `opslib run` uses the nearest folder named notebooks, in this or a parent folder, before the shipped ones.
@@ -23,6 +22,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Copy the notebooks; print their paths."""
+    from opslib.runner.notebooks import copy_notebooks
+
     written = copy_notebooks(arguments.folder)
     for path in written:
         print(path)

@@ -5,16 +5,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 from uuid import uuid4
 
-from opslib.evidence.run.provenance import find_executor
-from opslib.notify.forms import write_body
-from opslib.notify.notice import Notice, NoticeEvent, ServedCount
-from opslib.policy.policy import Notification, Policy
-from opslib.policy.reading import read_policy
-from opslib.redaction.redact import redact
-from opslib.runbooks.notifier import deliver
+if TYPE_CHECKING:
+    from opslib.notify.notice import Notice, NoticeEvent
+    from opslib.policy.policy import Notification, Policy
 
 EPILOG = """\
 exit codes:
@@ -28,6 +24,8 @@ example:
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
+    from opslib.notify.notice import NoticeEvent
+
     parser.description = (
         "Send a test message to each receiver of a policy's `notifications`, marked as a test,\n"
         "and show whether it was accepted. A run sends them by itself."
@@ -45,6 +43,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Send or show the message; print a line for each receiver."""
+    from opslib.policy.reading import read_policy
+
     policy = read_policy(arguments.policy)
     notice = example(policy, arguments.event)
     receivers = [one for one in policy.notifications if one.wants(notice.event)]
@@ -54,8 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
     return _show(notice, receivers) if arguments.show else _send(notice, receivers)
 
 
-def example(policy: Policy, event: NoticeEvent) -> Notice:
+def example(policy: "Policy", event: "NoticeEvent") -> "Notice":
     """Return a notice as a canary of the endpoint would send it, marked as a test."""
+    from opslib.evidence.run.provenance import find_executor
+    from opslib.notify.notice import Notice, ServedCount
+
     run_id = f"test-{uuid4().hex[:8]}"
     return Notice(
         event=event,
@@ -71,14 +74,19 @@ def example(policy: Policy, event: NoticeEvent) -> Notice:
     )
 
 
-def _show(notice: Notice, receivers: Sequence[Notification]) -> int:
+def _show(notice: "Notice", receivers: "Sequence[Notification]") -> int:
+    from opslib.notify.forms import write_body
+
     for receiver in receivers:
         body = write_body(notice, receiver.form)
         print(f"{receiver.to} ({body.content_type})\n{body.content}")
     return 0
 
 
-def _send(notice: Notice, receivers: Sequence[Notification]) -> int:
+def _send(notice: "Notice", receivers: "Sequence[Notification]") -> int:
+    from opslib.redaction.redact import redact
+    from opslib.runbooks.notifier import deliver
+
     with ThreadPoolExecutor(len(receivers)) as pool:
         sent = list(pool.map(lambda receiver: deliver(notice, receiver), receivers))
     for one in sent:

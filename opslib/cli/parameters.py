@@ -24,7 +24,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print a line for each parameter."""
     require_runbook(arguments.runbook)
-    from opslib.parameters import RUNBOOKS  # noqa: PLC0415 - pydantic, which help and a refusal do without
+    from opslib.parameters import RUNBOOKS
 
     if arguments.json:
         print(json.dumps(RUNBOOKS[arguments.runbook].model_json_schema(), indent=2))

@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 
 from opslib.errors import DefinitionError
-from opslib.pipelines.release import read_release
-from opslib.pipelines.render import FILES, render_pipeline
 
 EPILOG = """\
 The pipeline checks the folder, deploys, validates, plans, waits for approval, runs the canary and retires an old
@@ -19,6 +17,8 @@ example:
   opslib pipeline github fraud/
 """
 
+SYSTEMS = ("github", "azure-devops", "azureml", "airflow")
+
 
 def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
@@ -26,7 +26,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "Write a pipeline that releases from an endpoint's folder, at the repository's root: run it there."
     )
     parser.epilog = EPILOG
-    parser.add_argument("system", choices=list(FILES), metavar="SYSTEM", help=", ".join(FILES))
+    parser.add_argument("system", choices=SYSTEMS, metavar="SYSTEM", help=", ".join(SYSTEMS))
     parser.add_argument(
         "folder", type=Path, metavar="FOLDER", help="the endpoint's folder, relative to the repository's root"
     )
@@ -49,6 +49,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the files; print their paths."""
+    from opslib.pipelines.release import read_release
+    from opslib.pipelines.render import render_pipeline
+
     release = read_release(arguments.folder, arguments.requirement, arguments.probes)
     files = render_pipeline(arguments.system, release)
     if arguments.show:

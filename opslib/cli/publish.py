@@ -5,10 +5,7 @@ import json
 import sys
 from dataclasses import asdict
 
-from opslib.azure.blob_container import open_container
 from opslib.cli.archive_option import add_archive_option, archive_of
-from opslib.evidence.archive.run_folders import find_run
-from opslib.evidence.publish import publish
 
 EPILOG = """\
 example:
@@ -36,6 +33,10 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Publish; print how many files were copied and which runs were not."""
+    from opslib.azure.blob_container import open_container
+    from opslib.evidence.archive.run_folders import find_run
+    from opslib.evidence.publish import publish
+
     archive = archive_of(arguments)
     with open_container(arguments.to) as container:
         folders = [find_run(archive, name) for name in arguments.names]

@@ -5,12 +5,9 @@ import json
 from functools import partial
 from pathlib import Path
 
-from opslib.azure.connect import connect
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.cli.output import print_aside
 from opslib.cli.target_option import add_target_option
-from opslib.runbooks.notifier import notify_recovery
-from opslib.runbooks.undo.reap import close_left_open, reap
 
 EPILOG = """\
 exit codes:
@@ -46,6 +43,10 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Release the leases; print what became of each."""
+    from opslib.azure.connect import connect
+    from opslib.runbooks.notifier import notify_recovery
+    from opslib.runbooks.undo.reap import close_left_open, reap
+
     workspace, archive = connect(arguments.target), archive_of(arguments)
     notify = partial(notify_recovery, policies=arguments.policy)
     taken = arguments.take_over

@@ -26,8 +26,8 @@ def add_request_options(parser: argparse.ArgumentParser) -> None:
 
 def request_of(arguments: argparse.Namespace) -> "ChangeRequest":
     """Read the ticket, the requester and the approvals of the change."""
-    from opslib.evidence.run.record import ChangeRequest  # noqa: PLC0415 - help does without
-    from opslib.evidence.signing.approval_files import read_approvals  # noqa: PLC0415
+    from opslib.evidence.run.record import ChangeRequest
+    from opslib.evidence.signing.approval_files import read_approvals
 
     found = read_approvals(arguments.approval)
     return ChangeRequest(

@@ -4,13 +4,8 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
-from opslib.azure.connect import connect
-from opslib.azure.endpoints import read_endpoint
 from opslib.cli.target_option import add_target_option
 from opslib.errors import PolicyError
-from opslib.policy.reading import read_policy
-from opslib.review.reports import as_json, as_sarif, as_text
-from opslib.runbooks.review import conclude_review, read_facts, review_facts
 
 EPILOG = """\
 exit codes:
@@ -39,13 +34,19 @@ def describe(parser: argparse.ArgumentParser) -> None:
         help="least severe open finding for exit code 1 (default: high)",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", dest="form", action="store_const", const=as_json, help="print JSON")
-    form.add_argument("--sarif", dest="form", action="store_const", const=as_sarif, help="print SARIF 2.1.0")
-    parser.set_defaults(form=as_text)
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="print JSON")
+    form.add_argument("--sarif", dest="form", action="store_const", const="sarif", help="print SARIF 2.1.0")
+    parser.set_defaults(form="text")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Review the endpoint and print the report."""
+    from opslib.azure.connect import connect
+    from opslib.azure.endpoints import read_endpoint
+    from opslib.policy.reading import read_policy
+    from opslib.review.reports import as_json, as_sarif, as_text
+    from opslib.runbooks.review import conclude_review, read_facts, review_facts
+
     policy = read_policy(arguments.policy) if arguments.policy else None
     if policy is not None and policy.endpoint != arguments.endpoint:
         raise PolicyError(
@@ -54,6 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
     workspace = connect(arguments.target)
     facts = read_facts(workspace, read_endpoint(workspace, arguments.endpoint), datetime.now(UTC))
     found = review_facts(facts, policy)
-    print(arguments.form(found))
+    print({"json": as_json, "sarif": as_sarif, "text": as_text}[arguments.form](found))
     outcome, _ = conclude_review(found, arguments.fail_on)
     return outcome.exit_code

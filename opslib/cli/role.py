@@ -4,8 +4,6 @@ import argparse
 import json
 from pathlib import Path
 
-from opslib.access.roles import RUNBOOK_PURPOSES, custom_role
-from opslib.azure.connect import find_config
 from opslib.cli.output import print_aside, write_output
 from opslib.errors import ConnectError, ParameterError
 
@@ -42,6 +40,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print or write the role."""
+    from opslib.access.roles import RUNBOOK_PURPOSES, custom_role
+
     unknown = sorted(set(arguments.runbooks) - RUNBOOK_PURPOSES.keys())
     if unknown:
         raise ParameterError(f"no runbook is called {', '.join(unknown)}; there are: {', '.join(RUNBOOK_PURPOSES)}")
@@ -59,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _group() -> str:
+    from opslib.azure.connect import find_config
+
     try:
         config = find_config("azure")
     except ConnectError:

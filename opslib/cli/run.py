@@ -51,11 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     require_runbook(arguments.runbook)
     if arguments.own_process:
         skip_pydantic_plugins()
-    from opslib.parameters import RUNBOOKS  # noqa: PLC0415 - pydantic, which help does without
+    from opslib.parameters import RUNBOOKS
 
     RUNBOOKS[arguments.runbook].check(given)
-    from opslib.cli.shown_run import execute_shown  # noqa: PLC0415 - the runner, which a refusal does without
-    from opslib.runner.own_process import prepare_own_process  # noqa: PLC0415
+    from opslib.cli.shown_run import execute_shown
+    from opslib.runner.own_process import prepare_own_process
 
     if arguments.own_process:
         prepare_own_process(at_once=arguments.runbook == "rollback")

@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opslib.cli.archive_option import add_archive_option, add_published_option, open_archive
 from opslib.cli.output import write_output
 from opslib.cli.sql_option import add_sql_option, run_sql
 from opslib.errors import ParameterError
-from opslib.evidence.archive.index import RunQuery, find_runs
-from opslib.evidence.archive.run_folders import find_run
-from opslib.evidence.archive.run_row import RunRow
 from opslib.evidence.run.files import NOTEBOOK, RECORD
-from opslib.evidence.run.run_lock import is_held
-from opslib.redaction.redact import redact
+
+if TYPE_CHECKING:
+    from opslib.evidence.archive.index import RunQuery
+    from opslib.evidence.archive.run_row import RunRow
 
 EPILOG = """\
 examples:
@@ -95,6 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(archive: Path, arguments: argparse.Namespace) -> int:
+    from opslib.evidence.archive.index import find_runs
+
     rows, total = find_runs(archive, _query(arguments, arguments.limit))
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
@@ -109,15 +111,18 @@ def _list(archive: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _state(archive: Path, row: RunRow) -> str:
+def _state(archive: Path, row: "RunRow") -> str:
     """Return a run's outcome; without one, whether it is still running."""
+    from opslib.evidence.run.run_lock import is_held
+
     if row.quarantined:
         return "quarantined"
     return row.outcome or ("running" if is_held(archive / row.folder) else "incomplete")
 
 
 def _show(archive: Path, arguments: argparse.Namespace) -> int:
-    from opslib.evidence.present.summary import copy_report, summarize  # noqa: PLC0415 - the list does without
+    from opslib.evidence.archive.run_folders import find_run
+    from opslib.evidence.present.summary import copy_report, summarize
 
     folder = find_run(archive, _name(arguments))
     if arguments.html:
@@ -131,8 +136,10 @@ def _show(archive: Path, arguments: argparse.Namespace) -> int:
 
 def _report(archive: Path, arguments: argparse.Namespace) -> int:
     """Write the index page beside the archive, and print its path."""
-    from opslib.evidence.present.index_page import index_html  # noqa: PLC0415 - as above
-    from opslib.evidence.verify.verify import verify  # noqa: PLC0415
+    from opslib.evidence.archive.index import find_runs
+    from opslib.evidence.present.index_page import index_html
+    from opslib.evidence.verify.verify import verify
+    from opslib.redaction.redact import redact
 
     target = Path(arguments.name or "runs-report.html").absolute()
     if target.is_relative_to(archive.absolute()):
@@ -146,24 +153,29 @@ def _report(archive: Path, arguments: argparse.Namespace) -> int:
 
 
 def _controls(archive: Path, arguments: argparse.Namespace) -> int:
+    from opslib.evidence.archive.run_folders import find_run
+
     return _print_controls(find_run(archive, arguments.name), arguments)
 
 
 def _print_controls(folder: Path | None, arguments: argparse.Namespace) -> int:
-    from opslib.evidence.present import controls  # noqa: PLC0415 - as above
+    from opslib.evidence.present import controls
 
     print(json.dumps(controls.as_json(folder), indent=2) if arguments.json else controls.as_text(folder))
     return 0
 
 
 def _export(archive: Path, arguments: argparse.Namespace) -> int:
+    from opslib.evidence.archive.index import find_runs
+    from opslib.evidence.archive.run_folders import find_run
+
     if arguments.bom:
-        from opslib.evidence.present.bom import production_bom  # noqa: PLC0415 - as above
+        from opslib.evidence.present.bom import production_bom
 
         print(json.dumps(production_bom(find_run(archive, _name(arguments))), indent=2, ensure_ascii=False))
         return 0
     target = Path(_name(arguments))
-    from opslib.evidence.archive.export import export_notebooks, export_parquet  # noqa: PLC0415 - as above
+    from opslib.evidence.archive.export import export_notebooks, export_parquet
 
     rows, _ = find_runs(archive, _query(arguments, 0))
     if target.suffix == ".parquet":
@@ -182,7 +194,9 @@ def _needed_files(arguments: argparse.Namespace) -> Callable[[str], bool]:
     return lambda name: name.endswith(suffixes)
 
 
-def _query(arguments: argparse.Namespace, limit: int) -> RunQuery:
+def _query(arguments: argparse.Namespace, limit: int) -> "RunQuery":
+    from opslib.evidence.archive.index import RunQuery
+
     names: Sequence[str] = ("endpoint", "runbook", "outcome", "since", "until", "who", "model")
     return RunQuery(**{name: getattr(arguments, name) for name in names}, limit=limit)
 

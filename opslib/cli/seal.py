@@ -3,8 +3,6 @@
 import argparse
 
 from opslib.cli.archive_option import add_archive_option, archive_of
-from opslib.evidence.archive.run_folders import find_run
-from opslib.evidence.finish import end_unfinished
 from opslib.evidence.run.files import RECORD
 
 EPILOG = """\
@@ -27,6 +25,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Seal the run; print its outcome and the digest of the seal."""
+    from opslib.evidence.archive.run_folders import find_run
+    from opslib.evidence.finish import end_unfinished
+
     folder = find_run(archive_of(arguments), arguments.name)
     sealed = end_unfinished(folder)
     if arguments.json:

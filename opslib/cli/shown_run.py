@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opslib.evidence.run.files import NOTEBOOK, RECORD
-from opslib.evidence.run.record import ChangeRequest
 from opslib.model import Outcome
-from opslib.runner.execute import execute
-from opslib.show.terminal import show_progress
+
+if TYPE_CHECKING:
+    from opslib.evidence.run.record import ChangeRequest
 
 
 def execute_shown(
@@ -16,11 +17,14 @@ def execute_shown(
     given: Mapping[str, object],
     archive: Path,
     timeout_s: float | None = None,
-    request: ChangeRequest | None = None,
+    request: "ChangeRequest | None" = None,
     *,
     as_json: bool = False,
 ) -> int:
     """Execute a runbook with its progress; print how it ended, or its record, and return its exit code."""
+    from opslib.runner.execute import execute
+    from opslib.show.terminal import show_progress
+
     with show_progress(aside=as_json) as on_event:
         folder, record = execute(runbook, given, archive, timeout_s, on_event, request)
     if as_json:

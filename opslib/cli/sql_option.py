@@ -6,12 +6,13 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opslib.cli.archive_option import archive_of
 from opslib.errors import ParameterError
-from opslib.evidence.archive.index import RunQuery, find_runs
-from opslib.evidence.table.engine import Answer
+
+if TYPE_CHECKING:
+    from opslib.evidence.table.engine import Answer
 
 MANY_FILES = 1000
 """Files of single runs from which a compaction is recommended [count]."""
@@ -47,9 +48,9 @@ def run_sql(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _published(arguments: argparse.Namespace) -> tuple[Answer, list[str]]:
-    from opslib.azure.blob_container import open_container  # noqa: PLC0415 - the Azure SDK is slow to import
-    from opslib.evidence.table.published_table import read_table  # noqa: PLC0415
+def _published(arguments: argparse.Namespace) -> "tuple[Answer, list[str]]":
+    from opslib.azure.blob_container import open_container
+    from opslib.evidence.table.published_table import read_table
 
     with open_container(arguments.url) as container:
         table = read_table(container, arguments.since, arguments.until)
@@ -60,10 +61,11 @@ def _published(arguments: argparse.Namespace) -> tuple[Answer, list[str]]:
     return answer, notes
 
 
-def _local(arguments: argparse.Namespace) -> Answer:
+def _local(arguments: argparse.Namespace) -> "Answer":
     """Answer over the index of a local archive."""
-    from opslib.evidence.archive.export import export_parquet  # noqa: PLC0415 - pyarrow is slow to import
-    from opslib.evidence.table.engine import select  # noqa: PLC0415
+    from opslib.evidence.archive.export import export_parquet
+    from opslib.evidence.archive.index import RunQuery, find_runs
+    from opslib.evidence.table.engine import select
 
     rows, _ = find_runs(archive_of(arguments), RunQuery(since=arguments.since, until=arguments.until))
     with tempfile.TemporaryDirectory(prefix="opslib-table-") as scratch:
@@ -72,12 +74,12 @@ def _local(arguments: argparse.Namespace) -> Answer:
         return select([path], arguments.sql, arguments.limit)
 
 
-def _print(answer: Answer, arguments: argparse.Namespace) -> None:
+def _print(answer: "Answer", arguments: argparse.Namespace) -> None:
     if arguments.json:
         rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
         print(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
     else:
-        from opslib.show.table import Table  # noqa: PLC0415 - for people only
+        from opslib.show.table import Table
 
         cells = [[_text(value) for value in row] for row in answer.rows]
         print(Table(f"{len(cells)} rows", [_text(name) for name in answer.columns], cells).text)

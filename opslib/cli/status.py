@@ -6,14 +6,15 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from time import sleep
+from typing import TYPE_CHECKING
 
-from opslib.azure.connect import connect
 from opslib.cli.archive_option import add_archive_option, archive_of
 from opslib.cli.target_option import add_target_option
 from opslib.displayed import view
 from opslib.errors import ParameterError
-from opslib.runbooks.status import EndpointStatus, find_policy, read_status
-from opslib.show.status import status_json
+
+if TYPE_CHECKING:
+    from opslib.runbooks.status import EndpointStatus
 
 CONCERN = 3
 UNREAD = 4
@@ -62,13 +63,16 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the state; with --watch until it is interrupted."""
+    from opslib.azure.connect import connect
+    from opslib.runbooks.status import find_policy, read_status
+
     window = timedelta(hours=arguments.window_h)
     if not timedelta(minutes=5) <= window <= timedelta(days=90):
         raise ParameterError(f"--window-h must be from 0.1 to 2160 (90 days), got {arguments.window_h:g}")
     workspace, archive = connect(arguments.target), archive_of(arguments)
     policy = find_policy(arguments.policy, arguments.endpoint)
 
-    def read() -> EndpointStatus:
+    def read() -> "EndpointStatus":
         return read_status(workspace, arguments.endpoint, archive, policy, window)
 
     if arguments.watch is None:
@@ -80,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     return _watch(read, arguments.watch, as_json=arguments.json)
 
 
-def _watch(read: Callable[[], EndpointStatus], every_s: float, *, as_json: bool) -> int:
+def _watch(read: "Callable[[], EndpointStatus]", every_s: float, *, as_json: bool) -> int:
     """Show the state again and again: in place in a terminal, one after the other elsewhere."""
     status = read()
     clears = sys.stdout.isatty() and not as_json
@@ -96,9 +100,11 @@ def _watch(read: Callable[[], EndpointStatus], every_s: float, *, as_json: bool)
         return _exit_code(status)
 
 
-def _text(status: EndpointStatus, *, as_json: bool) -> str:
+def _text(status: "EndpointStatus", *, as_json: bool) -> str:
+    from opslib.show.status import status_json
+
     return status_json(status) if as_json else view(status).text
 
 
-def _exit_code(status: EndpointStatus) -> int:
+def _exit_code(status: "EndpointStatus") -> int:
     return CONCERN if status.concerns else UNREAD if status.unread else 0

@@ -5,11 +5,13 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opslib.cli.archive_option import add_archive_option, add_published_option, open_archive
 from opslib.errors import OpsError
-from opslib.evidence.archive.run_folders import find_run
-from opslib.evidence.verify.verify import Verified, save_baseline, verify
+
+if TYPE_CHECKING:
+    from opslib.evidence.verify.verify import Verified
 
 EPILOG = """\
 exit codes:
@@ -71,6 +73,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify; print the findings and the state."""
+    from opslib.evidence.archive.run_folders import find_run
+    from opslib.evidence.verify.verify import save_baseline, verify
+
     try:
         with open_archive(arguments) as archive:
             path = archive
@@ -95,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     return result.state.exit_code
 
 
-def _print(result: Verified) -> None:
+def _print(result: "Verified") -> None:
     for finding in result.findings:
         print(finding)
     which = "runs after the baseline" if result.taken else "runs"

@@ -23,6 +23,7 @@ from opslib.demo.scenarios.measures import (
 from opslib.demo.scenarios.objective import Objective, all_of, at_least, at_most, not_measured
 from opslib.demo.scenarios.quick import QUICK
 from opslib.demo.scenarios.scenario import Evidence, RunStep, Scenario, Size, Step
+from opslib.demo.scenarios.titles import TITLES
 from opslib.show.table import Table
 
 ENDPOINT = "claims"
@@ -90,7 +91,7 @@ def tables(evidence: Evidence) -> Iterable[Table]:
 
 FRAUD = Scenario(
     name="harborshield",
-    title="HarborShield: canary of an insurance fraud model",
+    title=TITLES["harborshield"],
     endpoint=ENDPOINT,
     rps={Size.FULL: 30, Size.SMALL: 15},
     write=write,

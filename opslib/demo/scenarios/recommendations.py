@@ -20,6 +20,7 @@ from opslib.demo.scenarios.objective import Objective, all_of, at_most, not_meas
 from opslib.demo.scenarios.quick import QUICK
 from opslib.demo.scenarios.scenario import Evidence, RunStep, Scenario, Size, Step, WaitStep
 from opslib.demo.scenarios.shoppers import OUTCOMES, purchases, write_repository
+from opslib.demo.scenarios.titles import TITLES
 from opslib.evidence.run.journal import JournalEvent
 from opslib.model import Outcome
 from opslib.show.table import Table
@@ -195,7 +196,7 @@ def _costs(evidence: Evidence) -> Table:
 
 RECOMMENDATIONS = Scenario(
     name="urbancart",
-    title="UrbanCart: sizing, release and retirement of a recommendation model",
+    title=TITLES["urbancart"],
     endpoint=ENDPOINT,
     rps={Size.FULL: 30, Size.SMALL: 10},
     write=write_repository,

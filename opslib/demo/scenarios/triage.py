@@ -26,6 +26,7 @@ from opslib.demo.scenarios.objective import Objective, all_of, at_least, at_most
 from opslib.demo.scenarios.patients import PEOPLE, write_repository
 from opslib.demo.scenarios.quick import QUICK
 from opslib.demo.scenarios.scenario import ApproveStep, Evidence, RunStep, Scenario, Size, Step
+from opslib.demo.scenarios.titles import TITLES
 from opslib.evidence.run.journal import JournalEvent
 from opslib.model import Outcome
 from opslib.show.table import Table
@@ -164,7 +165,7 @@ def tables(evidence: Evidence) -> Iterable[Table]:
 
 TRIAGE = Scenario(
     name="pinecare",
-    title="PineCare: validated and approved release of a triage model",
+    title=TITLES["pinecare"],
     endpoint=ENDPOINT,
     rps={Size.FULL: 30, Size.SMALL: 15},
     write=write_repository,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
@@ -20,7 +20,9 @@ from opslib.errors import RecordError
 from opslib.evidence.run.files import CHECKPOINT_SUFFIX, CHECKPOINTS, LEDGER
 from opslib.evidence.run.record import sync_folder, write_atomically
 from opslib.evidence.signing import dsse
-from opslib.evidence.signing.keys import SigningKey
+
+if TYPE_CHECKING:
+    from opslib.evidence.signing.keys import SigningKey
 
 CHECKPOINT_TYPE = "application/vnd.opslib.checkpoint+json"
 GENESIS = "0" * 64
@@ -205,7 +207,7 @@ def open_runs(archive: Path) -> list[Entry]:
     return list(waiting.values())
 
 
-def write_checkpoint(archive: Path, key: SigningKey) -> Path:
+def write_checkpoint(archive: Path, key: "SigningKey") -> Path:
     """Sign the current state of the ledger, unless it is signed already; return the checkpoint's path."""
     folder = archive / CHECKPOINTS
     folder.mkdir(exist_ok=True)
