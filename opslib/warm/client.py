@@ -6,6 +6,7 @@ client dies, however that happens. The client ends as it ends.
 
 import json
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator, Sequence
@@ -112,7 +113,12 @@ def _accompany(connection: socket.socket, process: int) -> int:
         signal.signal(signum, forward)
     if signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN:
         signal.signal(signal.SIGTSTP, suspend)
+    signals, waking = os.pipe()  # a signal just before the wait would else be handled after it
+    os.set_blocking(waking, False)
+    signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    while connection.fileno() not in select.select([connection.fileno(), signals], [], [])[0]:
+        os.read(signals, MESSAGE_BYTES)
     try:
         content = connection.recv(MESSAGE_BYTES)
     except ConnectionError:

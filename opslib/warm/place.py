@@ -5,6 +5,7 @@ import socket
 import stat
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
@@ -79,3 +80,9 @@ def peer_of(connection: socket.socket) -> tuple[int, int]:
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     process, user, _ = struct.unpack("3i", found)
     return process, user
+
+
+def send_code(connection: socket.socket, code: int) -> None:
+    """Send a client the exit code of its run, unless it has ended."""
+    with suppress(OSError):
+        connection.send(str(code).encode(), socket.MSG_DONTWAIT)

@@ -10,17 +10,19 @@ import socket
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from opslib.evidence.run.provenance import set_prepared_at
+from opslib.quick_end import QuickEnd
 from opslib.redaction.redact import redactor
 from opslib.runner.fork_server import fork_the_server
 from opslib.runner.fork_serving import renew_randomness
 from opslib.warm.client import FORWARDED, GO
-from opslib.warm.conditions import Conditions, find_conditions
-from opslib.warm.place import TIMEOUT_S
+from opslib.warm.conditions import Conditions
+from opslib.warm.place import TIMEOUT_S, send_code
 
 COMMAND_LINE = "opslib.cli.main"
 """By name, since the command line is above this module, as with `python -m opslib`."""
@@ -31,7 +33,7 @@ GARBAGE_THRESHOLD = 50_000
 MAX_REQUEST_BYTES = 1 << 20
 
 
-def become_run(connection: socket.socket, prepared: Conditions, prepared_at: str) -> int:
+def become_run(connection: socket.socket, prepared: Conditions, prepared_at: str, end: QuickEnd) -> None:
     """Run the command that the client hands over, if this process is as one that the client would start.
 
     The kernel's fork server is forked first: it must not have what the client sends, which may be the signing key.
@@ -42,10 +44,8 @@ def become_run(connection: socket.socket, prepared: Conditions, prepared_at: str
         To the client.
     prepared, prepared_at
         The conditions of the prepared process, and when it was prepared [UTC, ISO 8601].
-
-    Returns
-    -------
-    The exit code. The caller ends this process with it.
+    end
+        Ends this process with the exit code, once this function has returned.
     """
     os.setsid()  # signals of a terminal reach the client, which sends them on
     _reset_signals(())
@@ -53,31 +53,31 @@ def become_run(connection: socket.socket, prepared: Conditions, prepared_at: str
     connection.settimeout(TIMEOUT_S)
     content, descriptors, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, 4)
     if not content:
-        return 0
+        return
     request = json.loads(content)
     refused = _refuse(request, prepared)
     if refused:
         connection.send(refused.encode())
-        return 0
+        return
     *streams, lifeline = descriptors
     _end_with_client(lifeline)
     itself = os.pidfd_open(os.getpid())
     socket.send_fds(connection, [b"ready"], [itself])
     os.close(itself)
     if connection.recv(len(GO)) != GO:
-        return 0
+        return
     connection.settimeout(None)
     _enter(request, streams)
     set_prepared_at(prepared_at)
-    return _run(request["words"])
+    end.report = partial(_report, connection, lifeline)
+    end.code = _run(request["words"])
 
 
 def _refuse(request: Mapping[str, Any], prepared: Conditions) -> str:
     """Return why the client has to run its command itself; empty if nothing is against it."""
     differing = prepared.differing(Conditions(*request["conditions"]))
-    changed = [one for one in find_conditions().differing(prepared) if one not in differing]
-    if differing or changed:
-        return f"other {', '.join((*differing, *changed))} than it was prepared with"
+    if differing:
+        return f"other {', '.join(differing)} than it was prepared with"
     try:
         os.chdir(request["folder"])
     except OSError as error:
@@ -92,6 +92,12 @@ def _end_with_client(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     if select.select([lifeline], [], [], 0)[0]:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _report(connection: socket.socket, lifeline: int, code: int) -> None:
+    """Send the client the exit code, with which it ends at once: that must not kill this process any more."""
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, 0)
+    send_code(connection, code)
 
 
 def _enter(request: Mapping[str, Any], streams: Sequence[int]) -> None:

@@ -12,12 +12,11 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from opslib.quick_end import QuickEnd
 from opslib.warm.conditions import find_conditions
-from opslib.warm.place import READY, peer_of
+from opslib.warm.place import READY, peer_of, send_code
 
 IDLE_S = 1800.0
 """It ends when no run was handed over for this long [seconds]."""
@@ -100,12 +99,6 @@ def log(text: str) -> None:
     print(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {text}", flush=True)
 
 
-def send_code(connection: socket.socket, code: int) -> None:
-    """Send a client the exit code of its run, unless it has ended."""
-    with suppress(OSError):
-        connection.send(str(code).encode(), socket.MSG_DONTWAIT)
-
-
 def listen(path: Path) -> socket.socket:
     """Listen on a socket that only this user can connect to; one without a listener is replaced."""
     path.unlink(missing_ok=True)
@@ -156,8 +149,7 @@ def main(path: Path, started: int) -> None:
     end.code = 0
     if connection is not None:
         end.code = 1  # if this raises
-        end.code = become_run(connection, conditions, prepared_at)
-        end.report = partial(send_code, connection)
+        become_run(connection, conditions, prepared_at, end)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,16 +80,15 @@ def test_a_run_finds_what_its_client_has(start_stub, tmp_path):
     assert b"c1aims-k3y" not in heap_of(server.pid)
 
 
-@pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGTERM, 7), (signal.SIGHUP, -signal.SIGHUP), (signal.SIGKILL, -signal.SIGKILL)]
-)
-def test_a_signal_to_the_client_reaches_the_run(start_stub, sent, code):
+def test_a_signal_to_the_client_reaches_the_run(start_stub):
     """The run's own handler decides; without one both end by the signal, and nothing outlives a killed client."""
     start_stub()
-    client, run = waiting()
-    client.send_signal(sent)
-    assert client.wait(10) == code
-    wait_until(lambda: not Path(f"/proc/{run}").exists(), 10)
+    ends = {signal.SIGTERM: 7, signal.SIGHUP: -signal.SIGHUP, signal.SIGKILL: -signal.SIGKILL}
+    for sent, code in ends.items():
+        client, run = waiting()
+        client.send_signal(sent)
+        assert client.wait(10) == code
+        wait_until(partial(gone, run), 10)
 
 
 def test_a_run_goes_on_without_the_prepared_process(start_stub):
@@ -114,6 +114,26 @@ def heap_of(pid: int) -> bytes:
                 memory.seek(start)
                 found += memory.read(end - start)
     return found
+
+
+def test_a_suspended_client_suspends_the_run(start_stub):
+    """Ctrl-Z and `fg` are for both."""
+    start_stub()
+    client, run = waiting()
+    for sent, states in ((signal.SIGTSTP, "T"), (signal.SIGCONT, "SR")):
+        client.send_signal(sent)
+        wait_until(partial(both_are, states, run, client.pid), 10)
+    client.terminate()
+    assert client.wait(10) == 7
+
+
+def both_are(states: str, *processes: int) -> bool:
+    """Whether the kernel describes the processes by one of the letters: T is stopped."""
+    return all(Path(f"/proc/{one}/stat").read_text().rpartition(") ")[2][0] in states for one in processes)
+
+
+def gone(process: int) -> bool:
+    return not Path(f"/proc/{process}").exists()
 
 
 def waiting() -> tuple[subprocess.Popen[bytes], int]:
