@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -159,6 +160,32 @@ class World:
         finally:
             process.terminate()
             process.wait(timeout=30)
+
+
+class Background:
+    """A canary that runs in a thread."""
+
+    def __init__(self, world: World, **given: Any) -> None:
+        self.world = world
+        self._results: list[object] = []
+        self._thread = threading.Thread(
+            target=lambda: self._results.append(world.run("canary", canary="green", **given))
+        )
+        self._thread.start()
+
+    @property
+    def folder(self) -> Path:
+        return wait_until(lambda: next((p.parent for p in self.world.runs.glob("2*/*/journal.jsonl")), None))
+
+    def await_traffic(self) -> None:
+        wait_until(lambda: journal(self.folder, "applied"))
+
+    def await_question(self, number: int = 1) -> None:
+        wait_until(lambda: len(journal(self.folder, "asked")) >= number)
+
+    def result(self) -> Any:
+        self._thread.join(90)
+        return self._results[0]
 
 
 def open_pipe(path: Path) -> TextIO | None:

@@ -5,6 +5,11 @@ from xdist.scheduler import LoadScopeScheduling
 TOGETHER = ("tests/contract/", "tests/package/", "tests/browser/")
 """Folders whose tests share what takes long to make: endpoints of a session, an installed wheel, JupyterLab."""
 
+DEPLOYING = tuple(
+    f"tests/runbooks/test_{name}.py" for name in ("beforehand", "deploy", "gate", "init", "pipeline", "secrets")
+)
+"""Files whose runs deploy: one worker's fork server imports azure-ai-ml for all of them, for five CPU seconds."""
+
 ALONE = (
     "tests/runbooks/",
     "tests/chaos/test_canary",
@@ -17,13 +22,15 @@ ALONE = (
 
 def unit_of_work(nodeid: str) -> str:
     """Return what a worker takes at once: a folder, a test, or otherwise a file."""
+    if nodeid.startswith(DEPLOYING):
+        return "deploying"
     folder = next((folder for folder in TOGETHER if nodeid.startswith(folder)), None)
     return folder or (nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0])
 
 
 def order(nodeid: str) -> int:
     """Return the place of a test: what takes longest starts first, so that no worker waits for it at the end."""
-    if nodeid.startswith(TOGETHER):
+    if nodeid.startswith((*TOGETHER, *DEPLOYING)):
         return 0
     if "test_tools_are_clean" in nodeid:
         return 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from awaiting import wait_until
 from prepared_opslib import start_opslib
 from runbook_world import QUICK_CANARY as QUICK
-from runbook_world import answers, journal
+from runbook_world import Background, answers, journal
 
 from opslib.evidence.present.summary import summarize
 from opslib.model import Outcome
@@ -15,8 +15,11 @@ from opslib.runbooks.canary.rejudge import judge_again
 ROOT = Path(__file__).parents[2]
 
 
-def test_promotes_a_good_version_and_no_client_notices(make_world):
-    """All traffic ends on the canary; every client request was answered well by one of the two."""
+def test_promotes_a_good_version_and_no_client_notices_and_a_rollback_passes_back(make_world):
+    """All traffic ends on the canary; every client request was answered well by one of the two.
+
+    Then the archive has the last known good deployment; live requests verify that it serves again.
+    """
     world = make_world(green={})
     with world.clients() as report:
         folder, record = world.run(
@@ -39,16 +42,22 @@ def test_promotes_a_good_version_and_no_client_notices(make_world):
     assert scraps["outcome"] == "succeeded"
     assert scraps["canary"] == "green"
     assert '"image/png"' in (folder / "notebook.ipynb").read_text()
+    _, record = world.run("rollback", probes=world.probes("blue"), verify_requests=10)
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    assert record.results["to"] == "blue"
+    assert 0 < record.results["recovery_s"] < record.duration_s
+    assert world.read().traffic == {"blue": 100}
 
 
 def test_a_recorded_canary_is_judged_again_from_its_record_alone(make_world):
     """The same minutes give the same verdicts, number by number; an earlier hold's evidence is gone on with."""
     world = make_world(green={})
-    short = QUICK | {"bake_s": 2, "max_bake_s": 2, "min_requests": 60}
-    with world.clients():
-        folder, held = world.run("canary", canary="green", stages=[50, 100], **short)
+    short = QUICK | {"stages": [50, 100], "bake_s": 2, "max_bake_s": 2, "min_requests": 60}
+    run = Background(world, **short)
+    with world.clients(after=run.await_traffic):  # preflight sees no traffic, and forecasts nothing
+        folder, held = run.result()
         assert held.outcome is Outcome.HELD, held.reason
-        again, _ = world.run("canary", canary="green", stages=[50, 100], **short)
+        again, _ = world.run("canary", canary="green", **short)
     for run in (folder, again):
         looks = list(judge_again(run))
         assert looks

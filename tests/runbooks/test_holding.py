@@ -3,15 +3,12 @@
 import json
 import os
 import signal
-import threading
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 from awaiting import wait_until
 from prepared_opslib import start_opslib
-from runbook_world import QUICK_CANARY, World, journal
+from runbook_world import QUICK_CANARY, Background, journal
 
 from opslib.cli.main import main
 from opslib.errors import AnswerError
@@ -29,32 +26,6 @@ UNPROVABLE = SHORT | {"bake_s": 3, "max_bake_s": 3, "max_failure_rate": 0.002}
 """Some seconds of traffic cannot show so few failures; preflight does not know that where clients come later."""
 UNSEEN = SHORT | {"bake_s": 1, "max_bake_s": 1, "late_data_s": 1, "on_hold": "ask", "answer_s": 60}
 """Without clients there is no data, so that it requests a decision at once."""
-
-
-class Background:
-    """A canary that runs in a thread."""
-
-    def __init__(self, world: World, **given: Any) -> None:
-        self.world = world
-        self._results: list[object] = []
-        self._thread = threading.Thread(
-            target=lambda: self._results.append(world.run("canary", canary="green", **given))
-        )
-        self._thread.start()
-
-    @property
-    def folder(self) -> Path:
-        return wait_until(lambda: next((p.parent for p in self.world.runs.glob("2*/*/journal.jsonl")), None))
-
-    def await_traffic(self) -> None:
-        wait_until(lambda: journal(self.folder, "applied"))
-
-    def await_question(self, number: int = 1) -> None:
-        wait_until(lambda: len(journal(self.folder, "asked")) >= number)
-
-    def result(self):
-        self._thread.join(90)
-        return self._results[0]
 
 
 def weights(folder):

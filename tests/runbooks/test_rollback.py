@@ -2,28 +2,11 @@
 
 import json
 
-from runbook_world import QUICK_CANARY
-
 from opslib.evidence.run.files import BEFORE, JOURNAL, NOTEBOOK
 from opslib.evidence.run.journal import read_journal
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
-
-QUICK = {**QUICK_CANARY, "stages": [50, 100]}
-
-
-def test_passes_back_to_the_last_known_good_that_the_archive_tells(make_world):
-    """After a promotion the records name what served before; live requests verify that it serves again."""
-    world = make_world(green={})
-    with world.clients():
-        _, canary = world.run("canary", canary="green", **QUICK)
-    assert canary.outcome is Outcome.SUCCEEDED, canary.reason
-    _, record = world.run("rollback", probes=world.probes("blue"), verify_requests=10)
-    assert record.outcome is Outcome.SUCCEEDED, record.reason
-    assert record.results["to"] == "blue"
-    assert 0 < record.results["recovery_s"] < record.duration_s
-    assert world.read().traffic == {"blue": 100}
 
 
 def test_verifies_by_users_where_no_probes_are_given(make_world):

@@ -1,5 +1,9 @@
-"""The benchmark at a small size: the judge's guards, and that its arrays are the package."""
+"""The benchmark at a small size: the judge's guards, and that its arrays are the package.
 
+``OPSLIB_BENCH_JUDGED`` is the number of canaries in each scenario: 60, or 2000 as in the table of `table.py`.
+"""
+
+import os
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,7 @@ from .ours import criteria_for, decide
 from .table import JUDGE, check, draw, measure, ratios, report, run
 from .traffic import COLD_START, MINUTES, QUANTILES, REPORTED, SCENARIOS, SLOTS, simulate
 
+RUNS = int(os.environ.get("OPSLIB_BENCH_JUDGED", "60"))
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 
@@ -78,8 +83,8 @@ def test_arrays_are_the_package(name, source, slots):
     "name", ["A/A 0.1 %", "A/A 1 %", "shared incident", "drift", "bursts", "bimodal", "heavy tail"]
 )
 def test_innocent_canaries_are_left_alone(name):
-    """At 600 requests a minute hardly any of 120 innocent canaries is rolled back, and plain ones are promoted."""
-    cell = measure(JUDGE, simulate(BY_NAME[name], 600, 120, 31), 600)
+    """At 600 requests a minute hardly any of 60 innocent canaries is rolled back, and plain ones are promoted."""
+    cell = measure(JUDGE, simulate(BY_NAME[name], 600, RUNS, 31), 600)
     assert cell.rollback <= 4
     if name.startswith("A/A") or name == "bimodal":
         assert cell.hold <= 12
@@ -90,7 +95,7 @@ def test_innocent_canaries_are_left_alone(name):
 )
 def test_regressions_are_found(name, minutes):
     """At 600 requests a minute regressions are found in time and never promoted."""
-    cell = measure(JUDGE, simulate(BY_NAME[name], 600, 100, 32), 600)
+    cell = measure(JUDGE, simulate(BY_NAME[name], 600, RUNS, 32), 600)
     assert cell.promote <= 2
     assert cell.minutes <= minutes
 
@@ -121,7 +126,7 @@ def test_same_seed_same_traffic():
 def test_table_prints_every_rule_and_draws(tmp_path):
     """The documented command's parts work end to end: table, ratios, bars and plot."""
     scenarios = [BY_NAME["A/A 1 %"], BY_NAME["1 -> 3 %"]]
-    cells = run(20, 40, rates=(600,), scenarios=scenarios)
+    cells = run(8, 40, rates=(600,), scenarios=scenarios)
     text = report(cells)
     assert text.count("Kayenta") >= 6
     assert "Monte Carlo" in text

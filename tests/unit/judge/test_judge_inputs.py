@@ -290,7 +290,8 @@ def test_rehearsal_of_stable_against_itself_rarely_rolls_back():
         minutes.append(Interval(start_s=60.0 * i, length_s=60.0, weight=0.0, stable=stable, canary=Arm(requests=0)))
     done = rehearse(start(criteria), minutes, criteria, weight=10.0, seed=1, runs=20)
     assert done.false_rollback <= 0.1
-    assert done == rehearse(start(criteria), minutes, criteria, weight=10.0, seed=1, runs=20)
+    few = [rehearse(start(criteria), minutes, criteria, weight=10.0, seed=1, runs=3) for _ in range(2)]
+    assert few[0] == few[1]
     assert "judged against itself" in done.sentence
 
 
