@@ -26,13 +26,19 @@ class PreparedKernelProvisioner(LocalProvisioner):  # type: ignore[misc]
             return await super().launch_kernel(cmd, **kwargs)
         self.cwd = str(kwargs.get("cwd") or Path.cwd())
         arguments = cmd[cmd.index(LAUNCHER) + 1 :]
-        self.process = _fork(arguments, kwargs["env"], self.cwd, kwargs["stdout"], kwargs["stderr"])
+        streams = (_descriptor(kwargs.get("stdout"), 1), _descriptor(kwargs.get("stderr"), 2))
+        self.process = _fork(arguments, kwargs["env"], self.cwd, streams)
         self.pid = self.pgid = self.process.pid  # it leads a session of its own
         return self.connection_info
 
 
+def _descriptor(stream: IO[bytes] | None, own: int) -> int:
+    """Return a stream's descriptor; a kernel whose owner names none writes to its owner's, as `Popen` has it."""
+    return own if stream is None else stream.fileno()
+
+
 def _fork(
-    arguments: list[str], environment: dict[str, str], folder: str, stdout: IO[bytes], stderr: IO[bytes]
+    arguments: list[str], environment: dict[str, str], folder: str, streams: tuple[int, int]
 ) -> ForkedProcess:
     """Fork a kernel, which ends when the fork server ends."""
     server = fork_server()
@@ -42,5 +48,5 @@ def _fork(
             [*arguments, f"--IPKernelApp.parent_handle={server.pid}"],
             environment=environment,
             folder=folder,
-            streams=(nothing.fileno(), stdout.fileno(), stderr.fileno()),
+            streams=(nothing.fileno(), *streams),
         )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from awaiting import wait_until
-from lab_page import PATIENCE_MS, WATCHED, fill
+from lab_page import PATIENCE_MS, TALL, WATCHED, fill
 from playwright.sync_api import Browser, Page, sync_playwright
 from runbook_world import World
 from runbook_worlds import Worlds
@@ -22,6 +22,9 @@ CHROMIUM = shutil.which("chromium")
 
 SAVING = {"autosave": True, "autosaveInterval": 3, "lastModifiedCheckMargin": 600_000}
 """Save what has changed after three seconds; a slow machine's late timestamps are no other person's change."""
+
+FORKED = {"KernelProvisionerFactory": {"default_provisioner_name": "opslib-prepared"}}
+"""Fork the kernels as a runner does: each imports for three CPU seconds otherwise, and a dozen are started."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,10 @@ def lab(lab_world: World) -> Iterator[str]:
     plugin = settings / "@jupyterlab" / "docmanager-extension" / "plugin.jupyterlab-settings"
     plugin.parent.mkdir(parents=True)
     plugin.write_text(json.dumps(SAVING))
-    places = {"JUPYTER_CONFIG_DIR": str(lab_world.folder / "config"), "JUPYTERLAB_SETTINGS_DIR": str(settings)}
+    config = lab_world.folder / "config" / "jupyter_server_config.json"
+    config.parent.mkdir()
+    config.write_text(json.dumps(FORKED))
+    places = {"JUPYTER_CONFIG_DIR": str(config.parent), "JUPYTERLAB_SETTINGS_DIR": str(settings)}
     with socket.socket() as free, output.open("wb") as file:
         free.bind(("127.0.0.1", 0))
         command = [sys.executable, "-m", "opslib", "lab", "--no-browser", "--port", str(free.getsockname()[1])]
@@ -74,7 +80,7 @@ def lab(lab_world: World) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def page(browser: Browser, lab: str) -> Iterator[Page]:
     """A tall window, in which all cells of a notebook are rendered, with JupyterLab in it."""
-    context = browser.new_context(viewport={"width": 1280, "height": 3000})
+    context = browser.new_context(viewport=TALL, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.goto(lab)

@@ -7,7 +7,7 @@ from typing import Any
 
 import nbformat
 from awaiting import wait_until
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, ViewportSize
 from runbook_world import World
 
 from opslib.evidence.run.journal import JournalEvent, read_journal
@@ -17,6 +17,9 @@ from opslib.model import Outcome
 
 PATIENCE_MS = 180_000
 """Longest wait for what a page shows, on a loaded machine [milliseconds]."""
+
+TALL = ViewportSize(width=1280, height=3000)
+"""A window in which all cells of a notebook are rendered."""
 
 WATCHED = {
     "canary": "green",
@@ -44,20 +47,31 @@ def parameters_of(notebook: Any) -> Any:
     return next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
 
 
+def tab(page: Page) -> Locator:
+    """The tab that is open: a search of all tabs looks at each element of each notebook, again and again."""
+    return page.locator(".lm-DockPanel-widget:not(.lm-mod-hidden)")
+
+
 def shown(page: Page, text: str) -> Locator:
     """A text in the tab that is open, not in one behind it."""
-    return page.get_by_text(text).filter(visible=True).first
+    return tab(page).get_by_text(text).filter(visible=True).first
 
 
 def choose(page: Page, menu: str, item: str) -> None:
     """Choose from a menu; an item's name may be followed by its keys."""
-    page.get_by_role("menuitem", name=menu, exact=True).click()
-    page.get_by_role("menuitem", name=re.compile(f"^{item}")).click()
+    page.locator("#jp-MainMenu").get_by_role("menuitem", name=menu, exact=True).click()
+    page.locator(".lm-Menu").get_by_role("menuitem", name=re.compile(f"^{item}")).click()
+
+
+def await_kernel(page: Page) -> None:
+    """Wait until the open notebook's own kernel is idle, and the status bar names it."""
+    tab(page).locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(state="attached")
+    page.locator("#jp-main-statusbar").get_by_text("Python 3 (ipykernel) |").filter(visible=True).first.wait_for()
 
 
 def run_all(page: Page) -> None:
     """Run all cells, once the notebook has a kernel."""
-    shown(page, "Python 3 (ipykernel) |").wait_for()
+    await_kernel(page)
     choose(page, "Run", "Run All Cells")
 
 
@@ -67,7 +81,7 @@ def open_file(page: Page, path: str, heading: str) -> None:
     field = page.get_by_role("dialog").get_by_role("textbox")
     field.fill(path)
     field.press("Enter")
-    page.get_by_role("heading", name=heading).filter(visible=True).wait_for()
+    tab(page).get_by_role("heading", name=heading).filter(visible=True).wait_for()
 
 
 def await_request(world: World, count: int = 1, ended: Sequence[Path] = ()) -> Path:
