@@ -55,14 +55,27 @@ def allow_all() -> None:
 @contextmanager
 def without_debugger() -> Iterator[None]:
     """Have ipykernel import no debugger, which nothing can attach to a run's kernel; later imports get it."""
-    absent = "debugpy" not in sys.modules
+    with _absent("debugpy"):
+        yield
+
+
+@contextmanager
+def without_aiohttp() -> Iterator[None]:
+    """Have azure-storage-blob import no aiohttp, half of its import, which its asynchronous clients alone use."""
+    with _absent("aiohttp"):
+        yield
+
+
+@contextmanager
+def _absent(name: str) -> Iterator[None]:
+    absent = name not in sys.modules
     if absent:
-        sys.modules["debugpy"] = None  # type: ignore[assignment]
+        sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
     finally:
         if absent:
-            del sys.modules["debugpy"]
+            del sys.modules[name]
 
 
 def skip_httpx_command() -> None:

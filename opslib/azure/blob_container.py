@@ -15,6 +15,7 @@ from azure.core.exceptions import AzureError as CoreError
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 
 from opslib.errors import AzureError, ParameterError, RecordError
+from opslib.import_shims import without_aiohttp
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -98,7 +99,9 @@ def open_container(url: str, credential: TokenCredential | None = None) -> Itera
             f"DefaultAzureCredential), got https://{parts.netloc.split('@')[-1]}{parts.path}"
         )
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - only `publish` needs it
-    from azure.storage.blob import ContainerClient  # noqa: PLC0415
+
+    with without_aiohttp():
+        from azure.storage.blob import ContainerClient  # noqa: PLC0415
 
     address = url.rstrip("/")
     with ContainerClient.from_container_url(address, credential=credential or DefaultAzureCredential()) as client:

@@ -31,8 +31,8 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _NOT_A_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
 """Why a regular file cannot be opened: it is missing, or it is a link, a socket or a pipe."""
 
-_BLOCK_BYTES = 1 << 20
-"""Size of the blocks in which files are hashed [bytes]."""
+_BLOCK_BYTES = 1 << 16
+"""Size of the blocks in which files are hashed; malloc(3) maps and unmaps larger ones each time [bytes]."""
 
 
 @dataclass(frozen=True)

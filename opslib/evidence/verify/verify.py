@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -123,7 +124,8 @@ def verify(
     wanted = [path.resolve().name] if alone else list(chain.runs)
 
     def work(runs: Sequence[str]) -> list[VerifyFinding]:
-        return [f for run in runs for f in _verify_one(archive, run, chain, trust, missing_is_tampered)]
+        linked = frozenset(month.name for month in archive.glob(MONTH_GLOB) if month.is_symlink())
+        return [f for run in runs for f in _verify_one(archive, run, chain, trust, (linked, missing_is_tampered))]
 
     findings += map_over_cores(work, wanted)
     if not alone:
@@ -218,14 +220,17 @@ def _verify_lone_folder(folder: Path, keys: Path | None) -> Verified:
 
 
 def _verify_one(
-    archive: Path, run: str, chain: Chain, trust: Trust, missing_is_tampered: bool
+    archive: Path, run: str, chain: Chain, trust: Trust, reading: tuple[frozenset[str], bool]
 ) -> Iterable[VerifyFinding]:
+    """Verify a run; `reading` is the months that are links, and whether a missing folder is tampering."""
+    linked, missing_is_tampered = reading
     lines = chain.runs.get(run, {})
     if "started" not in lines:
         return [tampered("not in the ledger", run)] if not lines else []
     started, finished = lines["started"], lines.get("finished")
     folder = archive / started.folder
-    if folder.is_symlink() or folder.parent.is_symlink():
+    mode = _mode(folder)
+    if stat.S_ISLNK(mode) or folder.parent.name in linked:
         return [tampered("the folder is a link", run)]
     if finished is None:
         alive = run_lock.is_held(folder)
@@ -233,11 +238,19 @@ def _verify_one(
         if finished is None:
             return verify_open(folder, trust.keys, started, alive=alive)
         lines = {**lines, "finished": finished}  # it ended during this verification
-    if not folder.is_dir():
+    if not stat.S_ISDIR(mode):
         if missing_is_tampered:
             return [tampered("the folder was removed", run)]
         return [] if finished.quarantined else [incomplete("missing", run)]
     return verify_run(folder, trust.keys, lines, chain.seen_at, trust.approvers)
+
+
+def _mode(path: Path) -> int:
+    """Return the type of what is at a path; 0 for nothing."""
+    try:
+        return os.lstat(path).st_mode
+    except OSError:
+        return 0
 
 
 def _unexpected(archive: Path, chain: Chain) -> Iterator[VerifyFinding]:

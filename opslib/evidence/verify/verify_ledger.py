@@ -1,6 +1,7 @@
 """Verify the checkpoints of the ledger: all signed lines are there, and no checkpoint is missing."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from opslib.evidence.run.files import CHECKPOINT_SUFFIX, CHECKPOINTS, TOKEN_SUFF
 from opslib.evidence.run.run_lock import is_held
 from opslib.evidence.signing import dsse, timestamping
 from opslib.evidence.signing.findings import VerifyFinding, incomplete, tampered, unknown_key
+from opslib.evidence.signing.seal import read_regular
 from opslib.evidence.verify.baseline import Baseline
 from opslib.evidence.verify.chain import Chain, Witness
 from opslib.processes import map_over_cores
@@ -40,14 +42,18 @@ def open_checkpoints(paths: Sequence[Path], keys: dsse.PublicKeys, tsa: Path | N
     `paths` must be listed before the ledger is read, so that a running runner's additions are not findings.
     """
 
-    def work(some: Sequence[Path]) -> list[Opened]:
+    def work(some: Sequence[Path]) -> list[Opened | None]:
         return [_open(path, keys, tsa) for path in some]
 
-    return list(map_over_cores(work, [path for path in paths if _is_checkpoint(path)]))
+    opened = map_over_cores(work, [path for path in paths if _CHECKPOINT.fullmatch(path.name)])
+    return [one for one in opened if one]
 
 
-def _open(path: Path, keys: dsse.PublicKeys, tsa: Path | None) -> Opened:
-    name, content = f"{CHECKPOINTS}/{path.name}", path.read_bytes()
+def _open(path: Path, keys: dsse.PublicKeys, tsa: Path | None) -> Opened | None:
+    """Return what a checkpoint holds; None for what is not a regular file, which is listed as unexpected."""
+    name, content = f"{CHECKPOINTS}/{path.name}", read_regular(path)
+    if content is None:
+        return None
     checkpoint, findings = None, list[VerifyFinding]()
     signers = tuple(dsse.signers(content))
     try:
@@ -78,9 +84,8 @@ def verify_checkpoints(
 ) -> Iterator[VerifyFinding]:
     """Compare each checkpoint with the ledger and with the checkpoint before; after a baseline, only later ones."""
     folder = archive / CHECKPOINTS
-    strays = [path for path in folder.iterdir() if not _is_checkpoint(path)] if folder.is_dir() else []
-    for path in sorted(strays):
-        yield tampered("unexpected file", file=f"{CHECKPOINTS}/{path.name}")
+    for name in sorted(_strays(folder)) if folder.is_dir() else []:
+        yield tampered("unexpected file", file=f"{CHECKPOINTS}/{name}")
     previous, covered, signed = ledger.GENESIS, 0, dict[str, Witness]()
     if baseline:
         previous, covered = baseline.checkpoint_sha256, baseline.checkpoint_lines
@@ -132,5 +137,7 @@ def _misfits(checkpoint: ledger.Checkpoint, name: str, chain: Chain, previous: s
         yield f"line {checkpoint.lines} of the ledger differs from the signed one: the ledger was rewritten"
 
 
-def _is_checkpoint(path: Path) -> bool:
-    return bool(_CHECKPOINT.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
+def _strays(folder: Path) -> list[str]:
+    """Return the names of what is no checkpoint and no token; a link is neither."""
+    with os.scandir(folder) as entries:
+        return [e.name for e in entries if not (_CHECKPOINT.fullmatch(e.name) and e.is_file(follow_symlinks=False))]

@@ -19,6 +19,7 @@ from container_fixture import Memory
 
 from opslib.azure.blob_container import open_container
 from opslib.evidence.archive.run_row import COLUMNS
+from opslib.evidence.table.compact import ORDER, ROW_GROUP
 from opslib.evidence.table.published_table import read_table
 from opslib.evidence.table.table_files import snapshot_file
 
@@ -68,8 +69,9 @@ def local(tmp_path_factory):
         connection.execute(_ROWS.format(runs=RUNS, endpoints=max(20, RUNS // 1000)))
         months = [month for (month,) in connection.execute("SELECT DISTINCT left(folder, 7) FROM made").fetchall()]
         for month in months:
-            rows = f"SELECT * FROM made WHERE folder LIKE '{month}%' ORDER BY started_at, run"  # noqa: S608 - ours
-            connection.execute(f"COPY ({rows}) TO '{folder / month}.parquet' (FORMAT parquet, COMPRESSION zstd)")
+            rows = f"SELECT * FROM made WHERE folder LIKE '{month}%' ORDER BY {ORDER}"  # noqa: S608 - ours
+            form = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
+            connection.execute(f"COPY ({rows}) TO '{folder / month}.parquet' ({form})")
         connection.execute(_LEDGER.format(path=folder / "ledger.jsonl"))
     return folder
 
