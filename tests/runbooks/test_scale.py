@@ -1,5 +1,6 @@
 """The scale runbook, executed by papermill against the sandbox."""
 
+from awaiting import wait_until
 from runbook_world import answers, journal
 
 from opslib.model import Outcome
@@ -10,6 +11,7 @@ QUICK = {"observe_s": 3, "late_data_s": 10, "min_requests": 20, "max_p95_ratio":
 def test_passes_out_and_in_again_and_no_client_notices(world):
     """Capacity and latency before and after are recorded; no request is lost either way."""
     with world.clients() as report:
+        wait_until(lambda: len(world.client_answers()) > 60)  # three seconds of requests before
         folder, record = world.run("scale", deployment="blue", instances=2, **QUICK)
         assert record.outcome is Outcome.SUCCEEDED, record.reason
         assert world.read().find("blue").instance_count == 2

@@ -3,6 +3,7 @@
 from typing import Any
 
 import nbformat
+from awaiting import wait_until
 from runbook_world import World, journal
 
 from opslib.model import Outcome
@@ -14,6 +15,7 @@ def test_recommends_a_size_and_tests_a_deployment_without_traffic(make_world):
     given: dict[str, Any] = {"load_test": True, "load_test_deployment": "green", "probes": world.probes("green")}
     quick: dict[str, Any] = {"load_test_rps": 8, "load_test_s": 3, "min_requests": 20, "look_back_h": 1.0}
     with world.clients(rps=20):
+        wait_until(lambda: len(world.client_answers()) > 40)
         folder, record = world.run("size", min_instances=2, **given, **quick)
     assert record.outcome is Outcome.SUCCEEDED, record.reason
     assert record.results["instances"] == 2
