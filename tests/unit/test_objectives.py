@@ -105,6 +105,7 @@ def test_a_persons_key_signs_exactly_one_plan(tmp_path: Path, monkeypatch: pytes
     """The approval is opened with the public key that the folder lists under the person's name."""
     enrol(tmp_path, "safety@pinecare.example", "release@pinecare.example")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "approvers.pem"))
-    (tmp_path / PLAN).write_text('{"changes": [], "parameters": {}, "workspace": []}')
+    plan = {"runbook": "canary", "endpoint": "triage", "changes": [], "parameters": {}, "workspace": []}
+    (tmp_path / PLAN).write_text(json.dumps(plan))
     kept = approve(tmp_path, "safety@pinecare.example", tmp_path)
     assert open_approval(kept.read_bytes(), find_approvers()).who == "safety@pinecare.example"
