@@ -207,5 +207,6 @@ def journal(folder: Path, event: str) -> list[Any]:
 
 
 def answers(report: Path) -> list[dict[str, object]]:
-    """What the clients got."""
-    return [json.loads(line) for line in report.read_text().splitlines()]
+    """What the clients got, without a line that is still being written."""
+    whole = report.read_text().rpartition("\n")[0]
+    return [json.loads(line) for line in whole.splitlines()]

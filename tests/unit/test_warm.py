@@ -137,8 +137,8 @@ def gone(process: int) -> bool:
 
 
 def waiting() -> tuple[subprocess.Popen[bytes], int]:
-    """A client whose run waits, and the run's process."""
-    client = subprocess.Popen([*OPSLIB, "wait"], stdout=subprocess.PIPE)
+    """A client whose run waits, and the run's process; it ignores no signal, as all do below nohup."""
+    client = subprocess.Popen(["env", "--default-signal", *OPSLIB, "wait"], stdout=subprocess.PIPE)
     assert client.stdout is not None
     with client.stdout as output:
         return client, int(output.readline())
