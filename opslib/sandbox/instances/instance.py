@@ -154,6 +154,7 @@ class Instance:
         if self._process is None:
             return 0
         code = await self._process.wait()
+        self.upstream.close()
         if self._console is not None:
             await asyncio.shield(self._console.ended)
             self.log.close()

@@ -75,6 +75,11 @@ class Upstream:
             raise UpstreamLost(str(error)) from error
         return await self._exchange(connection, request)
 
+    def close(self) -> None:
+        """Close the connections that wait for a request."""
+        while self._idle:
+            self._idle.pop().abort()
+
     async def _exchange(self, connection: "_Connection", request: bytes) -> UpstreamAnswer:
         try:
             answer = await connection.send(request)

@@ -82,6 +82,7 @@ def test_a_worker_keeps_the_sandboxs_connections(tmp_path):
             with pytest.raises(UpstreamLost):
                 await dying
             assert (served(tmp_path).count("/die"), served(tmp_path).count("/queued")) == (1, 4)
+            kept.close()
 
     uvloop.run(check())
 
