@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
 
 import nbformat
 from awaiting import wait_until
@@ -64,9 +65,21 @@ def choose(page: Page, menu: str, item: str) -> None:
 
 
 def await_kernel(page: Page) -> None:
-    """Wait until the open notebook's own kernel is idle, and the status bar names it."""
+    """Wait until the open notebook's own kernel is idle, first in the server and then in the page.
+
+    The page alone does not tell: a new tab says `idle` before it has asked for a kernel, and the status bar
+    names the kernel while it is asked for. Cells that are run then are emptied and not run.
+    """
+    path = unquote(urlsplit(page.url).path.partition("/tree/")[2])
+    sessions = urljoin(page.url, "/api/sessions")
+
+    def connected() -> bool:
+        kernels = [session["kernel"] for session in page.request.get(sessions).json() if session["path"] == path]
+        return any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels)
+
+    wait_until(lambda: connected() or page.wait_for_timeout(100), PATIENCE_MS / 1000)
     tab(page).locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(state="attached")
-    page.locator("#jp-main-statusbar").get_by_text("Python 3 (ipykernel) |").filter(visible=True).first.wait_for()
+    page.locator("#jp-main-statusbar").get_by_text("Python 3 (ipykernel) | Idle").filter(visible=True).first.wait_for()
 
 
 def run_all(page: Page) -> None:
