@@ -79,7 +79,8 @@ def await_kernel(page: Page) -> None:
 
     wait_until(lambda: connected() or page.wait_for_timeout(100), PATIENCE_MS / 1000)
     tab(page).locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(state="attached")
-    page.locator("#jp-main-statusbar").get_by_text("Python 3 (ipykernel) | Idle").filter(visible=True).first.wait_for()
+    status = page.locator("#jp-main-statusbar").get_by_text("Python 3 (ipykernel) | Idle")
+    status.filter(visible=True).first.wait_for()
 
 
 def run_all(page: Page) -> None:
