@@ -14,7 +14,7 @@ from opslib.sandbox.core import ids
 from opslib.sandbox.faults.model import FaultKind
 from opslib.sandbox.faults.registry import Faults
 from opslib.sandbox.identity.directory import Directory
-from opslib.sandbox.instances.fleet import Fleet
+from opslib.sandbox.instances.logs import FleetLog
 
 PULL = "Microsoft.ContainerRegistry/registries/pull/read"
 READ_BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"
@@ -26,7 +26,7 @@ class Artifacts:
     """Checks that the image can be pulled and the model read, before instances start."""
 
     store: Store
-    fleet: Fleet
+    log: FleetLog
     faults: Faults
     directory: Directory
 
@@ -64,7 +64,7 @@ class Artifacts:
             )
 
     def _fail(self, deployment: Resource, step: str, message: str) -> None:
-        self.fleet.note_failed_step(deployment.id, step, message)
+        self.log.note_failed_step(deployment.id, step, message)
         what = "image" if step == "UserContainerImagePull" else "model"
         raise ProvisioningFailed("BadArgument", f"Unable to download user {what}. {message}. {GUIDE}")
 

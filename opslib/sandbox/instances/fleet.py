@@ -1,11 +1,9 @@
-"""The instances of all deployments: started, probed, restarted, drained, ended. Sets no provisioningState."""
+"""The instances of all deployments: as many as each wants, rolled and restarted. Sets no provisioningState."""
 
 import asyncio
 import contextlib
 import math
-import shutil
 import sys
-import uuid
 from collections.abc import Coroutine
 from dataclasses import replace
 from itertools import chain, repeat
@@ -13,25 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from opslib.sandbox.arm.errors import ProvisioningFailed
-from opslib.sandbox.arm.store import InstanceRecord, Resource, Store
+from opslib.sandbox.arm.store import Resource, Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.settings import Settings
 from opslib.sandbox.instances.containers import Runtime
 from opslib.sandbox.instances.environment import InstanceEnvironment
 from opslib.sandbox.instances.instance import Instance
-from opslib.sandbox.instances.launcher import Launcher
+from opslib.sandbox.instances.kubelet import CRASHED, Kubelet
 from opslib.sandbox.instances.logs import FleetLog
 from opslib.sandbox.instances.payload import Payload
 from opslib.sandbox.instances.pool import Pool
-from opslib.sandbox.instances.probes import keep_ready, until_dead
 from opslib.sandbox.instances.resolution import resolve
 
-CRASHED = (
-    "User container has crashed or terminated. Please see troubleshooting guide, available here: "
-    "https://aka.ms/oe-tsg#error-resourcenotready"
-)
-_STEPS = ("SystemSetup", "UserContainerImagePull", "ModelDownload")  # before an instance's container starts
-_STARTING_AT_ONCE = 4
 _OUT_OF_MEMORY = 137  # exit code and reason of a container that the kernel killed, as Kubernetes shows them
 _BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 _ROLLED_AT_ONCE = 0.2  # share of the instances; how-to-deploy-online-endpoints.md
@@ -49,18 +40,12 @@ class Fleet:
         settings: Settings,
         runtime: Runtime,
     ) -> None:
-        self._blobs = state / "blobs"
-        self._roots = state / "instances"
         self._store = store
         self._log = log
-        self._environment = environment
-        self._launcher = Launcher()
-        self._settings = settings
+        self._kubelet = Kubelet(state, store, log, environment, settings)
         self.runtime = runtime
         self._pools: dict[str, Pool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._starting = asyncio.Semaphore(_STARTING_AT_ONCE)
-        self._failed_steps: dict[str, str] = {}
         self._closing = False
 
     def pool(self, deployment_id: str) -> Pool:
@@ -88,7 +73,7 @@ class Fleet:
             curated environment promises.
         """
         payload = resolve(self._store, self.runtime, deployment)
-        self._failed_steps.pop(ids.key(deployment.id), None)
+        self._log.clear_failed_step(deployment.id)
         self._require_packages(payload)
         pool = self.pool(deployment.id)
         async with pool.lock:
@@ -114,14 +99,10 @@ class Fleet:
         self._log.forget(deployment_id)
 
     def end_orphans(self) -> None:
-        """End instances that a killed sandbox has left behind, known by pid and start time."""
-        for record in self._store.instances():
-            record.process.end(grace_s=0.2)
-            self._store.delete_instance(record.id)
+        """End instances that a killed sandbox has left behind."""
         if any(one.internal.get("engine") for one in self._store.all("deployments")):
-            self.runtime.engine.remove_all(str(self._roots))
-        shutil.rmtree(self._roots, ignore_errors=True)
-        self._roots.mkdir(parents=True)
+            self.runtime.engine.remove_all(str(self._kubelet.roots))
+        self._kubelet.end_orphans()
 
     async def close(self) -> None:
         """End everything."""
@@ -131,35 +112,21 @@ class Fleet:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         instances = [instance for pool in self._pools.values() for instance in pool.instances]
         await self._retire(instances, drain=False)
-        self._launcher.close()
+        self._kubelet.close()
 
     def container_log(self, deployment_id: str, container: str, lines: int) -> str:
         """Return the last lines of a container."""
-        for one in self.pool(deployment_id).instances:
+        instances = self.pool(deployment_id).instances
+        for one in instances:
             one.read_console()
-        text = self._log.tail(deployment_id, container, lines)
-        failed = self._failed_steps.get(ids.key(deployment_id))
-        if container == "StorageInitializer" or not (text or failed):
-            return text
-        ready = any(one.ready for one in self.pool(deployment_id).instances)
-        before = _STEPS.index(failed) if failed else len(_STEPS)
-        states = {step: "Succeeded" if number < before else "Pending" for number, step in enumerate(_STEPS)}
-        states |= {failed: "Failed"} if failed else {}
-        states["UserContainerStart"] = "Succeeded" if ready else "Pending" if failed else "InProgress"
-        status = "\n".join(f"{step}: {state}" for step, state in states.items())
-        events = self._log.events(deployment_id)
-        return f"Instance status:\n{status}\n\nContainer events:\n{events}\nContainer logs:\n{text}\n\n"
+        ready = any(one.ready for one in instances)
+        return self._log.container(deployment_id, container, lines, ready=ready)
 
     def read_consoles(self) -> None:
         """Take in what instances have printed."""
         for pool in self._pools.values():
             for instance in pool.instances:
                 instance.read_console()
-
-    def note_failed_step(self, deployment_id: str, step: str, message: str) -> None:
-        """Show in a deployment's log that a step before its container's start has failed."""
-        self._failed_steps[ids.key(deployment_id)] = step
-        self._log.deployment_event(deployment_id, "Failed", message)
 
     def _require_packages(self, payload: Payload) -> None:
         if not payload.missing:
@@ -169,7 +136,7 @@ class Fleet:
             f"The environment {payload.environment} promises {names}, which the Python that runs deployments here "
             f"lacks: {sys.executable} -m pip install {' '.join(payload.missing)}"
         )
-        self.note_failed_step(payload.deployment, "UserContainerImagePull", message)
+        self._log.note_failed_step(payload.deployment, "UserContainerImagePull", message)
         raise ProvisioningFailed("ImageBuildFailure", message)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -195,9 +162,9 @@ class Fleet:
 
     async def _started(self, payload: Payload, count: int, restarted: str = "") -> list[Instance]:
         """Start instances; all of them become ready, or none stays."""
-        fresh = [self._new(payload, "" if index else restarted) for index in range(count)]
+        fresh = [self._kubelet.new(payload, "" if index else restarted) for index in range(count)]
         try:
-            started = await asyncio.gather(*(self._start(instance) for instance in fresh))
+            started = await asyncio.gather(*(self._kubelet.start(instance) for instance in fresh))
         except BaseException:
             await self._retire(fresh, drain=False)
             raise
@@ -209,67 +176,8 @@ class Fleet:
     async def _switch(self, pool: Pool, payload: Payload, kept: list[Instance], fresh: list[Instance]) -> None:
         for instance in fresh:
             self.spawn(self._watch(pool, instance))
-            self.spawn(self._probe(pool, instance))
+            self.spawn(self._kubelet.probe(instance, pool.hand_out))
         await self._retire(pool.replace(payload, kept + fresh), drain=True)
-
-    def _new(self, payload: Payload, restarted: str = "") -> Instance:
-        instance_id = restarted or f"instance-{uuid.uuid4().hex[:12]}"
-        log = self._log.open(payload, instance_id)
-        instance = Instance(instance_id, payload, self._roots / instance_id, log, self._launcher)
-        instance.given = self._environment.variables(payload.deployment)
-        return instance
-
-    async def _start(self, instance: Instance) -> bool:
-        """Start one instance and wait until it is ready; return whether it is."""
-        payload = instance.payload
-        self._log.note(payload)
-        async with self._starting:
-            container = payload.container
-            pulled = container.described if container else "Container image is the sandbox's own Python"
-            self._log.event(instance, "Pulled", pulled)
-            await instance.start(self._blobs, lambda lines: self._log.console(instance, lines))
-            self._store.put_instance(
-                InstanceRecord(instance.id, ids.key(payload.deployment), instance.identity, instance.port)
-            )
-            self._log.event(instance, "Created", "Created container inference-server")
-            limit_s = min(payload.probes.start_within_s, self._settings.startup_timeout_s)
-            ready = await instance.become_ready(limit_s)
-        if not ready and instance.running():
-            late = f"Liveness probe failed: no 200 from inference-server within {limit_s:g} s of its start"
-            self._log.event(instance, "LivenessProbeFailed", late)
-        name, message = ("Started", "Started container inference-server") if ready else ("BackOff", CRASHED)
-        self._log.event(instance, name, message)
-        if not ready and not instance.running():
-            await instance.ended()
-        return ready
-
-    async def _probe(self, pool: Pool, instance: Instance) -> None:
-        """Keep an instance in rotation while it is ready; end it when it is not alive any more."""
-
-        def turn(ready: bool) -> None:
-            instance.ready = ready
-            pool.hand_out()
-
-        def failed(name: str) -> None:
-            self._log.event(instance, f"{name}ProbeFailed", f"{name} probe failed: no 200 from inference-server")
-
-        probes = instance.payload.probes
-        readiness = asyncio.create_task(
-            keep_ready(probes.readiness, instance.is_ready, turn, lambda: failed("Readiness")), name=instance.id
-        )
-        death = asyncio.create_task(instance.ended())
-        alive = asyncio.create_task(until_dead(probes.liveness, instance.is_alive, lambda: failed("Liveness")))
-        try:
-            await asyncio.wait({death, alive}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (readiness, death, alive):
-                task.cancel()
-            await asyncio.gather(readiness, death, alive, return_exceptions=True)
-        if instance.running() and not instance.stopping:
-            self._log.event(
-                instance, "Killing", "Container inference-server failed liveness probe, will be restarted"
-            )
-            instance.kill()
 
     async def _watch(self, pool: Pool, instance: Instance) -> None:
         """Notice the death of an instance and start it again under its id, as a pod restarts its container."""
@@ -277,7 +185,7 @@ class Fleet:
         if instance.stopping or self._closing:
             return
         pool.remove(instance)
-        self._forget(instance)
+        self._kubelet.forget(instance)
         why = f"{_OUT_OF_MEMORY} (OOMKilled)" if instance.out_of_memory else code
         self._log.event(instance, "BackOff", f"Container inference-server ended with code {why}; restarting it")
         for delay_s in chain(_BACK_OFF_S, repeat(_BACK_OFF_S[-1])):
@@ -291,18 +199,4 @@ class Fleet:
                     return
 
     async def _retire(self, instances: list[Instance], *, drain: bool) -> None:
-        await asyncio.gather(*(self._end(instance, drain=drain) for instance in instances))
-
-    async def _end(self, instance: Instance, *, drain: bool) -> None:
-        instance.stopping = True
-        waited_s = 0.0
-        while drain and instance.in_flight and waited_s < instance.payload.timeout_s + 1:
-            await asyncio.sleep(0.02)
-            waited_s += 0.02
-        self._log.event(instance, "Killing", "Stopping container inference-server")
-        await instance.stop()
-        self._forget(instance)
-
-    def _forget(self, instance: Instance) -> None:
-        self._store.delete_instance(instance.id)
-        shutil.rmtree(instance.root, ignore_errors=True)
+        await asyncio.gather(*(self._kubelet.end(instance, drain=drain) for instance in instances))

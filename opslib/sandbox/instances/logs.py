@@ -15,6 +15,7 @@ from opslib.sandbox.telemetry.telemetry import Telemetry
 
 _KEEP_LOGS = 120  # files of one deployment: more than its instances can be
 _SHOWN_EVENTS = 20
+_STEPS = ("SystemSetup", "UserContainerImagePull", "ModelDownload")  # before an instance's container starts
 
 
 class FleetLog:
@@ -24,6 +25,7 @@ class FleetLog:
         self._folder = folder
         self._store = store
         self._telemetry = telemetry
+        self._failed_steps: dict[str, str] = {}
 
     def open(self, payload: Payload, instance_id: str) -> InstanceLog:
         """Make an instance's log; the oldest of its deployment are forgotten."""
@@ -38,6 +40,29 @@ class FleetLog:
             return InstanceLog(self._of(deployment_id) / "storage-initializer.log").tail(lines)
         logs = sorted(self._of(deployment_id).glob("instance-*.log"), key=lambda path: path.stat().st_mtime)
         return InstanceLog(logs[-1]).tail(lines) if logs else ""
+
+    def container(self, deployment_id: str, container: str, lines: int, *, ready: bool) -> str:
+        """Return a container's log as Azure shows it: the steps of its start, its events, its last lines."""
+        text = self.tail(deployment_id, container, lines)
+        failed = self._failed_steps.get(ids.key(deployment_id))
+        if container == "StorageInitializer" or not (text or failed):
+            return text
+        before = _STEPS.index(failed) if failed else len(_STEPS)
+        states = {step: "Succeeded" if number < before else "Pending" for number, step in enumerate(_STEPS)}
+        states |= {failed: "Failed"} if failed else {}
+        states["UserContainerStart"] = "Succeeded" if ready else "Pending" if failed else "InProgress"
+        status = "\n".join(f"{step}: {state}" for step, state in states.items())
+        events = self.events(deployment_id)
+        return f"Instance status:\n{status}\n\nContainer events:\n{events}\nContainer logs:\n{text}\n\n"
+
+    def note_failed_step(self, deployment_id: str, step: str, message: str) -> None:
+        """Show in a deployment's log that a step before its container's start has failed."""
+        self._failed_steps[ids.key(deployment_id)] = step
+        self.deployment_event(deployment_id, "Failed", message)
+
+    def clear_failed_step(self, deployment_id: str) -> None:
+        """Show no step as failed any more: the deployment is started again."""
+        self._failed_steps.pop(ids.key(deployment_id), None)
 
     def forget(self, deployment_id: str) -> None:
         """Remove a deployment's logs."""

@@ -121,7 +121,7 @@ def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Back
         tokens=tokens,
         telemetry=telemetry,
         fleet=fleet,
-        lifecycle=Lifecycle(store, fleet, settings, Artifacts(store, fleet, faults, directory)),
+        lifecycle=Lifecycle(store, fleet, settings, Artifacts(store, log, faults, directory)),
         gateway=Gateway(
             store=store,
             fleet=fleet,
