@@ -15,7 +15,8 @@ from packaging.utils import canonicalize_name
 import opslib
 from opslib.doctor.check import Check, State
 from opslib.errors import OpsError
-from opslib.evidence.signing.keys import FILE_VARIABLE, TEXT_VARIABLE, config_folder, find_signing_key
+from opslib.evidence.signing.key_files import SIGNING_KEY, config_folder
+from opslib.evidence.signing.keys import FILE_VARIABLE, TEXT_VARIABLE, find_signing_key
 
 MIN_PYTHON = (3, 11)
 MIN_DISK_MIB = 1024
@@ -105,7 +106,7 @@ def check_disk(archive: Path) -> Check:
 
 def check_signing_key() -> Check:
     """Check the key that seals runs; none is created, and no vault is reached."""
-    own, text = config_folder() / "signing-key.pem", os.environ.get(TEXT_VARIABLE, "")
+    own, text = config_folder() / SIGNING_KEY, os.environ.get(TEXT_VARIABLE, "")
     file = os.environ.get(FILE_VARIABLE)
     if text and not file and not text.startswith("-----BEGIN"):
         return Check("signing key", State.OK, f"{text}, fetched when a run is sealed")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
+from opslib.evidence.archive.checkpoints import write_checkpoint
 from opslib.evidence.run import decisions
 from opslib.evidence.run.files import LEDGER, RECORD, SEAL
 from opslib.evidence.run.record import Record, read_record, write_atomically, write_record
@@ -108,7 +109,7 @@ def end_run(folder: Path, record: Record, key: SigningKey | None = None) -> Seal
             outcome=str(record.outcome),
             quarantined=bool(record.quarantine),
         )
-    timestamping.add_token(ledger.write_checkpoint(archive, key))
+    timestamping.add_token(write_checkpoint(archive, key))
     release(folder)
     return Sealed(record, digest, notice)
 

@@ -18,10 +18,11 @@ from urllib.parse import quote
 
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
+from opslib.evidence.archive.checkpoints import checkpoint_lines, find_checkpoints
 from opslib.evidence.archive.run_row import read_row
 from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, LEDGER_SEGMENTS, SEAL, TABLE
 from opslib.evidence.signing import dsse
-from opslib.evidence.signing import keys as keyring
+from opslib.evidence.signing.public_keys import read_public_keys
 from opslib.evidence.signing.timestamping import token_path
 from opslib.evidence.table.table_files import run_file, to_parquet
 from opslib.evidence.verify.verify_run import verify_run
@@ -79,13 +80,13 @@ def publish(archive: Path, folders: Sequence[Path], container: "Container") -> P
     store = _Store(container, _listed(folders, container), Published())
     for path in sorted((archive / KEYS).glob("*.pem")):
         store.put(f"{KEYS}/{path.name}", path.read_bytes())
-    marks = ledger.checkpoints(archive)
+    marks = find_checkpoints(archive)
     lines = _put_ledger(archive, store)
-    keys = keyring.read_public_keys(sorted((archive / KEYS).glob("*.pem")))
+    keys = read_public_keys(sorted((archive / KEYS).glob("*.pem")))
     for folder in _wanted(archive, folders, keys, store.published):
         _put_run(folder, store)
     for path in marks:
-        if ledger.checkpoint_lines(path) <= lines:
+        if checkpoint_lines(path) <= lines:
             for file in (path, token_path(path)):
                 if file.exists():
                     store.put(f"{CHECKPOINTS}/{file.name}", file.read_bytes())

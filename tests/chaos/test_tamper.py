@@ -17,6 +17,7 @@ from evidence_fixture import make_archive, make_run, open_run
 
 from opslib.evidence import finish
 from opslib.evidence.archive import ledger
+from opslib.evidence.archive.checkpoints import find_checkpoints
 from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, SEAL
 from opslib.evidence.run.record import read_record
 from opslib.evidence.signing import dsse, keys, seal
@@ -250,7 +251,7 @@ def test_a_cut_end_is_found_even_with_its_folder(archive, kept):
 
 def test_every_missing_checkpoint_is_found(archive, kept):
     """A middle one breaks the chain of checkpoints; the newest leaves the end of a run unsigned."""
-    for path in ledger.checkpoints(archive):
+    for path in find_checkpoints(archive):
         original = path.read_bytes()
         path.unlink()
         assert verify(archive, kept).state is not VerifyState.SOUND

@@ -11,7 +11,8 @@ from opslib.evidence.run.files import APPROVALS
 from opslib.evidence.run.record import read_record
 from opslib.evidence.signing import approvers as approvers_file
 from opslib.evidence.signing.findings import VerifyState
-from opslib.evidence.signing.keys import find_signing_key, public_pem
+from opslib.evidence.signing.keys import find_signing_key
+from opslib.evidence.signing.public_keys import public_pem
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 

@@ -19,7 +19,7 @@ from opslib.errors import ApprovalNeeded, Drift, PlanError
 from opslib.evidence.run.files import APPROVALS, VALIDATION
 from opslib.evidence.run.record import Approval, Record, read_record
 from opslib.evidence.signing.approvers import VARIABLE
-from opslib.evidence.signing.keys import public_pem
+from opslib.evidence.signing.public_keys import public_pem
 from opslib.evidence.verify.verify import verify
 from opslib.model import Level, Outcome
 from opslib.parameters.canary import CanaryParameters

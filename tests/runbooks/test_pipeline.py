@@ -22,7 +22,8 @@ from waves import make_wave
 
 from opslib.cli.main import main
 from opslib.evidence.archive.index import RunQuery, find_runs
-from opslib.evidence.signing.keys import find_signing_key, public_pem
+from opslib.evidence.signing.keys import find_signing_key
+from opslib.evidence.signing.public_keys import public_pem
 from opslib.evidence.verify.verify import verify
 from opslib.fleet.jobs import azureml_files
 from opslib.model import Outcome

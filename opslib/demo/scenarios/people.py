@@ -10,7 +10,8 @@ from opslib.evidence.run.files import PLAN
 from opslib.evidence.run.record import Approval, write_atomically
 from opslib.evidence.signing import approval
 from opslib.evidence.signing.approvers import VARIABLE
-from opslib.evidence.signing.keys import SigningKey, find_key, public_pem
+from opslib.evidence.signing.keys import SigningKey, find_key
+from opslib.evidence.signing.public_keys import public_pem
 
 KEYS = "keys"
 APPROVALS = "approvals"

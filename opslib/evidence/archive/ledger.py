@@ -1,8 +1,8 @@
 """The ledger of an archive (``LEDGER.jsonl``): a hash chain with one line when a run starts and one when it ends.
 
 A line contains the SHA-256 of the line before, so that no line can be changed, removed or moved without changing
-all later ones. Signed checkpoints (``CHECKPOINTS/NNNNNN.dsse.json``) contain the digest of the last line at a time,
-so that the end cannot be cut off either. Lines are ordered by number, not by time: clocks may jump.
+all later ones; signed checkpoints show that its end is not cut off. Lines are ordered by number, not by time:
+clocks may jump.
 """
 
 import fcntl
@@ -12,19 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
 from opslib.errors import RecordError
-from opslib.evidence.run.files import CHECKPOINT_SUFFIX, CHECKPOINTS, LEDGER
-from opslib.evidence.run.record import sync_folder, write_atomically
-from opslib.evidence.signing import dsse
+from opslib.evidence.run.files import LEDGER
+from opslib.evidence.run.record import sync_folder
 
-if TYPE_CHECKING:
-    from opslib.evidence.signing.keys import SigningKey
-
-CHECKPOINT_TYPE = "application/vnd.opslib.checkpoint+json"
 GENESIS = "0" * 64
 """The digest that the first line contains for the line before."""
 
@@ -62,27 +57,11 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Entry).decode
 
 
-class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The state of the ledger at a time: number of lines, size, and digest of the last line."""
+class Head(NamedTuple):
+    """The last line of the ledger, and the size of the ledger up to it."""
 
-    lines: int
+    last: Entry
     size_bytes: int
-    head_sha256: str
-    at: str
-    previous_sha256: str
-
-    @property
-    def time(self) -> datetime:
-        """Signing time, as its signer recorded it."""
-        return datetime.fromisoformat(self.at).astimezone(UTC)
-
-    @property
-    def name(self) -> str:
-        """Name of its file."""
-        return f"{self.lines:06d}{CHECKPOINT_SUFFIX}"
-
-
-_decode_checkpoint = msgspec.json.Decoder(Checkpoint).decode
 
 
 def digest(line: bytes) -> str:
@@ -207,70 +186,12 @@ def open_runs(archive: Path) -> list[Entry]:
     return list(waiting.values())
 
 
-def write_checkpoint(archive: Path, key: "SigningKey") -> Path:
-    """Sign the current state of the ledger, unless it is signed already; return the checkpoint's path."""
-    folder = archive / CHECKPOINTS
-    folder.mkdir(exist_ok=True)
+@contextmanager
+def locked_head(archive: Path) -> Iterator[Head | None]:
+    """Hold the ledger as it is, and yield its last line; None for an empty one."""
     with _locked(archive) as descriptor:
         last, torn_bytes = _last(descriptor)
-        if last is None:
-            raise RecordError(f"{archive / LEDGER} is empty; nothing to sign")
-        earlier = _checkpoint_before(archive, last.seq)
-        checkpoint = Checkpoint(
-            lines=last.seq,
-            size_bytes=os.fstat(descriptor).st_size - torn_bytes,
-            head_sha256=last.sha256,
-            at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            previous_sha256=hashlib.sha256(earlier.read_bytes()).hexdigest() if earlier else GENESIS,
-        )
-        path = folder / checkpoint.name
-        if not path.exists():
-            signed = dsse.sign(msgspec.json.encode(checkpoint), CHECKPOINT_TYPE, key)
-            write_atomically(path, signed, redacted=False, drafts=archive)
-            path.chmod(0o444)
-    return path
-
-
-def _checkpoint_before(archive: Path, seq: int) -> Path | None:
-    """Return the last checkpoint before a line; the folder is listed only where none is near."""
-    near = (archive / CHECKPOINTS / f"{n:06d}{CHECKPOINT_SUFFIX}" for n in range(seq - 1, max(0, seq - 100), -1))
-    found = next((path for path in near if path.exists()), None)
-    if found is not None:
-        return found
-    earlier = (path for path in checkpoints(archive) if checkpoint_lines(path) < seq)
-    return max(earlier, key=checkpoint_lines, default=None)
-
-
-def checkpoint_lines(path: Path) -> int:
-    """Return the number of lines that a checkpoint's name states; 0 for a name of another form."""
-    stem = path.name.removesuffix(CHECKPOINT_SUFFIX)
-    return int(stem) if stem.isdecimal() else 0
-
-
-def checkpoints(archive: Path) -> list[Path]:
-    """Return the paths of the checkpoints in order."""
-    paths = (archive / CHECKPOINTS).glob(f"*{CHECKPOINT_SUFFIX}")
-    return sorted(paths, key=lambda path: (len(path.name), path.name))
-
-
-def open_checkpoint(content: bytes, keys: dsse.PublicKeys) -> Checkpoint:
-    """Verify a checkpoint and return it.
-
-    Raises
-    ------
-    RecordError
-        If it is not a checkpoint, or was changed; `dsse.UnknownKey` if no trusted key signed it.
-    """
-    envelope = dsse.verify(content, keys)
-    if envelope.payload_type != CHECKPOINT_TYPE:
-        raise RecordError(f"payload type {envelope.payload_type}; expected {CHECKPOINT_TYPE}")
-    try:
-        checkpoint = _decode_checkpoint(envelope.payload)
-        if checkpoint.lines < 1 or checkpoint.time.year < 1:
-            raise ValueError(f"{checkpoint.lines} lines at {checkpoint.at}")
-    except (ValueError, OverflowError, msgspec.MsgspecError) as error:
-        raise RecordError(f"not a checkpoint: {error}") from error
-    return checkpoint
+        yield Head(last, os.fstat(descriptor).st_size - torn_bytes) if last else None
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from opslib.errors import ParameterError, RecordError
 from opslib.evidence.run.files import APPROVALS
 from opslib.evidence.run.record import Approval, Record, write_atomically, write_record
 from opslib.evidence.signing import dsse
-from opslib.evidence.signing.approvers import FILES, VARIABLE
+from opslib.evidence.signing.approvers import VARIABLE
 from opslib.evidence.signing.findings import VerifyFinding, tampered, unknown_key
-from opslib.evidence.signing.keys import config_folder
+from opslib.evidence.signing.key_files import APPROVERS, config_folder
 from opslib.evidence.signing.revocation import Revocation
 from opslib.model import Outcome
 
@@ -134,10 +134,11 @@ class ApprovalCheck:
     def _open(self, envelope: str) -> tuple[Approval | None, str]:
         """Return an approval, and why it is not valid."""
         if not self.approvers:
+            keys, allowed_signers = (config_folder() / name for name in APPROVERS)
             return None, (
                 "no approvers are configured. Put the approvers' public keys, each with a line `who: NAME` above "
-                f"it, into {config_folder() / FILES[0]}, allowed signers of ssh into {config_folder() / FILES[1]}, "
-                f"or either into a file that {VARIABLE} names"
+                f"it, into {keys}, allowed signers of ssh into {allowed_signers}, or either into a file that "
+                f"{VARIABLE} names"
             )
         try:
             approval = open_approval(envelope.encode(), self.approvers)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from opslib.errors import RecordError
 from opslib.evidence.signing import dsse, sshsig
-from opslib.evidence.signing.keys import PublicKey, config_folder, read_public_keys
+from opslib.evidence.signing.key_files import APPROVERS, config_folder
+from opslib.evidence.signing.public_keys import PublicKey, read_public_keys
 
 VARIABLE = "OPSLIB_APPROVERS"
-FILES = ("approvers.pem", "allowed_signers")
 
 _WORD = re.compile(r'(?:"[^"]*"|[^\s"])+')
 _OPTIONS = re.compile(r'([a-z-]+)(?:="([^"]*)")?(?:,|$)', re.IGNORECASE)
@@ -36,7 +36,7 @@ def find_approvers() -> dsse.PublicKeys:
     configured = os.environ.get(VARIABLE)
     paths = [Path(name) for name in (configured or "").split(os.pathsep) if name]
     if not configured:
-        paths = [config_folder() / name for name in FILES if (config_folder() / name).exists()]
+        paths = [config_folder() / name for name in APPROVERS if (config_folder() / name).exists()]
     found: dict[str, PublicKey] = {}
     for path in paths:
         found |= _read(path)

@@ -12,7 +12,7 @@ import msgspec
 from opslib.errors import RecordError
 
 if TYPE_CHECKING:
-    from opslib.evidence.signing.keys import PublicKey
+    from opslib.evidence.signing.public_keys import PublicKey
 
 PublicKeys = Mapping[str, "PublicKey"]
 """Public keys by their id."""

@@ -1,39 +1,26 @@
-"""Keys: the key that signs runs, and the public keys whose signatures are trusted.
+"""The key that signs runs.
 
-The signing key is an Ed25519 key, from the first of these that is configured: the PEM file that
-``OPSLIB_SIGNING_KEY_FILE`` names; the variable ``OPSLIB_SIGNING_KEY`` (a PEM, or a reference ``keyvault:NAME``);
-this user's own key, created at first use.
-
-In a file of public keys, lines above a PEM limit the time for which the key is trusted: ``not-before:``,
-``not-after:`` (the key was replaced), ``revoked:`` (another person may have it), each with an ISO 8601 time.
-
-The archive's own copy of the keys (``KEYS/``) is not proof against a person who can write to the archive: they can
-add a key and sign with it. To detect that, verify with keys that are kept elsewhere (``--keys``).
+It is an Ed25519 key, from the first of these that is configured: the PEM file that ``OPSLIB_SIGNING_KEY_FILE``
+names; the variable ``OPSLIB_SIGNING_KEY`` (a PEM, or a reference ``keyvault:NAME``); this user's own key, created
+at first use.
 """
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opslib.errors import RecordError
 from opslib.evidence.run.files import KEYS
 from opslib.evidence.run.record import write_atomically
-from opslib.evidence.signing.sshsig import SshKey, is_ssh_signature
-from opslib.evidence.signing.sshsig import verify as verify_ssh
+from opslib.evidence.signing.key_files import SIGNING_KEY, config_folder, read_key_file
+from opslib.evidence.signing.public_keys import key_id, public_pem
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FILE_VARIABLE = "OPSLIB_SIGNING_KEY_FILE"
 TEXT_VARIABLE = "OPSLIB_SIGNING_KEY"
-TRUSTED_VARIABLE = "OPSLIB_TRUSTED_KEYS"
-
 SIGNING_VARIABLES = frozenset({FILE_VARIABLE, TEXT_VARIABLE})
 """Removed from the environment of a kernel: the key attests the kernel's code."""
 
@@ -51,64 +38,6 @@ class SigningKey:
         return self.private.sign(message)
 
 
-@dataclass(frozen=True)
-class PublicKey:
-    """A public key, and the time for which its signatures are trusted; None means no limit.
-
-    `revoked` is stricter than `not_after`: a person who stole the key can write any time into what they sign. `who`
-    is the key's owner, for an approver's key; `ssh` is the key as ssh knows it, for an approver with one.
-    """
-
-    key: "Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey"
-    not_before: datetime | None = None
-    not_after: datetime | None = None
-    revoked: datetime | None = None
-    who: str = ""
-    ssh: SshKey | None = None
-
-    def verify(self, signature: bytes, message: bytes) -> None:
-        """Verify a signature, of ssh or a bare one of Ed25519.
-
-        Raises
-        ------
-        RecordError
-            If it is wrong.
-        """
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - importing takes 0.1 s
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-
-        if self.ssh is not None and is_ssh_signature(signature):
-            verify_ssh(signature, message, self.ssh)
-            return
-        try:
-            if not isinstance(self.key, Ed25519PublicKey):
-                raise RecordError("not a signature of ssh, which this key makes")
-            self.key.verify(signature, message)
-        except InvalidSignature as error:
-            raise RecordError("the signature is wrong: the payload was changed after it was signed") from error
-
-    def objection(self, signed_at: datetime, seen_at: datetime | None) -> str:
-        """Return why a signature is not trusted; empty if it is trusted.
-
-        Parameters
-        ----------
-        signed_at
-            The signing time, as the signer recorded it.
-        seen_at
-            The earliest independent time for it: from a time stamp authority, or from another key that signed the
-            ledger later. None without one.
-        """
-        if self.not_before and signed_at < self.not_before:
-            return f"signed at {_utc(signed_at)}, before its key was in use (not-before {_utc(self.not_before)})"
-        if self.not_after and signed_at > self.not_after:
-            return f"signed at {_utc(signed_at)}, after its key was replaced (not-after {_utc(self.not_after)})"
-        if self.revoked and signed_at > self.revoked:
-            return f"signed at {_utc(signed_at)}, after its key was revoked ({_utc(self.revoked)})"
-        if self.revoked and (seen_at is None or seen_at > self.revoked):
-            return f"its key was revoked ({_utc(self.revoked)}), and no independent time is earlier than that"
-        return ""
-
-
 def find_signing_key() -> SigningKey:
     """Return the key that signs runs; create one for this user if none is configured.
 
@@ -119,14 +48,14 @@ def find_signing_key() -> SigningKey:
     """
     file, text = os.environ.get(FILE_VARIABLE), os.environ.get(TEXT_VARIABLE)
     if file:
-        return _load(_read(Path(file)), f"file {file}")
+        return _load(read_key_file(Path(file)), f"file {file}")
     if text:
         if text.startswith("-----BEGIN"):
             return _load(text.replace("\\n", "\n").encode(), f"variable {TEXT_VARIABLE}")
         from opslib.azure.secrets import resolve  # noqa: PLC0415 - needed for a key in a vault only
 
         return _load(resolve(text).encode(), text)
-    path = config_folder() / "signing-key.pem"
+    path = config_folder() / SIGNING_KEY
     return find_key(path, f"this user's own key {path}")
 
 
@@ -140,13 +69,7 @@ def find_key(path: Path, origin: str) -> SigningKey:
     """
     if not path.exists():
         _make(path)
-    return _load(_read(path), origin)
-
-
-def config_folder() -> Path:
-    """Return the folder of this user's settings."""
-    base = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "opslib"
+    return _load(read_key_file(path), origin)
 
 
 def store_public_key(archive: Path, key: SigningKey) -> str:
@@ -162,54 +85,10 @@ def store_public_key(archive: Path, key: SigningKey) -> str:
     )
 
 
-def read_public_keys(paths: Iterable[Path]) -> dict[str, PublicKey]:
-    """Read public keys by id; a file may contain several PEMs, each with its limits above it.
-
-    Raises
-    ------
-    RecordError
-        If a file cannot be read or contains anything but Ed25519 public keys and their limits.
-    """
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
-
-    keys: dict[str, PublicKey] = {}
-    for path in paths:
-        for words, pem in _split(_read(path), path):
-            try:
-                key = load_pem_public_key(pem)
-            except (ValueError, UnsupportedAlgorithm) as error:
-                raise RecordError(f"{path} does not contain public keys in PEM: {error}") from error
-            if not isinstance(key, Ed25519PublicKey):
-                raise RecordError(f"{path} contains a {type(key).__name__}; expected Ed25519 public keys")
-            keys[key_id(key)] = _limited(PublicKey(key), words, path)
-    return keys
-
-
-def pinned_keys() -> list[Path]:
-    """Return files of trusted keys: ``OPSLIB_TRUSTED_KEYS``, else ``trusted-keys.pem`` of the settings."""
-    configured = os.environ.get(TRUSTED_VARIABLE)
-    path = Path(configured) if configured else config_folder() / "trusted-keys.pem"
-    return [path] if configured or path.exists() else []
-
-
 def own_key_id() -> str:
     """Return the id of this user's signing key if it is a file; empty if there is none."""
-    path = Path(os.environ.get(FILE_VARIABLE) or config_folder() / "signing-key.pem")
-    return _load(_read(path), str(path)).id if path.is_file() else ""
-
-
-def key_id(key: "Ed25519PublicKey") -> str:
-    """Return the id of a public key: the SHA-256 of its 32 bytes."""
-    return hashlib.sha256(key.public_bytes_raw()).hexdigest()
-
-
-def public_pem(key: "Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey") -> str:
-    """Return a public key as PEM, as `openssl pkey -pubin` reads it."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
-
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    path = Path(os.environ.get(FILE_VARIABLE) or config_folder() / SIGNING_KEY)
+    return _load(read_key_file(path), str(path)).id if path.is_file() else ""
 
 
 def _load(pem: bytes, origin: str) -> SigningKey:
@@ -252,56 +131,3 @@ def _make(path: Path) -> None:
         return
     finally:
         draft.unlink()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"cannot read the key {path}: {error.strerror}") from error
-
-
-def _split(text: bytes, path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield each PEM with the text above it."""
-    begin, end = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
-    *parts, rest = text.split(end)
-    if not parts:
-        raise RecordError(f"{path} does not contain public keys in PEM")
-    if rest.strip():
-        raise RecordError(f"{path} contains text after its last public key; limits belong above their key")
-    for part in parts:
-        words, found, base64 = part.partition(begin)
-        yield words.decode("utf-8", "replace"), found + base64 + end
-
-
-def _limited(key: PublicKey, words: str, path: Path) -> PublicKey:
-    """Return a key with the limits above it; raise for an unknown line, which would leave the key unlimited."""
-    for line in words.splitlines():
-        name, _, value = (part.strip() for part in line.partition(":"))
-        try:
-            match name.lower():
-                case "not-before":
-                    key = replace(key, not_before=_time(value))
-                case "not-after":
-                    key = replace(key, not_after=_time(value))
-                case "revoked":
-                    key = replace(key, revoked=_time(value))
-                case "who" if value:
-                    key = replace(key, who=value)
-                case _ if line.strip() and not line.startswith("#"):
-                    raise ValueError(line)
-        except ValueError as error:
-            raise RecordError(
-                f"{path}, above a key: {error}. Expected not-before, not-after or revoked with an ISO 8601 time, "
-                "or who with a name, each after a colon; # starts a comment"
-            ) from error
-    return key
-
-
-def _time(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def _utc(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

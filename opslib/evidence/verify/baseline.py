@@ -14,7 +14,8 @@ import msgspec
 from opslib.errors import RecordError
 from opslib.evidence.run.record import write_atomically
 from opslib.evidence.signing import dsse
-from opslib.evidence.signing import keys as keyring
+from opslib.evidence.signing.keys import SigningKey, find_signing_key, own_key_id
+from opslib.evidence.signing.public_keys import PublicKey
 
 PAYLOAD_TYPE = "application/vnd.opslib.verified+json"
 
@@ -54,7 +55,7 @@ class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _decode = msgspec.json.Decoder(Baseline).decode
 
 
-def write_baseline(path: Path, baseline: Baseline, key: keyring.SigningKey) -> None:
+def write_baseline(path: Path, baseline: Baseline, key: SigningKey) -> None:
     """Sign a baseline and write it."""
     signed = dsse.sign(msgspec.json.encode(baseline), PAYLOAD_TYPE, key)
     write_atomically(path, signed, redacted=False)
@@ -101,7 +102,7 @@ def trust_digest(keys: dsse.PublicKeys, approvers: dsse.PublicKeys, files: Itera
 
 def _own() -> dsse.PublicKeys:
     """Return this user's own public key, if there is one."""
-    if not keyring.own_key_id():
+    if not own_key_id():
         return {}
-    key = keyring.find_signing_key()
-    return {key.id: keyring.PublicKey(key.private.public_key())}
+    key = find_signing_key()
+    return {key.id: PublicKey(key.private.public_key())}

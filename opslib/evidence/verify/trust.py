@@ -7,9 +7,10 @@ from pathlib import Path
 from opslib.errors import RecordError
 from opslib.evidence.run.files import KEYS
 from opslib.evidence.signing import dsse
-from opslib.evidence.signing import keys as keyring
 from opslib.evidence.signing.approvers import find_approvers
 from opslib.evidence.signing.findings import VerifyFinding, tampered, unknown_key
+from opslib.evidence.signing.keys import own_key_id
+from opslib.evidence.signing.public_keys import PublicKey, pinned_keys, public_pem, read_public_keys
 from opslib.evidence.verify.baseline import trust_digest
 from opslib.evidence.verify.verify_ledger import Opened
 
@@ -38,25 +39,25 @@ def find_trust(archive: Path, given: Path | None, tsa: Path | None) -> tuple[Tru
     tsa
         Certificates of the time stamp authority (PEM).
     """
-    listed: dict[str, keyring.PublicKey] = {}
+    listed: dict[str, PublicKey] = {}
     findings: list[VerifyFinding] = []
     for path in sorted((archive / KEYS).glob("*")):
         name = f"{KEYS}/{path.name}"
         try:
-            one = keyring.read_public_keys([path]) if not path.is_symlink() else {}
+            one = read_public_keys([path]) if not path.is_symlink() else {}
         except RecordError as error:
             findings.append(tampered(str(error), file=name))
             continue
-        exact = [keyring.public_pem(known.key).encode() for known in one.values()]
+        exact = [public_pem(known.key).encode() for known in one.values()]
         if exact != [path.read_bytes()] or f"{next(iter(one))}.pem" != path.name:
             findings.append(tampered("not the key that the file name identifies", file=name))
         else:
             listed |= one
-    apart = [given] if given else keyring.pinned_keys()
-    trusted = keyring.read_public_keys(apart) if apart else listed
+    apart = [given] if given else pinned_keys()
+    trusted = read_public_keys(apart) if apart else listed
     strangers = sorted(listed.keys() - trusted.keys())
     findings += [unknown_key("a key in the archive that is not trusted", file=_key_file(k)) for k in strangers]
-    own = {keyring.own_key_id()} if not apart else set()
+    own = {own_key_id()} if not apart else set()
     return Trust(trusted, find_approvers(), tsa, bool(apart) or trusted.keys() <= own), findings
 
 

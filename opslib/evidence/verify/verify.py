@@ -11,12 +11,14 @@ from pathlib import Path
 
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
+from opslib.evidence.archive.checkpoints import checkpoint_lines, find_checkpoints
 from opslib.evidence.archive.run_row import as_utc
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, MONTH_GLOB, MONTH_PATTERN, README, RECORD, SEAL
-from opslib.evidence.signing import keys as keyring
 from opslib.evidence.signing.approvers import find_approvers
 from opslib.evidence.signing.findings import VerifyFinding, VerifyState, incomplete, tampered, worst
+from opslib.evidence.signing.keys import find_signing_key
+from opslib.evidence.signing.public_keys import pinned_keys, read_public_keys
 from opslib.evidence.verify.baseline import Baseline, read_baseline, write_baseline
 from opslib.evidence.verify.chain import Chain, read_chain
 from opslib.evidence.verify.trust import Trust, find_trust, unlisted_keys
@@ -114,8 +116,8 @@ def verify(
         raise RecordError(f"{path} is neither an archive (it has no {LEDGER}) nor the folder of a run")
     trust, findings = find_trust(archive, keys, tsa)
     baseline, signer = read_baseline(since, trust.keys, trust.digest()) if since else (None, "")
-    paths = ledger.checkpoints(archive)
-    new = [p for p in paths if not baseline or ledger.checkpoint_lines(p) > baseline.checkpoint_lines]
+    paths = find_checkpoints(archive)
+    new = [p for p in paths if not baseline or checkpoint_lines(p) > baseline.checkpoint_lines]
     opened = open_checkpoints(new, trust.keys, tsa)
     chain = read_chain(archive, baseline)
     findings += chain.findings
@@ -152,7 +154,7 @@ def save_baseline(verified: Verified, path: Path) -> None:
     """
     if verified.baseline is None:
         raise RecordError(f"no baseline was written to {path}: the state of the archive is {verified.state}")
-    write_baseline(path, verified.baseline, keyring.find_signing_key())
+    write_baseline(path, verified.baseline, find_signing_key())
 
 
 def _baseline(
@@ -210,12 +212,12 @@ def _is_run(path: Path) -> bool:
 
 def _verify_lone_folder(folder: Path, keys: Path | None) -> Verified:
     """Verify the seal of a folder that was copied out of its archive."""
-    paths = [keys] if keys else keyring.pinned_keys()
+    paths = [keys] if keys else pinned_keys()
     if not paths:
         raise RecordError(
             f"{folder} is not in an archive, so there are no keys to verify it with: pass --keys FILE"
         )
-    findings = tuple(verify_run(folder, keyring.read_public_keys(paths), approvers=find_approvers()))
+    findings = tuple(verify_run(folder, read_public_keys(paths), approvers=find_approvers()))
     return Verified(worst(findings), findings, 1, 1, pinned=True, head_sha256="")
 
 

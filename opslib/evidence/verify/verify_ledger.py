@@ -10,6 +10,7 @@ from pathlib import Path
 
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
+from opslib.evidence.archive.checkpoints import Checkpoint, open_checkpoint
 from opslib.evidence.run.files import CHECKPOINT_SUFFIX, CHECKPOINTS, TOKEN_SUFFIX
 from opslib.evidence.run.run_lock import is_held
 from opslib.evidence.signing import dsse, timestamping
@@ -29,7 +30,7 @@ class Opened:
     name: str
     sha256: str
     signers: tuple[str, ...]
-    checkpoint: ledger.Checkpoint | None
+    checkpoint: Checkpoint | None
     keyid: str
     findings: tuple[VerifyFinding, ...]
     token_findings: tuple[VerifyFinding, ...]
@@ -57,7 +58,7 @@ def _open(path: Path, keys: dsse.PublicKeys, tsa: Path | None) -> Opened | None:
     checkpoint, findings = None, list[VerifyFinding]()
     signers = tuple(dsse.signers(content))
     try:
-        checkpoint = ledger.open_checkpoint(content, keys)
+        checkpoint = open_checkpoint(content, keys)
     except dsse.UnknownKey as error:
         findings.append(unknown_key(str(error), file=name))
     except RecordError as error:
@@ -126,7 +127,7 @@ def _uncovered(archive: Path, chain: Chain, covered: int) -> Iterator[VerifyFind
         yield incomplete(message, entry.run, CHECKPOINTS)
 
 
-def _misfits(checkpoint: ledger.Checkpoint, name: str, chain: Chain, previous: str) -> Iterator[str]:
+def _misfits(checkpoint: Checkpoint, name: str, chain: Chain, previous: str) -> Iterator[str]:
     if f"{CHECKPOINTS}/{checkpoint.name}" != name:
         yield f"contains the checkpoint {checkpoint.name}: the file was renamed"
     if checkpoint.previous_sha256 != previous:

@@ -19,6 +19,7 @@ import pytest
 from evidence_fixture import MODEL, SCOPE, make_run, notebook
 
 from opslib.evidence.archive import index, ledger
+from opslib.evidence.archive.checkpoints import write_checkpoint
 from opslib.evidence.archive.index import RunQuery, find_runs
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import INDEX, LEDGER, SEAL
@@ -115,7 +116,7 @@ def test_sealing_costs_little_more_than_hashing(sealed, tmp_path, monkeypatch):
     for _ in range(20):
         ledger.append(runs, ledger.STARTED, "x")
         ledger.append(runs, ledger.FINISHED, "x")
-        ledger.write_checkpoint(runs, key)
+        write_checkpoint(runs, key)
     entered = time.perf_counter() - begun
     count = len(copies)
     tell("seal", plain_ms_per_run=1e3 * plain / count, ours_ms_per_run=1e3 * ours / count, ratio=ours / plain)

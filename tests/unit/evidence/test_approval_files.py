@@ -11,7 +11,8 @@ from opslib.evidence.run.record import Approval
 from opslib.evidence.signing import approval, revocation
 from opslib.evidence.signing.approval import ApprovalCheck
 from opslib.evidence.signing.approval_files import read_approvals
-from opslib.evidence.signing.keys import PublicKey, SigningKey, key_id
+from opslib.evidence.signing.keys import SigningKey
+from opslib.evidence.signing.public_keys import PublicKey, key_id
 from opslib.evidence.signing.revocation import Revocation, open_revocations
 
 NOW = datetime.now(UTC)

@@ -14,7 +14,8 @@ from opslib.evidence import finish
 from opslib.evidence.run.files import CHECKPOINTS, LEDGER
 from opslib.evidence.run.run_lock import archive_of
 from opslib.evidence.signing.findings import VerifyState
-from opslib.evidence.signing.keys import find_key, public_pem
+from opslib.evidence.signing.keys import find_key
+from opslib.evidence.signing.public_keys import public_pem
 from opslib.evidence.verify.verify import save_baseline, verify
 from opslib.model import Outcome
 

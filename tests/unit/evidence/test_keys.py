@@ -11,7 +11,7 @@ from opslib.cli.main import main
 from opslib.errors import RecordError
 from opslib.evidence.run.files import KEYS
 from opslib.evidence.signing.findings import VerifyState
-from opslib.evidence.signing.keys import PublicKey, read_public_keys
+from opslib.evidence.signing.public_keys import PublicKey, read_public_keys
 from opslib.evidence.verify.verify import verify
 
 HOUR = timedelta(hours=1)

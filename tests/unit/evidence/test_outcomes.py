@@ -185,7 +185,7 @@ WRITERS = {
     "report": ("opslib.evidence.present.report.write_atomically", "report.html", 0),
     "seal": ("opslib.evidence.signing.seal.write_atomically", "attestation.dsse.json", 0),
     "ledger": ("opslib.evidence.archive.ledger._write", "LEDGER.jsonl", 1),
-    "checkpoint": ("opslib.evidence.archive.ledger.write_atomically", ".dsse.json", 0),
+    "checkpoint": ("opslib.evidence.archive.checkpoints.write_atomically", ".dsse.json", 0),
 }
 """Who writes what, and how often before the disk is full."""
 

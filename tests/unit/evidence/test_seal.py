@@ -15,6 +15,7 @@ from opslib.azure import secrets
 from opslib.errors import ConnectError, ParameterError, RecordError
 from opslib.evidence.run.files import SEAL
 from opslib.evidence.signing import dsse, keys, seal
+from opslib.evidence.signing.public_keys import PublicKey
 
 
 def pem_of(key):
@@ -137,7 +138,7 @@ def test_an_envelope_has_one_spelling(tmp_path, monkeypatch):
     """Spaces, extra fields and spare bits change the bytes and not the meaning: refused all the same."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     key = keys.find_signing_key()
-    trusted = {key.id: keys.PublicKey(key.private.public_key())}
+    trusted = {key.id: PublicKey(key.private.public_key())}
     envelope = dsse.sign(b"{}", "x", key)
     assert dsse.verify(envelope.encode(), trusted).payload == b"{}"
     for other in (f" {envelope}", envelope.replace(",", ", ", 1), envelope.replace('"payload"', '"a":1,"payload"')):

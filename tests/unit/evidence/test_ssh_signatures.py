@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from opslib.errors import RecordError
 from opslib.evidence.signing import dsse, sshsig
 from opslib.evidence.signing.approvers import VARIABLE, find_approvers, read_allowed_signers
-from opslib.evidence.signing.keys import key_id, public_pem
+from opslib.evidence.signing.public_keys import key_id, public_pem
 
 MADE = Path(__file__).parent / "ssh_signatures"
 """Public keys and signatures that OpenSSH 9.2 made; the private keys were not kept."""

@@ -11,7 +11,7 @@ import pytest
 from evidence_fixture import make_archive, make_run
 
 from opslib.cli.main import main
-from opslib.evidence.archive import ledger
+from opslib.evidence.archive.checkpoints import find_checkpoints
 from opslib.evidence.run.files import CHECKPOINTS
 from opslib.evidence.signing import timestamping
 from opslib.evidence.signing.findings import VerifyState
@@ -96,7 +96,7 @@ def stamped(authority, tmp_path, monkeypatch):
 
 def test_every_checkpoint_carries_a_time_that_holds(stamped, authority):
     """With the authority's certificate the token is proved; without, it is compared."""
-    assert [timestamping.token_path(path).exists() for path in ledger.checkpoints(stamped)] == [True, True]
+    assert [timestamping.token_path(path).exists() for path in find_checkpoints(stamped)] == [True, True]
     assert verify(stamped).state is VerifyState.SOUND
     assert verify(stamped, tsa=authority[1]).state is VerifyState.SOUND
     assert main(["verify", str(stamped), "--tsa", str(authority[1])]) == 0
@@ -104,7 +104,7 @@ def test_every_checkpoint_carries_a_time_that_holds(stamped, authority):
 
 def test_a_token_of_another_checkpoint_or_authority_is_found(stamped, authority):
     """Tokens that were exchanged, changed, or made by another authority."""
-    first, second = (timestamping.token_path(path) for path in ledger.checkpoints(stamped))
+    first, second = (timestamping.token_path(path) for path in find_checkpoints(stamped))
     original = first.read_bytes()
     first.chmod(0o644)
     first.write_bytes(second.read_bytes())
