@@ -15,7 +15,8 @@ from sandbox_fixture import RunningSandbox, running_sandbox
 
 from opslib.azure.arm import ArmClient
 from opslib.azure.connect import Workspace, connect
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
 from opslib.sandbox.core.home import Home
 from opslib.sandbox.telemetry.telemetry import SCHEMA

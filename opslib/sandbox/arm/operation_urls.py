@@ -10,7 +10,7 @@ import hashlib
 from opslib.sandbox.arm.api_versions import api_version, is_first
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request
-from opslib.sandbox.arm.store import Operation
+from opslib.sandbox.arm.records import Operation
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import TICKS_AT_EPOCH, now_us
 

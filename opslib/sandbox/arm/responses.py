@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from opslib.sandbox.arm.api_versions import api_version
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.operation_urls import header_url
-from opslib.sandbox.arm.store import Operation, Resource
+from opslib.sandbox.arm.records import Operation, Resource
 from opslib.sandbox.core.clock import iso_offset, now_us
 
 MAX_PAGE = 100

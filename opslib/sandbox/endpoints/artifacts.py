@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from opslib.sandbox.arm.errors import ProvisioningFailed
 from opslib.sandbox.arm.principals import Principal
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.faults.model import FaultKind
 from opslib.sandbox.faults.registry import Faults

@@ -9,7 +9,7 @@ from typing import Any
 
 from opslib.sandbox.arm.api_versions import ASSETS_OF_2023, is_preview, since
 from opslib.sandbox.arm.http_messages import Request
-from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.instances.references import as_reference
 

@@ -5,7 +5,7 @@ Source: Azure/azure-dev#3881 had to read an endpoint again until it showed what 
 
 import time
 
-from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.core.settings import Settings
 
 _FIELDS = ("traffic", "mirrorTraffic")

@@ -7,9 +7,9 @@ from opslib.sandbox.arm.api_versions import ASSETS_OF_2023, is_first, since
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.operation_urls import operation_url
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.responses import accepted, page, short_system_data, written
 from opslib.sandbox.arm.routing import ASSUMED, ENDPOINT, RECORDED, Route
-from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.settings import LIMITS

@@ -6,7 +6,7 @@ account, and AzureML Metrics Writer on the workspace. They stay when the endpoin
 """
 
 from opslib.sandbox.arm.principals import Principal
-from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Backend
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 from enum import StrEnum
 
 from opslib.sandbox.arm.errors import ArmError, ProvisioningFailed
-from opslib.sandbox.arm.store import Operation, Resource, Store
+from opslib.sandbox.arm.records import Operation, Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import iso_offset, now_us
 from opslib.sandbox.core.settings import Settings

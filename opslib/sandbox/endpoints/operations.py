@@ -6,9 +6,9 @@ from opslib.sandbox.arm.api_versions import is_first
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.operation_urls import check_signature, header_url
+from opslib.sandbox.arm.records import Operation
 from opslib.sandbox.arm.responses import poll_headers
 from opslib.sandbox.arm.routing import LOCATION, RECORDED, Route
-from opslib.sandbox.arm.store import Operation
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import iso_offset
 from opslib.sandbox.core.context import Backend

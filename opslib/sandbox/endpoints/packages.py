@@ -9,9 +9,9 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.responses import system_data
 from opslib.sandbox.arm.routing import ASSUMED, WORKSPACE, Route
-from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.endpoints import assets

@@ -1,7 +1,8 @@
 """Quota of VM families: what online deployments take of it, and Azure's refusal when it is short."""
 
 from opslib.sandbox.arm.errors import ArmError
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids, skus
 from opslib.sandbox.core.settings import Settings
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import TENANT_ID
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.responses import page
 from opslib.sandbox.arm.routing import GROUP, SUBSCRIPTION, Route
-from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Backend
 

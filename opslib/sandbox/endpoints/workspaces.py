@@ -11,9 +11,9 @@ from typing import Any
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import OPERATOR, TENANT_ID
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.responses import page, system_data
 from opslib.sandbox.arm.routing import GROUP, LOCATION, MACHINE_LEARNING, RECORDED, SUBSCRIPTION, WORKSPACE, Route
-from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids, skus
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.settings import LIMITS

@@ -9,7 +9,8 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.principals import OPERATOR, Principal, assigned_identity
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import iso, now_us, parse_iso_us
 from opslib.sandbox.identity.roles import BUILT_IN, OWNER, Role

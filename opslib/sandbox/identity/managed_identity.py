@@ -5,8 +5,8 @@ from typing import Any
 
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.principals import IDENTITY_SECRET, OPERATOR, Principal, assigned_identity
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.routing import Auth, Route
-from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core.azure_hosts import SANDBOX_STORAGE_SUFFIX
 from opslib.sandbox.core.context import Backend
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
-from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.instances.engine import Engine, find_engine
 from opslib.sandbox.instances.local_commands import ImageMap, LocalCommand

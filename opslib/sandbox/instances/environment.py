@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from opslib.sandbox.arm.principals import IDENTITY_SECRET
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
 
 _NOWHERE = "http://127.0.0.1:9"  # the discard port, on which nothing listens

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from opslib.sandbox.arm.errors import ProvisioningFailed
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.settings import Settings
 from opslib.sandbox.instances.containers import Runtime

@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from opslib.sandbox.arm.store import InstanceRecord, Store
+from opslib.sandbox.arm.records import InstanceRecord
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.settings import Settings
 from opslib.sandbox.instances.environment import InstanceEnvironment

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.instances.curated import REGISTRY, WELL_KNOWN, Curated, find_curated, is_curated_name
 

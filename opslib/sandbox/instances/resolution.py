@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import parse_duration_s
 from opslib.sandbox.instances import containers

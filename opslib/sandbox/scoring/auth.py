@@ -2,7 +2,7 @@
 
 import hmac
 
-from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.identity.directory import Directory
 from opslib.sandbox.identity.tokens import SCORE_ACTION, SCORING_AUDIENCES, TokenRefused, Tokens
 

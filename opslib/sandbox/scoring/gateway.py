@@ -13,7 +13,8 @@ from itertools import accumulate
 from urllib.parse import quote, urlencode
 
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.settings import Settings
 from opslib.sandbox.faults.model import FaultKind

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from opslib.sandbox.arm.http_messages import Request
-from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.core.clock import now_us
 from opslib.sandbox.scoring.responses import ScoringResponse, client_id
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.routing import GROUP, SUBSCRIPTION, Route
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.azure_hosts import BLOB_SUFFIX
 from opslib.sandbox.core.context import Backend

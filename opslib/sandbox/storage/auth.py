@@ -10,7 +10,7 @@ import hmac
 from urllib.parse import urlencode
 
 from opslib.sandbox.arm.http_messages import Request
-from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.identity.tokens import STORAGE_AUDIENCES, TokenRefused

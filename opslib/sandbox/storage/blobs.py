@@ -14,8 +14,8 @@ from email.utils import formatdate
 from pathlib import Path
 
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.records import Blob
 from opslib.sandbox.arm.routing import RECORDED, Auth, Known, Route
-from opslib.sandbox.arm.store import Blob
 from opslib.sandbox.core.azure_hosts import SANDBOX_STORAGE_SUFFIX
 from opslib.sandbox.core.clock import MICROSECONDS, TICKS_AT_EPOCH, now_us
 from opslib.sandbox.core.context import Backend

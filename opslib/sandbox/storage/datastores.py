@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, quote, urlencode
 from opslib.sandbox.arm.api_versions import ASSETS_OF_2023, since
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.responses import own_location, page, system_data
 from opslib.sandbox.arm.routing import RECORDED, WORKSPACE, Route
-from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import azure_hosts, ids
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.storage.accounts import HOME_ACCOUNT, home_keys

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.routing import ANY_SCOPE, INSIGHTS, RECORDED, Route
-from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, now_us, parse_duration_s, parse_iso_us
 from opslib.sandbox.core.context import Backend

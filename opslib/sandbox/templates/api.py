@@ -12,9 +12,9 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.responses import page, poll_headers
 from opslib.sandbox.arm.routing import GROUP, SUBSCRIPTION, Route
-from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import iso_offset, now_us
 from opslib.sandbox.core.context import Backend

@@ -14,7 +14,8 @@ from http import HTTPStatus
 from typing import Any
 
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import iso_offset, now_us
 from opslib.sandbox.identity.directory import Directory

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from opslib.sandbox.arm.errors import ArmError
-from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.instances.containers import SERVER_ROUTES, Route, Runtime, read_routes, translated
 from opslib.sandbox.instances.engine import Engine, find_engine, options
 from opslib.sandbox.instances.image_map import ImageMapError, read_image_map

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from opslib.sandbox.arm.principals import IDENTITY_SECRET
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.instances.environment import InstanceEnvironment
 
 ENDPOINT = "/subscriptions/s/e/onlineEndpoints/e"

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opslib.sandbox.arm.errors import ArmError
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.settings import LIMITS, Settings
 from opslib.sandbox.endpoints.consistency import ReadLag

@@ -3,7 +3,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from opslib.sandbox.arm.store import Resource, Store
+from opslib.sandbox.arm.records import Resource
+from opslib.sandbox.arm.store import Store
 
 ENDPOINT = "/subscriptions/s/e/onlineEndpoints/e"
 

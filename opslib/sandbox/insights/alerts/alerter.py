@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
 from opslib.sandbox.core.context import Backend

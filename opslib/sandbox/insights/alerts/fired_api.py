@@ -5,9 +5,9 @@ from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.responses import page
 from opslib.sandbox.arm.routing import ANY_SCOPE, GROUP, INSIGHTS, Route
-from opslib.sandbox.arm.store import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, iso_now, now_us, parse_iso_us
 from opslib.sandbox.core.context import Backend

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
-from opslib.sandbox.arm.store import Resource
+from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, now_us
 from opslib.sandbox.core.context import Backend
