@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from opslib.evidence.run.record import write_atomically
-from opslib.model import Endpoint
+from opslib.model import Deployment, Endpoint
 from opslib.redaction.redact import register_secrets
 
 
@@ -23,3 +23,16 @@ def write_state(path: Path, endpoint: Endpoint, autoscale: Sequence[Mapping[str,
     if autoscale is not None:
         arm["autoscale"] = [dict(one) for one in autoscale]
     write_atomically(path, json.dumps(arm, indent=2) + "\n")
+
+
+def describe_served(deployment: Deployment) -> dict[str, Any]:
+    """Return what a deployment serves and on which instances, with Azure's ids."""
+    properties = deployment.arm["properties"]
+    return {
+        "model": properties.get("model") or "",
+        "environment": properties.get("environmentId") or "",
+        "code": (properties.get("codeConfiguration") or {}).get("codeId") or "",
+        "instance_type": deployment.instance_type,
+        "instance_count": deployment.instance_count,
+        "provisioning_state": deployment.provisioning_state,
+    }

@@ -4,9 +4,7 @@ The kernel follows the events that it writes, the runner those that it reads, so
 the same. What is left out of a display is in the journal.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -188,44 +186,3 @@ def _count_slower(
             timed = arm.get("timed", arm["requests"])
             counts[latency_ms] = counts.get(latency_ms, Counts()).add(slower, timed)
     return counts
-
-
-class CellDisplay:
-    """Shows a run's progress while a cell works: one display, updated in place; outside a notebook, lines."""
-
-    def __init__(self) -> None:
-        self._progress = Progress()
-        self._cell = -1
-        self._handle: Any = None
-
-    def follow(self, event: Event) -> None:
-        """Show what one more event changes. A display that fails is left out: it must not end a run or its undo."""
-        with suppress(Exception):
-            self._show(event)
-
-    def _show(self, event: Event) -> None:
-        shell, reported = _kernel_shell(), event["event"] == JournalEvent.PROGRESS
-        if shell is None:
-            if reported:
-                print(f"{datetime.fromisoformat(event['at']):%H:%M:%S}  {event['data']}", flush=True)
-            return
-        here = shell.execution_count == self._cell
-        self._progress = follow(self._progress if here else replace(self._progress, messages=(), earlier=0), event)
-        if here:
-            self._handle.update(self._progress)
-        elif reported:
-            from IPython.display import display  # noqa: PLC0415 - only there in a kernel
-
-            begin: Any = display
-            self._cell = shell.execution_count
-            self._handle = begin(self._progress, display_id=True)
-
-
-def _kernel_shell() -> Any:
-    """Return the shell of the kernel that runs this; None in a script or a terminal."""
-    if "IPython" not in sys.modules:
-        return None
-    from IPython import get_ipython  # noqa: PLC0415 - only there in a kernel
-
-    shell = get_ipython()
-    return shell if hasattr(shell, "kernel") else None

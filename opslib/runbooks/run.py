@@ -1,11 +1,9 @@
 """One run of a runbook, for its notebook: parameters, workspace and evidence."""
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,20 +19,20 @@ from opslib.evidence.run.files import AFTER, BEFORE, FOLDER_VARIABLE, PLAN, RECO
 from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.evidence.run.record import Approval, Record, read_record, write_atomically, write_record
 from opslib.evidence.run.run_lock import release
-from opslib.evidence.run.scraps import glue
+from opslib.evidence.run.scraps import glue_record
 from opslib.evidence.signing.approval import keep_approvals
-from opslib.model import CostChange, Deployment, Endpoint, Finding, Outcome, Plan, PriceList
+from opslib.model import CostChange, Endpoint, Finding, Outcome, Plan, PriceList
 from opslib.policy.agreements import AgreementCount, describe_rule
 from opslib.policy.values import Values, fill_from_policy
 from opslib.runbook_parameters import RunbookParameters
 from opslib.runbooks import plan_approvals
-from opslib.runbooks.endpoint_state import write_state
+from opslib.runbooks.cells import CellDisplay, stop_watching, watch_errors
+from opslib.runbooks.endpoint_state import describe_served, write_state
 from opslib.runbooks.first_move import read_first_move, with_undo
 from opslib.runbooks.new_record import new_record
 from opslib.runbooks.notices import RunAbout
 from opslib.runbooks.notifier import Notifier
 from opslib.runbooks.plan_content import approved_content, digest_of
-from opslib.runbooks.progress import CellDisplay
 from opslib.runbooks.steps import policy_preflight
 
 P = TypeVar("P", bound=RunbookParameters)
@@ -97,7 +95,7 @@ class Run(Displayed, Generic[P]):
         run = cls(values, workspace, folder, replace(record, scope=workspace.scope))
         write_record(folder, run.record)
         run.journal.write(JournalEvent.OPENED, run.record)
-        _watch_cells(run)
+        watch_errors(run.record_error)
         return run
 
     def read_endpoint(self) -> Endpoint:
@@ -108,7 +106,7 @@ class Run(Displayed, Generic[P]):
         if first and self.first_move is not None:
             endpoint = self.first_move.state_before(endpoint)
         settings = read_settings(self.workspace, endpoint) if self.parameters.autoscale else None
-        served_by = {d.name: _described(d) for d in endpoint.deployments}
+        served_by = {d.name: describe_served(d) for d in endpoint.deployments}
         name = BEFORE if first else AFTER
         write_state(self.folder / name, endpoint, None if settings is None else [one.arm for one in settings])
         if first:
@@ -185,9 +183,9 @@ class Run(Displayed, Generic[P]):
             JournalEvent.FINISHED, {"outcome": outcome, "reason": reason, "results": self.record.results}
         )
         self._notifier.settle()
-        _glue(self.record)
+        glue_record(self.record)
         if FOLDER_VARIABLE not in os.environ:
-            _leave_cells()  # what a person runs next in this kernel is no part of a recorded run
+            stop_watching()  # what a person runs next in this kernel is no part of a recorded run
             release(self.folder)
         return self.record
 
@@ -248,57 +246,3 @@ def _first_record(parameters: RunbookParameters, folder: Path) -> Record:
     if (folder / RECORD).exists():
         return read_record(folder)
     return begin_run(folder, new_record(parameters, folder))
-
-
-def _described(deployment: Deployment) -> dict[str, Any]:
-    """Return what a deployment serves and on which instances, with Azure's ids."""
-    properties = deployment.arm["properties"]
-    return {
-        "model": properties.get("model") or "",
-        "environment": properties.get("environmentId") or "",
-        "code": (properties.get("codeConfiguration") or {}).get("codeId") or "",
-        "instance_type": deployment.instance_type,
-        "instance_count": deployment.instance_count,
-        "provisioning_state": deployment.provisioning_state,
-    }
-
-
-def _watch_cells(run: Run[Any]) -> None:
-    """In a kernel, record what a cell raises: papermill alone would leave the record without an outcome."""
-    _leave_cells()  # an earlier run of this kernel has no cell any more
-    shell = _find_shell()
-    if shell is not None:
-        shell.events.register("post_run_cell", partial(_after_cell, run))
-
-
-def _leave_cells() -> None:
-    """Record no longer what a cell raises."""
-    shell = _find_shell()
-    for callback in tuple(shell.events.callbacks["post_run_cell"]) if shell is not None else ():
-        if isinstance(callback, partial) and callback.func is _after_cell:
-            shell.events.unregister("post_run_cell", callback)
-
-
-def _find_shell() -> Any:
-    """Return the kernel's shell; None where this is no kernel."""
-    if "IPython" not in sys.modules:
-        return None
-    from IPython import get_ipython  # noqa: PLC0415 - only there in a kernel
-
-    return get_ipython()
-
-
-def _after_cell(run: Run[Any], result: Any) -> None:
-    error = result.error_in_exec or result.error_before_exec
-    if error is not None:
-        run.record_error(error)
-
-
-def _glue(record: Record) -> None:
-    """Glue the outcome into the notebook, where `scrapbook.read_notebooks` finds it."""
-    if "IPython" not in sys.modules:
-        return
-    values = {"run_id": record.run_id, "outcome": str(record.outcome), "reason": record.reason, **record.results}
-    for name, value in values.items():
-        if value is not None:
-            glue(name, value)

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from opslib.evidence.run.journal import Journal, JournalEvent
-from opslib.runbooks.progress import MESSAGES_KEPT, CellDisplay, Counts, Progress, follow
+from opslib.runbooks.cells import CellDisplay
+from opslib.runbooks.progress import MESSAGES_KEPT, Counts, Progress, follow
 from opslib.show.lines import Lines
 from opslib.show.live_terminal import LiveDisplay
 from opslib.show.progress import ProgressView
@@ -200,7 +201,7 @@ def test_a_cell_has_one_display_and_the_next_cell_another(monkeypatch):
         handles.append(Handle(value))
         return handles[-1]
 
-    monkeypatch.setattr("opslib.runbooks.progress._kernel_shell", lambda: shell)
+    monkeypatch.setattr("opslib.runbooks.cells.find_shell", lambda: shell)
     monkeypatch.setattr("IPython.display.display", display_value)
     display = CellDisplay()
     for one in STAGE:

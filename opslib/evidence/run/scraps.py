@@ -3,7 +3,10 @@
 scrapbook itself is not imported: writing a value takes it two seconds of imports, in every run.
 """
 
+import sys
 from typing import Any
+
+from opslib.evidence.run.record import Record
 
 VERSION = 1
 
@@ -17,3 +20,13 @@ def glue(name: str, value: Any) -> None:
     shown = {"scrapbook": {"name": name, "data": True, "display": False}}
     publish: Any = display
     publish({f"application/scrapbook.scrap.{encoder}+json": scrap}, metadata=shown, raw=True)
+
+
+def glue_record(record: Record) -> None:
+    """Store a run's outcome and results in the notebook; outside IPython, nothing."""
+    if "IPython" not in sys.modules:
+        return
+    values = {"run_id": record.run_id, "outcome": str(record.outcome), "reason": record.reason, **record.results}
+    for name, value in values.items():
+        if value is not None:
+            glue(name, value)
