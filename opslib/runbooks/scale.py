@@ -119,10 +119,8 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
         receipt = run.log(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.progress))
         run.progress(f"{step.deployment} has {step.after} instances; observing for {p.observe_s:g} s")
         later = _observe(source, p.observe_s, p.late_data_s, run.progress)
-        assessment = None
-        if plan.before.traffic.get(step.deployment):
-            limits = ServedLimits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio)
-            assessment = _assess(step.deployment, earlier, later, limits, run.journal)
+        live = bool(plan.before.traffic.get(step.deployment))
+        assessment = _assess(step.deployment, earlier, later, _limits(p), run.journal) if live else None
         outcome = _outcome_of(assessment)
     except BaseException:
         undo_plan(plan, run.workspace, run.journal, run.progress, p.operation_timeout_s)
@@ -141,6 +139,10 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
         receipt.duration_s,
     )
     return run.log(JournalEvent.SCALED, scaled)
+
+
+def _limits(p: ScaleParameters) -> ServedLimits:
+    return ServedLimits(p.min_requests, p.max_failure_rate, p.max_p95_ms, p.max_p95_ratio)
 
 
 def _observe(source: Source, observe_s: float, late_data_s: float, progress: Progress) -> Observation:

@@ -1,10 +1,7 @@
 """Verify an archive or one of its runs: offline, with files and public keys only."""
 
 import hashlib
-import os
-import re
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,24 +10,17 @@ from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
 from opslib.evidence.archive.checkpoints import checkpoint_lines, find_checkpoints
 from opslib.evidence.archive.run_row import as_utc
-from opslib.evidence.run import run_lock
-from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, MONTH_GLOB, MONTH_PATTERN, README, RECORD, SEAL
+from opslib.evidence.run.files import CHECKPOINTS, LEDGER, RECORD, SEAL
 from opslib.evidence.signing.approvers import find_approvers
-from opslib.evidence.signing.findings import VerifyFinding, VerifyState, incomplete, tampered, worst
+from opslib.evidence.signing.findings import VerifyFinding, VerifyState, worst
 from opslib.evidence.signing.keys import find_signing_key
 from opslib.evidence.signing.public_keys import pinned_keys, read_public_keys
 from opslib.evidence.verify.baseline import Baseline, read_baseline, write_baseline
 from opslib.evidence.verify.chain import Chain, read_chain
 from opslib.evidence.verify.trust import Trust, find_trust, unlisted_keys
+from opslib.evidence.verify.verify_folders import find_removed, find_unexpected, verify_folders
 from opslib.evidence.verify.verify_ledger import Opened, open_checkpoints, verify_checkpoints
-from opslib.evidence.verify.verify_run import verify_open, verify_run, walk
-from opslib.processes import map_over_cores
-
-_MONTH = re.compile(MONTH_PATTERN)
-
-OWN = frozenset({LEDGER, CHECKPOINTS, KEYS, README})
-"""The entries of an archive beside its months. ``README.md`` and names that start with a dot (index, locks) are not
-evidence and are not verified."""
+from opslib.evidence.verify.verify_run import verify_run
 
 
 @dataclass(frozen=True)
@@ -124,16 +114,11 @@ def verify(
     findings += verify_checkpoints(archive, opened, chain, trust.keys, baseline)
     findings += unlisted_keys(archive, opened, trust)
     wanted = [path.resolve().name] if alone else list(chain.runs)
-
-    def work(runs: Sequence[str]) -> list[VerifyFinding]:
-        linked = frozenset(month.name for month in archive.glob(MONTH_GLOB) if month.is_symlink())
-        return [f for run in runs for f in _verify_one(archive, run, chain, trust, (linked, missing_is_tampered))]
-
-    findings += map_over_cores(work, wanted)
+    findings += verify_folders(archive, wanted, chain, trust, missing_is_tampered=missing_is_tampered)
     if not alone:
-        findings += _unexpected(archive, chain)
+        findings += find_unexpected(archive, chain)
     if baseline:
-        findings += _removed(archive, chain, baseline, len(paths) - len(new), missing_is_tampered)
+        findings += find_removed(archive, chain, baseline, len(paths) - len(new), missing_is_tampered)
     sealed = sum("finished" in chain.runs.get(run, {}) for run in wanted)
     result = Verified(worst(findings), tuple(findings), len(wanted), sealed, trust.pinned, chain.head)
     if baseline:
@@ -190,22 +175,6 @@ def _baseline(
     )
 
 
-def _removed(
-    archive: Path, chain: Chain, baseline: Baseline, checkpoints: int, missing_is_tampered: bool
-) -> Iterator[VerifyFinding]:
-    """Yield findings on what a baseline covers and is missing now; what is there is not read."""
-    if checkpoints != baseline.checkpoints:
-        yield tampered(
-            f"{checkpoints} files up to line {baseline.checkpoint_lines}, {baseline.checkpoints} in the baseline: "
-            "checkpoints were removed or added",
-            file=CHECKPOINTS,
-        )
-    there = {f"{month.name}/{name}" for month in archive.glob(MONTH_GLOB) for name in _names(month)}
-    for folder in sorted(chain.verified - there):
-        run = folder.rpartition("/")[2]
-        yield tampered("the folder was removed", run) if missing_is_tampered else incomplete("missing", run)
-
-
 def _is_run(path: Path) -> bool:
     return not (path / LEDGER).exists() and any((path / name).exists() for name in (RECORD, SEAL))
 
@@ -219,72 +188,3 @@ def _verify_lone_folder(folder: Path, keys: Path | None) -> Verified:
         )
     findings = tuple(verify_run(folder, read_public_keys(paths), approvers=find_approvers()))
     return Verified(worst(findings), findings, 1, 1, pinned=True, head_sha256="")
-
-
-def _verify_one(
-    archive: Path, run: str, chain: Chain, trust: Trust, reading: tuple[frozenset[str], bool]
-) -> Iterable[VerifyFinding]:
-    """Verify a run; `reading` is the months that are links, and whether a missing folder is tampering."""
-    linked, missing_is_tampered = reading
-    lines = chain.runs.get(run, {})
-    if "started" not in lines:
-        return [tampered("not in the ledger", run)] if not lines else []
-    started, finished = lines["started"], lines.get("finished")
-    folder = archive / started.folder
-    mode = _mode(folder)
-    if stat.S_ISLNK(mode) or folder.parent.name in linked:
-        return [tampered("the folder is a link", run)]
-    if finished is None:
-        alive = run_lock.is_held(folder)
-        finished = None if alive else _now(archive, run).get("finished")
-        if finished is None:
-            return verify_open(folder, trust.keys, started, alive=alive)
-        lines = {**lines, "finished": finished}  # it ended during this verification
-    if not stat.S_ISDIR(mode):
-        if missing_is_tampered:
-            return [tampered("the folder was removed", run)]
-        return [] if finished.quarantined else [incomplete("missing", run)]
-    return verify_run(folder, trust.keys, lines, chain.seen_at, trust.approvers)
-
-
-def _mode(path: Path) -> int:
-    """Return the type of what is at a path; 0 for nothing."""
-    try:
-        return os.lstat(path).st_mode
-    except OSError:
-        return 0
-
-
-def _unexpected(archive: Path, chain: Chain) -> Iterator[VerifyFinding]:
-    """Yield findings on files and folders in the archive that are not in the ledger."""
-    known = {lines["started"].folder for lines in chain.runs.values() if "started" in lines} | chain.verified
-    for path in sorted(archive.iterdir()):
-        if path.name in OWN or path.name.startswith(".") or _is_loose_notebook(path):
-            continue
-        if path.is_symlink() or not path.is_dir() or not _MONTH.fullmatch(path.name):
-            yield tampered("unexpected file", file=path.name)
-            continue
-        for inner in (path / name for name in sorted(_names(path)) if f"{path.name}/{name}" not in known):
-            name = f"{path.name}/{inner.name}"
-            if "started" in _now(archive, inner.name):
-                continue
-            if inner.is_symlink() or inner.is_file() or any(walk(inner)):
-                yield tampered("not in the ledger: it was put there, or its lines were removed", file=name)
-
-
-def _names(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries]
-
-
-def _is_loose_notebook(path: Path) -> bool:
-    """Return whether a path is a notebook that papermill alone wrote here: it is not evidence of a run."""
-    return path.suffix == ".ipynb" and path.is_file() and not path.is_symlink()
-
-
-def _now(archive: Path, run: str) -> dict[str, ledger.Entry]:
-    """Return the current lines of a run, which may have started or ended during this verification."""
-    try:
-        return ledger.find_entries(archive, run)
-    except RecordError:
-        return {}

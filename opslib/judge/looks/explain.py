@@ -34,23 +34,10 @@ def interval_result(
     known
         Metrics about which the interval has data.
     """
-    rows: list[MetricResult] = []
-    for metric in criteria.metrics:
-        mine, other = counts(metric, state, interval)
-        rows.append(
-            MetricResult(
-                name=metric.name,
-                mode=metric.mode,
-                canary_bad=mine[0],
-                canary_n=mine[1],
-                stable_bad=other[0],
-                stable_n=other[1],
-                log_gain=after[metric.name] - before[metric.name],
-                log_evidence=after[metric.name],
-                known=metric.name in known,
-                asymptotic=isinstance(metric, Mean),
-            )
-        )
+    rows = [
+        _metric_result(metric, state, interval, before[metric.name], after[metric.name], known=metric.name in known)
+        for metric in criteria.metrics
+    ]
     weights = criteria.acting()
     total, limit = log_weighted_mean(weights, after) if weights else 0.0, -math.log(criteria.alpha)
     highest = max(range(len(rows)), key=lambda index: rows[index].log_evidence)
@@ -69,6 +56,25 @@ def interval_result(
         log_threshold=limit,
         metrics=tuple(rows),
         sentence=text,
+    )
+
+
+def _metric_result(
+    metric: Criterion, state: State, interval: Interval, before: float, after: float, *, known: bool
+) -> MetricResult:
+    """Describe what one metric gained; `before` and `after` are its log evidence."""
+    mine, other = counts(metric, state, interval)
+    return MetricResult(
+        name=metric.name,
+        mode=metric.mode,
+        canary_bad=mine[0],
+        canary_n=mine[1],
+        stable_bad=other[0],
+        stable_n=other[1],
+        log_gain=after - before,
+        log_evidence=after,
+        known=known,
+        asymptotic=isinstance(metric, Mean),
     )
 
 

@@ -205,6 +205,11 @@ def check(metric: Criterion) -> None:
         "one share per effect, sum 1",
         prior,
     )
+    _check_limits(metric)
+
+
+def _check_limits(metric: Criterion) -> None:
+    """Refuse what is tolerated and what is a harm where they contradict each other."""
     if isinstance(metric, Failures | BusinessOutcome):
         require(metric.tolerated_odds >= 1, f"{metric.name}: tolerated_odds", "at least 1", metric.tolerated_odds)
         bound = metric.tolerated_odds

@@ -107,19 +107,23 @@ def _reap_one(
     journal = Journal(folder)
     undo = Undo(endpoint.name, lease.change, lease.returns_to, (lease.holds,), lease.mirrors)
     journal.write(JournalEvent.UNDOING, undo)
-    outcome = Outcome.SUCCEEDED
-    reason = f"traffic moved by {lease.change} was restored: {describe_traffic(lease.returns_to)}"
-    try:
-        journal.write(JournalEvent.UNDONE, restore_traffic(workspace, undo, progress))
-    except Drift as error:
-        outcome, reason = Outcome.HELD, str(error)
-    except OpsError as error:
-        outcome, reason = Outcome.FAILED, str(error)
+    outcome, reason = _restore(workspace, undo, journal, progress)
     journal.write(JournalEvent.FINISHED, {"outcome": outcome, "reason": reason})
     record = record.ended(outcome, reason)
     before_seal(folder, record)
     end_run(folder, record)
     return ReapedLease(endpoint.name, lease, outcome, reason)
+
+
+def _restore(workspace: Workspace, undo: Undo, journal: Journal, progress: Progress) -> tuple[Outcome, str]:
+    """Restore the traffic; return how the recovery ended, and why."""
+    try:
+        journal.write(JournalEvent.UNDONE, restore_traffic(workspace, undo, progress))
+    except Drift as error:
+        return Outcome.HELD, str(error)
+    except OpsError as error:
+        return Outcome.FAILED, str(error)
+    return Outcome.SUCCEEDED, f"traffic moved by {undo.change} was restored: {describe_traffic(undo.returns_to)}"
 
 
 def close_left_open(archive: Path) -> tuple[str, ...]:

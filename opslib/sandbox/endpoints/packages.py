@@ -39,19 +39,7 @@ def package(request: Request, sandbox: Backend) -> Response:
     base = str((sent.get("baseEnvironmentSource") or {}).get("resourceId") or "")
     found = find_asset(sandbox.store, base, "environments", workspace) if base else None
     environment = _environment(request, sandbox, workspace)
-    properties: dict[str, Any] = {
-        "image": f"sandbox.azurecr.io/azureml/package_{uuid.uuid5(uuid.NAMESPACE_URL, environment).hex}",
-        "condaFile": found.properties.get("condaFile") or "" if found is not None else "",
-        "environmentType": "UserCreated",
-        "osType": "Linux",
-        "isArchived": False,
-        "isAnonymous": False,
-        "tags": sent.get("tags") or {},
-        "properties": {},
-        "provisioningState": "Succeeded",
-    }
-    if server.get("inferenceConfiguration"):
-        properties["inferenceConfig"] = server["inferenceConfiguration"]
+    properties = _properties(sent, found, environment)
     held = {"model": model.id, "codeConfiguration": code, "environmentVariables": sent.get("environmentVariables")}
     body = {"systemData": system_data(request, None), "properties": properties}
     stored = Resource(environment, "environments/versions", body, internal={"package": held})
@@ -64,6 +52,25 @@ def package(request: Request, sandbox: Backend) -> Response:
     location = render(workspace, sandbox)["location"]
     own = f"azureml://locations/{location}/workspaces/{workspace_guid(workspace)}"
     return Response(200, _answer(sent, environment.replace(workspace, own)))
+
+
+def _properties(sent: dict[str, Any], base: Resource | None, environment: str) -> dict[str, Any]:
+    """Return the properties of the environment's version that a package becomes."""
+    server = sent.get("inferencingServer") or {}
+    properties: dict[str, Any] = {
+        "image": f"sandbox.azurecr.io/azureml/package_{uuid.uuid5(uuid.NAMESPACE_URL, environment).hex}",
+        "condaFile": base.properties.get("condaFile") or "" if base is not None else "",
+        "environmentType": "UserCreated",
+        "osType": "Linux",
+        "isArchived": False,
+        "isAnonymous": False,
+        "tags": sent.get("tags") or {},
+        "properties": {},
+        "provisioningState": "Succeeded",
+    }
+    if server.get("inferenceConfiguration"):
+        properties["inferenceConfig"] = server["inferenceConfiguration"]
+    return properties
 
 
 def _environment(request: Request, sandbox: Backend, workspace: str) -> str:
