@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from stand_in import Azure, StandIn, running_stand_in
 
-from opslib.azure import arm, endpoint_changes
+from opslib.azure import arm, arm_transport, waiting
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,6 @@ def stand_in(stand_in_server: StandIn, monkeypatch: pytest.MonkeyPatch) -> Stand
     stand_in_server.azure = Azure(url=stand_in_server.url)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(stand_in_server.authority))
     monkeypatch.setattr(arm, "POLL_INTERVAL_S", 0.01)
-    for module in (arm, endpoint_changes):
+    for module in (arm, arm_transport, waiting):
         monkeypatch.setattr(module, "sleep", lambda _seconds: None)
     return stand_in_server

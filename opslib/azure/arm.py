@@ -4,58 +4,26 @@ azure-ai-ml is not used here: it takes seconds to import (this module: 0.2 s), a
 `modelMountPath` and `startupProbe` of a deployment.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlsplit
 
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import DecodeError
-from azure.core.pipeline import PipelineResponse
-from azure.core.pipeline.policies import (
-    ContentDecodePolicy,
-    HeadersPolicy,
-    RequestIdPolicy,
-    RetryPolicy,
-    UserAgentPolicy,
-)
 from azure.core.polling import LROPoller
-from azure.core.rest import HttpRequest
-from azure.mgmt.core import ARMPipelineClient
-from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
-from opslib.azure.arm_errors import mapped_errors, unreadable_body
-from opslib.azure.operations import OperationLost, Progress, await_operation
+from opslib.azure.arm_transport import ArmResponse, ArmTransport
+from opslib.azure.operations import OperationLost, Progress, await_operation, not_ended
 from opslib.azure.resource import UNSTATED, Json, provisioning_state, read_resource
-from opslib.azure.throttle import SharedPause
-from opslib.errors import NotFound, OperationFailed, OperationTimeout, PollError, UnexpectedAnswer
+from opslib.azure.waiting import Pending, await_end
+from opslib.errors import NotFound, OperationFailed, PollError, UnexpectedAnswer
 from opslib.model import Receipt
 
-__all__ = ["HTTP_TIMEOUTS", "ArmClient", "Json", "Progress"]
+__all__ = ["ArmClient", "Json", "Progress"]
 
 POLL_INTERVAL_S = 5.0
 """Used where the service sends no Retry-After; azure-ai-ml uses 5 s or 30 s [seconds]."""
-
-
-@dataclass(frozen=True)
-class _ArmResponse:
-    """A response of ARM: its body, and the pipeline response that azure-core polls with."""
-
-    body: Json
-    correlation_id: str
-    pipeline: "PipelineResponse[Any, Any]"
-    status: int
-    headers: Mapping[str, str]
-
-
-HTTP_TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
-"""Timeouts of one request: to connect, and to read each part of a response [seconds].
-
-azure-core's default is 300 s for each, and it retries. A lease is not renewed during a request and would expire.
-"""
 
 MAX_POLL_GAP_S = 120.0
 """Longest time without a conclusive poll; meanwhile no canary is observed and no lease renewed [seconds]."""
@@ -65,9 +33,6 @@ MAX_PAGES = 1000
 
 POLLED_HEADERS = ("Azure-AsyncOperation", "Operation-Location")
 """Headers by which azure-core polls an operation; `Location` counts with 202, else it is the resource itself."""
-
-MAX_TOKEN_RETRIES = 10
-"""Attempts with an expired token, one second apart; azure-identity renews late where clocks differ [count]."""
 
 
 class ArmClient:
@@ -84,26 +49,13 @@ class ArmClient:
     """
 
     def __init__(self, resource_manager: str, credential: TokenCredential, scope: str = "") -> None:
-        self._pause = SharedPause()
-        self._resource_manager = resource_manager
-        self._client: ARMPipelineClient[Any, Any] = ARMPipelineClient(
-            base_url=resource_manager,
-            policies=[
-                RequestIdPolicy(),
-                HeadersPolicy({"Accept": "application/json"}),
-                UserAgentPolicy("opslib"),
-                RetryPolicy(retry_total=6, retry_status=6, retry_backoff_max=20),
-                self._pause,
-                ARMChallengeAuthenticationPolicy(credential, scope or f"{resource_manager}/.default"),
-                ContentDecodePolicy(),
-            ],
-            **HTTP_TIMEOUTS,
-        )
+        self._transport = ArmTransport(resource_manager, credential, scope)
+        self._send = self._transport.send
 
     @property
     def requests(self) -> int:
         """Requests sent so far, repeated ones included [count]."""
-        return self._pause.requests
+        return self._transport.requests
 
     def get(self, path: str, api_version: str, **query: str) -> Json:
         """Read one resource."""
@@ -126,10 +78,11 @@ class ArmClient:
                     f"past page {MAX_PAGES}; expected an end. {len(items)} items were read and are not used, "
                     "since others may be missing. Run again; if it repeats, report the correlation id to Azure"
                 )
-            if not self._is_own(following):
+            if not self._transport.is_own(following):
                 raise UnexpectedAnswer(
                     f"GET {path}: the next page is on another host, {urlsplit(following).netloc}, expected "
-                    f"{self._resource_manager}: nothing was sent there. Check for a proxy that rewrites answers"
+                    f"{self._transport.resource_manager}: nothing was sent there. Check for a proxy that rewrites "
+                    "answers"
                 )
             seen.add(following)
             page = self._send("GET", following, "").body
@@ -161,7 +114,7 @@ class ArmClient:
         """
         started_at, begun_s = datetime.now(UTC), monotonic()
         response = self._send(method, path, api_version, body=body)
-        what = f"{method} {'/'.join(path.split('/')[-2:])}"
+        what = _named(method, path)
         try:
             self._require_operation(response, what)
             self._follow(response, what, deadline_s, progress)
@@ -170,13 +123,13 @@ class ArmClient:
             self.await_resource(method, path, api_version, max(1.0, deadline_s - (monotonic() - begun_s)), progress)
         return Receipt(method, path, response.correlation_id, started_at, round(monotonic() - begun_s, 3))
 
-    def _follow(self, response: _ArmResponse, what: str, deadline_s: float, progress: Progress) -> None:
+    def _follow(self, response: ArmResponse, what: str, deadline_s: float, progress: Progress) -> None:
         """Wait for the end of an operation; where a poll is throttled or fails, poll again with a new poller."""
         begun_s = conclusive_s = monotonic()
         while True:
             polling_s = monotonic()
             poller: LROPoller[Any] = LROPoller(
-                self._client, response.pipeline, lambda body: body, ARMPolling(timeout=POLL_INTERVAL_S)
+                self._transport.client, response.pipeline, lambda body: body, ARMPolling(timeout=POLL_INTERVAL_S)
             )
             try:
                 return await_operation(poller, what, max(1.0, deadline_s - (polling_s - begun_s)), progress)
@@ -202,27 +155,25 @@ class ArmClient:
         OperationTimeout
             If it shows no end within `deadline_s`.
         """
-        begun_s, what = monotonic(), f"{method} {'/'.join(path.split('/')[-2:])}"
-        while True:
+        what = _named(method, path)
+
+        def read() -> Pending | None:
             try:
                 state = provisioning_state(read_resource(self.get(path, api_version), path))
             except NotFound:
                 if method == "DELETE":
-                    return
+                    return None
                 raise
             if state in ("Failed", "Canceled"):
                 raise OperationFailed(f"{what} failed: the resource is in state {state}, expected Succeeded")
             if state in ("Succeeded", UNSTATED) and method != "DELETE":
-                return
-            if monotonic() - begun_s > deadline_s:
-                raise OperationTimeout(
-                    f"{what} did not end within {deadline_s:.0f} s (last state of the resource: {state}). It may "
-                    "still be running: check the resource's provisioningState before doing anything else"
-                )
-            progress(f"{what}: {state}")
-            sleep(1.0)
+                return None
+            overdue = not_ended(what, deadline_s, f"last state of the resource: {state}")
+            return Pending(f"{what}: {state}", overdue)
 
-    def _require_operation(self, response: _ArmResponse, what: str) -> None:
+        await_end(read, deadline_s, progress)
+
+    def _require_operation(self, response: ArmResponse, what: str) -> None:
         """Raise OperationLost where azure-core would take an answer for the end of a change.
 
         It does so for a 202 without an address to poll, and for a PUT whose Location is the resource itself.
@@ -231,44 +182,16 @@ class ArmClient:
         addresses = [response.headers[name] for name in names if response.headers.get(name)]
         if response.status != 204 and not addresses:
             raise OperationLost(f"{what}: {response.status} without the address of an operation")
-        foreign = [address for address in addresses if not self._is_own(address)]
+        foreign = [address for address in addresses if not self._transport.is_own(address)]
         if foreign:
             raise OperationLost(
                 f"{what}: the operation's address is on another host, {urlsplit(foreign[0]).netloc}"
             )
 
-    def _is_own(self, url: str) -> bool:
-        """Return whether an address is the resource manager's: a request to another would carry the token there."""
-        parts, own = urlsplit(url), urlsplit(self._resource_manager)
-        host, own_host = parts.hostname or "", own.hostname or ""
-        same_host = host == own_host or host.endswith(f".{own_host}")
-        return not parts.scheme or (
-            parts.scheme == "https" and same_host and (parts.port or 443) == (own.port or 443)
-        )
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        api_version: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Json | None = None,
-    ) -> _ArmResponse:
-        url = path if path.startswith("https://") else self._client.format_url(path)
-        params = {"api-version": api_version, **(query or {})} if api_version else {}
-        with mapped_errors(f"{method} {path}"):
-            for _ in range(MAX_TOKEN_RETRIES):
-                request = HttpRequest(method, url, params=params, json=body)
-                pipeline = self._client.send_request(request, _return_pipeline_response=True)
-                response = pipeline.http_response
-                if response.status_code != 401 or "ExpiredAuthenticationToken" not in response.text():
-                    break
-                sleep(1.0)  # the policy has dropped its token and will request another one
-            response.raise_for_status()
-        correlation_id = response.headers.get("x-ms-correlation-request-id", "")
-        content = _content(response, f"{method} {path}")
-        return _ArmResponse(content, correlation_id, pipeline, response.status_code, response.headers)
+def _named(method: str, path: str) -> str:
+    """Name a change by its method and the end of its path."""
+    return f"{method} {'/'.join(path.split('/')[-2:])}"
 
 
 def _items(page: Json, path: str) -> list[Json]:
@@ -282,18 +205,3 @@ def _items(page: Json, path: str) -> list[Json]:
             f"{type(items).__name__} {str(items)[:120]!r}. Run again; if it repeats, report it"
         )
     return items
-
-
-def _content(response: Any, what: str) -> Json:
-    """Return the JSON object of an answer; empty where there is no body, or where it is null as after a DELETE."""
-    if not response.content.strip():
-        return {}
-    try:
-        content = response.json()
-    except (ValueError, DecodeError) as error:
-        raise unreadable_body(response, what) from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise unreadable_body(response, what)
-    return content

@@ -6,7 +6,7 @@ has the requested value is not written. Fields that opslib does not know are sen
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from time import monotonic, sleep
+from time import monotonic
 
 from opslib.azure.arm import Json, Progress
 from opslib.azure.connect import Workspace
@@ -21,6 +21,7 @@ from opslib.azure.endpoints import (
 from opslib.azure.mirror import require_own_mirror
 from opslib.azure.resource import UNSTATED, instance_count, provisioning_state, writable
 from opslib.azure.resource import tags as read_tags
+from opslib.azure.waiting import Pending, await_end
 from opslib.errors import ApplyError, Drift, OperationTimeout, UnexpectedAnswer
 from opslib.model import Receipt, SetInstanceCount, SetTraffic, Traffic
 from opslib.model.traffic import describe_traffic, normalize_traffic
@@ -141,10 +142,9 @@ def settle(workspace: Workspace, name: str, deadline_s: float, progress: Progres
 
     The service rejects a write during an operation ("... because it is in Updating provisioning state").
     """
-    path = endpoint_path(workspace, name)
-    begun_s = monotonic()
-    while True:
-        arm = read_arm(workspace, path)
+
+    def read() -> Json | Pending:
+        arm = read_arm(workspace, endpoint_path(workspace, name))
         states = {one["name"]: provisioning_state(one) for one in (arm, *read_deployments(workspace, name))}
         busy = {one: state for one, state in states.items() if state not in TERMINAL_STATES}
         if not busy:
@@ -155,28 +155,28 @@ def settle(workspace: Workspace, name: str, deadline_s: float, progress: Progres
                 f"{name}: provisioningState is missing ({state}), expected one such as Succeeded. It is not known "
                 "whether an operation runs; nothing was changed. Read the endpoint again; if it repeats, report it"
             )
-        if monotonic() - begun_s > deadline_s:
-            raise OperationTimeout(
-                f"another operation on {name} did not end within {deadline_s:.0f} s ({state}). Nothing was "
-                "changed. Wait for it to end, then run again"
-            )
-        progress(f"waiting for {state}")
-        sleep(1.0)
+        overdue = OperationTimeout(
+            f"another operation on {name} did not end within {deadline_s:.0f} s ({state}). Nothing was "
+            "changed. Wait for it to end, then run again"
+        )
+        return Pending(f"waiting for {state}", overdue)
+
+    return await_end(read, deadline_s, progress)
 
 
 def _read_back(workspace: Workspace, name: str, wanted: Traffic, mirror: Traffic) -> None:
-    begun_s = monotonic()
-    while True:
+    def read() -> Pending | None:
         arm = read_arm(workspace, endpoint_path(workspace, name))
         seen = traffic_field(arm, "traffic")
         if (seen, traffic_field(arm, "mirrorTraffic")) == (normalize_traffic(wanted), mirror):
-            return
-        if monotonic() - begun_s > READ_BACK_S:
-            raise Drift(
-                f"traffic of {name} still reads {describe_traffic(seen)} {READ_BACK_S:.0f} s after it was set to "
-                f"{describe_traffic(wanted)}: it was changed meanwhile, or the service lost the update"
-            )
-        sleep(1.0)
+            return None
+        lost = Drift(
+            f"traffic of {name} still reads {describe_traffic(seen)} {READ_BACK_S:.0f} s after it was set to "
+            f"{describe_traffic(wanted)}: it was changed meanwhile, or the service lost the update"
+        )
+        return Pending("", lost)
+
+    await_end(read, READ_BACK_S, lambda _: None)
 
 
 def _unchanged(method: str, path: str) -> Receipt:

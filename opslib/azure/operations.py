@@ -32,15 +32,20 @@ def await_operation(poller: LROPoller[Any], what: str, deadline_s: float, progre
     begun_s = monotonic()
     while not poller.done():
         if monotonic() - begun_s > deadline_s:
-            raise OperationTimeout(
-                f"{what} did not end within {deadline_s:.0f} s (last status: {poller.status()}). It may still be "
-                "running: check the resource's provisioningState before doing anything else"
-            )
+            raise not_ended(what, deadline_s, f"last status: {poller.status()}")
         with mapped_operation(what):
             poller.wait(1.0)
         progress(f"{what}: {poller.status()}")
     with mapped_operation(what):
         poller.result()
+
+
+def not_ended(what: str, deadline_s: float, last: str) -> OperationTimeout:
+    """Return the error for a change that may still be running after the time that it was given."""
+    return OperationTimeout(
+        f"{what} did not end within {deadline_s:.0f} s ({last}). It may still be running: check the resource's "
+        "provisioningState before doing anything else"
+    )
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from azure.core.exceptions import AzureError as CoreError
 from azure.core.exceptions import HttpResponseError
 from azure.monitor.query import LogsQueryClient, LogsQueryPartialResult
 
-from opslib.azure.arm import HTTP_TIMEOUTS
 from opslib.azure.arm_errors import describe
+from opslib.azure.arm_transport import HTTP_TIMEOUTS
 from opslib.azure.connect import Workspace
 from opslib.azure.monitor_time import kql_time, read_time
 from opslib.azure.resource import spelled

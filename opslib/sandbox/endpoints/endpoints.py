@@ -135,7 +135,6 @@ def patch_endpoint(request: Request, sandbox: Backend) -> Response:
         raise ArmError.bad_request(
             f"An endpoint's PATCH takes tags and identity only, got {sorted(unknown)}: use PUT."
         )
-    validation.check_shapes(body)
     sandbox.lifecycle.require_settled(endpoint, "update endpoint")
     changed = dict(endpoint.body)
     changed["tags"] = {**endpoint.body["tags"], **(body.get("tags") or {})}

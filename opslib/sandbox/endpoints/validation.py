@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from opslib.sandbox.arm.envelope import check_envelope, check_objects
+from opslib.sandbox.arm.envelope import check_objects
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.core import skus
 from opslib.sandbox.core.clock import parse_duration_s
@@ -51,12 +51,6 @@ def check_asset(kind: str, name: str, version: str) -> None:
         )
 
 
-def check_shapes(body: Mapping[str, Any]) -> None:
-    """Refuse a body whose objects are something else, before anything reads them."""
-    check_envelope(body)
-    check_objects(body.get("properties") or {}, _OBJECTS_OF_PROPERTIES)
-
-
 def check_endpoint(body: Mapping[str, Any], before: Mapping[str, Any] | None, deployments: Collection[str]) -> None:
     """Refuse an endpoint body that Azure refuses.
 
@@ -69,7 +63,7 @@ def check_endpoint(body: Mapping[str, Any], before: Mapping[str, Any] | None, de
     deployments
         Names of the endpoint's deployments, lower case.
     """
-    check_shapes(body)
+    check_objects(body.get("properties") or {}, _OBJECTS_OF_PROPERTIES)
     if not isinstance(body.get("location"), str):
         raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
     properties = _mapping(body, "properties")
@@ -134,7 +128,7 @@ def _percentages(field: str, value: Any, deployments: Collection[str]) -> dict[s
 
 def check_deployment(body: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
     """Refuse a deployment body that Azure refuses; what it refers to is checked by the handler."""
-    check_shapes(body)
+    check_objects(body.get("properties") or {}, _OBJECTS_OF_PROPERTIES)
     if not isinstance(body.get("location"), str):
         raise ArmError(400, "LocationRequired", "The location property is required for this definition.")
     properties = _mapping(body, "properties")
