@@ -21,7 +21,7 @@ _HOMES = {
     "SizeParameters": "opslib.parameters.size",
     "ValidateParameters": "opslib.parameters.validate",
     "check_autoscale": "opslib.runbooks.autoscale",
-    "check_canary": "opslib.runbooks.canary.canary",
+    "check_canary": "opslib.runbooks.canary.checks",
     "check_deploy": "opslib.runbooks.deploy",
     "check_retire": "opslib.runbooks.retire",
     "check_rollback": "opslib.runbooks.rollback",

@@ -35,6 +35,7 @@ IMPORTS = (
     "papermill",
     "papermill.clientwrap",
     "opslib.runbooks.canary.canary",
+    "opslib.runbooks.canary.checks",
     "opslib.runbooks.rollback",
     "scipy.special",
     "matplotlib_inline.backend_inline",

@@ -23,6 +23,7 @@ from opslib.judge.looks.precedence import EXTRA_LOOKS, Bake, Policy, after_hold,
 from opslib.judge.looks.stops import probe_stop, traffic_stop
 from opslib.judge.looks.watermark import Revision, revisions, settled_intervals
 from opslib.judge.proof.power import BakeForecast, MetricForecast, PlannedStage, forecast_bake
+from opslib.judge.proof.rate import Rate, estimate_rate
 from opslib.judge.values.criteria import Criteria, describe, read_criteria
 from opslib.judge.values.interval import Arm, Interval, from_record, to_record
 from opslib.judge.values.metrics import (
@@ -63,6 +64,7 @@ __all__ = [
     "Policy",
     "Proof",
     "Ranks",
+    "Rate",
     "Rehearsal",
     "Revision",
     "Series",
@@ -72,6 +74,7 @@ __all__ = [
     "after_hold",
     "begin",
     "describe",
+    "estimate_rate",
     "forecast_bake",
     "from_json",
     "from_record",

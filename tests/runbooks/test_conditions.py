@@ -14,7 +14,7 @@ from opslib.parameters.deploy import DeployParameters
 from opslib.parameters.rollback import RollbackParameters
 from opslib.parameters.scale import ScaleParameters
 from opslib.policy.policy import ChangeFreeze
-from opslib.runbooks.canary.canary import check_canary
+from opslib.runbooks.canary.checks import check_canary
 from opslib.runbooks.deploy import check_deploy
 from opslib.runbooks.rollback import check_rollback
 from opslib.runbooks.run import Run

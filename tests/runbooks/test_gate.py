@@ -27,7 +27,7 @@ from opslib.parameters.deploy import DeployParameters
 from opslib.parameters.rollback import RollbackParameters
 from opslib.parameters.validate import ValidateParameters
 from opslib.runbooks.approval_gate import require_approved
-from opslib.runbooks.canary.canary import check_canary
+from opslib.runbooks.canary.checks import check_canary
 from opslib.runbooks.deploy import check_deploy, plan_deploy
 from opslib.runbooks.rollback import check_rollback
 from opslib.runbooks.run import Run

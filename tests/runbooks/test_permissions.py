@@ -25,7 +25,7 @@ from opslib.model import Endpoint, Findings, Level, SetTraffic
 from opslib.parameters import RUNBOOKS
 from opslib.policy.values import fill_from_policy
 from opslib.runbooks.autoscale import check_autoscale
-from opslib.runbooks.canary.canary import check_canary
+from opslib.runbooks.canary.checks import check_canary
 from opslib.runbooks.deploy import check_deploy, deploy, plan_deploy
 from opslib.runbooks.lease.tags import Lease, acquire, release
 from opslib.runbooks.new_record import new_record

@@ -1,22 +1,34 @@
 """Before a canary: what stable served in the last minutes, and what a bake at that traffic can show."""
 
 import math
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from time import sleep
 
 from opslib.azure.arm import Progress
 from opslib.azure.source import Source
-from opslib.judge import BakeForecast, Criteria, Latency, PlannedStage, forecast_bake
+from opslib.judge import BakeForecast, Criteria, Latency, PlannedStage, Rate, estimate_rate, forecast_bake
 from opslib.runbooks.canary.judge_settings import JudgeSettings
 
 REFERENCE_S = 900.0
 """Time before the canary in which stable's latency is measured [seconds]."""
 
 
+@dataclass(frozen=True)
+class NoForecast:
+    """Why there is no forecast, and what to do about it."""
+
+    reason: str
+    fix: str = "A stage without traffic ends in a hold: send traffic to the endpoint, or wait for it."
+
+
 def forecast(
     source: Source, stable: str, settings: JudgeSettings, *, weight: float, bake_s: float
-) -> BakeForecast | None:
-    """Forecast what the first stage can show at the traffic of the last minutes; None where there was none.
+) -> BakeForecast | NoForecast:
+    """Forecast what the first stage can show at the traffic of the last minutes.
+
+    There is none where the limits of the rate of requests disagree about whether the stage can decide, as when the
+    traffic has just begun.
 
     Parameters
     ----------
@@ -35,17 +47,33 @@ def forecast(
     seen = source.observe(until - timedelta(seconds=REFERENCE_S), until)
     served = next((one for name, one in seen.total.items() if name.lower() == stable.lower()), None)
     if served is None or not seen.intervals or not served.requests:
-        return None
-    minutes = (seen.intervals[-1].end - seen.intervals[0].start).total_seconds() / 60
+        return NoForecast("no traffic in the last minutes")
+    first, last = seen.intervals[0], seen.intervals[-1]
+    requests = sum(one.requests for one in seen.total.values())
+    rate = estimate_rate(requests, (last.end - first.start).total_seconds(), first.length_s)
     spread = math.log(served.p95_ms / served.p50_ms) / 1.645 if served.p50_ms and served.p95_ms else 0.0
     stage = PlannedStage(
-        requests_per_minute=sum(one.requests for one in seen.total.values()) / minutes,
+        requests_per_minute=rate.per_minute,
         failure_rate=served.failures / served.requests,
         weight=weight,
         bake_minutes=bake_s / 60,
         log_latency_sd=max(spread, 0.05),
     )
+    least, most = (
+        forecast_bake(settings.criteria, replace(stage, requests_per_minute=limit)).decides
+        for limit in (rate.least, rate.most)
+    )
+    if least != most:
+        return _unknown(rate)
     return forecast_bake(settings.criteria, stage)
+
+
+def _unknown(rate: Rate) -> NoForecast:
+    return NoForecast(
+        f"the rate of requests is not known yet: {rate}. The stage can decide at the highest rate, not at the "
+        "lowest",
+        "Run again when there was traffic for longer, or continue: a stage that cannot decide ends in a hold.",
+    )
 
 
 def reference_ms(

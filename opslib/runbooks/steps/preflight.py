@@ -159,15 +159,13 @@ def check_monitoring(source: str, shortest_bake_s: float, bake_s: float, problem
     return Finding.ok("monitoring", f"requests are counted by the {source}")
 
 
-def check_bake(forecast: "BakeForecast | None", unknown: str) -> Finding:
-    """Check that the first stage can be decided within its longest bake."""
+def check_bake(forecast: "BakeForecast | None", unknown: str = "", fix: str = "") -> Finding:
+    """Check that the first stage can be decided within its longest bake.
+
+    Where there is no forecast, `unknown` is why, and `fix` what to do.
+    """
     if forecast is None:
-        return Finding(
-            "bake",
-            Level.WARNING,
-            f"no forecast: {unknown}",
-            "A stage without traffic ends in a hold: send traffic to the endpoint, or wait for it.",
-        )
+        return Finding("bake", Level.WARNING, f"no forecast: {unknown}", fix)
     if not forecast.decides:
         return Finding.blocker(
             "bake", forecast.advice, "Set a longer max_bake_s, a larger first stage, or wider limits."
