@@ -96,7 +96,7 @@ def open_container(url: str, credential: TokenCredential | None = None) -> Itera
     ):
         raise ParameterError(
             "expected https://ACCOUNT.blob.core.windows.net/CONTAINER, without a query (opslib signs in with "
-            f"DefaultAzureCredential), got https://{parts.netloc.split('@')[-1]}{parts.path}"
+            f"DefaultAzureCredential), got {parts.scheme}://{parts.netloc.split('@')[-1]}{parts.path}"
         )
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - only `publish` needs it
 

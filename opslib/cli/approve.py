@@ -35,7 +35,8 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--who",
         metavar="NAME",
-        help="your name, as in the `who:` line or the first principal of your key (default: this machine's user)",
+        help="your name, as in the `who:` line or the first principal of your key (default: the user of this "
+        "machine)",
     )
     parser.add_argument(
         "--meaning",

@@ -35,7 +35,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("endpoint", metavar="ENDPOINT", help="the endpoint's name")
     add_target_option(parser)
-    parser.add_argument("--policy", type=Path, metavar="FILE", help="policy.yml with the ceiling and the currency")
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE", help="policy.yml with the ceiling and the currency (default: none)"
+    )
     parser.add_argument(
         "--instances",
         action="append",

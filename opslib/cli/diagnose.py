@@ -50,7 +50,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="instead of an endpoint, an error's text; - is the standard input",
     )
-    parser.add_argument("--deployment", default="", metavar="D", help="only this deployment (default: all)")
+    parser.add_argument("--deployment", default="", metavar="NAME", help="only this deployment (default: all)")
     parser.add_argument("--target", default="sandbox", help=f"{TARGET} (default: sandbox)")
     parser.add_argument(
         "--window-min",

@@ -31,7 +31,11 @@ def describe(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw the runs over time")
     parser.add_argument(
-        "--watch", type=float, default=0.0, metavar="SECONDS", help="show it again at this interval"
+        "--watch",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="show it again at this interval, until interrupted (default: once)",
     )
 
 

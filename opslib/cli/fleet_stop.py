@@ -20,7 +20,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     add_options(parser)
     parser.add_argument("--reason", default="", help="why, for the record")
-    parser.add_argument("--who", default="", metavar="NAME", help="who stops it (default: this machine's user)")
+    parser.add_argument(
+        "--who", default="", metavar="NAME", help="who stops it (default: the user of this machine)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

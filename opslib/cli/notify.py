@@ -31,7 +31,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "and show whether it was accepted. A run sends them by itself."
     )
     parser.epilog = EPILOG
-    parser.add_argument("--policy", type=Path, required=True, metavar="FILE", help="the endpoint's policy.yml")
+    parser.add_argument(
+        "--policy", type=Path, required=True, metavar="FILE", help="the endpoint's policy.yml (required)"
+    )
     parser.add_argument(
         "--event",
         choices=get_args(NoticeEvent),

@@ -7,8 +7,9 @@ from opslib.errors import DefinitionError
 
 EPILOG = """\
 The pipeline checks the folder, deploys, validates, plans, waits for approval, runs the canary and retires an old
-deployment. Beside it, lease sweep and drift check run on a schedule. It signs in by workload identity and stores no
-secret; the head of each file lists what to set up. Run it again with --force after the folder's files have changed.
+deployment. Beside it, `opslib recover` and a drift check run on a schedule. It signs in by workload identity and
+stores no secret; the head of each file lists what to set up. Run it again with --force after the folder's files
+have changed.
 
 exit codes:
   0  the files were written            2  nothing was written: a file exists, or the folder has errors

@@ -12,15 +12,20 @@ def add_request_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--ticket``, ``--requester``, ``--emergency`` and ``--approval``."""
     parser.add_argument("--ticket", default="", metavar="ID", help="id of the change request, for the record")
     parser.add_argument("--requester", default="", metavar="NAME", help="who requested the change, for the record")
-    parser.add_argument("--emergency", action="store_true", help="record that the change bypassed the usual gates")
+    parser.add_argument(
+        "--emergency",
+        action="store_true",
+        help="pass change windows, freezes, alerts that fire and a rollback's validation; it is recorded",
+    )
     parser.add_argument(
         "--approval",
         type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="approval of this plan, signed by `opslib approve`; or a folder of approvals, of which those of this "
-        'plan count; or an unsigned claim {"who", "at", "meaning", "plan_sha256"}; repeat it for more',
+        help="approval of this plan that `opslib approve` signed, or a folder of approvals, of which those of this "
+        'plan count. An unsigned claim {"who", "at", "meaning", "plan_sha256"} is recorded as such. Repeat it for '
+        "more",
     )
 
 

@@ -70,7 +70,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "--since",
         type=_time,
         metavar="TIME",
-        help="only runs started at or after this time (ISO 8601, default UTC)",
+        help="only runs started at or after this time, such as 2026-01-31 (ISO 8601; without a zone, UTC)",
     )
     parser.add_argument("--until", type=_time, metavar="TIME", help="only runs started at or before this time")
     parser.add_argument(
@@ -210,7 +210,12 @@ def _name(arguments: argparse.Namespace) -> str:
 
 def _time(text: str) -> datetime:
     """Read an ISO 8601 time; without a zone it is UTC."""
-    time = datetime.fromisoformat(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a date or time such as 2026-01-31 or 2026-01-31T14:00+01:00, got {text!r}"
+        ) from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

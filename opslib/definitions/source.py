@@ -82,7 +82,7 @@ def read_utf8(path: Path, what: str) -> str:
         ) from error
 
 
-def read_source(path: Path, replacements: Mapping[str, Any] | None = None) -> Source:
+def read_source(path: Path, replacements: Mapping[str, Any] | None = None, what: str = "definition") -> Source:
     """Read a YAML mapping.
 
     Parameters
@@ -91,6 +91,8 @@ def read_source(path: Path, replacements: Mapping[str, Any] | None = None) -> So
         The file.
     replacements
         Values by dotted name, as ``az ml ... --set name=value`` replaces them; ``name[0].key`` reaches into lists.
+    what
+        What the file is, for messages.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def read_source(path: Path, replacements: Mapping[str, Any] | None = None) -> So
         If the file cannot be read, is not a YAML mapping, gives a field twice, or holds a ``{{placeholder}}`` that
         nothing replaced. The message names the line.
     """
-    text = read_utf8(path, "definition")
+    text = read_utf8(path, what)
     marked = _PLACEHOLDER.sub(lambda found: _MARK + found.group(1), text)
     try:
         node = yaml.compose(marked, Loader=yaml.SafeLoader)
@@ -106,7 +108,9 @@ def read_source(path: Path, replacements: Mapping[str, Any] | None = None) -> So
     except yaml.YAMLError as error:
         raise DefinitionError(f"{path} is not YAML: {_first_problem(error)}") from error
     if not isinstance(content, Mapping):
-        raise DefinitionError(f"{path}: expected a mapping with name and model, got {type(content).__name__}")
+        raise DefinitionError(
+            f"{path}: expected a mapping (lines such as `name: value`), got {type(content).__name__}"
+        )
     try:
         lines = dict(_lines(node, "", path))
         replaced = replace_values(content, replacements or {})

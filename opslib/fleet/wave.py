@@ -136,7 +136,7 @@ def read_wave(path: Path) -> Wave:
     PolicyError
         Names file, line, field, what was expected and what is there, for every problem at once.
     """
-    return read_section(Wave, path)
+    return read_section(Wave, path, "wave file")
 
 
 def count_of(amount: str, total: int, *, least: int = 0) -> int:

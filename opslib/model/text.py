@@ -15,6 +15,11 @@ def k_of_n(bad: float, n: float) -> str:
     return f"{bad:,.0f} of {n:,.0f}{share}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: "1 endpoint", "1,200 endpoints"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def bounded_share(counts: tuple[float, float], what: str, upper: float | None, limit: float) -> str:
     """Return counts with bound and limit: "3 of 90 requests failed (3.3 %, upper bound 8.6 %, limit 5 %)"."""
     bad, n = counts

@@ -22,10 +22,10 @@ def read_policy(path: Path) -> Policy:
     PolicyError
         Names file, line, field, what was expected and what is there, for every problem at once.
     """
-    return read_section(Policy, path)
+    return read_section(Policy, path, "policy")
 
 
-def read_section(kind: type[S], path: Path) -> S:
+def read_section(kind: type[S], path: Path, what: str) -> S:
     """Read and validate a file whose content is a section.
 
     Raises
@@ -34,7 +34,7 @@ def read_section(kind: type[S], path: Path) -> S:
         As `read_policy`.
     """
     try:
-        source = read_source(path)
+        source = read_source(path, what=what)
     except DefinitionError as error:
         raise PolicyError(str(error)) from error
     section, problems = _validate(kind, source)

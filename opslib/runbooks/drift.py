@@ -13,7 +13,7 @@ from opslib.drift.base import Base, only_endpoint, read_base
 from opslib.drift.compare import DriftReport, attribute, compare
 from opslib.drift.fields import Setting, read_settings
 from opslib.drift.formats import as_json, summary
-from opslib.errors import UnexpectedAnswer
+from opslib.errors import DefinitionError, RecordError, UnexpectedAnswer
 from opslib.evidence.archive.run_folders import find_archive, find_run
 from opslib.evidence.run.files import DRIFT
 from opslib.evidence.run.journal import JournalEvent
@@ -39,9 +39,20 @@ def compare_live(run: Run[DriftParameters]) -> DriftReport:
 
 
 def find_base(text: str, archive: Path) -> Path:
-    """Return the path of a base that was given as a path, or as the id of a run or a part of it."""
+    """Return the path of a base that was given as a path, or as the id of a run or a part of it.
+
+    Raises
+    ------
+    DefinitionError
+        If it is neither a path nor one run.
+    """
     path = Path(text)
-    return path if path.exists() else find_run(archive, text)
+    if path.exists():
+        return path
+    try:
+        return find_run(archive, text)
+    except RecordError as error:
+        raise DefinitionError(f"{text!r} is no folder of definitions and no file. As a run: {error}") from error
 
 
 def results(report: DriftReport) -> dict[str, int | str]:

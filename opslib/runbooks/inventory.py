@@ -17,6 +17,7 @@ from opslib.inventory.formats import as_csv, as_json
 from opslib.inventory.owners import Ownership, read_owners
 from opslib.inventory.rows import Facts, Inventory, make_inventory
 from opslib.model import Endpoint, EstateScope, Outcome, PriceList, Unread
+from opslib.model.text import counted
 from opslib.parameters.inventory import InventoryParameters
 from opslib.runbooks.run import Run
 
@@ -56,7 +57,7 @@ def read_inventory(
     owners, unread = read_owners(Path(definitions)) if definitions else (dict[str, Ownership](), ())
     sent, now = workspace.arm.requests, datetime.now(UTC)
     estate = read_estate(workspace.arm, scope, progress, route)
-    progress(f"{len(estate.endpoints):,} endpoints in {len(estate.workspaces):,} workspaces")
+    progress(f"{counted(len(estate.endpoints), 'endpoint')} in {counted(len(estate.workspaces), 'workspace')}")
     requests, uncounted = read_request_counts(workspace.arm, estate.endpoints, now - DAY, now)
     progress("requests of the last 24 hours read")
     subscriptions = sorted({subscription for (subscription, _), _ in regions_of(estate.endpoints)})

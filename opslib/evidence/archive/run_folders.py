@@ -48,7 +48,9 @@ def find_run(archive: Path, name: str) -> Path:
     if len(found) != 1:
         first = ", ".join(sorted(p.name for p in found)[:5])
         why = f"{len(found)} runs match it: {first}" if found else f"no run in {archive} matches it"
-        raise RecordError(f"expected the id of one run or a part of it, got {name!r}; {why}")
+        raise RecordError(
+            f"expected the id of one run or a part of it, got {name!r}; {why}. `opslib runs` lists them"
+        )
     return found[0].resolve()
 
 

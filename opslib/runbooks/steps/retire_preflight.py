@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from opslib.model import ActivityEvent, DeploymentRule, Endpoint, Finding, Level
+from opslib.model.text import counted
 from opslib.policy.standards import Retention
 
 
@@ -96,9 +97,9 @@ def check_rest(deployment: str, since: datetime | None, by: str, now: datetime, 
 
 
 def check_releases(deployment: str, releases: Sequence[str], rule: Retention) -> Finding:
-    """Enough later versions have been promoted since the deployment lost its traffic."""
+    """Enough later versions have been promoted since the deployment last took traffic."""
     named = f": {', '.join(releases)}" if releases else ""
-    evidence = f"{len(releases)} later releases since {deployment} lost its traffic{named}"
+    evidence = f"{counted(len(releases), 'later release')} since {deployment} last took traffic{named}"
     if len(releases) < rule.release_cycles:
         return Finding.blocker(
             "retention: releases",

@@ -13,11 +13,15 @@ from opslib.sandbox.core.private_files import write_private
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the options of `principal`."""
     parser.add_argument("what", choices=("add", "list", "remove"), help="what to do")
-    parser.add_argument("name", nargs="?", default="", help="name of the principal to add or remove")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", default="", help="name of the principal to add or remove"
+    )
     parser.add_argument(
         "--role", help="role to assign: Reader, Contributor, 'AzureML Data Scientist', ... (default: none)"
     )
-    parser.add_argument("--scope", help="ARM id on which it has the role (default: the sandbox's workspace)")
+    parser.add_argument(
+        "--scope", metavar="ID", help="ARM id on which it has the role (default: the sandbox's workspace)"
+    )
     parser.add_argument("--seconds", type=float, help="how long it has the role [s] (default: until it is removed)")
     parser.add_argument("--json", action="store_true", help="print the sandbox's answer as JSON, not export lines")
     parser.set_defaults(run=run)

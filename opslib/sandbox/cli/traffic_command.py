@@ -10,23 +10,37 @@ from opslib.sandbox.core.home import Home
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the options of `traffic`."""
-    parser.add_argument("endpoint", help="name of the endpoint, in the sandbox's workspace")
-    parser.add_argument("--rps", type=float, required=True, help="mean arrivals [1/s]")
+    parser.add_argument("endpoint", metavar="ENDPOINT", help="name of the endpoint, in the sandbox's workspace")
+    parser.add_argument(
+        "--rps", type=float, required=True, metavar="RATE", help="mean arrivals, above 0 [1/s] (required)"
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long requests arrive [s] (default: 60)")
     parser.add_argument(
-        "--body-file", type=Path, required=True, help="file of JSON lines; each line is a request body"
+        "--body-file",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="file of JSON lines; each line is a request body (required)",
     )
     parser.add_argument(
-        "--report", type=Path, help="file for the result of each request, JSON lines (default: none)"
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="file for the result of each request, JSON lines (default: none)",
     )
     parser.add_argument(
         "--deadline-s",
         type=float,
         default=10.0,
+        metavar="SECONDS",
         help="a request without an answer by then counts as failed [s] (default: 10)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the arrivals and of the choice of bodies (default: 0)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the arrivals and of the choice of bodies (default: 0)",
     )
     parser.set_defaults(run=run)
 
@@ -37,15 +51,15 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         text = arguments.body_file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        print(f"The body file could not be read: {error}", file=sys.stderr)
-        return 1
+        why = error.strerror if isinstance(error, OSError) else error
+        return _refuse(f"the body file {arguments.body_file} cannot be read: {why}")
     bodies = tuple(line.encode() for line in text.splitlines() if line.strip())
-    if note is None or not bodies or arguments.rps <= 0:
-        print(
-            "No load was sent. It needs a running sandbox, a body file with at least one line, and --rps above 0.",
-            file=sys.stderr,
-        )
-        return 1
+    if not bodies:
+        return _refuse(f"the body file {arguments.body_file} is empty, expected a request body in each line")
+    if arguments.rps <= 0:
+        return _refuse(f"--rps is {arguments.rps:g}, expected above 0")
+    if note is None:
+        return _refuse("the sandbox is not up: opslib sandbox up")
     from opslib.sandbox.cli.load import Load, send  # noqa: PLC0415 - its HTTP client takes 0.2 s to import
 
     load = Load(arguments.rps, arguments.seconds, arguments.deadline_s, arguments.seed, bodies)
@@ -57,3 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
             return 1
     print(results.summary())
     return 0
+
+
+def _refuse(why: str) -> int:
+    print(f"No load was sent: {why}.", file=sys.stderr)
+    return 1
