@@ -6,23 +6,29 @@ own folder and environment. The server's own command line is not used because it
 
 Run as `python -P launch.py PARENT_PID exec COMMAND` it becomes a deployment's own server.
 
-Run as `python -P launch.py PARENT_PID` it imports what the server imports, which takes a second of processor time,
-and forks an instance for each request that its standard input receives (`launcher.py` is the other side). It has
-one thread and imports nothing of a deployment's, so that a fork starts like a new process.
+Run as `python -P launch.py PARENT_PID` it imports what the server imports, which takes half a second of processor
+time, and forks an instance for each request that its standard input receives (`launcher.py` is the other side). It
+has one thread and imports nothing of a deployment's, so that a fork starts like a new process.
 """
 
+import atexit
 import ctypes
 import gc
+import io
 import json
 import os
 import select
 import signal
 import socket
 import sys
+import threading
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -30,16 +36,22 @@ MESSAGE_BYTES = 32 * 1024
 """Longest request; a Unix socket holds 208 KiB by default (socket(7), wmem_default), and four may wait."""
 
 PREPARED = (
-    "gunicorn.app.wsgiapp",
+    "gunicorn.arbiter",
+    "gunicorn.glogging",
+    "gunicorn.http.wsgi",
     "gunicorn.workers.sync",
     "flask",
+    "flask_cors",
     "pydantic_settings",
     "inference_schema.schema_util",
-    "azure.monitor.opentelemetry.exporter",
-    "opentelemetry.sdk._logs.export",
-    "opentelemetry.sdk.trace.export",
+    "azureml_inference_server_http.api.aml_request",
+    "azureml_inference_server_http.api.aml_response",
+    "azureml_inference_server_http.constants",
+    "azureml_inference_server_http.log_config",
+    "azureml_inference_server_http.server.input_parsers",
+    "azureml_inference_server_http.server.utils",
 )
-"""What azureml_inference_server_http.server.entry imports, without its own modules: these read the environment."""
+"""What azureml_inference_server_http.server.entry imports, without its modules that read the environment."""
 
 
 def die_with_parent(parent: int, number: signal.Signals) -> None:
@@ -58,7 +70,10 @@ def serve(channel: socket.socket) -> list[str] | None:
     """Fork for each request and report each end, until the channel closes; in a fork, return its arguments."""
     gc.disable()  # imports free nothing
     for name in PREPARED:
-        import_module(name)
+        with suppress(ImportError):  # not every version of the server has it
+            import_module(name)
+    _beside("inference_server").prepare()
+    _beside("worker")
     running: dict[int, int] = {}  # descriptors of processes, and their ids
     poller = select.poll()
     poller.register(channel, select.POLLIN)
@@ -114,27 +129,46 @@ def _enter(request: dict[str, Any], streams: list[int], parent: int) -> list[str
     return [*request["arguments"], "-b", f"fd://{listener}", "--chdir", request["folder"]]
 
 
-def become_instance(arguments: list[str]) -> None:
-    """Run the server with arguments that gunicorn understands."""
-    import gunicorn.app.wsgiapp  # type: ignore[import-untyped]  # noqa: PLC0415 - after the tie to the parent is made
-
+def become_instance(arguments: list[str]) -> NoReturn:
+    """Run the server with arguments that gunicorn understands, and end."""
     sys.argv = ["azmlinfsrv", *arguments]
-    application = gunicorn.app.wsgiapp.WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]")
-    application.cfg.set("post_fork", post_fork)
-    if application.cfg.worker_class_str == "sync" and application.cfg.workers == 1:
-        application.cfg.set("worker_class", keeping_worker())
-    application.run()
+    server = _beside("inference_server").Server()
+    server.cfg.set("post_fork", post_fork)
+    if server.cfg.worker_class_str == "sync" and server.cfg.workers == 1:  # of several workers one could be busy
+        server.cfg.set("worker_class", _beside("worker").KeepingWorker)  # that holds a connection
+    try:
+        server.run()
+    except SystemExit as end:  # of the main process, and of each worker, which is a fork
+        if not isinstance(end.code, int | None):
+            raise
+        _end(end.code or 0)
+    _end(0)
 
 
-def keeping_worker() -> type:
-    """Return the worker that keeps connections; of several workers one could be busy that holds a connection."""
-    spec = spec_from_file_location("keeping_worker", Path(__file__).with_name("worker.py"))
+def _end(code: int) -> NoReturn:
+    """End as the interpreter does, without freeing all that was imported, which takes longer than the start.
+
+    As in multiprocessing, threads are awaited and exit handlers called. What a script left open is written.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as multiprocessing.process
+    with suppress(Exception):  # it was printed
+        atexit._run_exitfuncs()  # noqa: SLF001 - what the interpreter would call
+    for file in [one for one in gc.get_objects() if type(one) in (io.TextIOWrapper, io.BufferedWriter)]:
+        with suppress(OSError, ValueError):  # closed, or the disk is full
+            file.flush()
+    ctypes.CDLL(None).fflush(None)
+    os._exit(code & 0xFF)
+
+
+@cache
+def _beside(name: str) -> ModuleType:
+    """Import a module of this folder; a scoring script may have one of the same name."""
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     if spec is None or spec.loader is None:
-        raise ImportError("worker.py is missing beside launch.py")
+        raise ImportError(f"{name}.py is missing beside launch.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    worker: type = module.KeepingWorker
-    return worker
+    return module
 
 
 def main() -> None:

@@ -10,6 +10,16 @@ from opslib.sandbox.instances.launcher import Forked, Launch, Launcher, Process
 
 FOREVER = ("wsgiref.simple_server:demo_app",)
 FAILS = ("no_such_module:app",)
+ENDS = """
+import atexit, threading, time, worker
+from wsgiref.simple_server import demo_app as app
+
+left_open = open("left open", "w")
+left_open.write("written")
+atexit.register(lambda: open("at exit", "w").write("written"))
+threading.Thread(target=lambda: (time.sleep(0.3), open("by a thread", "w").write("written"))).start()
+open("loaded", "w").write(worker.__file__)
+"""
 
 
 async def start(
@@ -40,8 +50,14 @@ def variables_of(process: Process) -> set[str]:
     return set(Path(f"/proc/{process.pid}/environ").read_text().split("\0"))
 
 
-def test_forks_report_their_ends_and_are_started_again_after_the_prepared_process(tmp_path):
-    """An instance that fails has the code of its own; one whose parent was killed counts as killed."""
+def test_forks_report_their_ends_and_are_started_again_after_the_prepared_process(tmp_path, monkeypatch):
+    """An instance that fails has the code of its own; one whose parent was killed counts as killed.
+
+    One that is ended by SIGTERM finishes what it began; none writes to the user's home.
+    """
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "ends.py").write_text(ENDS)
+    (tmp_path / "worker.py").touch()
 
     async def check() -> None:
         launcher = Launcher()
@@ -57,11 +73,20 @@ def test_forks_report_their_ends_and_are_started_again_after_the_prepared_proces
         os.kill(parent_of(running), signal.SIGKILL)
         assert await running.wait() == -signal.SIGKILL
         again, _ = await start(launcher, tmp_path, FOREVER)
+        ending, _ = await start(launcher, tmp_path, ("ends:app",))
+        while not (tmp_path / "loaded").exists():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.01)
+        os.kill(ending.pid, signal.SIGTERM)
+        assert await ending.wait() == 0
         assert again.returncode is None
         launcher.close()
         assert await again.wait() == -signal.SIGKILL
 
     asyncio.run(check())
+    for name in ("left open", "at exit", "by a thread"):
+        assert (tmp_path / name).read_text() == "written"
+    assert (tmp_path / "loaded").read_text() == str(tmp_path / "worker.py")
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_variable_that_is_read_when_a_process_starts_has_a_new_process(tmp_path):
