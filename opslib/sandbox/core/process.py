@@ -73,9 +73,10 @@ def group_usage(group: int, pids: dict[int, list[int]]) -> Usage:
 def groups() -> dict[int, list[int]]:
     """Return every process group's pids, in one pass over /proc."""
     found: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (fields := _stat(int(entry.name))) is not None:
-            found.setdefault(int(fields[2]), []).append(int(entry.name))
+    for name in os.listdir("/proc"):  # noqa: PTH208 - a path for each process would take longer than the rest
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or is hidden
+            if name.isdigit():
+                found.setdefault(os.getpgid(int(name)), []).append(int(name))
     return found
 
 

@@ -117,6 +117,8 @@ class Faults:
 
     def hit(self, kind: FaultKind, operation: str, endpoint: str, deployment: str = "") -> Declared | None:
         """Draw whether this occasion is hit, and by which fault; what is hit is counted and logged."""
+        if not self._declared:
+            return None
         for one in self._active(kind):
             if not one.fault.aims_at(operation, endpoint, deployment):
                 continue

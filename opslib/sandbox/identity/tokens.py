@@ -21,6 +21,8 @@ SCORING_AUDIENCES = ("https://ml.azure.com",)
 SCORING_ISSUER = "azureml"
 SCORE_ACTION = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
 STORAGE_AUDIENCES = ("https://storage.azure.com",)
+_REMEMBERED = 1024
+"""Verified tokens that are kept at most [count]; verifying an ES256 signature takes longer than many a handler."""
 
 
 class TokenRefused(Exception):  # noqa: N818 - named for what happened, as Entra does
@@ -39,10 +41,11 @@ class Tokens:
     """Issues and verifies the sandbox's tokens."""
 
     def __init__(self, private_key: str, issuer: str, find: Callable[[str], Principal | None]) -> None:
-        self._private = private_key
-        self._public = _public(private_key)
+        self._private = _read(private_key)
+        self._public = self._private.public_key()
         self.issuer = issuer
         self._find = find
+        self._verified: dict[tuple[str, str], dict[str, Any]] = {}  # claims by token and issuer
 
     def issue(self, audience: str, claims: dict[str, Any], lifetime_s: float) -> Issued:
         """Sign a token for one audience."""
@@ -104,6 +107,10 @@ class Tokens:
         return claims
 
     def _claims(self, token: str, issuer: str) -> dict[str, Any]:
+        """Return the claims of a token; its signature is verified once, its validity each time."""
+        known = self._verified.get((token, issuer))
+        if known is not None and known["exp"] > time.time():
+            return known
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
@@ -114,6 +121,9 @@ class Tokens:
             )
         except jwt.InvalidTokenError as error:
             raise TokenRefused(f"The access token is invalid: {error}.") from error
+        if len(self._verified) >= _REMEMBERED:
+            self._verified.clear()
+        self._verified[token, issuer] = claims
         return claims
 
     def principal(self, authorization: str, audiences: Collection[str]) -> Principal:
@@ -127,7 +137,7 @@ class Tokens:
         return principal
 
 
-def _public(private_key: str) -> Any:
+def _read(private_key: str) -> Any:
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - only here
 
-    return serialization.load_pem_private_key(private_key.encode(), password=None).public_key()
+    return serialization.load_pem_private_key(private_key.encode(), password=None)

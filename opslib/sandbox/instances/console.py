@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections.abc import Callable, Sequence
 
-_BATCH_S = 0.05
+_BATCH_S = 0.1
 _PIPE_BYTES = 1 << 20  # what a user may have at most, pipe-max-size: a process that prints more waits for the batch
 _READ_BYTES = 1 << 18
 _LINE_BYTES = 64 * 1024

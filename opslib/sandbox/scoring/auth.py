@@ -22,9 +22,10 @@ class ScoringAuth:
             return None
         mode = endpoint.properties["authMode"]
         if mode == "Key":
-            keys = (endpoint.secrets["primaryKey"], endpoint.secrets["secondaryKey"])
-            matches = [hmac.compare_digest(given.encode(), key.encode()) for key in keys]
-            return "" if any(matches) else None
+            primary, secondary = endpoint.secrets["primaryKey"], endpoint.secrets["secondaryKey"]
+            sent = given.encode()
+            matches = hmac.compare_digest(sent, primary.encode()) | hmac.compare_digest(sent, secondary.encode())
+            return "" if matches else None
         try:
             if mode == "AMLToken":
                 return self._tokens.scoring_caller(given, endpoint.key)

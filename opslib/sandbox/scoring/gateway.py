@@ -8,6 +8,7 @@ header; that the answer carries it too is widely assumed, not documented.
 import asyncio
 import random
 import time
+from bisect import bisect
 from dataclasses import dataclass
 from itertools import accumulate
 from urllib.parse import quote, urlencode
@@ -186,7 +187,8 @@ class Gateway:
             )
         if not traffic.names:
             return None, ScoringResponse(404, text("No deployment has traffic."), reason="no_traffic")
-        name = self._random.choices(traffic.names, cum_weights=traffic.shares)[0]
+        drawn = self._random.random() * traffic.shares[-1]  # as random.choices, without its checks
+        name = traffic.names[bisect(traffic.shares, drawn, 0, len(traffic.names) - 1)]
         return traffic.deployments[name], _UNKNOWN
 
     def _mirror(self, traffic: EndpointTraffic, request: Request) -> None:

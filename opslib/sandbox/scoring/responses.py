@@ -52,7 +52,7 @@ def throttled(scored: ScoringResponse, request_ms: float, response_ms: float) ->
 def client_id(request: Request) -> str:
     """Return the caller's id for the request when it keeps Azure's rule: 40 characters, [A-Za-z0-9_-]."""
     given = request.headers.get("x-ms-client-request-id", "")
-    return given if _CLIENT_ID.match(given) else ""
+    return given if given and _CLIENT_ID.match(given) else ""
 
 
 def respond(request: Request, scored: ScoringResponse, deployment: str) -> Response:

@@ -5,7 +5,6 @@ import json
 import re
 import socket
 import struct
-import uuid
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -13,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.core import ids
 from opslib.sandbox.core.azure_hosts import HOSTS, own_path
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.settings import MAX_ARM_BODY, MAX_BLOB_BODY
@@ -69,7 +69,7 @@ class Application:
             headers=headers,
             body=await _read(receive, self._limit(path)),
             base_url=f"https://{host}" if host in HOSTS else self.sandbox.base_url,
-            request_id=str(uuid.uuid4()),
+            request_id=ids.new_guid(),
             client=f"{client[0]}:{client[1]}" if client else "",
         )
 

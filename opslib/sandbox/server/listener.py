@@ -56,6 +56,7 @@ def make_server(home: Home, application: Application) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         http=ScoringProtocol,
+        ws="none",
         lifespan="off",
         timeout_keep_alive=65,
         timeout_graceful_shutdown=1,

@@ -5,9 +5,10 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from opslib.sandbox.arm.admin_auth import check_secret
@@ -56,20 +57,30 @@ Stage = Callable[[Exchange, Backend], Awaitable[Exchange]]
 
 async def dispatch(exchange: Exchange, _sandbox: Backend) -> Exchange:
     """Find the operation that method and path name."""
-    path, method = exchange.request.path, exchange.request.method
+    found = _match(exchange.request.method, exchange.request.path)
+    if found is None:
+        return exchange
+    route, parameters = found
+    return replace(exchange, route=route, request=replace(exchange.request, parameters=parameters))
+
+
+@lru_cache(maxsize=1024)  # clients poll: most requests are for a path of a moment ago
+def _match(method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
+    """Return the route of a path, and the values of its placeholders."""
     lower = path.lower()
-    for route, literals in _BY_FIRST.get(lower.split("/", 2)[1], ()):
-        if route.method != method or not all(literal in lower for literal in literals):
+    length = len(path.rstrip("/").split("/"))
+    for route, literals, segments in _BY_FIRST.get((method, lower.split("/", 2)[1]), ()):
+        if segments not in (length, None) or not all(literal in lower for literal in literals):
             continue
         match = _pattern(route.template).fullmatch(path)
         if match is not None:
             parameters = {name: unquote(value) for name, value in match.groupdict().items()}
             _check_segments(route, parameters)
-            return replace(exchange, route=route, request=replace(exchange.request, parameters=parameters))
-    return exchange
+            return route, MappingProxyType(parameters)
+    return None
 
 
-def _check_segments(route: Route, parameters: dict[str, str]) -> None:
+def _check_segments(route: Route, parameters: Mapping[str, str]) -> None:
     """Refuse an escaped `/` where one segment is meant: names become parts of ids."""
     for name, value in parameters.items():
         if "/" in value and f"{{{name}*}}" not in route.template:
@@ -199,18 +210,19 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(out + "/?", re.IGNORECASE)
 
 
-def _index() -> dict[str, list[tuple[Route, tuple[str, ...]]]]:
-    """Group the routes by their first segment, each with the texts that its paths contain.
+def _index() -> dict[tuple[str, str], list[tuple[Route, tuple[str, ...], int | None]]]:
+    """Group the routes by method and first segment, each with the texts of its paths and their number of segments.
 
-    `{scope*}` is an ARM id, which begins with "subscriptions".
+    `{scope*}` is an ARM id, which begins with "subscriptions", of any number of segments.
     """
-    index: dict[str, list[tuple[Route, tuple[str, ...]]]] = {}
+    index: dict[tuple[str, str], list[tuple[Route, tuple[str, ...], int | None]]] = {}
     for route in ROUTES:
         first = route.template.split("/", 2)[1]
         key = "subscriptions" if first.startswith("{") else first.lower()
         pieces = _PIECES.split(route.template.lower())
         literals = tuple(piece.rstrip("/") for piece in pieces if not piece.startswith("{"))
-        index.setdefault(key, []).append((route, literals))
+        segments = None if "*}" in route.template else len(route.template.rstrip("/").split("/"))
+        index.setdefault((route.method, key), []).append((route, literals, segments))
     return index
 
 

@@ -31,7 +31,8 @@ class Sampler:
     async def run(self) -> None:
         """Sample for ever."""
         while True:
-            self.sample(await asyncio.to_thread(groups))  # a scan of /proc is long beside a request
+            running = any(self._fleet.by_deployment().values())  # a scan of /proc is long beside a request
+            self.sample(await asyncio.to_thread(groups) if running else {})
             await asyncio.sleep(_INTERVAL_S)
 
     def sample(self, pids: dict[int, list[int]]) -> None:

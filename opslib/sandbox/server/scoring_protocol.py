@@ -8,12 +8,13 @@ Source of what `Exchange` replaces: uvicorn 0.35 to 0.54, `protocols/http/httpto
 
 import asyncio
 import re
-import uuid
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from opslib.sandbox.arm.http_messages import Request, Response
+from opslib.sandbox.arm.http_messages import NOTHING, Request, Response
+from opslib.sandbox.core import ids
 from opslib.sandbox.core.azure_hosts import covers
 from opslib.sandbox.faults.registry import ConnectionDropped
 from opslib.sandbox.server.application import Application, render, reset
@@ -30,6 +31,11 @@ _BODY_BYTES = 64 * 1024  # uvicorn pauses a connection that holds more
 
 class ScoringProtocol(HttpToolsProtocol):
     """uvicorn's protocol of one connection, with a short way to the gateway; it reports closed connections."""
+
+    _url = b""  # of the last request, and what it names
+    _names: Mapping[str, str] | None = None
+    _sent: Sequence[tuple[bytes, bytes]] = ()  # the last request's headers, and as they are read
+    _read: Mapping[str, str] = NOTHING
 
     @property
     def sandbox(self) -> "Backend":
@@ -69,11 +75,15 @@ class ScoringProtocol(HttpToolsProtocol):
 
     def _plain(self) -> "Exchange | None":
         """Return a scoring request that needs no ASGI."""
-        match = _PATH.fullmatch(self.url) if self.url.startswith(b"/inference/") else None
+        if self.url != self._url:  # a connection's requests are mostly for one path
+            self._url, self._names = self.url, _names(self.url)
         method = self.parser.get_method()
-        if match is None or method not in _METHODS or self.parser.get_http_version() != "1.1":
+        if self._names is None or method not in _METHODS or self.parser.get_http_version() != "1.1":
             return None
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
+        if self.headers != self._sent:  # and have mostly the same headers
+            self._sent = self.headers
+            self._read = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
+        headers = self._read
         length = headers.get("content-length", "0")
         most = min(_BODY_BYTES, self.sandbox.settings.max_payload_bytes)
         if (
@@ -84,9 +94,16 @@ class ScoringProtocol(HttpToolsProtocol):
             or covers(headers.get("host", "").lower().removesuffix(":443"))
         ):
             return None
-        location, endpoint, rest = (part.decode("ascii") for part in match.groups())
-        parameters = {"location": location, "endpoint": endpoint, "rest": rest}
-        return Exchange(self, method.decode("ascii"), headers, parameters)
+        return Exchange(self, method.decode("ascii"), headers, self._names)
+
+
+def _names(url: bytes) -> Mapping[str, str] | None:
+    """Return the parameters of a scoring route; None for another path."""
+    match = _PATH.fullmatch(url) if url.startswith(b"/inference/") else None
+    if match is None:
+        return None
+    location, endpoint, rest = (part.decode("ascii") for part in match.groups())
+    return {"location": location, "endpoint": endpoint, "rest": rest}
 
 
 class Exchange:
@@ -99,7 +116,7 @@ class Exchange:
     """
 
     def __init__(
-        self, protocol: ScoringProtocol, method: str, headers: dict[str, str], parameters: dict[str, str]
+        self, protocol: ScoringProtocol, method: str, headers: Mapping[str, str], parameters: Mapping[str, str]
     ) -> None:
         self.queued = False
         self.body = bytearray()
@@ -128,7 +145,7 @@ class Exchange:
             headers=self._headers,
             body=bytes(self.body),
             base_url=sandbox.base_url,
-            request_id=str(uuid.uuid4()),
+            request_id=ids.new_guid(),
             client=self._protocol.caller,
             parameters=names,
         )
