@@ -65,14 +65,16 @@ def mask_interrupted(text: str, find: Callable[[str], Iterable["re.Match[str]"]]
     find
         Finds the values in a text.
     """
-    pieces, whole = _without_breaks(text)
+    found = _joined(match.span() for match in find(_BREAK.sub("", text)) if not match[0].isdigit())
+    if not found:
+        return text, 0
+    pieces = _pieces(text)
     starts = [start for start, _ in pieces]
 
     def place(position: int) -> int:
         start, original = pieces[bisect_right(starts, position) - 1]
         return original + position - start
 
-    found = _joined(match.span() for match in find(whole) if not match[0].isdigit())
     for start, end in reversed(found):
         text = text[: place(start)] + mask + text[place(end - 1) + 1 :]
     return text, len(found)
@@ -89,15 +91,14 @@ def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _without_breaks(text: str) -> tuple[list[tuple[int, int]], str]:
-    """Return a text without its breaks, and the offsets of each piece: in the result and in the text."""
-    pieces, parts, length, end = [(0, 0)], list[str](), 0, 0
+def _pieces(text: str) -> list[tuple[int, int]]:
+    """Return the offsets of each piece of a text between its breaks: in the text without them, and in the text."""
+    pieces, length, end = [(0, 0)], 0, 0
     for match in _BREAK.finditer(text):
         start, after = match.span()
-        parts.append(text[end:start])
         length, end = length + start - end, after
         pieces.append((length, end))
-    return pieces, "".join([*parts, text[end:]])
+    return pieces
 
 
 def _decode(run: str) -> str:
