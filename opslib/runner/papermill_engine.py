@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -168,7 +169,7 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
             with tempfile.TemporaryDirectory(prefix="opslib-") as sockets:
                 ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
                 nb_man.nb.metadata.papermill.output_path = str(watch.folder / NOTEBOOK)
-                _save_code_only(nb_man, file)
+                _save_by_cell(nb_man, file)
                 watch.client = Client(
                     nb_man,
                     kernel_name=kernel_name,
@@ -197,6 +198,7 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
             f"{SCHEME}{watch.folder / NOTEBOOK}",
             parameters=dict(parameters),
             engine_name=engine,
+            request_save_on_cell_execute=False,  # the engine saves instead
             progress_bar=False,
         )
     finally:
@@ -204,22 +206,38 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
         ensure_event_loop().close()  # nbclient makes one for this thread and leaves it open
 
 
-def _save_code_only(nb_man: Any, file: NotebookFile) -> None:
-    """Save the notebook before and after each code cell, and not for prose, which nothing executes."""
+def _save_by_cell(nb_man: Any, file: NotebookFile) -> None:
+    """Save the notebook when a code cell starts, and when one ends that no other follows at once.
+
+    Prose is not executed, and what a cell has printed is saved with the start of the next one. The last save of a
+    notebook that ran to its end is papermill's own.
+    """
+    last = next((cell for cell in reversed(nb_man.nb.cells) if cell.cell_type == "code"), None)
 
     def save(**_: Any) -> None:
         file.save(nb_man.nb)
+        nb_man.last_save_time = nb_man.now()
 
-    def of_code(step: Callable[..., None]) -> Callable[..., None]:
-        def call(cell: Any, *args: Any, **kwargs: Any) -> None:
-            nb_man.save = save if cell.cell_type == "code" else lambda **_: None
-            step(cell, *args, **kwargs)
+    def where(needed: Callable[[Any], bool], step: Callable[..., None]) -> Callable[..., None]:
+        def call(cell: Any = None, *args: Any, **kwargs: Any) -> None:
+            nb_man.save = save if needed(cell) else lambda **_: None
+            step(*(() if cell is None else (cell,)), *args, **kwargs)
             nb_man.save = save
 
         return call
 
-    nb_man.save = save
-    nb_man.cell_start, nb_man.cell_complete = of_code(nb_man.cell_start), of_code(nb_man.cell_complete)
+    def ends(cell: Any) -> bool:
+        return cell is last or bool(cell.metadata.papermill["exception"]) or _is_raising()
+
+    nb_man.cell_start = where(lambda cell: cell.cell_type == "code", nb_man.cell_start)
+    nb_man.cell_complete = where(lambda cell: cell.cell_type == "code" and ends(cell), nb_man.cell_complete)
+    nb_man.notebook_complete = where(lambda _: _is_raising(), nb_man.notebook_complete)
+    save()
+
+
+def _is_raising() -> bool:
+    """Return whether this is called while an exception passes, by its `finally`."""
+    return sys.exc_info()[0] is not None
 
 
 def _kernel_folders() -> list[str]:

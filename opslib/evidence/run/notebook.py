@@ -34,10 +34,10 @@ class NotebookFile:
         self._before_write = before_write
 
     def save(self, notebook: Mapping[str, Any]) -> None:
-        """Save a notebook while it is executed, before and after each cell.
+        """Save a notebook while it is executed.
 
         nbformat's own writer copies, validates and indents the notebook, which took a fifth of a run. papermill
-        uses it for the first and the last save.
+        uses it for the last save.
         """
         self.write(json.dumps(notebook, ensure_ascii=False), str(self._path))
 

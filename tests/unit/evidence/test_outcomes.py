@@ -154,7 +154,7 @@ def test_a_full_disk_keeps_the_last_good_notebook(tmp_path, monkeypatch):
     real, saves = write_atomically, iter(range(1000))
 
     def fills_up(path, content, **kwargs):
-        if next(saves) > 6:
+        if next(saves) > 4:
             raise RecordError(f"{path} cannot be written: {OSError(errno.ENOSPC, 'No space left on device')}")
         real(path, content, **kwargs)
 
@@ -179,7 +179,7 @@ journal.write("progress", "after " + "x" * 5000)
 """
 
 WRITERS = {
-    "notebook": ("opslib.evidence.run.notebook.write_atomically", "notebook.ipynb", 8),
+    "notebook": ("opslib.evidence.run.notebook.write_atomically", "notebook.ipynb", 5),
     "journal": ("", "journal.jsonl", 0),
     "record": ("opslib.evidence.run.record.write_atomically", "run.json", 2),
     "report": ("opslib.evidence.present.report.write_atomically", "report.html", 0),
