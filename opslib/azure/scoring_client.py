@@ -71,10 +71,12 @@ class ScoringClient:
 
 
 @contextmanager
-def scoring_client(workspace: Workspace, endpoint: Endpoint) -> Iterator[ScoringClient]:
+def scoring_client(
+    workspace: Workspace, endpoint: Endpoint, timeout_s: float = TIMEOUT_S
+) -> Iterator[ScoringClient]:
     """Open a client on an endpoint, with the credential that its authMode needs."""
     key = read_scoring_key(workspace, endpoint)
-    with httpx.Client(verify=workspace.tls, timeout=TIMEOUT_S) as http:
+    with httpx.Client(verify=workspace.tls, timeout=timeout_s) as http:
         yield ScoringClient(http, endpoint, key)
 
 

@@ -99,3 +99,7 @@ class ProbeResult:
     def ok(self) -> bool:
         """Whether the answer was the expected one."""
         return not self.problem
+
+    def answered_by(self, deployment: str) -> bool:
+        """Return whether the answer was the expected one, and a deployment's."""
+        return self.ok and self.deployment.lower() == deployment.lower()

@@ -63,9 +63,9 @@ class ArrivalCheck:
             while len(good) < self.requests and monotonic() - begun_s < self.timeout_s:
                 batch = self._send(client, probes, len(sent), self.requests - len(good))
                 sent += batch
-                arrived = [result for result in batch if result.ok and result.deployment.lower() == to.lower()]
+                arrived = [result for result in batch if self._arrived(result)]
                 good = [*good, *arrived] if len(arrived) == len(batch) else []
-                self.progress(f"{len(good)} of {self.requests} live requests in a row answered by {to}")
+                self._report(good)
         if len(good) < self.requests:
             bad = next((result for result in reversed(sent) if not result.ok), None)
             why = bad.problem if bad else f"answered by {sent[-1].deployment or 'an unknown deployment'}"
@@ -74,8 +74,24 @@ class ArrivalCheck:
                 f"the last: {why}"
             )
             return Arrival(False, reason, None, len(good), tuple(sent))
+        return self._verified(good, sent)
+
+    def by_sent(self, sent: Sequence[ProbeResult]) -> Arrival | None:
+        """Return what requests show that were sent before; None unless enough of them arrived, and no other did."""
+        if len(sent) < self.requests or not all(map(self._arrived, sent)):
+            return None
+        self._report(sent)
+        return self._verified(sent, sent)
+
+    def _arrived(self, result: ProbeResult) -> bool:
+        return result.answered_by(self.to)
+
+    def _report(self, good: Sequence[ProbeResult]) -> None:
+        self.progress(f"{len(good)} of {self.requests} live requests in a row answered by {self.to}")
+
+    def _verified(self, good: Sequence[ProbeResult], sent: Sequence[ProbeResult]) -> Arrival:
         first = good[0].sent_at + timedelta(milliseconds=good[0].latency_ms)
-        reason = f"{to} takes all traffic: {self.requests} of {self.requests} live requests verified"
+        reason = f"{self.to} takes all traffic: {self.requests} of {self.requests} live requests verified"
         return Arrival(True, reason, first, self.requests, tuple(sent))
 
     def by_users(self) -> Arrival:

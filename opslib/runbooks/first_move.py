@@ -1,5 +1,7 @@
 """The first move of a rollback: traffic is moved before the notebook starts, which then records and verifies it.
 
+Where probes are given, they are sent at once too, so that the first verified answer does not wait for the notebook.
+
 A kernel takes seconds to start and a whole preflight to read, in which users get the bad version's answers. The
 first move needs the endpoint and its deployments only. It is made where these and the policy leave no question;
 otherwise the notebook decides, with every finding. The plan and the request are those that the notebook would make.
@@ -9,6 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from opslib.azure.connect import Workspace, connect
@@ -17,7 +20,7 @@ from opslib.errors import OpsError
 from opslib.evidence.run.files import BEFORE, JOURNAL
 from opslib.evidence.run.journal import Journal, JournalEvent, as_json, read_journal
 from opslib.evidence.run.record import Record, write_record
-from opslib.model import Endpoint, Level, Plan, Scope, SetTraffic, Traffic
+from opslib.model import Endpoint, Level, Plan, ProbeResult, Scope, SetTraffic, Traffic
 from opslib.parameters.rollback import RollbackParameters
 from opslib.runbooks.endpoint_state import write_state
 from opslib.runbooks.last_known_good import choose_target
@@ -27,6 +30,9 @@ from opslib.runbooks.steps.plan import az_command, plan_return
 
 if TYPE_CHECKING:
     from opslib.policy.policy import Policy
+
+VERIFY_S = 3.0
+"""Longest verification before the notebook starts, which then verifies without this limit [seconds]."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,14 @@ class FirstMove:
         The traffic since [percent].
     endpoint
         The endpoint before it, as ARM's JSON, with secrets masked.
+    probes
+        The live requests that were sent then; none where the notebook verifies the arrival.
     """
 
     at: str
     after: Traffic
     endpoint: dict[str, Any]
+    probes: tuple[ProbeResult, ...] = ()
 
     def state_before(self, now: Endpoint) -> Endpoint:
         """Return the endpoint as it was before the move, with the deployments as they are now."""
@@ -57,16 +66,21 @@ def read_first_move(folder: Path) -> FirstMove | None:
     path = folder / JOURNAL
     if not path.exists():
         return None
-    begun: dict[str, Any] = {}
+    events: dict[str, dict[str, Any]] = {}
     for line in read_journal(path):
         if line["event"] == JournalEvent.OPENED:
-            return None
-        if line["event"] == JournalEvent.APPLYING:
-            begun = line["data"]
-        if line["event"] == JournalEvent.APPLIED:
-            arm = json.loads((folder / BEFORE).read_text(encoding="utf-8"))
-            return FirstMove(line["at"], begun["after"], arm["endpoint"])
-    return None
+            break
+        events[line["event"]] = line
+    if JournalEvent.APPLIED not in events:
+        return None
+    arm = json.loads((folder / BEFORE).read_text(encoding="utf-8"))
+    sent = events[JournalEvent.PROBES]["data"] if JournalEvent.PROBES in events else ()
+    return FirstMove(
+        events[JournalEvent.APPLIED]["at"],
+        events[JournalEvent.APPLYING]["data"]["after"],
+        arm["endpoint"],
+        tuple(ProbeResult(**one | {"sent_at": datetime.fromisoformat(one["sent_at"])}) for one in sent),
+    )
 
 
 def move_first(folder: Path, p: RollbackParameters, policy: "Policy | None", record: Record) -> bool:
@@ -117,7 +131,31 @@ def _move(folder: Path, p: RollbackParameters, record: Record, journal: Journal)
     receipt = apply(step, workspace, p.operation_timeout_s, lambda _: journal.touch())
     journal.write(JournalEvent.APPLIED, receipt)
     _complete(folder, record, plan, workspace)
+    if p.probes:
+        _verify(workspace, plan, p, journal)
     return True
+
+
+def _verify(workspace: Workspace, plan: Plan, p: RollbackParameters, journal: Journal) -> None:
+    """Send the live requests that verify the arrival, until one does not; the notebook then sends its own."""
+    from opslib.azure.scoring_client import scoring_client  # noqa: PLC0415 - the traffic moves before its import
+    from opslib.definitions.probes import read_probes  # noqa: PLC0415
+
+    limit_s, begun_s = min(VERIFY_S, p.verify_s), monotonic()
+    step = plan.steps[0]
+    assert isinstance(step, SetTraffic)
+    (to,) = step.after
+    sent: list[ProbeResult] = []
+    try:
+        probes = read_probes(p.probes)
+        with scoring_client(workspace, plan.before, limit_s) as client:
+            while len(sent) < p.verify_requests and monotonic() - begun_s < limit_s:
+                sent.append(client.send(probes[len(sent) % len(probes)]))
+                if not sent[-1].answered_by(to):
+                    break
+        journal.write(JournalEvent.PROBES, sent)
+    except OpsError as error:
+        journal.try_write(JournalEvent.PROGRESS, f"the arrival was not verified at once: {error}")
 
 
 def _questions(before: Endpoint, to: str) -> bool:

@@ -133,9 +133,11 @@ def roll_back(run: Run[RollbackParameters], plan: Plan) -> RolledBack:
         return RolledBack(Outcome.PLANNED, "dry run: no traffic was moved", to)
     _move(run, plan, step)
     check = ArrivalCheck(run.workspace, plan.before, to, p.verify_requests, p.verify_s, run.progress)
-    arrival = check.by_probes(read_probes(p.probes)) if p.probes else check.by_users()
-    if arrival.probes:
-        run.journal.write(JournalEvent.PROBES, arrival.probes)
+    arrival = check.by_sent(run.first_move.probes) if run.first_move else None
+    if arrival is None:
+        arrival = check.by_probes(read_probes(p.probes)) if p.probes else check.by_users()
+        if arrival.probes:
+            run.journal.write(JournalEvent.PROBES, arrival.probes)
     outcome, reason, recovery_s = Outcome.HELD, arrival.reason, None
     if arrival.verified and arrival.first_at is not None:
         outcome = Outcome.SUCCEEDED

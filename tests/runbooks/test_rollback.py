@@ -48,14 +48,15 @@ def test_refuses_without_records_or_name_and_with_an_unknown_one(world):
 
 
 def test_moves_the_traffic_before_the_notebook_starts(make_world):
-    """In an emergency seconds count: the runner moves first, and the notebook records and verifies it."""
+    """In an emergency seconds count: the runner moves first and verifies it, and the notebook records both."""
     world = make_world(green={})
     world.route(green=100)
     folder, record = world.run("rollback", to="blue", probes=world.probes("blue"), verify_requests=5)
     assert record.outcome is Outcome.SUCCEEDED, record.reason
     events = [line["event"] for line in read_journal(folder / JOURNAL)]
     assert events.index("applied") < events.index("opened")
-    assert events.count("applied") == 1
+    assert events.index("probes") < events.index("opened")
+    assert events.count("applied") == events.count("probes") == 1
     assert record.traffic_before == {"green": 100}
     assert record.traffic_after == {"blue": 100}
     assert json.loads((folder / BEFORE).read_text())["endpoint"]["properties"]["traffic"] == {"green": 100}
