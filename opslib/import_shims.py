@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 _PLUGIN_LOADER = "pydantic.plugin._loader"
 
@@ -76,6 +76,24 @@ def _absent(name: str) -> Iterator[None]:
     finally:
         if absent:
             del sys.modules[name]
+
+
+class _WithoutModules(ModuleType):
+    """The module `sys`, except that no module is listed."""
+
+    modules: ClassVar[dict[str, ModuleType]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+
+def skip_module_files() -> None:
+    """Keep ipykernel from listing the files of all modules, for a debugger, which nothing can attach.
+
+    The list has each of three thousand modules touched: in a fork, a third of the memory that a kernel must copy.
+    """
+    ipkernel: Any = sys.modules["ipykernel.ipkernel"]
+    ipkernel.sys = _WithoutModules("sys")
 
 
 def skip_httpx_command() -> None:

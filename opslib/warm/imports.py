@@ -5,15 +5,18 @@ Imports alone: no client of Azure, no credential, no secret, no thread, nothing 
 
 import gc
 import json
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
+from types import NoneType
 
 from opslib.evidence.present.cells import read_cells
 from opslib.evidence.present.page import load_template
 from opslib.evidence.run.journal import as_json
 from opslib.evidence.run.provenance import find_versions
 from opslib.import_shims import allow_all, skip_iri_checks, skip_unused_by_a_run, without_debugger
+from opslib.model import Findings
 from opslib.parameters import RUNBOOKS
 from opslib.runner.fork_serving import PREPARED
 from opslib.runner.notebooks import SHIPPED
@@ -37,6 +40,10 @@ OF_A_KERNEL = (
 
 OF_A_DEPLOYMENT = ("azure.ai.ml",)
 """What only a deployment imports, most of it in three seconds."""
+
+NO_MAPPINGS: tuple[type, ...] = (NoneType, bool, int, float, type(OrderedDict().values()), Findings)
+"""Classes of values that a run logs or writes, and that are no `Mapping`. Python compares a class with all
+subclasses of `Mapping`, hundreds with azure-ai-ml, when it first sees one, and remembers it, in forks too."""
 
 
 def prepare() -> None:
@@ -69,6 +76,8 @@ def _rehearse() -> None:
     nbformat.validate(nbformat.reads(text, as_version=nbformat.NO_CONVERT))
     list(read_cells(json.loads(text)))
     as_json([{}, (), datetime.now(UTC)])
+    for kind in NO_MAPPINGS:
+        assert not issubclass(kind, Mapping)
 
 
 def _import(names: Iterable[str]) -> None:

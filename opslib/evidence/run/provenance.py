@@ -36,11 +36,17 @@ def find_commit(path: Path) -> tuple[str, bool | None]:
     Empty and None where git does not track the file: the commit of a repository around it, such as the one that a
     virtual environment lies in, would name a version that the file does not have.
     """
-    tracked = _git(path, "ls-files", "--error-unmatch", path.name)
-    commit = _git(path, "rev-parse", "HEAD") if tracked else ""
-    if not commit:
+    if not _git(path, "ls-files", "--error-unmatch", path.name):
         return "", None
-    return commit, bool(_git(path, "status", "--porcelain", "--untracked-files=no"))
+    status = _git(path, "status", "--porcelain=v2", "--branch", "--untracked-files=no").splitlines()
+    commit = next((line.removeprefix(_COMMIT) for line in status if line.startswith(_COMMIT)), "")
+    if not commit or commit == _NO_COMMIT:
+        return "", None
+    return commit, any(not line.startswith("#") for line in status)
+
+
+_COMMIT, _NO_COMMIT = "# branch.oid ", "(initial)"
+"""How `git status` names the commit, and what it names before the first one. Source: git-status(1), format 2."""
 
 
 def set_prepared_at(at: str) -> None:
