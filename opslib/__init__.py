@@ -23,7 +23,7 @@ _HOMES = {
     "check_autoscale": "opslib.runbooks.autoscale",
     "check_canary": "opslib.runbooks.canary.checks",
     "check_deploy": "opslib.runbooks.deploy",
-    "check_retire": "opslib.runbooks.retire",
+    "check_retire": "opslib.runbooks.retire_checks",
     "check_rollback": "opslib.runbooks.rollback",
     "check_scale": "opslib.runbooks.scale",
     "check_size": "opslib.runbooks.size",

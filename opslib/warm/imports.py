@@ -33,7 +33,8 @@ OF_A_RUN = (
 OF_A_KERNEL = (
     *PREPARED,
     *(f"opslib.runbooks.{name}" for name in RUNBOOKS if name != "canary"),
-    *("opslib.runbooks.canary.canary", "opslib.runbooks.canary.checks", "opslib.show.plot", *VIEWS.values()),
+    *("opslib.runbooks.canary.canary", "opslib.runbooks.canary.checks", "opslib.runbooks.retire_checks"),
+    *("opslib.show.plot", *VIEWS.values()),
     *("scipy.special", "matplotlib_inline.backend_inline"),
 )
 """What the notebooks' cells import."""

@@ -29,7 +29,7 @@ from opslib.runbooks.canary.checks import check_canary
 from opslib.runbooks.deploy import check_deploy, deploy, plan_deploy
 from opslib.runbooks.lease.tags import Lease, acquire, release
 from opslib.runbooks.new_record import new_record
-from opslib.runbooks.retire import check_retire
+from opslib.runbooks.retire_checks import check_retire
 from opslib.runbooks.rollback import check_rollback
 from opslib.runbooks.run import Run
 from opslib.runbooks.scale import check_scale

@@ -11,7 +11,7 @@ from opslib.errors import PreflightError
 from opslib.evidence.run.run_lock import release
 from opslib.model import CreateDeployment, Level, Outcome, RestoreRule, Step
 from opslib.parameters.retire import RetireParameters
-from opslib.runbooks.retire import check_retire
+from opslib.runbooks.retire_checks import check_retire
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.steps.preflight import require_clear
