@@ -7,7 +7,6 @@ Of an image only the packages that its name promises are listed.
 
 import re
 from dataclasses import dataclass
-from importlib import metadata
 
 REGISTRY = "azureml"
 WELL_KNOWN = frozenset(
@@ -48,7 +47,7 @@ class Curated:
     @property
     def missing(self) -> tuple[str, ...]:
         """Return the packages that this Python lacks."""
-        return tuple(one for one in self.packages if not _installed(one))
+        return tuple(one for one in self.packages if not _version(one))
 
 
 _ROWS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -102,15 +101,17 @@ def version_notes(one: Curated) -> list[str]:
     if named is None or not one.packages:
         return []
     package = one.packages[0]
-    present = metadata.version(package) if _installed(package) else ""
+    present = _version(package)
     if not present or present == named[2] or present.startswith(f"{named[2]}."):
         return []
     return [f"Package {package} {named[2]} is promised by {one.name}, {present} runs."]
 
 
-def _installed(package: str) -> bool:
+def _version(package: str) -> str:
+    """Return the version that is installed; "" if none is."""
+    from importlib import metadata  # noqa: PLC0415 - it imports the parsers of mail
+
     try:
-        metadata.version(package)
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return False
-    return True
+        return ""

@@ -1,5 +1,10 @@
 """The daemon: wires one sandbox, serves it, and publishes its note when it is ready."""
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # until all is imported, of which nothing can be freed
+
 import argparse
 import asyncio
 import json
@@ -11,7 +16,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 import uvloop
 
 from opslib.sandbox.arm.store import Store
@@ -41,7 +45,7 @@ from opslib.sandbox.scoring.gateway import Gateway
 from opslib.sandbox.server.application import Application
 from opslib.sandbox.server.connect_proxy import start_proxy
 from opslib.sandbox.server.faults_api import strike
-from opslib.sandbox.server.listener import ask_to_exit, listen, make_server
+from opslib.sandbox.server.listener import Server, listen, make_server
 from opslib.sandbox.server.pipeline import answer
 from opslib.sandbox.server.sampler import Sampler
 from opslib.sandbox.telemetry.telemetry import Telemetry
@@ -63,6 +67,8 @@ def main() -> None:
     owner = ProcessId(*arguments.owner) if arguments.owner else None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = Settings(**json.loads(arguments.settings))
+    gc.freeze()  # what was imported stays
+    gc.enable()
     uvloop.run(serve(home, listen(home.root / "port", arguments.port), settings, owner))
 
 
@@ -74,7 +80,7 @@ async def serve(home: Home, listener: socket.socket, settings: Settings, owner: 
     sandbox = build(home, f"https://127.0.0.1:{port}", proxy_url, settings)
     server = make_server(home, Application(sandbox))
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ask_to_exit, server)
+        asyncio.get_running_loop().add_signal_handler(number, server.exit)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     chores = [
         asyncio.create_task(_flush(sandbox)),
@@ -180,7 +186,7 @@ def azure_environment(home: Home, base_url: str, proxy_url: str) -> dict[str, st
     }
 
 
-async def _open(home: Home, sandbox: Backend, server: uvicorn.Server, proxy_url: str) -> None:
+async def _open(home: Home, sandbox: Backend, server: Server, proxy_url: str) -> None:
     """Restore what was served before, then publish the note: from now on requests are answered."""
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
         await asyncio.sleep(0.005)
@@ -219,11 +225,11 @@ async def _flush(sandbox: Backend) -> None:
         await asyncio.sleep(_FLUSH_INTERVAL_S)
 
 
-async def _end_abandoned(home: Home, owner: ProcessId | None, server: uvicorn.Server) -> None:
+async def _end_abandoned(home: Home, owner: ProcessId | None, server: Server) -> None:
     """End the sandbox once its folder was deleted, or its owner has ended: nothing would stop it afterwards."""
     while home.root.exists() and (owner is None or owner.alive()):  # noqa: ASYNC110 - neither sends an event
         await asyncio.sleep(1.0)
-    ask_to_exit(server)
+    server.exit()
 
 
 def wipe(home: Home) -> None:

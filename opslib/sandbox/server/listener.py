@@ -1,9 +1,10 @@
 """The socket that the sandbox listens on, and the HTTP server behind it."""
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +15,34 @@ from opslib.sandbox.core.certificates import AZURE, ensure_certificates
 from opslib.sandbox.core.home import Home
 from opslib.sandbox.server.application import Application
 from opslib.sandbox.server.scoring_protocol import ScoringProtocol
+
+
+class Server(uvicorn.Server):
+    """uvicorn, without its signal handling: it would end the process before instances are ended.
+
+    It is woken when it is to end, where uvicorn looks ten times a second.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._exits = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `serve`."""
+        yield
+
+    async def main_loop(self) -> None:
+        """Write the Date header of responses each second, until it is to end."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._exits.wait()
+
+    def exit(self) -> None:
+        """Let it end when it can."""
+        self.should_exit = True
+        self._exits.set()
 
 
 def listen(last: Path, port: int) -> socket.socket:
@@ -42,7 +71,7 @@ def _bind(port: int) -> socket.socket:
     return listener
 
 
-def make_server(home: Home, application: Application) -> uvicorn.Server:
+def make_server(home: Home, application: Application) -> Server:
     """Return a server with the sandbox's TLS certificate."""
     certificate, key = home.private / "server.pem", home.private / "server-key.pem"
     ensure_certificates(home.authority, certificate, key)
@@ -63,7 +92,7 @@ def make_server(home: Home, application: Application) -> uvicorn.Server:
     )
     config.load()
     _show_azure_names(home, cast("ssl.SSLContext", config.ssl))
-    return _Server(config)
+    return Server(config)
 
 
 def _show_azure_names(home: Home, context: ssl.SSLContext) -> None:
@@ -81,17 +110,3 @@ def _show_azure_names(home: Home, context: ssl.SSLContext) -> None:
             connection.context = other
 
     context.sni_callback = choose
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, without its signal handling: it would end the process before instances are ended."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to `serve`."""
-        yield
-
-
-def ask_to_exit(server: uvicorn.Server) -> None:
-    """Let a server end when it can."""
-    server.should_exit = True

@@ -12,7 +12,6 @@ from opslib.sandbox.templates.deployment_functions import joined
 from opslib.sandbox.templates.evaluate import copies_of, resolve
 from opslib.sandbox.templates.parameters import values_of
 from opslib.sandbox.templates.scope import NeedsResource, Place, Scope, VariableLoop
-from opslib.sandbox.templates.shape import check_shape
 from opslib.sandbox.templates.syntax import TemplateError
 
 NESTED = "microsoft.resources/deployments"
@@ -78,6 +77,8 @@ def read_template(template: Mapping[str, Any], sent: Mapping[str, Any], place: P
     TemplateError
         If Azure Resource Manager would refuse it.
     """
+    from opslib.sandbox.templates.shape import check_shape  # noqa: PLC0415 - only here: it imports msgspec
+
     check_shape(template, sent)
     if template.get("functions"):
         raise TemplateError(

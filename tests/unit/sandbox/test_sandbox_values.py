@@ -66,6 +66,8 @@ def test_tokens_expire_and_have_one_audience(tmp_path: Path, audience: str, life
     header = f"Bearer {tokens.issue_for(OPERATOR, audience, lifetime_s).token}"
     if good:
         assert tokens.principal(header, {"a"}) == OPERATOR
+        with pytest.raises(TokenRefused):  # also a token that was verified before
+            tokens.principal(header, {"b"})
         return
     with pytest.raises(TokenRefused):
         tokens.principal(header, {"a"})
