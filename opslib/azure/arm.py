@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from azure.core.credentials import TokenCredential
+from azure.core.pipeline.transport import RequestsTransport
 from azure.core.polling import LROPoller
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
@@ -46,10 +47,18 @@ class ArmClient:
         Gives the tokens.
     scope
         Scope of the tokens; "" stands for ``<resource_manager>/.default``.
+    http
+        Connections to the base URL that are open already.
     """
 
-    def __init__(self, resource_manager: str, credential: TokenCredential, scope: str = "") -> None:
-        self._transport = ArmTransport(resource_manager, credential, scope)
+    def __init__(
+        self,
+        resource_manager: str,
+        credential: TokenCredential,
+        scope: str = "",
+        http: RequestsTransport | None = None,
+    ) -> None:
+        self._transport = ArmTransport(resource_manager, credential, scope, http)
         self._send = self._transport.send
 
     @property

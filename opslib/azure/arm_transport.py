@@ -16,6 +16,7 @@ from azure.core.pipeline.policies import (
     RetryPolicy,
     UserAgentPolicy,
 )
+from azure.core.pipeline.transport import RequestsTransport
 from azure.core.rest import HttpRequest
 from azure.mgmt.core import ARMPipelineClient
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
@@ -56,7 +57,9 @@ class ArmTransport:
         The client of azure-core, with which its pollers read operations.
     """
 
-    def __init__(self, resource_manager: str, credential: TokenCredential, scope: str) -> None:
+    def __init__(
+        self, resource_manager: str, credential: TokenCredential, scope: str, http: RequestsTransport | None = None
+    ) -> None:
         self._pause = SharedPause()
         self.resource_manager = resource_manager
         self.client: ARMPipelineClient[Any, Any] = ARMPipelineClient(
@@ -70,7 +73,7 @@ class ArmTransport:
                 ARMChallengeAuthenticationPolicy(credential, scope or f"{resource_manager}/.default"),
                 ContentDecodePolicy(),
             ],
-            **HTTP_TIMEOUTS,
+            transport=http or RequestsTransport(**HTTP_TIMEOUTS),
         )
 
     @property

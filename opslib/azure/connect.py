@@ -23,6 +23,7 @@ from azure.core.rest import HttpRequest
 from azure.identity import DefaultAzureCredential
 
 from opslib.azure.arm import ArmClient
+from opslib.azure.arm_transport import HTTP_TIMEOUTS
 from opslib.errors import ConnectError
 from opslib.model import Scope
 from opslib.redaction.redact import register
@@ -72,7 +73,8 @@ def connect(target: str = "sandbox") -> Workspace:
     else:
         config = find_config(target)
         resource_manager = _cloud(target)
-    document = _fetch_cloud(resource_manager)
+    http = RequestsTransport(**HTTP_TIMEOUTS)  # one connection for all requests to the base URL
+    document = _fetch_cloud(resource_manager, http)
     credential = DefaultAzureCredential()
     scope = Scope(
         subscription_id=config["subscription_id"],
@@ -81,7 +83,7 @@ def connect(target: str = "sandbox") -> Workspace:
         resource_manager=resource_manager,
         principal=_principal(credential, resource_manager),
     )
-    arm = ArmClient(resource_manager, credential)
+    arm = ArmClient(resource_manager, credential, http=http)
     return Workspace(scope, arm, credential, document["logAnalyticsResourceId"].rstrip("/"))
 
 
@@ -159,20 +161,21 @@ def _cloud(target: str) -> str:
     return _RESOURCE_MANAGERS[name]
 
 
-def _fetch_cloud(resource_manager: str) -> dict[str, Any]:
+def _fetch_cloud(resource_manager: str, http: RequestsTransport) -> dict[str, Any]:
     """Fetch the cloud's metadata, and check that its base URL is the one that was called."""
     url = f"{resource_manager}/metadata/endpoints?api-version={METADATA_API_VERSION}"
     try:
-        with RequestsTransport(connection_timeout=10.0, read_timeout=10.0) as transport:
-            answer = transport.send(HttpRequest("GET", url))
-            answer.raise_for_status()
-            document = answer.json()
+        answer = http.send(HttpRequest("GET", url), read_timeout=10.0)
+        answer.raise_for_status()
+        document = answer.json()
     except (CoreError, OSError, ValueError) as error:
+        http.close()
         raise ConnectError(_describe_failure(resource_manager, error)) from error
     clouds = document if isinstance(document, list) else [document]
     for cloud in clouds:
         if str(cloud.get("resourceManager", "")).rstrip("/") == resource_manager:
             return dict(cloud)
+    http.close()
     seen = [cloud.get("resourceManager") for cloud in clouds]
     raise ConnectError(f"{url} describes another cloud: expected {resource_manager}, got {seen}. Nothing was sent")
 

@@ -4,12 +4,14 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-
-from pathspec import PathSpec, Pattern
+from typing import TYPE_CHECKING
 
 from opslib.definitions.asset_rules import is_local
 from opslib.definitions.deployment import DeploymentDefinition
 from opslib.definitions.source import read_utf8
+
+if TYPE_CHECKING:
+    from pathspec import PathSpec, Pattern
 
 IGNORE_FILES = (".amlignore", ".gitignore")
 """Files that name what is not uploaded; the first that is in the folder itself counts.
@@ -54,6 +56,8 @@ def uploaded_files(folder: Path) -> Iterator[str]:
 
 
 def _read_ignored(folder: Path) -> "PathSpec[Pattern]":
+    from pathspec import PathSpec  # noqa: PLC0415 - every kernel imports this module, few runs upload a folder
+
     path = next((folder / name for name in IGNORE_FILES if (folder / name).exists()), None)
     lines = [] if path is None else read_utf8(path, "list of ignored files").splitlines()
     return PathSpec.from_lines("gitignore", lines)
