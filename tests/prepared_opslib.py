@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 from opslib.import_shims import skip_iri_checks, without_debugger
 from opslib.runner import fork_server
 from opslib.runner.fork_serving import INLINE_BACKEND, PREPARED, serve_and_become
+from opslib.warm.large_pages import gather_pages
 
 IMPORTS = (
     "opslib.cli.main",
@@ -264,6 +265,7 @@ def main() -> None:
             import_module(name)
     gc.collect()
     gc.freeze()  # collections in a fork would copy every page
+    gather_pages()
     gc.enable()
     request = serve(socket.socket(fileno=os.dup(0)))
     if request is None:

@@ -21,6 +21,7 @@ from opslib.parameters import RUNBOOKS
 from opslib.runner.fork_serving import PREPARED
 from opslib.runner.notebooks import SHIPPED
 from opslib.show.registered import MODULES as VIEWS
+from opslib.warm.large_pages import gather_pages
 
 OF_A_RUN = (
     *("opslib.cli.main", "opslib.cli.run", "opslib.cli.fleet_member", "opslib.cli.failure", "opslib.cli.shown_run"),
@@ -62,6 +63,7 @@ def prepare() -> None:
     _rehearse()
     gc.collect()
     gc.freeze()  # collections in a fork would copy every page
+    gather_pages()
 
 
 def _rehearse() -> None:
