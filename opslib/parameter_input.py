@@ -49,6 +49,8 @@ def describe_problem(runbook: str, fields: Mapping[str, FieldInfo], error: Mappi
         return f"{name}: unknown{hint}; {runbook} takes {', '.join(sorted(fields))}"
     if error["type"] == "missing":
         return f"{name}: missing; {fields[name].description}"
+    if error["type"] == "value_error":  # one of ours: its message shows the value
+        return f"{name}: {error['ctx']['error']}"
     default = fields[str(error["loc"][0])].default
     example = f" such as {default}" if error["type"] == "list_type" and default else ""
     return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}{example}, got {error['input']!r}"

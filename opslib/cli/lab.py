@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 EVERY_S = 1.0
 """How often the runs made by hand are looked at [seconds]."""
 
+MAX_PORT = 65535
+
 EPILOG = """\
 It listens on 127.0.0.1 only and keeps Jupyter's token. Ctrl-C ends it: kernels are interrupted, and a canary
 that one of them runs returns its traffic first. If a kernel is restarted or dies, its run is undone and sealed.
@@ -35,8 +37,14 @@ def describe(parser: argparse.ArgumentParser) -> None:
     add_notebooks_argument(parser)
     parser.add_argument("--sandbox", action="store_true", help="start the sandbox, unless it is up")
     parser.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
-    parser.add_argument("--port", type=int, default=8888, help="first port to try on 127.0.0.1 (default: 8888)")
+    parser.add_argument("--port", type=_port, default=8888, help="first port to try on 127.0.0.1 (default: 8888)")
     add_archive_option(parser)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PORT:
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to {MAX_PORT}, got {text!r}")
+    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from opslib.cli.output import write_output
 from opslib.cli.sql_option import add_sql_option, run_sql
 from opslib.errors import ParameterError
 from opslib.evidence.run.files import NOTEBOOK, RECORD
+from opslib.outcome import Outcome
 
 if TYPE_CHECKING:
     from opslib.evidence.archive.index import RunQuery
@@ -54,6 +55,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outcome",
         default="",
+        choices=[*(one.value for one in Outcome), "unfinished"],
         metavar="OUTCOME",
         help="only runs with this outcome, such as failed; or unfinished",
     )

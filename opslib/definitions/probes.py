@@ -93,5 +93,10 @@ def _read_lines(path: str) -> list[tuple[int, str]]:
 def _read_probe(path: str, number: int, line: str) -> Probe:
     try:
         return parse_probe(line)
+    except json.JSONDecodeError as error:
+        raise DefinitionError(
+            f"{path}, line {number}: not JSON at column {error.colno} ({error.msg}); expected a line like "
+            '{"request": ..., "answer": ...}'
+        ) from error
     except ValueError as error:
         raise DefinitionError(f"{path}, line {number}: {error}") from error

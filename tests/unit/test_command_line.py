@@ -130,3 +130,39 @@ def test_an_unknown_runbook_is_refused(capsys):
     assert main(["run", "nonsense", "-p", "endpoint=fraud"]) == 2
     error = capsys.readouterr().err
     assert all(runbook in error for runbook in RUNBOOKS)
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        (("runs", "--since", "yesterday"), "expected a date or time such as 2026-01-31 or 2026-01-31T14:00"),
+        (("runs", "--outcome", "broken"), "invalid choice: 'broken' (choose from 'succeeded', "),
+        (("lab", "--port", "99999"), "expected a port from 1 to 65535, got '99999'"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_refused_with_what_was_expected(capsys, line, seen):
+    """Before anything is read or started."""
+    with pytest.raises(SystemExit) as ended:
+        main(line)
+    assert ended.value.code == 2
+    assert seen in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        (
+            ("drift", "nowhere"),
+            "'nowhere' is no folder of definitions and no file. As a run: expected the id of one",
+        ),
+        (("fleet", "plan", "none.yml"), "wave file 'none.yml' cannot be read"),
+        (
+            ("run", "canary", "-p", "endpoint=fraud", "-p", "canary=green", "-p", "policy=none.yml"),
+            "policy 'none.yml' can",
+        ),
+    ],
+)
+def test_a_file_that_is_not_there_is_named_as_what_it_should_be(capsys, line, seen):
+    """A policy is no definition."""
+    assert main(line) == 2
+    assert seen in capsys.readouterr().err

@@ -37,7 +37,8 @@ def test_text_is_read_as_what_is_meant():
         ({"min_requests": True}, "min_requests: input should be a valid integer, got True"),
         ({"min_requests": 1.5}, "min_requests: input should be a valid integer"),
         ({"max_p95_ms": float("nan")}, "max_p95_ms: input should be a finite number"),
-        ({"stages": [50, 10, 100]}, "stages must rise"),
+        ({"stages": [50, 10, 100]}, "stages: stages must rise from one to the next, got [50, 10, 100]"),
+        ({"stages": "10,50"}, "stages: input should be a valid list such as [10, 50, 100], got '10,50'"),
         ({"stages": [10, 50]}, "the last stage must be 100"),
         ({"stages": []}, "stages: list should have at least 1 item"),
         (

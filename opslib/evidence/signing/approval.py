@@ -45,6 +45,11 @@ def read_plan(path: Path) -> tuple[dict[str, Any], str]:
         content = path.read_bytes()
         plan = dict(json.loads(content))
         tuple(describe_plan(plan))  # everything that the approver reads is there
+    except FileNotFoundError as error:
+        raise RecordError(
+            f"{path.parent} has no {path.name}: the run made no plan. `opslib runs show RUN` shows why; approve a "
+            "run that was planned or waits for approval"
+        ) from error
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"{path} is not the plan of a run: {error!r}") from error
     return plan, hashlib.sha256(content).hexdigest()

@@ -193,7 +193,10 @@ async def _find(http: aiohttp.ClientSession, note: dict[str, Any], endpoint: str
     headers = {"Authorization": f"Bearer {await _token(http, note, tls, note['url'])}"}
     async with http.get(address, headers=headers, ssl=tls) as answer:
         if answer.status != 200:
-            raise LookupError(f"endpoint '{endpoint}' could not be read: HTTP {answer.status}. Does it exist?")
+            raise LookupError(
+                f"endpoint '{endpoint}' could not be read: HTTP {answer.status}. `opslib sandbox status` lists "
+                "what is there"
+            )
         properties = (await answer.json())["properties"]
     if properties["authMode"] == "AADToken":
         return Target(properties["scoringUri"], await _token(http, note, tls, _SCORING_AUDIENCE), tls)
