@@ -1,43 +1,18 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from awaiting import wait_until
+from faults_fixture import Faults
 from sandbox_fixture import RunningSandbox
 from served import ASK, Served
 
 OPSLIB = [sys.executable, "-m", "opslib", "sandbox"]
-
-
-class Faults:
-    """The sandbox's own API, as `opslib sandbox fault` uses it."""
-
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
-
-    def declare(self, kind: str, **fields: Any) -> str:
-        answer = self._client.post("/sandbox/faults", json={"kind": kind, **fields}).raise_for_status()
-        return str(answer.json()["value"][0]["name"])
-
-    def clear(self, name: str = "") -> None:
-        self._client.delete(f"/sandbox/faults/{name}".rstrip("/")).raise_for_status()
-
-    def find(self, name: str) -> dict[str, Any]:
-        rows = self._client.get("/sandbox/faults").raise_for_status().json()["value"]
-        return next(row for row in reversed(rows) if row["name"] == name)
-
-
-@pytest.fixture
-def faults(sandbox: RunningSandbox) -> Iterator[Faults]:
-    """Whatever was declared ends with the test."""
-    with sandbox.http(headers={"X-IDENTITY-HEADER": sandbox.home.identity_header()}) as client:
-        yield Faults(client)
-        client.delete("/sandbox/faults").raise_for_status()
 
 
 def _opslib(sandbox: RunningSandbox, *words: str) -> str:

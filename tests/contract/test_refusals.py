@@ -8,6 +8,7 @@ import pytest
 import sdk
 from awaiting import wait_until
 from azure.core.exceptions import HttpResponseError
+from faults_fixture import Faults
 from sandbox_fixture import RunningSandbox
 from served import Served, deployment
 
@@ -117,8 +118,9 @@ def test_a_deployment_with_traffic_cannot_be_deleted(blue_only: Served, ml: sdk.
         ml.online_deployments.begin_delete("green", blue_only.name)
 
 
-def test_writes_meanwhile_are_conflicts(fraud: Served, ml: sdk.MLClient, arm: httpx.Client):
+def test_writes_meanwhile_are_conflicts(fraud: Served, ml: sdk.MLClient, arm: httpx.Client, faults: Faults):
     """While a deployment is being made, a second write to it is refused and reads show its state."""
+    faults.declare("lro-hang", endpoint=fraud.name, deployment="busy", name="being made")
     poller = ml.online_deployments.begin_create_or_update(deployment("busy", fraud.name))
     path = f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments/busy"
     seen = arm.get(path).json()
@@ -129,12 +131,14 @@ def test_writes_meanwhile_are_conflicts(fraud: Served, ml: sdk.MLClient, arm: ht
     assert answer.status_code == 409
     assert "because it is in Creating provisioning state" in answer.json()["error"]["message"]
     assert arm.delete(fraud.sandbox.endpoint_id(fraud.name)).status_code == 409
+    faults.clear("being made")
     poller.result(60)
     ml.online_deployments.begin_delete("busy", fraud.name).result(30)
 
 
-def test_a_deployment_in_an_updating_endpoint_is_a_conflict(fraud: Served, arm: httpx.Client):
+def test_a_deployment_in_an_updating_endpoint_is_a_conflict(fraud: Served, arm: httpx.Client, faults: Faults):
     """While the endpoint is Updating its deployments cannot be written."""
+    faults.declare("lro-hang", endpoint=fraud.name, name="updating")
     path = fraud.sandbox.endpoint_id(fraud.name)
     body = arm.get(path).json()
     blue = arm.get(f"{path}/deployments/blue").json()
@@ -143,6 +147,7 @@ def test_a_deployment_in_an_updating_endpoint_is_a_conflict(fraud: Served, arm: 
     answer = arm.put(f"{path}/deployments/blue", json=blue)
     assert answer.status_code == 409
     assert "because it is in Updating provisioning state" in answer.json()["error"]["message"]
+    faults.clear("updating")
     wait_until(lambda: arm.get(started.headers["Azure-AsyncOperation"]).json()["status"] == "Succeeded")
 
 
