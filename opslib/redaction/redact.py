@@ -38,16 +38,21 @@ _WITH_PASSWORD = re.compile(r"://[^/\s:@]+:[^/\s@]+@|(?i:\b(?:password|pwd)\s*=\
 """Values that are no secret whatever their name is, and addresses or connection strings with a password in them."""
 
 PATTERNS: Mapping[str, "re.Pattern[str]"] = {
-    "shared access signature": re.compile(r"(?i)\bsig(?:=|%3D)[A-Za-z0-9%+/_-]{20,}"),
+    "shared access signature": re.compile(r"[sS](?<=\b.)(?i:ig(?:=|%3D))[A-Za-z0-9%+/_-]{20,}"),
     "JSON web token": re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    "account key": re.compile(r"(?i)\b(?:Account|SharedAccess)Key=[A-Za-z0-9+/]{20,}={0,2}"),
-    "bearer token": re.compile(r"(?i)\bBearer\s+[A-Za-z0-9._~+/-]{20,}=*"),
+    "account key": re.compile(
+        r"[aAsS](?<=\b.)(?i:(?<=a)ccount|(?<=s)haredAccess)(?i:Key=)[A-Za-z0-9+/]{20,}={0,2}"
+    ),
+    "bearer token": re.compile(r"[bB](?<=\b.)(?i:earer)\s+[A-Za-z0-9._~+/-]{20,}=*"),
     "private key": re.compile(
         r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:[A-Za-z0-9+/=:,\s-]|\\[nrt]|\",?|<br ?/?>)*?"
         r"(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)"
     ),
 }
-"""Well-known formats of secrets. The base64 of an image cannot match: none of them is plain base64."""
+"""Well-known formats of secrets. The base64 of an image cannot match: none of them is plain base64.
+
+Each starts with a class of characters, which is searched for fast; a word boundary or `(?i)` in front is not.
+"""
 
 
 class KnownValue:
