@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from estate_fixture import estate, estate_sandbox
+from memory_folder import use_memory
 from prepared_opslib import close as close_prepared_opslib
 from receiver_fixture import receiver
 from runbook_fixtures import make_world, sandbox_home, workspace, world, worlds
@@ -22,6 +23,7 @@ IMAGES = Path(__file__).parent / "contract/app/own/images.yml"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of hundreds of processes would compile opslib again
 sys.dont_write_bytecode = False  # each worker would rewrite and compile all tests again
 gc.disable()  # until everything is imported and collected, of which nothing can be freed
+use_memory()
 skip_iri_checks()  # azure-ai-ml and papermill would each import them
 
 __all__ = [
