@@ -12,9 +12,12 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from gunicorn.app import base  # type: ignore[import-untyped]
 from gunicorn.app.wsgiapp import WSGIApplication  # type: ignore[import-untyped]
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.config import Config  # type: ignore[import-untyped]
 
+_MOST_PATIENT_S = 10.0
 _USAGE = "%(prog)s [OPTIONS] [APP_MODULE]"
 _PACKAGE = "azureml_inference_server_http.server."
 _FOR_INSIGHTS = (
@@ -52,6 +55,17 @@ _made: list[Defaults] = []
 def prepare() -> None:
     """Make the defaults of the next server of this process or of a fork."""
     _made[:] = [Defaults()]
+
+
+class PatientArbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's main process, which without a signal looks for workers that hang, and for nothing else."""
+
+    def wait_for_signals(self, timeout: float = 1.0) -> Any:
+        """Wait for signals up to a thirtieth of the time after which a worker hangs, not always for a second."""
+        return super().wait_for_signals(max(timeout, min(self.timeout / 30, _MOST_PATIENT_S)))
+
+
+base.Arbiter = PatientArbiter  # what an application runs
 
 
 class Server(WSGIApplication):  # type: ignore[misc]

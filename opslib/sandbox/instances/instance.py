@@ -102,6 +102,7 @@ class Instance:
         self._process: Process | None = None
         self._identity: ProcessId | None = None
         self._console: Console | None = None
+        self._probes: dict[tuple[Route, float], asyncio.Task[bool]] = {}  # that are under way
         self.upstream = Upstream(0)
 
     @property
@@ -197,6 +198,16 @@ class Instance:
         return await self._answers(self.payload.routes.readiness, timeout_s)
 
     async def _answers(self, route: Route, timeout_s: float) -> bool:
+        """Probe a route; by default liveness and readiness are due at one time, and of one request's answer."""
+        if self.payload.container is not None:  # its server sees each probe
+            return await self._probe(route, timeout_s)
+        key = route, timeout_s
+        if key not in self._probes:
+            self._probes[key] = asyncio.create_task(self._probe(route, timeout_s))
+            self._probes[key].add_done_callback(lambda _: self._probes.pop(key))
+        return await asyncio.shield(self._probes[key])
+
+    async def _probe(self, route: Route, timeout_s: float) -> bool:
         try:
             async with asyncio.timeout(timeout_s):
                 return (await ask(self._ports[route.port], "GET", route.path, {})).status == 200
