@@ -10,7 +10,7 @@ from opslib.errors import ObserveError, PlanError
 from opslib.model import Endpoint, Finding, Level, Plan
 from opslib.runbooks.run import P, Run
 from opslib.runbooks.steps import access_preflight
-from opslib.runbooks.steps.plan import describe_step
+from opslib.runbooks.steps.step_text import describe_step
 
 
 def check_scope(run: Run[P], before: Endpoint) -> Finding:

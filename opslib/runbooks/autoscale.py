@@ -37,7 +37,7 @@ from opslib.runbooks.costs import check_cost, scale_cost
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import autoscale_preflight, preflight
 from opslib.runbooks.steps.apply import apply
-from opslib.runbooks.steps.plan import describe_step
+from opslib.runbooks.steps.step_text import describe_step
 
 
 @dataclass(frozen=True)

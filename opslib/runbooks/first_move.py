@@ -26,7 +26,8 @@ from opslib.runbooks.endpoint_state import write_state
 from opslib.runbooks.last_known_good import choose_target
 from opslib.runbooks.steps import preflight
 from opslib.runbooks.steps.apply import apply
-from opslib.runbooks.steps.plan import az_command, plan_return
+from opslib.runbooks.steps.plan import plan_return
+from opslib.runbooks.steps.step_text import az_command
 
 if TYPE_CHECKING:
     from opslib.policy.policy import Policy

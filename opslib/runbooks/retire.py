@@ -25,6 +25,7 @@ from opslib.runbooks.run import Run
 from opslib.runbooks.steps import plan as planning
 from opslib.runbooks.steps import retire_preflight
 from opslib.runbooks.steps.apply import apply
+from opslib.runbooks.steps.step_text import describe_step
 
 
 @dataclass(frozen=True)
@@ -92,14 +93,14 @@ def retire(run: Run[RetireParameters], plan: Plan) -> Retired:
     settle(run.workspace, plan.endpoint, p.operation_timeout_s, run.progress)
     require_unchanged(found, read_endpoint(run.workspace, plan.endpoint))
     _apply(run, first)
-    deleted, left = [planning.describe_step(first)], []
+    deleted, left = [describe_step(first)], []
     for step in rest:
         try:
             _apply(run, step)
         except (AzureError, ApplyError) as error:
-            left.append(f"{planning.describe_step(step)}: {error}")
+            left.append(f"{describe_step(step)}: {error}")
         else:
-            deleted.append(planning.describe_step(step))
+            deleted.append(describe_step(step))
     restore = f"opslib run deploy -p endpoint={plan.endpoint} -p definition={run.folder / DEFINITION}"
     ended = replace(ended, restore=restore, deleted=tuple(deleted), left=tuple(left))
     return run.log(JournalEvent.RETIRED, conclude_retire(ended))
@@ -108,7 +109,7 @@ def retire(run: Run[RetireParameters], plan: Plan) -> Retired:
 def _apply(run: Run[RetireParameters], step: Step) -> None:
     run.journal.write(JournalEvent.APPLYING, step)
     run.log(JournalEvent.APPLIED, apply(step, run.workspace, run.parameters.operation_timeout_s, run.progress))
-    run.progress(f"done: {planning.describe_step(step)}")
+    run.progress(f"done: {describe_step(step)}")
 
 
 def require_unchanged(found: Deployment, now: Endpoint) -> None:

@@ -19,7 +19,7 @@ from opslib.model import (
 from opslib.model.text import k_of_n
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.run import Run
-from opslib.runbooks.steps.plan import az_command, describe_step
+from opslib.runbooks.steps.step_text import az_command, describe_step
 from opslib.show.numbers import milliseconds
 from opslib.show.table import Cell, Table, Tone
 

@@ -15,7 +15,8 @@ from opslib.runbooks.costs import longest_bake_s
 from opslib.runbooks.lease.tags import Lease, acquire, read_lease, renew
 from opslib.runbooks.progress import Progress, follow
 from opslib.runbooks.steps.mirror_preflight import check_bandwidth, check_mirror_stage
-from opslib.runbooks.steps.plan import az_command, canary_of, describe_step, plan_stages
+from opslib.runbooks.steps.plan import canary_of, plan_stages
+from opslib.runbooks.steps.step_text import az_command, describe_step
 from opslib.show.progress import rows
 
 BOTH = endpoint({"blue": 100}, deployment("blue"), deployment("green"))

@@ -12,7 +12,6 @@ from worlds import deployment, endpoint
 from opslib.errors import PlanError
 from opslib.model import CreateDeployment, DeleteDeployment, Scope, SetTraffic
 from opslib.runbooks.steps.plan import (
-    az_command,
     canary_of,
     insert_half_step,
     plan_instances,
@@ -20,6 +19,7 @@ from opslib.runbooks.steps.plan import (
     plan_stages,
     share_traffic,
 )
+from opslib.runbooks.steps.step_text import az_command
 
 SCOPE = Scope("sub", "rg", "ws", "https://management.azure.com")
 

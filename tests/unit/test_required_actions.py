@@ -25,6 +25,7 @@ from opslib.definitions.deployment import read_deployment
 from opslib.model import Level, Scope
 from opslib.runbooks.steps import access_preflight
 from opslib.runbooks.steps import plan as planning
+from opslib.runbooks.steps.step_text import describe_step
 
 SUBSCRIPTION = "/subscriptions/s"
 ENDPOINT = f"{Scope('s', 'g', 'w', '').workspace_id}/onlineEndpoints/e"
@@ -57,7 +58,7 @@ def test_actions_of_the_undo_are_required_too():
     """A deployment is deleted only by the undo; the message names it."""
     before = endpoint({"blue": 100}, deployment("blue"))
     plan = planning.plan_stages(before, "green", [10, 50, 100], 600)
-    required = require((READ_STATE, *plan_purposes(plan, "Key", planning.describe_step)))
+    required = require((READ_STATE, *plan_purposes(plan, "Key", describe_step)))
     write = next(one for one in required if one.action.name == f"{ENDPOINTS}/write")
     assert [words.split(":")[0] for words in write.needed_for] == ["step 1", "step 2", "step 3", "undo"]
     missing = find_missing(required, SCOPES, {ENDPOINT: [Permission(("*/read",))]})

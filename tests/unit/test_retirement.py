@@ -14,7 +14,8 @@ from opslib.runbooks.lease.tags import Lease, acquire
 from opslib.runbooks.retention import find_foreign_changes, find_rest
 from opslib.runbooks.retire import Retired, conclude_retire, require_unchanged
 from opslib.runbooks.steps import retire_preflight as checks
-from opslib.runbooks.steps.plan import az_command, describe_step, plan_retirement
+from opslib.runbooks.steps.plan import plan_retirement
+from opslib.runbooks.steps.step_text import az_command, describe_step
 
 NOW = datetime.now(UTC) + timedelta(days=30)
 """A month after the deployments of the sandbox were created."""

@@ -145,6 +145,7 @@ PURE = [
     ),
     PACKAGE / "definitions/tolerance.py",
     PACKAGE / "runbooks/steps/plan.py",
+    PACKAGE / "runbooks/steps/step_text.py",
     PACKAGE / "runbooks/lease/tags.py",
 ]
 

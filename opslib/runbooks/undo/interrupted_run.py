@@ -18,7 +18,7 @@ from opslib.model import DeleteDeployment, Outcome, SetInstanceCount, Step, Traf
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.lease.tags import release
 from opslib.runbooks.steps.apply import apply
-from opslib.runbooks.steps.plan import describe_step
+from opslib.runbooks.steps.step_text import describe_step
 from opslib.runbooks.undo.restore_traffic import (
     DEADLINE_S,
     Undo,

@@ -5,7 +5,7 @@ from opslib.azure.connect import Workspace
 from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.model import Plan
 from opslib.runbooks.steps.apply import apply
-from opslib.runbooks.steps.plan import describe_step
+from opslib.runbooks.steps.step_text import describe_step
 from opslib.runbooks.undo.restore_traffic import print_progress
 
 
