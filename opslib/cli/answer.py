@@ -20,7 +20,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         choices=["promote", "rollback", "extend"],
         help="promote: continue although undecided; rollback: restore the traffic; extend: watch for another bake",
     )
-    parser.add_argument("--reason", default="", help="the reason, for the record")
+    parser.add_argument("--reason", default="", help="the reason, for the record (default: none)")
     parser.add_argument("--who", default="", metavar="NAME", help="who decides (default: the user of this machine)")
     add_archive_option(parser)
 

@@ -35,7 +35,7 @@ _OPTIONS = (
     ("--deployment", "deployment", str, "NAME", "set, remove: what is scaled (default: the one that serves)"),
     ("--from", "move_from", str, "NAME", "move: deployment whose setting is moved (default: the only other one)"),
     ("--to", "deployment", str, "NAME", "move: deployment that gets it (default: the one that serves)"),
-    ("--run", "undo_run", str, "RUN", "undo: the run, by its id or part of it"),
+    ("--run", "undo_run", str, "RUN", "undo: the run, by its id or part of it (required)"),
     (
         "--setting",
         "setting",
@@ -59,7 +59,7 @@ _OPTIONS = (
     ("--cooldown-min", "cooldown_min", int, "MIN", "minutes until the next change after one (default: 5)"),
     ("--time-zone", "time_zone", str, "ZONE", "time zone of the schedules, by its name in Windows (default: UTC)"),
     ("--policy", "policy", str, "FILE", "the endpoint's policy.yml (default: none)"),
-    ("--reason", "reason", str, "TEXT", "why; kept in the record"),
+    ("--reason", "reason", str, "TEXT", "why; kept in the record (default: none)"),
 )
 """Option, the runbook's parameter, type, placeholder and help."""
 

@@ -49,7 +49,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON in the shape of terraform's plan")
     parser.add_argument("--fix", action="store_true", help="print the runbook or command for each difference")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the JSON to a file")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also write the JSON to a file (default: none)")
     add_archive_option(parser)
 
 

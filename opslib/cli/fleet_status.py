@@ -29,7 +29,9 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = EPILOG
     add_options(parser)
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw the runs over time")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="also draw the runs over time (default: none)"
+    )
     parser.add_argument(
         "--watch",
         type=float,

@@ -19,7 +19,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = EPILOG
     add_options(parser)
-    parser.add_argument("--reason", default="", help="why, for the record")
+    parser.add_argument("--reason", default="", help="why, for the record (default: none)")
     parser.add_argument(
         "--who", default="", metavar="NAME", help="who stops it (default: the user of this machine)"
     )

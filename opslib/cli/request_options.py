@@ -10,8 +10,12 @@ if TYPE_CHECKING:
 
 def add_request_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--ticket``, ``--requester``, ``--emergency`` and ``--approval``."""
-    parser.add_argument("--ticket", default="", metavar="ID", help="id of the change request, for the record")
-    parser.add_argument("--requester", default="", metavar="NAME", help="who requested the change, for the record")
+    parser.add_argument(
+        "--ticket", default="", metavar="ID", help="id of the change request, for the record (default: none)"
+    )
+    parser.add_argument(
+        "--requester", default="", metavar="NAME", help="who requested the change, for the record (default: none)"
+    )
     parser.add_argument(
         "--emergency",
         action="store_true",

@@ -50,31 +50,37 @@ def describe(parser: argparse.ArgumentParser) -> None:
         metavar="RUN_OR_FILE",
         help="show, controls, export --bom: a run's id, or a part of it; export, report: what to write",
     )
-    parser.add_argument("--endpoint", default="", metavar="NAME", help="only runs on this endpoint")
-    parser.add_argument("--runbook", default="", metavar="NAME", help="only runs of this runbook, such as canary")
+    parser.add_argument("--endpoint", default="", metavar="NAME", help="only runs on this endpoint (default: all)")
+    parser.add_argument(
+        "--runbook", default="", metavar="NAME", help="only runs of this runbook, such as canary (default: all)"
+    )
     parser.add_argument(
         "--outcome",
         default="",
         choices=[*(one.value for one in Outcome), "unfinished"],
         metavar="OUTCOME",
-        help="only runs with this outcome, such as failed; or unfinished",
+        help="only runs with this outcome, such as failed; or unfinished (default: all)",
     )
     parser.add_argument(
         "--who",
         default="",
         metavar="NAME",
-        help="only runs that this person requested, ran or approved (part of it)",
+        help="only runs that this person requested, ran or approved; a part of the name suffices (default: all)",
     )
     parser.add_argument(
-        "--model", default="", metavar="NAME", help="only runs with this model, such as fraud:3 (part of it)"
+        "--model",
+        default="",
+        metavar="NAME",
+        help="only runs with this model, such as fraud:3; a part of the name suffices (default: all)",
     )
     parser.add_argument(
         "--since",
         type=_time,
         metavar="TIME",
-        help="only runs started at or after this time, such as 2026-01-31 (ISO 8601; without a zone, UTC)",
+        help="only runs started at or after this time, such as 2026-01-31; without a zone, UTC "
+        "(default: the first run's)",
     )
-    parser.add_argument("--until", type=_time, metavar="TIME", help="only runs started at or before this time")
+    parser.add_argument("--until", type=_time, metavar="TIME", help="only runs started by this time (default: now)")
     parser.add_argument(
         "--limit", type=int, default=50, metavar="N", help="list at most N runs, 0 for all (default: 50)"
     )
