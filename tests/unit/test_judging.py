@@ -122,11 +122,13 @@ def test_latency_is_cut_where_stable_is_now(tmp_path: Path):
 
 
 def test_verdict_of_an_earlier_version_is_compared_in_what_it_recorded():
-    """New numbers and other words do not matter; a changed, missing or added entry does."""
+    """New numbers, other words and rounding do not matter; a changed, missing or added entry does."""
     then = {"outcome": "hold", "sentence": "old words", "proofs": [{"p": 0.2, "place": "x"}]}
     now: dict[str, Any] = {"outcome": "hold", "sentence": "new", "proofs": [{"p": 0.2, "place": "y", "upper": 0.1}]}
     assert _agrees(now, then)
     assert not _agrees({**now, "outcome": "promote"}, then)
+    assert _agrees({**now, "proofs": [{"p": 0.2 + 1e-15}]}, then)
+    assert not _agrees({**now, "proofs": [{"p": 0.2 + 1e-6}]}, then)
     assert not _agrees({**now, "proofs": [{"p": 0.3}]}, then)
     assert not _agrees({**now, "proofs": [{}]}, then)
     assert not _agrees({**now, "proofs": now["proofs"] * 2}, then)

@@ -115,10 +115,12 @@ def _exact_moments(n: Floats, m: Floats, k: Floats, odds: float) -> tuple[Floats
     from scipy.special import gammaln  # noqa: PLC0415
 
     # Tails past 12 standard deviations (at most 60 counts here) of the mean carry nothing that a double can hold.
-    middle, _ = _large_moments(n, m, k, odds)
-    x = np.floor(middle)[..., None] + np.arange(-130, 131)
-    inside = (x >= np.maximum(0.0, k - m)[..., None]) & (x <= np.minimum(n, k)[..., None])
-    x = np.where(inside, x, np.maximum(0.0, k - m)[..., None])
+    middle = np.floor(_large_moments(n, m, k, odds)[0])
+    low, high = np.maximum(0.0, k - m), np.minimum(n, k)
+    first, last = np.maximum(low, middle - 130.0), np.minimum(high, middle + 130.0)
+    x = first[..., None] + np.arange((last - first).max() + 1.0)  # few bad requests leave few states
+    inside = x <= last[..., None]
+    x = np.where(inside, x, low[..., None])
     logs = x * np.log(odds) - gammaln(x + 1) - gammaln(n[..., None] - x + 1)
     logs += -gammaln(k[..., None] - x + 1) - gammaln((m - k)[..., None] + x + 1)
     logs = np.where(inside, logs, -np.inf)

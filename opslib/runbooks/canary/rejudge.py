@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ Event = Mapping[str, Any]
 
 EXPLANATIONS = {"sentence", "reasons", "basis", "place", "counted"}
 """Stored fields of a verdict that explain its numbers to people."""
+
+ROUNDING = 1e-9
+"""Largest difference between two numbers that are the same, as a share of the larger."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def judge_again(folder: Path) -> Iterator[RejudgedLook]:
 def _agrees(now: Any, then: Any) -> bool:
     """Compare the decision and numbers of two verdicts, as far as the recorded one holds them.
 
-    A later opslib may explain the same numbers in other words, and record more of them.
+    A later opslib may explain the same numbers in other words, and record more of them. Another processor, or
+    another version of NumPy, may round the last digits of a number otherwise.
     """
     if isinstance(then, Mapping):
         return isinstance(now, Mapping) and all(
@@ -84,4 +89,6 @@ def _agrees(now: Any, then: Any) -> bool:
         )
     if isinstance(then, list | tuple):
         return len(now) == len(then) and all(_agrees(*pair) for pair in zip(now, then, strict=True))
+    if isinstance(then, float) and isinstance(now, float):
+        return isclose(now, then, rel_tol=ROUNDING)
     return bool(now == then)
