@@ -88,7 +88,8 @@ def _weight(endpoint: Endpoint, deployment: Deployment) -> str:
 def _findings(findings: Findings) -> Table:
     rows = [(f.check, _MARKS[f.level], f.evidence, f.fix) for f in findings]
     blockers = sum(f.level is Level.BLOCKER for f in findings)
-    note = f"{blockers} of {len(findings)} checks block the run." if blockers else ""
+    block = "blocks" if blockers == 1 else "block"
+    note = f"{blockers} of {len(findings)} checks {block} the run." if blockers else ""
     return Table("Preflight", ("check", "result", "evidence", "how to fix it"), rows, note=note)
 
 

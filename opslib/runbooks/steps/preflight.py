@@ -24,8 +24,9 @@ def require_clear(findings: Iterable[Finding]) -> None:
     blockers = [finding for finding in checked if finding.level is Level.BLOCKER]
     if blockers:
         lines = "\n".join(f"  {b.check}: {b.evidence}. {b.fix}".rstrip() for b in blockers)
+        block = "blocks" if len(blockers) == 1 else "block"
         raise PreflightError(
-            f"nothing was changed: {len(blockers)} of {len(checked)} checks block the run:\n{lines}"
+            f"nothing was changed: {len(blockers)} of {len(checked)} checks {block} the run:\n{lines}"
         )
 
 
