@@ -29,6 +29,7 @@ IMPORTS = (
     "opslib.cli.main",
     "opslib.cli.shown_run",
     "opslib.runner.guardian",
+    "opslib.runner.kernel_client",
     "opslib.runner.kernel_provisioner",
     "opslib.sandbox.cli.commands",
     "opslib.sandbox.cli.load",

@@ -64,6 +64,11 @@ class ForkedProcess:
             raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
         return 0
 
+    @property
+    def descriptor(self) -> int | None:
+        """A descriptor that can be read once the process has ended; None where that is known already."""
+        return self._descriptor
+
     def send_signal(self, signum: int) -> None:
         """Send a signal if the process still runs; never to another process that has its number now."""
         if self._descriptor is not None:

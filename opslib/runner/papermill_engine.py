@@ -143,11 +143,14 @@ def _papermill(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> N
     from papermill.iorw import papermill_io  # noqa: PLC0415
     from traitlets.config import Config  # noqa: PLC0415
 
+    from opslib.runner.kernel_client import PromptClient  # noqa: PLC0415 - it imports jupyter_client
+
     class Client(PapermillNotebookClient):  # type: ignore[misc]
         def create_kernel_manager(self) -> Any:
             manager = super().create_kernel_manager()
             manager.kernel_spec_manager.kernel_dirs = _kernel_folders()
             manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": PROVISIONER}
+            manager.client_factory = PromptClient
             watch.kernel = manager.kernel_spec.display_name
             # the installed name: JupyterLab would otherwise correct it and alter the file
             self.nb.metadata.kernelspec.display_name = watch.kernel
