@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from opslib.runner.fork_serving import FOLDER_DESCRIPTOR
+
 
 def kernels_of(folder: Path) -> list[int]:
     """The kernel that writes into a run's folder, which it keeps open, and the processes that it started."""
@@ -33,6 +35,6 @@ def _read(path: Path) -> bytes:
 
 def _keeps_open(process: Path, folder: Path) -> bool:
     try:
-        return any(descriptor.readlink() == folder for descriptor in (process / "fd").iterdir())
+        return (process / "fd" / str(FOLDER_DESCRIPTOR)).readlink() == folder
     except OSError:
         return False
