@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import scipy.stats
+import scipy
 
 from opslib.azure.request_log import RequestLog
 from opslib.judge import BakeForecast, estimate_rate
