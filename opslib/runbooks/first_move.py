@@ -165,6 +165,7 @@ def _questions(before: Endpoint, to: str) -> bool:
         preflight.check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
         preflight.check_ready(before, to, "rollback target"),
+        preflight.check_returns(before, to),
         preflight.check_mirror(before, to),
     )
     return any(finding.level is not Level.OK for finding in findings)

@@ -61,6 +61,7 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> F
         preflight.check_lease(before, datetime.now(UTC)),
         *run.check_policy(),
         preflight.check_ready(before, to, "rollback target"),
+        preflight.check_returns(before, to),
         preflight.check_others(before, [to]),
         preflight.check_mirror(before, to),
         *_check_room(run, before, to),

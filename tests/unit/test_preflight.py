@@ -70,6 +70,16 @@ def test_what_blocks(finding, evidence):
     assert finding.fix
 
 
+def test_a_rollback_to_where_all_traffic_is_is_warned_of():
+    """It changes nothing; in another case of the name too."""
+    found = preflight.check_returns(endpoint({"blue": 100, "green": 0}, deployment("blue")), "Blue")
+    assert found.level is Level.WARNING
+    assert "takes all traffic already" in found.evidence
+    moved = preflight.check_returns(endpoint({"blue": 10, "green": 90}), "blue")
+    assert moved.level is Level.OK
+    assert moved.evidence == "blue=10 green=90; blue is to take all of it"
+
+
 def test_blockers_are_all_named():
     """The error lists every blocker, and that nothing was changed."""
     findings = [preflight.check_state(endpoint(state="Failed")), preflight.check_rollback_target(endpoint())]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from opslib.errors import PreflightError
 from opslib.model import AutoscaleSetting, Endpoint, Finding, Level, ProbeResult
+from opslib.model.traffic import describe_traffic, same_traffic
 from opslib.runbooks.lease.tags import describe, read_lease
 
 if TYPE_CHECKING:  # the statistics take half a second to import
@@ -244,6 +245,18 @@ def check_others(endpoint: Endpoint, involved: Sequence[str]) -> Finding:
         ", ".join(unsettled),
         "The run waits for operations under way. A failed deployment keeps its instances, which cost: delete it.",
     )
+
+
+def check_returns(endpoint: Endpoint, target: str) -> Finding:
+    """Warn where the target of a rollback takes all traffic already: a version that answers wrongly stays then."""
+    if same_traffic(endpoint.traffic, {target: 100}):
+        return Finding(
+            "traffic",
+            Level.WARNING,
+            f"{target} takes all traffic already: the rollback changes nothing, and verifies that it answers",
+            "Name another deployment with `to` if its answers are wrong.",
+        )
+    return Finding.ok("traffic", f"{describe_traffic(endpoint.traffic)}; {target} is to take all of it")
 
 
 def check_mirror(endpoint: Endpoint, target: str) -> Finding:
