@@ -25,7 +25,7 @@ from opslib.runbooks.notifier import notify_end, notify_recovery
 from opslib.runbooks.undo.reap import reap
 from opslib.runner.ending import describe_own_undo, find_outcome, undo_if_interrupted
 from opslib.runner.guardian import end_kernel
-from opslib.runner.papermill_engine import Event, Watch
+from opslib.runner.watch import Event, Watch
 
 
 def reap_first(parameters: RunbookParameters, archive: Path, on_event: Callable[[Event], None]) -> None:

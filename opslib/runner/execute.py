@@ -32,7 +32,7 @@ from opslib.runbooks.first_move import move_first
 from opslib.runbooks.new_record import new_record
 from opslib.runner.fork_server import fork_server
 from opslib.runner.notebooks import find_notebook
-from opslib.runner.papermill_engine import Event, Watch, execute_watched
+from opslib.runner.watch import Event, Watch, execute_watched
 from opslib.show.registered import MODULES as VIEWS
 
 _WITH_PLOT = ("canary", "scale")

@@ -3,7 +3,7 @@
 from opslib.import_shims import skip_unused_by_a_run
 from opslib.runner.execute import import_the_rest
 from opslib.runner.fork_server import fork_the_server
-from opslib.runner.papermill_engine import import_papermill
+from opslib.runner.watch import import_papermill
 
 
 def prepare_own_process(*, at_once: bool = False) -> None:

@@ -25,7 +25,7 @@ from opslib.runbooks.notifier import notify_recovery
 from opslib.runbooks.undo.reap import reap
 from opslib.runner.execute import execute
 from opslib.runner.guardian import end_kernel
-from opslib.runner.papermill_engine import Event
+from opslib.runner.watch import Event
 
 POLL_S = 0.2
 """How often the end of a guardian's work is looked for [seconds]."""

@@ -27,8 +27,7 @@ OF_A_RUN = (
     *("opslib.cli.main", "opslib.cli.run", "opslib.cli.fleet_member", "opslib.cli.failure", "opslib.cli.shown_run"),
     *("opslib.evidence.present.report", "opslib.evidence.signing.approval_files", "mistune"),
     *("opslib.runner.own_process", "opslib.runner.concluding", "opslib.runner.guardian"),
-    *("opslib.runner.kernel_client", "opslib.runner.kernel_provisioner"),
-    *("papermill", "papermill.clientwrap", "ipykernel.kernelspec"),
+    *("opslib.runner.papermill_engine", "opslib.runner.kernel_provisioner", "ipykernel.kernelspec"),
 )
 """What the process of `opslib run` imports itself."""
 

@@ -1,0 +1,123 @@
+"""Watch a notebook while it is executed, by time limits, signals and events; stop it so that it can undo."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+from opslib.evidence.run.journal import Heartbeat, JournalTail
+from opslib.redaction.kernel_pipes import SecretsPipe
+
+GRACE_S = 120.0
+"""How long an interrupted kernel may take to undo its change before it is killed [seconds]."""
+
+ENGINE = "opslib.runner.papermill_engine"
+"""The module that executes; it imports papermill for half a second, and so is imported where it is needed."""
+
+Event = Mapping[str, Any]
+
+
+@dataclass
+class Watch:
+    """State that the watching and the executing thread share."""
+
+    folder: Path
+    archive: Path
+    timeout_s: float | None
+    hang_s: float | None
+    on_event: Callable[[Event], None]
+    secrets: SecretsPipe
+    kernel: str = ""
+    stop_reason: str = ""
+    client: Any = None
+    begun_s: float = field(default_factory=monotonic)
+    heartbeat: Heartbeat = field(init=False)
+    tail: JournalTail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.heartbeat, self.tail = Heartbeat(self.folder), JournalTail(self.folder)
+
+    def stop(self, reason: str) -> None:
+        """Interrupt the kernel, once: the cell then undoes its change, which a second interrupt would break."""
+        if self.stop_reason:
+            return
+        self.stop_reason = reason
+        self.signal_kernel(signal.SIGINT)
+
+    def hangs(self) -> bool:
+        """Return whether the kernel has been inactive for longer than `hang_s`."""
+        return self.hang_s is not None and self.heartbeat.idle_s() > self.hang_s
+
+    def signal_kernel(self, signum: signal.Signals) -> None:
+        """Send the kernel a signal, if it is running."""
+        provisioner = getattr(getattr(self.client, "km", None), "provisioner", None)
+        pid = getattr(provisioner, "pid", None)
+        if pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signum)
+
+    def read_events(self) -> None:
+        """Pass the journal's new events to `on_event`."""
+        for event in self.tail.read():
+            self.on_event(event)
+
+
+def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> BaseException | None:
+    """Execute in a thread; this thread handles time limits, signals and journal events. Return what was raised."""
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            import_module(ENGINE).execute(notebook, parameters, watch)
+        except BaseException as error:  # noqa: BLE001 - it is returned
+            raised.append(error)
+
+    worker = threading.Thread(target=work, name="papermill", daemon=True)
+    with _signals(watch):
+        worker.start()
+        stopped_s: float | None = None
+        while worker.is_alive():
+            worker.join(0.2)
+            watch.read_events()
+            now_s = monotonic()
+            if watch.hangs():
+                watch.stop(f"the kernel hung: it was inactive for {watch.hang_s:g} s")
+                watch.signal_kernel(signal.SIGKILL)  # it does not handle an interrupt
+            if watch.timeout_s is not None and now_s - watch.begun_s > watch.timeout_s:
+                watch.stop(f"the run did not end within {watch.timeout_s:g} s")
+            if watch.stop_reason:
+                stopped_s = stopped_s or now_s
+                if now_s - stopped_s > GRACE_S:
+                    watch.signal_kernel(signal.SIGKILL)
+        watch.read_events()
+    return raised[0] if raised else None
+
+
+@contextmanager
+def _signals(watch: Watch) -> Iterator[None]:
+    """Handle SIGTERM and Ctrl-C by `Watch.stop`; with papermill alone the kernel would end without its undo."""
+
+    def handle(signum: int, _: FrameType | None) -> None:
+        watch.stop(f"the run was stopped by {signal.Signals(signum).name}")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.signal(signum, handle) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def import_papermill() -> None:
+    """Import papermill, most of which a kernel imports too."""
+    import_module("papermill")
