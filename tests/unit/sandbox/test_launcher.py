@@ -46,8 +46,12 @@ def folder_of(process: Process) -> Path:
     return Path(f"/proc/{process.pid}/cwd").readlink()
 
 
-def variables_of(process: Process) -> set[str]:
-    return set(Path(f"/proc/{process.pid}/environ").read_text().split("\0"))
+async def variables_of(process: Process) -> set[str]:
+    """Return a process's variables; the kernel shows none of a program that it is still loading (proc(5))."""
+    environ = Path(f"/proc/{process.pid}/environ")
+    while not (text := environ.read_text()):  # noqa: ASYNC110, ASYNC240 - the kernel loads it
+        await asyncio.sleep(0.01)
+    return set(text.split("\0"))
 
 
 def test_forks_report_their_ends_and_are_started_again_after_the_prepared_process(tmp_path, monkeypatch):
@@ -96,7 +100,7 @@ def test_a_variable_that_is_read_when_a_process_starts_has_a_new_process(tmp_pat
         launcher = Launcher()
         process, _ = await start(launcher, tmp_path, FOREVER, PYTHONHASHSEED="7")
         assert not isinstance(process, Forked)
-        assert "PYTHONHASHSEED=7" in variables_of(process)
+        assert "PYTHONHASHSEED=7" in await variables_of(process)
         os.killpg(process.pid, signal.SIGKILL)
         assert await process.wait() == -signal.SIGKILL
         launcher.close()
