@@ -4,7 +4,8 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+
+from opslib.signals import handled
 
 
 def busy_note() -> str:
@@ -22,12 +23,8 @@ def busy_note() -> str:
 def stops_as_interrupt() -> Iterator[None]:
     """Take SIGTERM and SIGHUP as Ctrl-C during the block: the clients and the sandbox are stopped first."""
 
-    def interrupt(_signum: int, _: FrameType | None) -> None:
+    def interrupt(_: signal.Signals) -> None:
         raise KeyboardInterrupt
 
-    before = {one: signal.signal(one, interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
-    try:
+    with handled(interrupt, signal.SIGTERM, signal.SIGHUP):
         yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

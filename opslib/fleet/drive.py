@@ -1,14 +1,12 @@
 """Drive a wave: start what the rules allow on an engine, note each end, until all is done or a rule stops it."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
-from types import FrameType
 
 from opslib.evidence.run.journal import JournalEvent
 from opslib.fleet.archive import member_runs, read_stop
@@ -18,6 +16,7 @@ from opslib.fleet.record import MemberStart, WaveRecord
 from opslib.fleet.rules import MemberState, Stop, WaveState, decide
 from opslib.fleet.states import member_state
 from opslib.outcome import Outcome
+from opslib.signals import handled
 
 TICK_S = 0.5
 """How often a request to stop, the change window and the end of a pause are looked for [seconds]."""
@@ -52,7 +51,7 @@ class Drive:
     command: Command
     watch: Watch
     last_batch: int = 0
-    _signals: list[int] = field(default_factory=list)
+    _signals: list[signal.Signals] = field(default_factory=list)
     _lost_engine: str = ""
     _futures: "dict[Future[ProcessEnd], Member]" = field(default_factory=dict)
 
@@ -60,7 +59,7 @@ class Drive:
         """Run until nothing runs and nothing will start; return the state and what stopped it."""
         noted: Stop | None = None
         paused = None
-        with self._signals_noted():
+        with handled(self._note_signal, signal.SIGTERM, signal.SIGINT):
             while True:
                 decision = decide(state, datetime.now(UTC), noted or self._requested(), self.last_batch)
                 if decision.stop and noted is None:
@@ -128,28 +127,18 @@ class Drive:
         if self._lost_engine:
             return Stop("engine", self._lost_engine, Outcome.ABORTED)
         if self._signals:
-            return Stop("signal", signal.Signals(self._signals[0]).name, Outcome.ABORTED)
+            return Stop("signal", self._signals[0].name, Outcome.ABORTED)
         return find_requested_stop(self.record.root)
 
     def _note(self, event: JournalEvent, value: object, state: WaveState, text: str) -> None:
         self.record.journal.write(event, value)
         self.watch(state, text)
 
-    @contextmanager
-    def _signals_noted(self) -> Iterator[None]:
-        """Note SIGTERM and SIGINT during the block: the first stops new starts, the second interrupts what runs."""
-
-        def note(number: int, _: FrameType | None) -> None:
-            if self._signals:
-                self.engine.interrupt()
-            self._signals.append(number)
-
-        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _note_signal(self, signum: signal.Signals) -> None:
+        """Note a signal: the first one stops new starts, the second interrupts what runs."""
+        if self._signals:
+            self.engine.interrupt()
+        self._signals.append(signum)
 
 
 def find_requested_stop(root: Path) -> Stop | None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from opslib.errors import OpsError
 from opslib.lab import jupyter
+from opslib.signals import handled
 
 KERNEL = "python3"
 """Name of the kernel that the runbooks name."""
@@ -110,12 +110,5 @@ def stop_signals() -> Iterator[list[str]]:
     """Collect Ctrl-C and SIGTERM during the block, by name, instead of ending at once."""
     seen: list[str] = []
 
-    def note(signum: int, _: FrameType | None) -> None:
-        seen.append(signal.Signals(signum).name)
-
-    before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(lambda signum: seen.append(signum.name), signal.SIGINT, signal.SIGTERM):
         yield seen
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

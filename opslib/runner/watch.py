@@ -3,17 +3,17 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 from typing import Any
 
 from opslib.evidence.run.journal import Heartbeat, JournalTail
 from opslib.redaction.kernel_pipes import SecretsPipe
+from opslib.signals import handled
 
 GRACE_S = 120.0
 """How long an interrupted kernel may take to undo its change before it is killed [seconds]."""
@@ -100,22 +100,13 @@ def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch)
     return raised[0] if raised else None
 
 
-@contextmanager
-def _signals(watch: Watch) -> Iterator[None]:
+def _signals(watch: Watch) -> AbstractContextManager[None]:
     """Handle SIGTERM and Ctrl-C by `Watch.stop`; with papermill alone the kernel would end without its undo."""
-
-    def handle(signum: int, _: FrameType | None) -> None:
-        watch.stop(f"the run was stopped by {signal.Signals(signum).name}")
-
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {signum: signal.signal(signum, handle) for signum in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        return nullcontext()
+    return handled(
+        lambda signum: watch.stop(f"the run was stopped by {signum.name}"), signal.SIGTERM, signal.SIGINT
+    )
 
 
 def import_papermill() -> None:

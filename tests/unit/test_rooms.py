@@ -11,6 +11,7 @@ LEVELS = {
     "opslib.outcome": 0,
     "opslib.processes": 0,
     "opslib.quick_end": 0,
+    "opslib.signals": 0,
     "opslib.target": 0,
     "opslib.model": 1,
     "opslib.redaction": 2,

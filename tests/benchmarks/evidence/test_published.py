@@ -169,4 +169,3 @@ def test_sql_over_published_runs_beside_other_ways(local, published, tmp_path):
         typed = [timed(lambda: command(url)) for _ in range(3)]
         assert [row["run"] for row in typed[0][1]] == expected
         print(f"opslib runs --from URL --sql, typed: {min(took for took, _ in typed):.2f} s")
-    assert warm_s < 5

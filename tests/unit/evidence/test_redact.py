@@ -191,9 +191,9 @@ def test_seeing_through_disguises_takes_time_in_proportion_to_the_text():
 
     def cost_s(size):
         texts = ("\\" * size, "<span " * size, "&lt;a " * size, "%41" * size, "1, " * size, ":41" * size)
-        redactor, begun_s = redact.Redactor(["s3cret-of-the-endpoint"]), time.perf_counter()
+        redactor, begun_s = redact.Redactor(["s3cret-of-the-endpoint"]), time.thread_time()
         for text in texts:
             redactor.redact(text)
-        return time.perf_counter() - begun_s
+        return time.thread_time() - begun_s
 
     assert cost_s(8_000) < 12 * max(cost_s(2_000), 0.005)

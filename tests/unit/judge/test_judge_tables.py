@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 
 import numpy as np
 import pytest
@@ -101,11 +100,9 @@ def test_degenerate_tables_say_nothing(canary_bad, canary_n, stable_bad, stable_
     ]
 
 
-def test_millions_of_requests_stay_finite_and_fast():
-    """Ten million requests in an interval cost milliseconds and agree with the normal limit."""
-    began = time.perf_counter()
+def test_millions_of_requests_stay_finite():
+    """Ten million requests in an interval agree with the normal limit."""
     log_e = log_e_two_by_two(100_500, 10**6, 900_000, 9 * 10**6, [1.02, 3.0], 1.0)
-    assert time.perf_counter() - began < 0.5
     shift, variance = (
         math.log(1.02),
         100_050 * 0.9 * 0.9,
