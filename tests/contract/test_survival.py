@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ def test_it_survives_being_killed(mortal: RunningSandbox):
 def test_a_half_done_operation_is_brought_to_its_end(mortal: RunningSandbox):
     """Killed while a deployment is being made, the sandbox takes the operation up again and ends it."""
     path = f"{mortal.endpoint_id('lasting')}/deployments/green"
+    _opslib(mortal, "fault", "lro-hang", "--endpoint", "lasting", "--deployment", "green", "--seconds", "600")
     with reread(mortal).arm() as arm:
         body = arm.get(f"{mortal.endpoint_id('lasting')}/deployments/blue").json()
         where = arm.put(path, json=body).headers["Azure-AsyncOperation"]
@@ -59,6 +61,7 @@ def test_a_half_done_operation_is_brought_to_its_end(mortal: RunningSandbox):
     os.kill(reread(mortal).note["pid"], signal.SIGKILL)
     wait_until(lambda: mortal.home.read_note() is None)
     start(mortal.home)
+    _opslib(mortal, "fault", "clear")
     with reread(mortal).arm() as arm:
         wait_until(lambda: arm.get(where).json()["status"] == "Succeeded")
         assert arm.get(path).json()["properties"]["provisioningState"] == "Succeeded"
@@ -202,9 +205,10 @@ def _socket_inodes(pids: list[int]) -> set[str]:
     found = set()
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").iterdir():
-            target = str(link.readlink()) if link.is_symlink() else ""
-            if target.startswith("socket:["):
-                found.add(target[8:-1])
+            with suppress(FileNotFoundError):  # closed since it was listed
+                target = str(link.readlink())
+                if target.startswith("socket:["):
+                    found.add(target[8:-1])
     return found
 
 

@@ -241,7 +241,7 @@ def test_instances_are_measured(monitor: MonitorManagementClient, sandbox: Runni
             for one in answer.value
         }
 
-    values = wait_until(lambda: (found := seen()) and all(found.values()) and found, within_s=75)
+    values = wait_until(lambda: (found := seen()) and all(found.values()) and found, within_s=120)
     assert max(values["CpuUtilizationPercentage"]) <= 100
     assert 0 < max(values["CpuMemoryUtilizationPercentage"]) < 100
     assert set(values["DeploymentCapacity"]) <= {1, 2}

@@ -117,7 +117,7 @@ def test_an_alert_that_has_fired_blocks_a_change(world, sandbox):
     )
     with existing(sandbox, path, alert(world.read().id, 0), tags={}) as arm:
         with world.clients(rps=2):
-            wait_until(lambda: f"{world.name}-busy" in arm.get(alerts).text, 60)
+            wait_until(lambda: f"{world.name}-busy" in arm.get(alerts).text, within_s=120)  # of a whole minute
         found = findings_of(world, ScaleParameters, deployment="blue", instances=2)
         assert found["alerts"].level is Level.BLOCKER, found["alerts"]
         assert f"{world.name}-busy (severity 1) fired on {world.name}" in found["alerts"].evidence
@@ -144,14 +144,18 @@ def test_autoscale_settings_of_the_deployments_involved(make_world, sandbox):
 
 def test_a_change_that_has_begun_may_finish_in_a_freeze(world):
     """A freeze that begins after preflight does not stop the change; the next change is refused."""
+
+    def freeze(begins):
+        whole_hour = ChangeFreeze(starts=begins, ends=begins + timedelta(hours=1), reason="year end")
+        run.policy = run.policy.model_copy(update={"freezes": (whole_hour,)})
+
     given = {"endpoint": world.name, "deployment": "blue", "instances": 2, "observe_s": 0.0, "late_data_s": 0.0}
     run = Run.open(ScaleParameters.check(given | {"policy": policy(world)}))
-    before, begins = run.read_endpoint(), datetime.now(UTC) + timedelta(seconds=4)
-    freeze = ChangeFreeze(starts=begins, ends=begins + timedelta(hours=1), reason="year end")
-    run.policy = run.policy.model_copy(update={"freezes": (freeze,)})
+    before = run.read_endpoint()
+    freeze(datetime.now(UTC) + timedelta(minutes=5))
     require_clear(check_scale(run, before))
     plan = plan_scale(run, before)
-    wait_until(lambda: datetime.now(UTC) > begins)
+    freeze(datetime.now(UTC) - timedelta(seconds=1))  # as if five minutes had passed
     assert scale(run, plan).instances_after == 2
     refused = {one.check: one for one in check_scale(run, run.read_endpoint())}["change window"]
     assert refused.level is Level.BLOCKER

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,15 @@ def test_a_kernel_that_hangs_is_killed_and_the_runner_returns_the_traffic(make_w
     assert canary.world.read().traffic == {"blue": 100}
 
 
-def test_a_run_that_takes_too_long_is_interrupted_and_undoes_itself(make_world):
+def test_a_run_that_takes_too_long_is_interrupted_and_undoes_itself(make_world, monkeypatch):
     """The whole run has a time limit; the kernel's own undo runs before it ends."""
-    world = make_world(green={})
-    folder, record = world.run("canary", timeout_s=8.0, canary="green", **LONG)
+    canary = Background(make_world(green={}), timeout_s=3600.0)
+    canary.await_canary()
+    monkeypatch.setattr("opslib.runner.watch.monotonic", lambda: time.monotonic() + 3600)
+    folder, record = canary.result()
     assert record.outcome is Outcome.ABORTED
-    assert "did not end within 8 s" in record.reason
-    assert world.read().traffic == {"blue": 100}
+    assert "did not end within 3600 s" in record.reason
+    assert canary.world.read().traffic == {"blue": 100}
     assert len(journal(folder, "undone")) == 1
 
 

@@ -57,7 +57,7 @@ def start_stub(place_of_its_own) -> Iterator[Callable[..., subprocess.Popen[byte
     yield start
     for process in started:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_a_run_finds_what_its_client_has(start_stub, tmp_path):
@@ -87,8 +87,8 @@ def test_a_signal_to_the_client_reaches_the_run(start_stub):
     for sent, code in ends.items():
         client, run = waiting()
         client.send_signal(sent)
-        assert client.wait(10) == code
-        wait_until(partial(gone, run), 10)
+        assert client.wait(60) == code
+        wait_until(partial(gone, run))
 
 
 def test_a_run_goes_on_without_the_prepared_process(start_stub):
@@ -96,9 +96,9 @@ def test_a_run_goes_on_without_the_prepared_process(start_stub):
     server = start_stub()
     client, _ = waiting()
     server.kill()
-    server.wait(10)
+    server.wait(60)
     client.terminate()
-    assert client.wait(10) == 7
+    assert client.wait(60) == 7
     assert hand_over(["run", "show"]) is None
 
 
@@ -122,9 +122,9 @@ def test_a_suspended_client_suspends_the_run(start_stub):
     client, run = waiting()
     for sent, states in ((signal.SIGTSTP, "T"), (signal.SIGCONT, "SR")):
         client.send_signal(sent)
-        wait_until(partial(both_are, states, run, client.pid), 10)
+        wait_until(partial(both_are, states, run, client.pid))
     client.terminate()
-    assert client.wait(10) == 7
+    assert client.wait(60) == 7
 
 
 def both_are(states: str, *processes: int) -> bool:
@@ -158,11 +158,11 @@ def test_what_was_prepared_otherwise_is_not_used(start_stub, monkeypatch):
 
 def test_an_idle_process_ends_and_removes_its_socket(start_stub, place_of_its_own):
     """So does one that is stopped."""
-    assert start_stub(idle_s=0.0).wait(10) == 0
+    assert start_stub(idle_s=0.0).wait(60) == 0
     assert list(place_of_its_own.glob("*.socket")) == []
     process = start_stub()
     assert stop()
-    assert process.wait(10) == -signal.SIGTERM
+    assert process.wait(60) == -signal.SIGTERM
     assert list(place_of_its_own.glob("*.socket")) == []
     assert not stop()
 
