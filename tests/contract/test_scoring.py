@@ -20,8 +20,8 @@ FALSE_ALARM = 1e-6  # of a split's test, when the split is what it should be
 
 @pytest.fixture(scope="module")
 def narrow(make_endpoint: Callable[..., Served]) -> Served:
-    """An endpoint whose one deployment works on one request at a time, for half a second at most."""
-    settings = sdk.OnlineRequestSettings(request_timeout_ms=500, max_concurrent_requests_per_instance=1)
+    """An endpoint whose one deployment works on one request at a time, for three seconds at most."""
+    settings = sdk.OnlineRequestSettings(request_timeout_ms=3000, max_concurrent_requests_per_instance=1)
     return make_endpoint("narrow", "blue", request_settings=settings)
 
 
@@ -113,7 +113,7 @@ def test_without_traffic_the_endpoint_is_not_found(make_endpoint: Callable[..., 
 
 def test_slow_model_times_out(narrow: Served):
     """A model slower than request_timeout_ms is answered for with 408 and Envoy's words."""
-    answer = narrow.score({"sleep_s": 0.8})
+    answer = narrow.score({"sleep_s": 3.3})
     assert (answer.status_code, answer.text) == (408, "upstream request timeout")
     assert wait_until(lambda: narrow.score().status_code == 200)
 
@@ -131,7 +131,7 @@ def test_too_many_pending_requests_are_refused(narrow: Served):
     """Beyond 2 x concurrency x instances pending, requests get 429; those in the queue are served."""
 
     def ask(_number: int) -> httpx.Response:
-        return narrow.score({"sleep_s": 0.15})
+        return narrow.score({"sleep_s": 1.2})  # the last one must be sent before the first is answered
 
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(ask, range(6)))
