@@ -15,6 +15,7 @@ from opslib.sandbox.instances.console import Console
 from opslib.sandbox.instances.containers import Route
 from opslib.sandbox.instances.launcher import Launch, Launcher, Process
 from opslib.sandbox.instances.own_server import OwnServer, remove_container
+from opslib.sandbox.instances.packages import Imports, find_imports
 from opslib.sandbox.instances.payload import Payload
 from opslib.sandbox.instances.upstream import Upstream, UpstreamLost, ask
 
@@ -114,7 +115,7 @@ class Instance:
 
     async def start(self, blobs: Path, on_lines: Callable[[Sequence[str]], None]) -> None:
         """Write its folder and start its processes; the socket is bound here, so no port is taken twice."""
-        await asyncio.to_thread(self.payload.write, blobs, self.root)
+        imports = await asyncio.to_thread(self._write, blobs)
         with contextlib.ExitStack() as open_until_started:
             for inside in self.payload.routes.ports:
                 listener = open_until_started.enter_context(socket.create_server(("127.0.0.1", 0), backlog=512))
@@ -126,7 +127,7 @@ class Instance:
             self._console = Console(reader, lambda lines: self._printed(lines, on_lines))
             try:
                 if container is None:
-                    self._process = await self._launcher.start(self._launch(), listener.fileno(), output)
+                    self._process = await self._launcher.start(self._launch(imports), listener.fileno(), output)
                 else:
                     open_until_started.close()
                     own = OwnServer(container, self.payload, self.id, self.root, self._ports, self.given)
@@ -223,7 +224,13 @@ class Instance:
         self.log.append(*lines)
         on_lines(lines)
 
-    def _launch(self) -> Launch:
+    def _write(self, blobs: Path) -> Imports:
+        payload = self.payload
+        payload.write(blobs, self.root)
+        files = [target for _, target in payload.files]
+        return find_imports(payload.packages, dict(payload.variables), files, self.root)
+
+    def _launch(self, imports: Imports) -> Launch:
         variables = dict(self.payload.variables)
         arguments = (
             *("-w", variables.get("WORKER_COUNT", "1"), "--timeout", variables.get("WORKER_TIMEOUT", "300")),
@@ -232,4 +239,4 @@ class Instance:
         )
         own = {"HOSTNAME": self.id, "SERVER_PORT": str(self.port)}
         given = own | self.given | self.payload.server_variables(self.root, _server_version())
-        return Launch(arguments, given, self.root / self.payload.app_root)
+        return Launch(arguments, given, self.root / self.payload.app_root, imports)

@@ -9,6 +9,9 @@ Run as `python -P launch.py PARENT_PID exec COMMAND` it becomes a deployment's o
 Run as `python -P launch.py PARENT_PID` it imports what the server imports, which takes half a second of processor
 time, and forks an instance for each request that its standard input receives (`launcher.py` is the other side). It
 has one thread and imports nothing of a deployment's, so that a fork starts like a new process.
+
+Run as `python -P launch.py PARENT_PID import MODULES` it imports these too, and first reports the top-level modules
+that came with them. Which modules may be named, and where a fork then is like a new process: `packages.py`.
 """
 
 import atexit
@@ -22,6 +25,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -66,14 +70,37 @@ def post_fork(_server: Any, _worker: Any) -> None:
     die_with_parent(os.getppid(), signal.SIGKILL)
 
 
-def serve(channel: socket.socket) -> list[str] | None:
-    """Fork for each request and report each end, until the channel closes; in a fork, return its arguments."""
+def prepare(modules: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Import what every instance needs, and some modules more.
+
+    Returns
+    -------
+    The top-level modules that came with those, and the variables that they set.
+    """
     gc.disable()  # imports free nothing
-    for name in PREPARED:
-        with suppress(ImportError):  # not every version of the server has it
-            import_module(name)
+    _import(PREPARED)
     _beside("inference_server").prepare()
     _beside("worker")
+    before, variables = _top_level(), dict(os.environ)
+    _import(modules)
+    return sorted(_top_level() - before), {k: v for k, v in os.environ.items() if k not in variables}
+
+
+def _import(names: Iterable[str]) -> None:
+    for name in names:
+        with suppress(ImportError):  # not every version of the server has it
+            import_module(name)
+
+
+def _top_level() -> set[str]:
+    return {name.partition(".")[0] for name in sys.modules}
+
+
+def serve(channel: socket.socket, common: dict[str, str]) -> list[str] | None:
+    """Fork for each request and report each end, until the channel closes; in a fork, return its arguments.
+
+    Each fork has the variables `common`, unless its request has others of the names.
+    """
     running: dict[int, int] = {}  # descriptors of processes, and their ids
     poller = select.poll()
     poller.register(channel, select.POLLIN)
@@ -97,7 +124,8 @@ def serve(channel: socket.socket) -> list[str] | None:
                 gc.enable()
                 for descriptor in (*running, channel.detach(), entered):
                     os.close(descriptor)
-                forked = _enter(json.loads(content), streams, this)
+                request = json.loads(content)
+                forked = _enter({**request, "environment": common | request["environment"]}, streams, this)
                 os.close(entering)
                 return forked
             for descriptor in (*streams, entering):
@@ -126,6 +154,8 @@ def _enter(request: dict[str, Any], streams: list[int], parent: int) -> list[str
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()  # as its import does; the fork would repeat another one's numbers
     return [*request["arguments"], "-b", f"fd://{listener}", "--chdir", request["folder"]]
 
 
@@ -177,8 +207,11 @@ def main() -> None:
     die_with_parent(parent, signal.SIGKILL)
     if sys.argv[2:3] == ["exec"]:  # the tie is kept: prctl(2), it is cleared on fork only
         os.execvp(arguments[0], arguments)  # noqa: S606 - no shell is wanted
-    if not arguments:
-        forked = serve(socket.socket(fileno=os.dup(0)))
+    if sys.argv[2:3] != ["--"]:
+        channel = socket.socket(fileno=os.dup(0))
+        imported, set_by_them = prepare(arguments)
+        channel.send(json.dumps({"imported": imported}).encode())
+        forked = serve(channel, set_by_them)
         if forked is None:
             return
         arguments = forked

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Protocol
 
 from opslib.sandbox.instances.launch import MESSAGE_BYTES
+from opslib.sandbox.instances.packages import Imports
 
 _LAUNCH = [sys.executable, "-P", str(Path(__file__).with_name("launch.py"))]
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+NONE = Imports()
 _LOST = -9  # the exit code of a process that was killed
 _READ_ONCE = (
     *("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_", "GLIBC_", "OPENSSL_"),  # when a process starts
@@ -63,18 +65,31 @@ class Forked:
 
 @dataclass(frozen=True)
 class Launch:
-    """What a process is started with: gunicorn's arguments, its own environment variables and its folder."""
+    """What a process is started with.
+
+    Attributes
+    ----------
+    arguments
+        gunicorn's.
+    variables
+        Its own environment variables.
+    folder
+        Its working folder.
+    imports
+        What it may find imported.
+    """
 
     arguments: tuple[str, ...]
     variables: Mapping[str, str]
     folder: Path
+    imports: Imports = NONE
 
 
 class Launcher:
     """Starts processes; forks where nothing in the environment requires a new interpreter."""
 
     def __init__(self) -> None:
-        self._prepared: _Prepared | None = None
+        self._prepared: dict[tuple[str, ...], _Prepared] = {}
 
     async def start(self, launch: Launch, listener: int, output: int) -> Process:
         """Start one process that accepts from the socket `listener` and prints to `output` (descriptors)."""
@@ -83,10 +98,9 @@ class Launcher:
         request = {"arguments": launch.arguments, "environment": variables, "folder": str(launch.folder)}
         message = json.dumps(request).encode()
         if _read_once(variables) == _read_once(common) and len(message) <= MESSAGE_BYTES:
-            if self._prepared is None or self._prepared.ended:
-                self._prepared = _Prepared(common)
             with suppress(ConnectionError):  # it has ended: the next start will make another
-                return await self._prepared.fork(message, listener, output)
+                prepared = await self._find(common, launch)
+                return await prepared.fork(message, listener, output)
         words = ("--", *launch.arguments, "-b", f"fd://{listener}")
         return await _run(words, variables, launch.folder, output, (listener,))
 
@@ -97,9 +111,23 @@ class Launcher:
         return await _run(("exec", *command), _base_environment() | dict(variables), folder, output, ())
 
     def close(self) -> None:
-        """End the prepared process."""
-        if self._prepared is not None:
-            self._prepared.close()
+        """End the prepared processes."""
+        for prepared in self._prepared.values():
+            prepared.close()
+
+    async def _find(self, common: Mapping[str, str], launch: Launch) -> "_Prepared":
+        """Return the prepared process of a launch's modules, unless one has the name of its own."""
+        if launch.imports.modules:
+            prepared = self._prepare(common, launch.imports.modules)
+            if launch.imports.own.isdisjoint(await prepared.imported()):
+                return prepared
+        return self._prepare(common, ())
+
+    def _prepare(self, common: Mapping[str, str], modules: tuple[str, ...]) -> "_Prepared":
+        prepared = self._prepared.get(modules)
+        if prepared is None or prepared.ended:
+            prepared = self._prepared[modules] = _Prepared(common, modules)
+        return prepared
 
 
 async def _run(
@@ -128,17 +156,18 @@ def _read_once(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Prepared:
-    """A process that has imported the server, and the channel on which it receives what to fork."""
+    """A process that has imported the server and some modules, and the channel of requests to fork."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], modules: Sequence[str]) -> None:
         self._channel, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._loop = asyncio.get_running_loop()
+        self._imported: asyncio.Future[frozenset[str]] = self._loop.create_future()
         self._starting: deque[asyncio.Future[Forked]] = deque()
         self._running: dict[int, asyncio.Future[int]] = {}
         self.ended = False
         with its:
             self._process = subprocess.Popen(
-                [*_LAUNCH, str(os.getpid())],
+                [*_LAUNCH, str(os.getpid()), "import", *modules],
                 env=dict(environment),
                 stdin=its.fileno(),
                 stdout=subprocess.DEVNULL,
@@ -147,6 +176,16 @@ class _Prepared:
             )
         self._channel.setblocking(False)
         self._loop.add_reader(self._channel.fileno(), self._read)
+
+    async def imported(self) -> frozenset[str]:
+        """Return the top-level modules that came with its modules; wait until they are imported.
+
+        Raises
+        ------
+        ConnectionError
+            If the process has ended.
+        """
+        return await asyncio.shield(self._imported)
 
     async def fork(self, message: bytes, listener: int, output: int) -> Forked:
         """Have one process forked.
@@ -180,7 +219,9 @@ class _Prepared:
             self._lost()
             return
         event = json.loads(content)
-        if "started" in event:
+        if "imported" in event:
+            self._imported.set_result(frozenset(event["imported"]))
+        elif "started" in event:
             end = self._running[event["started"]] = self._loop.create_future()
             self._starting.popleft().set_result(Forked(event["started"], end))
         else:
@@ -195,8 +236,12 @@ class _Prepared:
         self._channel.close()
         self._process.kill()
         self._process.wait()
+        lost = ConnectionResetError("the process that instances are forked from has ended")
         for waiting in self._starting:
-            waiting.set_exception(ConnectionResetError("the process that instances are forked from has ended"))
+            waiting.set_exception(lost)
+        if not self._imported.done():
+            self._imported.set_exception(lost)
+            self._imported.exception()  # no launch may wait for it
         for end in self._running.values():
             end.set_result(_LOST)
 

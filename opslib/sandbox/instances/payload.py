@@ -40,6 +40,8 @@ class Payload:
         Folder of the models below the instance's folder.
     container
         What runs it where it brings a server of its own; None where the inference server does.
+    packages
+        Packages that its environment's conda file names.
     missing
         Packages that its curated environment promises, and this Python lacks.
     model, environment
@@ -70,6 +72,7 @@ class Payload:
     probes: Probes
     mount: str = f"{APP}/azureml-models"
     container: Container | None = None
+    packages: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()
     model: str | None = None
     environment: str | None = None

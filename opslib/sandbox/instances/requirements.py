@@ -3,6 +3,7 @@
 import platform
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 _EXACT = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)(?:\[[^]]*\])?\s*={2,3}\s*(?P<version>[^\s;]+)$")
@@ -11,18 +12,49 @@ _NAMED = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)")
 
 def differences(conda_file: str) -> list[str]:
     """Return a line for each requirement of a conda file that the sandbox's own Python does not meet."""
-    import yaml  # noqa: PLC0415 - only where a conda file is read
-
     if not conda_file:
         return []
     try:
-        wanted = yaml.safe_load(conda_file)
-    except yaml.YAMLError as error:
+        listed = _read(conda_file)
+    except ValueError as error:
         return [f"The conda file cannot be read: {error}"]
-    listed = wanted.get("dependencies") if isinstance(wanted, dict) else None
-    return [line for one in listed or [] for line in _unmet(one)] or [
-        "The sandbox's own Python meets the conda file."
-    ]
+    return [line for one in listed for line in _unmet(one)] or ["The sandbox's own Python meets the conda file."]
+
+
+def named_packages(conda_file: str) -> frozenset[str]:
+    """Return the packages that a conda file names, of conda and of pip, in lower case; none if it cannot be read.
+
+    >>> sorted(named_packages("dependencies: [python=3.11, numpy, {pip: [scikit-learn>=1.6]}]"))
+    ['numpy', 'python', 'scikit-learn']
+    """
+    try:
+        listed = _read(conda_file)
+    except ValueError:
+        return frozenset()
+    of_pip = [line for one in listed if isinstance(one, dict) for line in one.get("pip") or []]
+    named = [_NAMED.match(str(one)) for one in (*listed, *of_pip) if not isinstance(one, dict)]
+    return frozenset(one["name"].lower().replace("_", "-") for one in named if one is not None)
+
+
+@lru_cache(maxsize=64)
+def _read(conda_file: str) -> list[Any]:
+    """Return the dependencies of a conda file.
+
+    Raises
+    ------
+    ValueError
+        If it is not YAML.
+    """
+    if not conda_file:
+        return []
+    import yaml  # noqa: PLC0415 - only where a conda file is read
+
+    try:
+        content = yaml.safe_load(conda_file)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    listed = content.get("dependencies") if isinstance(content, dict) else None
+    return listed if isinstance(listed, list) else []
 
 
 def _unmet(requirement: Any) -> Iterator[str]:

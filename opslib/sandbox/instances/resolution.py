@@ -16,7 +16,7 @@ from opslib.sandbox.instances.curated import Curated, find_curated, version_note
 from opslib.sandbox.instances.payload import APP, Payload
 from opslib.sandbox.instances.probes import read_probes
 from opslib.sandbox.instances.references import find_asset
-from opslib.sandbox.instances.requirements import differences
+from opslib.sandbox.instances.requirements import differences, named_packages
 from opslib.sandbox.storage.blob_files import locate
 
 Files = tuple[tuple[str, str], ...]
@@ -57,6 +57,7 @@ def resolve(store: Store, runtime: Runtime, deployment: Resource) -> Payload:
         probes=read_probes(properties),
         mount=mount,
         container=container,
+        packages=named_packages(_conda_file(environment)),
         missing=curated.missing if curated is not None else (),
         model=model.id if model is not None else None,
         environment=environment.id if environment is not None else None,
@@ -170,7 +171,11 @@ def _environment_notes(
     else:
         verb = "pulled" if environment.properties.get("image") else "built"
         yield f"Image {containers.image_of(environment)} is not {verb}: the sandbox runs its own Python."
-        yield from differences(environment.properties.get("condaFile") or "")
+        yield from differences(_conda_file(environment))
+
+
+def _conda_file(environment: Resource | None) -> str:
+    return (environment.properties.get("condaFile") or "") if environment is not None else ""
 
 
 def _is_curated(environment: Resource) -> bool:

@@ -1,12 +1,15 @@
 """The processes of instances: forked where a fork starts like a new process, and ended with their sandbox."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
-from opslib.sandbox.instances.launcher import Forked, Launch, Launcher, Process
+from opslib.sandbox.instances.launcher import NONE, Forked, Launch, Launcher, Process
+from opslib.sandbox.instances.packages import Imports
 
 FOREVER = ("wsgiref.simple_server:demo_app",)
 FAILS = ("no_such_module:app",)
@@ -20,15 +23,31 @@ atexit.register(lambda: open("at exit", "w").write("written"))
 threading.Thread(target=lambda: (time.sleep(0.3), open("by a thread", "w").write("written"))).start()
 open("loaded", "w").write(worker.__file__)
 """
+LIKE_NEW = """
+import json, os, sys
+from pathlib import Path
+from wsgiref.simple_server import demo_app as app
+
+before = "numpy" in sys.modules
+import numpy
+
+drawn = numpy.random.random()
+product = (numpy.ones((500, 500)) @ numpy.ones((500, 500))).sum()
+threads = len(os.listdir("/proc/self/task"))  # that the product has used
+variables = {name: value for name, value in os.environ.items() if name != "PYTHONHASHSEED"}
+same = [product, threads, variables, os.getcwd(), numpy.__file__]
+Path("state.new").write_text(json.dumps([before, drawn, same]))
+Path("state.new").rename("state")
+"""
 
 
 async def start(
-    launcher: Launcher, folder: Path, arguments: tuple[str, ...], **variables: str
+    launcher: Launcher, folder: Path, arguments: tuple[str, ...], imports: Imports = NONE, **variables: str
 ) -> tuple[Process, int]:
     """Start one process; return it, and the descriptor from which its output is read."""
     reader, output = os.pipe()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        process = await launcher.start(Launch(arguments, variables, folder), listener.fileno(), output)
+        process = await launcher.start(Launch(arguments, variables, folder, imports), listener.fileno(), output)
     os.close(output)
     return process, reader
 
@@ -103,6 +122,37 @@ def test_a_variable_that_is_read_when_a_process_starts_has_a_new_process(tmp_pat
         assert "PYTHONHASHSEED=7" in await variables_of(process)
         os.killpg(process.pid, signal.SIGKILL)
         assert await process.wait() == -signal.SIGKILL
+        launcher.close()
+
+    asyncio.run(check())
+
+
+def test_a_fork_that_has_a_package_imported_is_like_a_new_process(tmp_path):
+    """The same threads, variables and results, and random numbers of its own; a module of its code comes first."""
+    (tmp_path / "like_new.py").write_text(LIKE_NEW)
+    numpy = Imports(("numpy",), frozenset({"like_new"}))
+
+    async def state(launcher: Launcher, imports: Imports, **variables: str) -> tuple[bool, Any]:
+        """Start the program; return whether it is a fork, and what it has found."""
+        process, _ = await start(launcher, tmp_path, ("like_new:app",), imports, **variables)
+        while not (tmp_path / "state").exists():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        found = json.loads((tmp_path / "state").read_text())
+        (tmp_path / "state").unlink()
+        return isinstance(process, Forked), found
+
+    async def check() -> None:
+        launcher = Launcher()
+        _, (first, one, fork) = await state(launcher, numpy)
+        _, (_, other, again) = await state(launcher, numpy)
+        forked, (imported, another, new) = await state(launcher, numpy, PYTHONHASHSEED="random")
+        assert (first, forked, imported) == (True, False, False)
+        assert fork == again == new
+        assert len({one, other, another}) == 3
+        _, (own, *_) = await state(launcher, Imports(("numpy",), frozenset({"like_new", "numpy"})))
+        assert not own
         launcher.close()
 
     asyncio.run(check())
