@@ -55,7 +55,7 @@ def count_above(arm: Arm, threshold_ms: float) -> int | None:
     if arm.latency_n == 0:
         return 0
     if arm.samples_ms:
-        return int(np.count_nonzero(np.asarray(arm.samples_ms) > threshold_ms))
+        return int(np.count_nonzero(arm.latencies_ms > threshold_ms))
     if arm.above:
         return next((count for cut, count in arm.above if abs(cut - threshold_ms) <= _SAME_MS), None)
     if arm.percentiles_ms:
@@ -141,7 +141,7 @@ def learn_reference(metric: Latency, arm: Arm, least: int = 100) -> tuple[float,
         return ()
     known = dict(arm.percentiles_ms)
     if arm.samples_ms:
-        found = np.quantile(arm.samples_ms, metric.quantiles, method="inverted_cdf").tolist()
+        found = np.quantile(arm.latencies_ms, metric.quantiles, method="inverted_cdf").tolist()
     elif set(metric.quantiles) <= set(known):
         found = [known[quantile] for quantile in metric.quantiles]
     else:

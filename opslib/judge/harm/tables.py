@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 _NODES = 24
 _PERIOD_SD = 15.0
 _NEWTON_STEPS = 12
+_NEWTON_CLOSE = 1e-8  # of the last step: the error after it is of the order of its square
 
 
 def log_normaliser(pooled: ArrayLike, drawn: ArrayLike, log_tilt: ArrayLike) -> Floats:
@@ -69,11 +70,14 @@ def _matching_shift(counts: Floats, tilt: Floats, target: Floats) -> Floats:
     shift = base - (counts * tilt).sum(axis=-1) / total
     for _ in range(_NEWTON_STEPS):
         share = 1.0 / (1.0 + np.exp(-(shift[..., None] + tilt)))
-        gap = (counts * share).sum(axis=-1) - target
-        slope = np.maximum((counts * share * (1.0 - share)).sum(axis=-1), 1e-12)
+        gap = np.vecdot(counts, share) - target
+        slope = np.maximum(np.vecdot(counts, share * (1.0 - share)), 1e-12)
         low, high = np.where(gap < 0, shift, low), np.where(gap > 0, shift, high)
         step = shift - gap / slope
+        before = shift
         shift = np.where((step > low) & (step < high), step, np.where(gap == 0, shift, (low + high) / 2))
+        if (np.abs(shift - before) < _NEWTON_CLOSE).all():
+            break
     return np.asarray(shift, dtype=np.float64)
 
 
@@ -129,11 +133,11 @@ def log_e_values(canary: ArrayLike, stable: ArrayLike, log_tilts: ArrayLike, log
     tilts = np.asarray(log_tilts, dtype=np.float64)
     null = np.broadcast_to(np.asarray(log_null, dtype=np.float64), tilts.shape[-1:])
     drawn = mine.sum(axis=-1)
-    sum_null = log_normaliser(both, drawn, null)
-    sum_tilt = log_normaliser(both[..., None, :], drawn[..., None], tilts)
+    null_first = np.concatenate([np.broadcast_to(null, (*tilts.shape[:-2], 1, null.size)), tilts], axis=-2)
+    log_sum = log_normaliser(both[..., None, :], drawn[..., None], null_first)
     score = (mine[..., None, :] * (tilts - null)).sum(axis=-1)
     informative = (drawn > 0) & (drawn < both.sum(axis=-1)) & ((both > 0).sum(axis=-1) > 1)
-    return np.asarray(np.where(informative[..., None], score - sum_tilt + sum_null[..., None], 0.0))
+    return np.asarray(np.where(informative[..., None], score - log_sum[..., 1:] + log_sum[..., :1], 0.0))
 
 
 def log_e_two_by_two(

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from opslib.judge.values.noninferiority import Tally, limit_moments, p_odds, p_rate
 
-_STEPS = 36  # of bisection: an error below 1e-9 in the log of the odds, and less in a rate
+_HALVINGS = 36  # of a range: an error below 1e-9 in the log of the odds, and less in a rate
 _MOST_ODDS = 1e6
 
 
@@ -94,8 +94,31 @@ def chance_upper(tally: Tally, level: float) -> float | None:
 
 
 def _crossing(p: Callable[[float], float], level: float, low: float, high: float) -> float:
-    """Return where a falling p-value crosses a level, from above."""
-    for _ in range(_STEPS):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if p(middle) > level else (low, middle)
-    return high
+    """Return where a falling p-value crosses a level, from above, to 2^-36 of the range.
+
+    Bisection that interpolates the normal scores of the p-values, which are close to linear, takes a third of the
+    steps and at most one more: Oliveira & Takahashi (2020), ACM Trans. Math. Softw. 47(1):5.
+    """
+    from scipy.special import ndtri  # noqa: PLC0415
+
+    def score(value: float) -> float:
+        return float(ndtri(min(max(value, 1e-300), 1.0 - 1e-16)) - ndtri(level))
+
+    step = (high - low) / 2**_HALVINGS
+    first, last = 0, 2**_HALVINGS  # in steps: the p-value is above the level at `first` and not at `last`
+    reach = 2.0 * last
+    above, below = score(1.0), score(0.0)
+    while last - first > 1:
+        middle, reach = (first + last) / 2.0, reach / 2.0
+        secant = (above * last - below * first) / (above - below)
+        inwards = min(0.2 * step * (last - first) ** 2, abs(middle - secant))  # a secant often stays on one side
+        guess = secant + math.copysign(inwards, middle - secant)
+        most = reach - (last - first) / 2.0
+        at = round(min(max(guess, middle - most), middle + most))
+        at = min(max(at, first + 1), last - 1)
+        value = p(low + step * at)
+        if value > level:
+            first, above = at, max(score(value), 1e-12)
+        else:
+            last, below = at, min(score(value), -1e-12)
+    return float(low + step * last)

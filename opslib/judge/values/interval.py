@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from opslib.errors import JudgeError
 
@@ -67,6 +71,11 @@ class Arm:
         if self.samples_ms:
             return len(self.samples_ms)
         return self.requests if self.timed is None else self.timed
+
+    @cached_property
+    def latencies_ms(self) -> NDArray[np.float64]:
+        """`samples_ms` as an array, which is counted at many thresholds [ms]."""
+        return np.asarray(self.samples_ms, dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ an interval costs one matrix product.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,6 +44,7 @@ def begin(mixture: Mixture) -> Floats:
     return np.asarray(np.log(np.concatenate([[max(mixture.idle, 1e-300)], placed])), dtype=np.float64)
 
 
+@lru_cache(maxsize=256)
 def transition(mixture: Mixture, minutes: float) -> Floats:
     """Return the probabilities of going from each state to each within an interval.
 
@@ -56,7 +58,7 @@ def transition(mixture: Mixture, minutes: float) -> Floats:
     Returns
     -------
     matrix
-        Rows sum to 1; shape (1 + sizes, 1 + sizes). State 0 is "no effect yet".
+        Rows sum to 1; shape (1 + sizes, 1 + sizes); read-only. State 0 is "no effect yet".
     """
     prior = np.asarray(mixture.prior, dtype=np.float64)
     onset = -np.expm1(-mixture.onsets_per_minute * minutes)
@@ -64,6 +66,7 @@ def transition(mixture: Mixture, minutes: float) -> Floats:
     matrix = np.zeros((prior.size + 1, prior.size + 1))
     matrix[0, 0], matrix[0, 1:] = 1.0 - onset, onset * prior
     matrix[1:, 1:] = (1.0 - move) * np.eye(prior.size) + move * prior
+    matrix.flags.writeable = False
     return matrix
 
 
