@@ -22,26 +22,21 @@ MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py")) if 
 @cache
 def imports_of(path: Path) -> tuple[str, ...]:
     """Every module that a file imports, late imports included; what is imported for types alone is not."""
-    return tuple(_imports(path))
+    return tuple(_imports(ast.parse(path.read_text())))
 
 
-def _imports(path: Path) -> Iterator[str]:
-    tree = ast.parse(path.read_text())
-    types = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in types:
+def _imports(node: ast.AST) -> Iterator[str]:
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.If) and isinstance(inner.test, ast.Name) and inner.test.id == "TYPE_CHECKING":
             continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                yield node.module
-                yield f"{node.module}.{alias.name}"
+        if isinstance(inner, ast.Import):
+            yield from (alias.name for alias in inner.names)
+        elif isinstance(inner, ast.ImportFrom) and inner.module:
+            for alias in inner.names:
+                yield inner.module
+                yield f"{inner.module}.{alias.name}"
+        elif isinstance(inner, ast.stmt | ast.ExceptHandler | ast.match_case):  # what holds statements
+            yield from _imports(inner)
 
 
 def importers_of(*names: str) -> set[str]:

@@ -122,22 +122,25 @@ class RunningSandbox:
 
     def token(self, resource: str | None = None) -> str:
         """Return a token of the managed-identity endpoint, for ARM or another resource."""
-        with self.http(headers={"X-IDENTITY-HEADER": self.env["IDENTITY_HEADER"]}) as client:
-            wanted = {"resource": resource or self.url, "api-version": "2019-08-01"}
-            answer = client.get(self.env["IDENTITY_ENDPOINT"], params=wanted)
-            return str(answer.raise_for_status().json()["access_token"])
+        with self.http() as client:
+            return self._token(client, resource)
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        """TLS settings that all HTTP clients of this sandbox share."""
+        return ssl.create_default_context(cafile=self.home.authority)
 
     def http(self, **options: Any) -> "httpx.Client":
         """Return an HTTP client that trusts the sandbox; relative addresses are the sandbox's."""
         import httpx  # noqa: PLC0415 - slow to import
 
-        trust = ssl.create_default_context(cafile=self.home.authority)
-        return httpx.Client(base_url=self.url, verify=trust, timeout=30.0, **options)
+        return httpx.Client(base_url=self.url, verify=self._trust, timeout=30.0, **options)
 
     @contextmanager
     def arm(self) -> "Iterator[httpx.Client]":
         """Yield an HTTP client with a token for ARM."""
-        with self.http(headers={"Authorization": f"Bearer {self.token()}"}) as client:
+        with self.http() as client:
+            client.headers["Authorization"] = f"Bearer {self._token(client)}"  # over the same connection
             yield client
 
     def keep_logs(self, endpoint: str) -> None:
@@ -229,6 +232,12 @@ class RunningSandbox:
                     if row["properties"]["provisioningState"] != "Deleting":
                         arm.delete(row["id"])  # 409 while an operation runs: the next turn sends it again
                 time.sleep(0.05)
+
+    def _token(self, client: "httpx.Client", resource: str | None = None) -> str:
+        wanted = {"resource": resource or self.url, "api-version": "2019-08-01"}
+        header = {"X-IDENTITY-HEADER": self.env["IDENTITY_HEADER"]}
+        answer = client.get(self.env["IDENTITY_ENDPOINT"], params=wanted, headers=header)
+        return str(answer.raise_for_status().json()["access_token"])
 
     def _require_pointed(self) -> None:
         wrong = sorted(name for name, value in self.env.items() if os.environ.get(name) != value)
