@@ -27,7 +27,7 @@ _ENCODED_BYTES = tuple(
         # each starts with a separator, for speed; a dump's first byte is therefore not matched
         r"%[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2}){7,}",
         r"&(?:amp;)?#(?:\d{1,3}|[xX][0-9A-Fa-f]{2});(?:&(?:amp;)?#(?:\d{1,3}|[xX][0-9A-Fa-f]{2});){7,}",
-        r"\\{1,16}(?:x|u00)[0-9A-Fa-f]{2}(?:\\{1,16}(?:x|u00)[0-9A-Fa-f]{2}){7,}",
+        r"\\\\{0,15}(?:x|u00)[0-9A-Fa-f]{2}(?:\\{1,16}(?:x|u00)[0-9A-Fa-f]{2}){7,}",
         r":[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){6,}",
         r" [0-9A-Fa-f]{2}(?: [0-9A-Fa-f]{2}){6,}",
         r",\s*\d{1,3}(?:,\s*\d{1,3}){6,}",

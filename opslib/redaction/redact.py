@@ -25,6 +25,9 @@ PIPE_VARIABLE = "OPSLIB_SECRETS_PIPE"
 MIN_LENGTH = 8
 """A shorter value is not masked: it could be ordinary text [characters]."""
 
+MAX_CLEAN, MAX_CLEAN_LENGTH = 128, 50_000
+"""How many texts without a known value are remembered, and how long one may be [count, characters]."""
+
 SECRET_NAME = re.compile(
     r"token|secret|passw|_pwd|key(?!board|word|stone|frame|note|sym)|(?:^|_)sas(?:_|$)|connection|conn_str|credential",
     re.IGNORECASE,
@@ -78,6 +81,7 @@ class Redactor:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._values: dict[str, KnownValue] = {}
+        self._clean: set[str] = set()
         self._lock = threading.Lock()
         self.count = 0
         self.add(values)
@@ -92,12 +96,18 @@ class Redactor:
         with self._lock:  # another thread may add or mask meanwhile: it sees the old values or the new ones
             added = {value: KnownValue(value) for value in wanted - self._values.keys()}
             self._values = dict(sorted({**self._values, **added}.items(), key=lambda item: -len(item[0])))
+            self._clean = set()
 
     def redact(self, text: str) -> str:
-        """Mask every known value, in every encoding, also with control sequences between its characters."""
-        values = self._values
-        if not values:
+        """Mask every known value, in every encoding, also with control sequences between its characters.
+
+        A file is masked whenever it is written, and most of it was before: a text that held none of the values is
+        remembered until there is another value.
+        """
+        clean, values = self._clean, self._values  # in this order: a text is not clean of values that came later
+        if not values or text in clean:
             return text
+        before = self.count
         for known in values.values():
             if known.may_occur(text):
                 text, found = known.pattern.subn(_mask, text)
@@ -105,6 +115,10 @@ class Redactor:
         text, spelled = mask_encoded_bytes(text, values, MASK)
         text, broken = mask_interrupted(text, partial(_find, values.values()), MASK)
         self.count += spelled + broken
+        if self.count == before and len(text) <= MAX_CLEAN_LENGTH:
+            if len(clean) >= MAX_CLEAN:
+                clean.clear()
+            clean.add(text)
         return text
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from opslib.evidence.run.record import write_atomically
+from opslib.redaction.redact import redact
 
 SCHEME = "opslib-run://"
 """papermill chooses a writer by the path's prefix."""
@@ -37,9 +38,13 @@ class NotebookFile:
         """Save a notebook while it is executed.
 
         nbformat's own writer copies, validates and indents the notebook, which took a fifth of a run. papermill
-        uses it for the last save.
+        uses it for the last save. Secrets are masked cell by cell, since most cells are as they were.
         """
-        self.write(json.dumps(notebook, ensure_ascii=False), str(self._path))
+        self._before_write()
+        cells = ", ".join(redact(json.dumps(cell, ensure_ascii=False)) for cell in notebook["cells"])
+        rest = {name: value for name, value in notebook.items() if name != "cells"}
+        masked = redact(json.dumps(rest, ensure_ascii=False)).removesuffix("}")
+        write_atomically(self._path, f'{masked}, "cells": [{cells}]}}', redacted=False)
 
     def read(self, path: str) -> str:
         """Read a notebook."""

@@ -197,3 +197,14 @@ def test_seeing_through_disguises_takes_time_in_proportion_to_the_text():
         return time.thread_time() - begun_s
 
     assert cost_s(8_000) < 12 * max(cost_s(2_000), 0.005)
+
+
+def test_a_text_without_secrets_is_searched_again_once_there_is_another_secret():
+    redactor = redact.Redactor(["first-secret"])
+    text = "a second-secret and no other"
+    assert redactor.redact(text) == text
+    assert redactor.redact(text) == text
+    redactor.add(["second-secret"])
+    assert redactor.redact(text) == f"a {redact.MASK} and no other"
+    assert redactor.redact(redactor.redact(text)) == f"a {redact.MASK} and no other"
+    assert redactor.count == 2

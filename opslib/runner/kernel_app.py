@@ -1,0 +1,65 @@
+"""The kernel of a run: IPython's own, without what only a person at a prompt or a notebook's widgets would use."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ipykernel.kernelapp import IPKernelApp
+from traitlets.config import Config
+
+CONNECTION_FILE = "-f"
+"""Option before the path of the file that names a kernel's sockets."""
+
+HISTORY_IN_MEMORY = "--HistoryManager.hist_file=:memory:"
+"""What nbclient adds, so that no cell of a run is kept in the user's own history."""
+
+LOG = logging.getLogger("IPKernelApp")
+"""What a kernel reports on stderr. It is configured here, in the process that forks: to change a level has Python
+touch every logger, 10 ms in a fork."""
+
+LOG.setLevel(logging.WARNING)
+LOG.propagate = False
+
+
+class RunKernelApp(IPKernelApp):  # type: ignore[misc]
+    """IPython's kernel application for the cells of one notebook, which one client sends one after the other."""
+
+    def parse_command_line(self, argv: Sequence[str] | None = None) -> None:
+        """Take the connection file; other options are left to argparse, for which traitlets makes one per trait."""
+        given = list(argv or ())
+        settings: dict[str, Any] = {"HistoryManager": {"enabled": False}}  # no database and no thread for it
+        options = [one for one in given if one != HISTORY_IN_MEMORY]
+        if options[:-1] == [CONNECTION_FILE]:
+            settings["IPKernelApp"] = {"connection_file": options[-1]}
+        else:
+            super().parse_command_line(given)
+        self.update_config(Config(settings))
+
+    def init_control(self, context: Any) -> None:
+        """Open the control channel, without the thread that hands each message to its subshell."""
+        super().init_control(context)
+        self.shell_channel_thread = None
+
+    def init_code(self) -> None:
+        """Run what the user's configuration has run first."""
+        super().init_code()
+        del self.shell._sys_modules_keys  # noqa: SLF001 - it lists no module: `%reset aggressive` would forget them all
+
+
+def main(parent: int, options: Sequence[str]) -> None:
+    """Be the kernel of a run, until it is shut down or its parent process has ended.
+
+    Parameters
+    ----------
+    parent
+        The process with which it ends.
+    options
+        The kernel's command line, without its launcher.
+    """
+    handler = logging.StreamHandler(sys.__stderr__)
+    handler.setFormatter(logging.Formatter("[%(name)s] %(levelname)s | %(message)s"))  # as traitlets writes it
+    LOG.addHandler(handler)
+    app = RunKernelApp.instance(parent_handle=parent, log=LOG)
+    app.initialize(list(options))
+    app.start()
