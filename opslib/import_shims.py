@@ -86,14 +86,18 @@ class _WithoutModules(ModuleType):
     def __getattr__(self, name: str) -> Any:
         return getattr(sys, name)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(sys, name, value)
 
-def skip_module_files() -> None:
-    """Keep ipykernel from listing the files of all modules, for a debugger, which nothing can attach.
 
-    The list has each of three thousand modules touched: in a fork, a third of the memory that a kernel must copy.
+def skip_module_lists() -> None:
+    """Keep a kernel from listing all modules, for a debugger that nothing can attach and for `%reset aggressive`.
+
+    Each list has three thousand modules touched: in a fork, half of the memory that a kernel must copy.
     """
-    ipkernel: Any = sys.modules["ipykernel.ipkernel"]
-    ipkernel.sys = _WithoutModules("sys")
+    for lister in ("ipykernel.ipkernel", "IPython.core.shellapp"):
+        module: Any = sys.modules[lister]
+        module.sys = _WithoutModules("sys")
 
 
 def skip_httpx_command() -> None:

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from opslib.evidence.run.files import FOLDER_VARIABLE
-from opslib.import_shims import skip_iri_checks, skip_module_files, without_debugger
+from opslib.import_shims import skip_iri_checks, skip_module_lists, without_debugger
 from opslib.quick_end import QuickEnd
 
 PREPARED = (
@@ -33,6 +33,7 @@ PREPARED = (
     "IPython.extensions.storemagic",
     "psutil",
     "tornado.platform.asyncio",
+    "opslib.runner.kernel_app",
     "traitlets.config.argcomplete_config",
     "opslib.runbooks.run",
     "opslib.show.registered",
@@ -71,7 +72,7 @@ def serve(channel: socket.socket) -> dict[str, Any] | None:
     with without_debugger():
         for name in PREPARED:
             import_module(name)
-    skip_module_files()
+    skip_module_lists()
     while True:
         header, streams, _, _ = socket.recv_fds(channel, 4, 3)
         if not header:

@@ -22,7 +22,7 @@ LOG.setLevel(logging.WARNING)
 LOG.propagate = False
 
 
-class RunKernelApp(IPKernelApp):  # type: ignore[misc]
+class RunKernelApp(IPKernelApp):
     """IPython's kernel application for the cells of one notebook, which one client sends one after the other."""
 
     def parse_command_line(self, argv: Sequence[str] | None = None) -> None:
@@ -38,13 +38,24 @@ class RunKernelApp(IPKernelApp):  # type: ignore[misc]
 
     def init_control(self, context: Any) -> None:
         """Open the control channel, without the thread that hands each message to its subshell."""
-        super().init_control(context)
+        super().init_control(context)  # type: ignore[no-untyped-call]
         self.shell_channel_thread = None
 
     def init_code(self) -> None:
         """Run what the user's configuration has run first."""
-        super().init_code()
-        del self.shell._sys_modules_keys  # noqa: SLF001 - it lists no module: `%reset aggressive` would forget them all
+        super().init_code()  # type: ignore[no-untyped-call]
+        vars(self.shell).pop("_sys_modules_keys", None)  # empty: `%reset aggressive` would forget every module
+
+    def start(self) -> None:
+        """Execute cells until a shutdown; then let the control thread end, which awaits the outputs it has sent.
+
+        At its exit, Python first stops the thread that sends them: one run in six then took three seconds to end.
+        """
+        try:
+            super().start()  # type: ignore[no-untyped-call]
+        finally:
+            self.control_thread.stop()
+            self.control_thread.join()
 
 
 def main(parent: int, options: Sequence[str]) -> None:
@@ -61,5 +72,5 @@ def main(parent: int, options: Sequence[str]) -> None:
     handler.setFormatter(logging.Formatter("[%(name)s] %(levelname)s | %(message)s"))  # as traitlets writes it
     LOG.addHandler(handler)
     app = RunKernelApp.instance(parent_handle=parent, log=LOG)
-    app.initialize(list(options))
+    app.initialize(list(options))  # type: ignore[no-untyped-call]
     app.start()

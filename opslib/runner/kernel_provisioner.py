@@ -12,8 +12,11 @@ from jupyter_client.provisioning import LocalProvisioner
 
 from opslib.runner.fork_server import ForkedProcess, fork_server
 
-LAUNCHER = "ipykernel_launcher"
-"""The module that a kernel of this Python runs."""
+JUPYTERS_LAUNCHER = "ipykernel_launcher"
+"""The module that a kernel of this Python runs by its specification."""
+
+LAUNCHER = "opslib.runner.kernel_launcher"
+"""The module that runs in its place."""
 
 END_S = 0.1
 """How often Jupyter looks whether a kernel has ended [seconds]."""
@@ -29,10 +32,10 @@ class PreparedKernelProvisioner(LocalProvisioner):  # type: ignore[misc]
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Launch a kernel, by a fork if the command runs this Python's own kernel."""
-        if LAUNCHER not in cmd or cmd[0] != sys.executable:
+        if JUPYTERS_LAUNCHER not in cmd or cmd[0] != sys.executable:
             return await super().launch_kernel(cmd, **kwargs)
         self.cwd = str(kwargs.get("cwd") or Path.cwd())
-        arguments = cmd[cmd.index(LAUNCHER) + 1 :]
+        arguments = cmd[cmd.index(JUPYTERS_LAUNCHER) + 1 :]
         streams = (_descriptor(kwargs.get("stdout"), 1), _descriptor(kwargs.get("stderr"), 2))
         self.process = _fork(arguments, kwargs["env"], self.cwd, streams)
         self.pid = self.pgid = self.process.pid  # it leads a session of its own
@@ -77,7 +80,7 @@ def _fork(
     with Path(os.devnull).open("rb") as nothing:
         return server.start(
             LAUNCHER,
-            [*arguments, f"--IPKernelApp.parent_handle={server.pid}"],
+            [str(server.pid), *arguments],
             environment=environment,
             folder=folder,
             streams=(nothing.fileno(), *streams),

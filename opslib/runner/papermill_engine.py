@@ -4,15 +4,17 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import papermill
 from jupyter_core.paths import jupyter_path
 from jupyter_core.utils import ensure_event_loop
+from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import Engine, papermill_engines
+from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
 from papermill.iorw import papermill_io
 from traitlets.config import Config
 
@@ -34,11 +36,20 @@ IOPUB_TIMEOUT_S = 30
 """How long the outputs of a cell that has ended may take. nbclient waits for 4 s, which a busy machine exceeds: the
 run of a promoted canary would end as failed [seconds]."""
 
+OUTPUTS = {
+    "stream": ("name", "text"),
+    "display_data": ("data", "metadata"),
+    "execute_result": ("data", "execution_count", "metadata"),
+    "error": ("ename", "evalue", "traceback"),
+}
+"""The fields of each kind of output, in notebooks and in messages. Source: the notebook format 4.5."""
+
+# it warns of each parameter outside the notebook's cell of ten lines; all of them were validated before
+logging.getLogger("papermill").setLevel(logging.ERROR)
+
 
 def execute(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> None:
     """Execute a notebook into the run's folder; raise what its first failing cell raised."""
-    # it warns of each parameter outside the notebook's cell of ten lines; all of them were validated before
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     file = NotebookFile(watch.folder / NOTEBOOK, watch.secrets.drain)
     papermill_io.register(f"{SCHEME}{watch.folder}", file)
     try:
@@ -57,18 +68,83 @@ def execute(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> None
         ensure_event_loop().close()  # nbclient makes one for this thread and leaves it open
 
 
+class ExecutionState(NotebookExecutionManager):  # type: ignore[misc]
+    """How far the execution is; saved when a code cell starts, and when one ends that no other follows at once.
+
+    Prose is not executed, and what a cell has printed is saved with the start of the next one. The last save of a
+    notebook that ran to its end is papermill's own.
+    """
+
+    def __init__(self, notebook: NotebookNode, file: NotebookFile) -> None:
+        super().__init__(notebook, progress_bar=False)
+        self._file = file
+        self._last = next((cell for cell in reversed(notebook.cells) if cell.cell_type == "code"), None)
+        self._saves = True
+
+    def save(self, **_: Any) -> None:
+        """Save the notebook, unless it will be at once."""
+        if self._saves:
+            self._file.save(self.nb)
+            self.last_save_time = self.now()
+
+    def cell_start(self, cell: NotebookNode, *args: Any, **kwargs: Any) -> None:
+        """Note that a cell starts."""
+        self._saves = cell.cell_type == "code"
+        super().cell_start(cell, *args, **kwargs)
+        self._saves = True
+
+    def cell_complete(self, cell: NotebookNode, *_: Any, **__: Any) -> None:
+        """Note that a cell has ended, as papermill does; its dateutil takes a millisecond to read one time."""
+        noted, ended = cell.metadata.papermill, self.now()
+        noted["end_time"] = ended.isoformat()
+        if noted.get("start_time"):
+            noted["duration"] = (ended - datetime.fromisoformat(noted["start_time"])).total_seconds()
+        if noted["status"] != self.FAILED:
+            noted["status"] = self.COMPLETED
+        if cell.cell_type == "code" and (cell is self._last or noted["exception"] or _is_raising()):
+            self.save()
+
+    def notebook_complete(self, **kwargs: Any) -> None:
+        """Note that the notebook has ended, whatever passes."""
+        self._saves = _is_raising()
+        super().notebook_complete(**kwargs)
+
+    def mark_unfinished(self) -> None:
+        """Mark the last started cell as failed; it was marked as completed."""
+        started = [cell for cell in self.nb.cells if cell.metadata.get("papermill", {}).get("start_time")]
+        if started:
+            started[-1].metadata.papermill["status"] = self.FAILED
+            started[-1].metadata.papermill["exception"] = True
+        self.nb.metadata.papermill["exception"] = True
+
+
+def _is_raising() -> bool:
+    """Return whether this is called while an exception passes, by its `finally`."""
+    return sys.exc_info()[0] is not None
+
+
 class WatchedEngine(Engine):  # type: ignore[misc]
     """Executes a notebook in a kernel that is connected by sockets in a private folder."""
 
     @classmethod
-    def execute_managed_notebook(
-        cls, nb_man: Any, kernel_name: str, *, watch: Watch, file: NotebookFile, **_: Any
-    ) -> None:
+    def execute_notebook(
+        cls, nb: NotebookNode, kernel_name: str, *, watch: Watch, file: NotebookFile, **_: Any
+    ) -> NotebookNode:
+        """Execute every cell, and save the notebook meanwhile."""
+        nb.metadata.papermill.output_path = str(watch.folder / NOTEBOOK)
+        state = ExecutionState(nb, file)
+        state.notebook_start()
+        try:
+            cls.execute_managed_notebook(state, kernel_name, watch=watch)
+        finally:
+            state.notebook_complete()
+        return state.nb
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: ExecutionState, kernel_name: str, *, watch: Watch) -> None:
         """Execute every cell; mark what was not finished as failed."""
         with tempfile.TemporaryDirectory(prefix="opslib-") as sockets:
             ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
-            nb_man.nb.metadata.papermill.output_path = str(watch.folder / NOTEBOOK)
-            _save_by_cell(nb_man, file)
             watch.client = WatchedClient(
                 nb_man,
                 watch,
@@ -82,7 +158,7 @@ class WatchedEngine(Engine):  # type: ignore[misc]
                 with masked_log(watch.folder / KERNEL_LOG, watch.secrets) as log:
                     watch.client.execute(env=_environment(watch), stdout=log, stderr=log)
             except BaseException:
-                _mark_unfinished(nb_man)
+                nb_man.mark_unfinished()
                 raise
 
 
@@ -107,6 +183,19 @@ class WatchedClient(PapermillNotebookClient):  # type: ignore[misc]
         self.nb.metadata.kernelspec.display_name = self._watch.kernel
         return manager
 
+    def output(
+        self, outs: list[NotebookNode], msg: Mapping[str, Any], display_id: str | None, cell_index: int
+    ) -> NotebookNode | None:
+        """Append an output to a cell's. nbclient's validates each: 2 ms; the last save validates all of them."""
+        fields = OUTPUTS.get(msg["msg_type"])
+        replaced = display_id or self.clear_before_next_output or any(self.output_hook_stack.values())
+        if fields is None or replaced:
+            return super().output(outs, msg, display_id, cell_index)
+        output = NotebookNode(output_type=msg["msg_type"])
+        output.update({name: msg["content"][name] for name in fields})
+        outs.append(output)
+        return output
+
     def execute_cell(self, cell: Any, cell_index: int, **kwargs: Any) -> Any:
         """Execute a cell, and keep its outputs as plain text."""
         if self._watch.stop_reason:
@@ -117,40 +206,6 @@ class WatchedClient(PapermillNotebookClient):  # type: ignore[misc]
             if "outputs" in cell:
                 cell["outputs"] = merge_streams(cell["outputs"])
                 remove_colours(cell["outputs"])
-
-
-def _save_by_cell(nb_man: Any, file: NotebookFile) -> None:
-    """Save the notebook when a code cell starts, and when one ends that no other follows at once.
-
-    Prose is not executed, and what a cell has printed is saved with the start of the next one. The last save of a
-    notebook that ran to its end is papermill's own.
-    """
-    last = next((cell for cell in reversed(nb_man.nb.cells) if cell.cell_type == "code"), None)
-
-    def save(**_: Any) -> None:
-        file.save(nb_man.nb)
-        nb_man.last_save_time = nb_man.now()
-
-    def where(needed: Callable[[Any], bool], step: Callable[..., None]) -> Callable[..., None]:
-        def call(cell: Any = None, *args: Any, **kwargs: Any) -> None:
-            nb_man.save = save if needed(cell) else lambda **_: None
-            step(*(() if cell is None else (cell,)), *args, **kwargs)
-            nb_man.save = save
-
-        return call
-
-    def ends(cell: Any) -> bool:
-        return cell is last or bool(cell.metadata.papermill["exception"]) or _is_raising()
-
-    nb_man.cell_start = where(lambda cell: cell.cell_type == "code", nb_man.cell_start)
-    nb_man.cell_complete = where(lambda cell: cell.cell_type == "code" and ends(cell), nb_man.cell_complete)
-    nb_man.notebook_complete = where(lambda _: _is_raising(), nb_man.notebook_complete)
-    save()
-
-
-def _is_raising() -> bool:
-    """Return whether this is called while an exception passes, by its `finally`."""
-    return sys.exc_info()[0] is not None
 
 
 def _kernel_folders() -> list[str]:
@@ -168,12 +223,3 @@ def _environment(watch: Watch) -> dict[str, str]:
         "OPSLIB_RUNS": str(watch.archive.resolve()),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
-
-
-def _mark_unfinished(nb_man: Any) -> None:
-    """Mark the last started cell as failed; papermill has marked it as completed."""
-    started = [cell for cell in nb_man.nb.cells if cell.metadata.get("papermill", {}).get("start_time")]
-    if started:
-        started[-1].metadata.papermill["status"] = nb_man.FAILED
-        started[-1].metadata.papermill["exception"] = True
-    nb_man.nb.metadata.papermill["exception"] = True

@@ -1,0 +1,91 @@
+"""What a run's kernel and its client leave out, compared with what IPython and nbclient do."""
+
+import inspect
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import pytest
+from IPython.core import shellapp
+
+from opslib.evidence.run.notebook import NotebookFile
+from opslib.import_shims import skip_module_lists
+from opslib.redaction import redact
+from opslib.runner.kernel_app import HISTORY_IN_MEMORY, RunKernelApp
+from opslib.runner.papermill_engine import OUTPUTS, ExecutionState, WatchedClient
+
+CONTENTS: dict[str, dict[str, Any]] = {
+    "stream": {"name": "stderr", "text": "warming up"},
+    "display_data": {"data": {"text/plain": "a"}, "metadata": {"scrapbook": {"name": "a"}}, "transient": {}},
+    "execute_result": {"data": {"text/html": "<b>a</b>"}, "metadata": {}, "execution_count": 3},
+    "error": {"ename": "ValueError", "evalue": "no", "traceback": ["line 1"], "status": "error"},
+}
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_an_output_is_what_nbformat_makes_of_the_message(kind):
+    watch: Any = SimpleNamespace()
+    client = WatchedClient(SimpleNamespace(nb=nbformat.v4.new_notebook()), watch)
+    client.clear_before_next_output = False  # as at the start of a cell
+    message = {
+        "msg_type": kind,
+        "header": {"msg_type": kind},
+        "parent_header": {"msg_id": "1"},
+        "content": CONTENTS[kind],
+    }
+    outputs: list[nbformat.NotebookNode] = []
+    client.output(outputs, message, None, 0)
+    assert outputs == [nbformat.v4.output_from_msg(message)]
+    assert isinstance(outputs[0].get("data", outputs[0]), nbformat.NotebookNode)
+
+
+def test_options_of_a_kernel_are_those_that_its_owner_gives(tmp_path):
+    """Without argparse for the usual ones, with it for any other."""
+    file = str(tmp_path / "kernel.json")
+    for options, quiet in (([], True), ([HISTORY_IN_MEMORY], True), (["--IPKernelApp.quiet=False"], False)):
+        app = RunKernelApp()
+        app.parse_command_line(["-f", file, *options])
+        assert (app.connection_file, app.quiet, app.config.HistoryManager.enabled) == (file, quiet, False)
+
+
+def test_ipython_still_lists_the_modules_that_it_is_kept_from_listing():
+    """If a later one does not, `skip_module_lists` and the kernel's `init_code` can go."""
+    assert "self.shell._sys_modules_keys = set(sys.modules.keys())" in inspect.getsource(shellapp)
+    try:
+        skip_module_lists()
+        replaced: Any = shellapp.sys
+        replaced.opslib_marker = 1
+        assert (replaced.modules, replaced.path, sys.opslib_marker) == ({}, sys.path, 1)  # type: ignore[attr-defined]
+    finally:
+        for name in ("ipykernel.ipkernel", "IPython.core.shellapp"):
+            sys.modules[name].sys = sys  # type: ignore[attr-defined]
+        del sys.opslib_marker  # type: ignore[attr-defined]
+
+
+def test_a_notebook_is_saved_with_its_cells_masked_and_when_its_state_changes(tmp_path):
+    """Each cell by itself, also those that were saved before a secret was known; prose is no reason to save."""
+    redact.redactor.cache_clear()
+    saved: list[int] = []
+    notebook = nbformat.v4.new_notebook(
+        metadata={"papermill": {"parameters": {"reason": "hunter2hunter2"}}},
+        cells=[
+            nbformat.v4.new_markdown_cell("Prose", metadata={"papermill": {}}),
+            nbformat.v4.new_code_cell("'hunter2hunter2'", metadata={"papermill": {}}),
+        ],
+    )
+    path = tmp_path / "notebook.ipynb"
+    file = NotebookFile(path, lambda: saved.append(1))
+    state = ExecutionState(notebook, file)
+    state.notebook_start()
+    assert "hunter2hunter2" in path.read_text()
+    redact.register("hunter2hunter2")
+    for index, cell in enumerate(notebook.cells):
+        state.cell_start(cell, index)
+        state.cell_complete(cell, cell_index=index)
+    assert len(saved) == 3  # at the beginning, at the start and at the end of the code
+    assert "hunter2hunter2" not in path.read_text()
+    read = nbformat.read(path, as_version=4)
+    assert [cell.metadata.papermill["status"] for cell in read.cells] == ["completed", "completed"]
+    assert 0 <= read.cells[1].metadata.papermill["duration"] < 60
+    redact.redactor.cache_clear()
