@@ -24,6 +24,7 @@ from opslib.import_shims import skip_iri_checks, without_debugger
 from opslib.runner import fork_server
 from opslib.runner.fork_serving import INLINE_BACKEND, PREPARED, serve_and_become
 from opslib.warm.large_pages import gather_pages
+from opslib.warm.rehearsal import rehearse
 
 IMPORTS = (
     "opslib.cli.main",
@@ -262,6 +263,7 @@ def main() -> None:
     with without_debugger():
         for name in (*PREPARED, *IMPORTS):
             import_module(name)
+    rehearse()
     gc.collect()
     gc.freeze()  # collections in a fork would copy every page
     gather_pages()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import warm_stub
 from awaiting import wait_until
 
+from opslib.azure.rehearsal import send_requests
 from opslib.errors import ConnectError
 from opslib.warm import place
 from opslib.warm.client import hand_over
@@ -184,3 +186,11 @@ def test_a_socket_of_another_user_is_not_trusted(place_of_its_own, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: 4711)
     with pytest.raises(ConnectError, match="must belong to this user"):
         place.require_private(place_of_its_own)
+
+
+def test_the_rehearsal_of_requests_leaves_no_thread(monkeypatch):
+    """It reaches its own server, whatever proxy the environment names."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    threads = threading.active_count()
+    send_requests()
+    assert threading.active_count() == threads

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 _CONTROL_SEQUENCES = re.compile(r"\x1b\[.*?[@-~]")
@@ -127,6 +127,7 @@ def _data(output: Mapping[str, Any]) -> Iterator[Shown]:
         yield Shown("text", _plain(text))
 
 
+@lru_cache(maxsize=256)  # the prose of all runbooks
 def _rendered(markdown: str) -> str:
     return clean(str(_markdown()(markdown)))
 
