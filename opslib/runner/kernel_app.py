@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from ipykernel.iostream import OutStream
 from ipykernel.kernelapp import IPKernelApp
 from traitlets.config import Config
 
@@ -20,6 +21,27 @@ touch every logger, 10 ms in a fork."""
 
 LOG.setLevel(logging.WARNING)
 LOG.propagate = False
+
+
+class PromptStream(OutStream):
+    """A kernel's stdout or stderr, which has the thread that sends outputs flush it if anything was written.
+
+    A kernel flushes both six times in each cell, most of which print nothing; each time it awaited that thread.
+    """
+
+    _written = False
+
+    def write(self, string: str) -> int | None:  # type: ignore[override]
+        """Write a text to what the next flush sends."""
+        written = super().write(string)
+        self._written = True
+        return written
+
+    def flush(self) -> None:
+        """Have what was written since the last flush sent, and wait for it."""
+        if self._written:
+            self._written = False
+            super().flush()  # type: ignore[no-untyped-call]
 
 
 class RunKernelApp(IPKernelApp):
@@ -71,6 +93,7 @@ def main(parent: int, options: Sequence[str]) -> None:
     handler = logging.StreamHandler(sys.__stderr__)
     handler.setFormatter(logging.Formatter("[%(name)s] %(levelname)s | %(message)s"))  # as traitlets writes it
     LOG.addHandler(handler)
-    app = RunKernelApp.instance(parent_handle=parent, log=LOG)
+    stream = f"{PromptStream.__module__}.{PromptStream.__name__}"
+    app = RunKernelApp.instance(parent_handle=parent, log=LOG, outstream_class=stream)
     app.initialize(list(options))  # type: ignore[no-untyped-call]
     app.start()

@@ -7,12 +7,13 @@ from typing import Any
 
 import nbformat
 import pytest
+from ipykernel.iostream import OutStream
 from IPython.core import shellapp
 
 from opslib.evidence.run.notebook import NotebookFile
 from opslib.import_shims import skip_module_lists
 from opslib.redaction import redact
-from opslib.runner.kernel_app import HISTORY_IN_MEMORY, RunKernelApp
+from opslib.runner.kernel_app import HISTORY_IN_MEMORY, PromptStream, RunKernelApp
 from opslib.runner.papermill_engine import OUTPUTS, ExecutionState, WatchedClient
 
 CONTENTS: dict[str, dict[str, Any]] = {
@@ -89,3 +90,16 @@ def test_a_notebook_is_saved_with_its_cells_masked_and_when_its_state_changes(tm
     assert [cell.metadata.papermill["status"] for cell in read.cells] == ["completed", "completed"]
     assert 0 <= read.cells[1].metadata.papermill["duration"] < 60
     redact.redactor.cache_clear()
+
+
+def test_a_stream_is_flushed_if_something_was_written(monkeypatch):
+    flushed: list[str] = []
+    monkeypatch.setattr(OutStream, "__init__", lambda _: None)
+    monkeypatch.setattr(OutStream, "write", lambda _, text: len(text))
+    monkeypatch.setattr(OutStream, "flush", lambda _: flushed.append("flush"))
+    stream = PromptStream()  # type: ignore[call-arg]
+    stream.flush()
+    assert (stream.write("a"), stream.write("b")) == (1, 1)
+    for _ in range(3):
+        stream.flush()
+    assert flushed == ["flush"]
