@@ -5,10 +5,13 @@ from xdist.scheduler import LoadScopeScheduling
 TOGETHER = ("tests/contract/", "tests/package/", "tests/browser/")
 """Folders whose tests share what takes long to make: endpoints of a session, an installed wheel, JupyterLab."""
 
-DEPLOYING = tuple(
-    f"tests/runbooks/test_{name}.py" for name in ("beforehand", "deploy", "gate", "init", "pipeline", "secrets")
+DEPLOYING = (
+    *(f"tests/runbooks/test_{name}.py" for name in ("beforehand", "deploy", "gate", "init", "pipeline", "secrets")),
+    "tests/runbooks/test_connect.py::test_the_sdk_is_refused",
+    "tests/runbooks/test_permissions.py::test_a_deployment_and_its_undo",
+    "tests/benchmarks/inventory/",
 )
-"""Files whose runs deploy: one worker's fork server imports azure-ai-ml for all of them, for five CPU seconds."""
+"""Tests that use azure-ai-ml: one worker and its fork server import it for all, for five CPU seconds each."""
 
 ALONE = (
     "tests/runbooks/",

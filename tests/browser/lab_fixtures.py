@@ -24,7 +24,7 @@ SAVING = {"autosave": True, "autosaveInterval": 3, "lastModifiedCheckMargin": 60
 """Save what has changed after three seconds; a slow machine's late timestamps are no other person's change."""
 
 FORKED = {"KernelProvisionerFactory": {"default_provisioner_name": "opslib-prepared"}}
-"""Fork the kernels as a runner does: each imports for three CPU seconds otherwise, and a dozen are started."""
+"""Fork the kernels as a runner does: each opened notebook has one, which would import for three CPU seconds."""
 
 
 @pytest.fixture(scope="module")
