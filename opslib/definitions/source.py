@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +104,7 @@ def read_source(path: Path, replacements: Mapping[str, Any] | None = None, what:
     text = read_utf8(path, what)
     marked = _PLACEHOLDER.sub(lambda found: _MARK + found.group(1), text)
     try:
-        node = yaml.compose(marked, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(marked)
+        node, content = _load(marked)
     except yaml.YAMLError as error:
         raise DefinitionError(f"{path} is not YAML: {_first_problem(error)}") from error
     if not isinstance(content, Mapping):
@@ -118,6 +118,22 @@ def read_source(path: Path, replacements: Mapping[str, Any] | None = None, what:
         raise DefinitionError(f"{path}: an alias (*name) leads back to the value that it is part of") from error
     _refuse_placeholders(path, replaced, lines)
     return Source(path, replaced, lines, tuple(replacements or {}))
+
+
+def _load(text: str) -> tuple[yaml.Node | None, Any]:
+    """Return the nodes and the content of a YAML text, by libyaml where PyYAML has it: ten times as fast.
+
+    What libyaml refuses, and a text with tabs, is read by PyYAML, as azure-ai-ml reads it: it refuses more tabs.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If it is not YAML.
+    """
+    if "\t" not in text and hasattr(yaml, "CSafeLoader"):
+        with suppress(yaml.YAMLError):
+            return yaml.compose(text, yaml.CSafeLoader), yaml.load(text, yaml.CSafeLoader)
+    return yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
 
 
 def replace_values(content: Mapping[str, Any], replacements: Mapping[str, Any]) -> dict[str, Any]:
