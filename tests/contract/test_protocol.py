@@ -106,6 +106,21 @@ def test_ids_match_in_any_case(fraud: Served, arm: httpx.Client):
     assert arm.get(path.upper().replace("/SUBSCRIPTIONS", "/subscriptions")).json() == arm.get(path).json()
 
 
+@pytest.mark.parametrize("name", ["", "/deployments", "/deployments/absent", "/absent?a=b&%24top=1"])
+def test_a_chunked_request_is_answered_as_a_plain_one(fraud: Served, arm: httpx.Client, name: str):
+    """Only plain requests bypass ASGI: the same status, body and headers, in the same order."""
+    path = fraud.sandbox.endpoint_id(fraud.name) + name
+    plain, chunked = arm.get(path), arm.request("GET", path, content=iter([b""]))
+    assert chunked.request.headers["transfer-encoding"] == "chunked"
+    assert plain.status_code == chunked.status_code
+    assert list(plain.headers) == list(chunked.headers)
+    assert _without_ids(plain) == _without_ids(chunked)
+
+
+def _without_ids(answer: httpx.Response) -> str:
+    return re.sub(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d+-\d+-\d+T[\d:.+]+", "", answer.text)
+
+
 def test_lists_come_in_pages(fraud: Served, arm: httpx.Client):
     """A list longer than a page continues behind nextLink."""
     first = arm.get(f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments", params={"$top": "1"}).json()

@@ -1,10 +1,11 @@
-"""The ASGI application: how HTTP comes in and goes out; for plain scoring requests see `scoring_protocol`."""
+"""The ASGI application: how HTTP comes in and goes out; for plain requests see `protocol`."""
 
 import asyncio
 import json
 import re
 import socket
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -56,27 +57,41 @@ class Application:
             return
         await _send(response, scope["method"], send)
 
-    async def _request(self, scope: Scope, receive: Receive) -> Request:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        sent = _SLASHES.sub("/", scope["raw_path"].decode("ascii", errors="replace"))
-        host = headers.get("host", "").lower().removesuffix(":443")
-        path = own_path(host, sent)
-        client = scope.get("client")
+    def target(self, raw_path: bytes, headers: Mapping[str, str]) -> str:
+        """Return the path of a request in the sandbox's routes."""
+        return own_path(_host(headers), _SLASHES.sub("/", raw_path.decode("ascii", errors="replace")))
+
+    def request(
+        self, method: str, path: str, query: bytes, headers: Mapping[str, str], body: bytes, client: str
+    ) -> Request:
+        """Return a request to a path of the sandbox's routes."""
+        host = _host(headers)
         return Request(
-            method=scope["method"],
+            method=method,
             path=path,
-            query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+            query=dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)),
             headers=headers,
-            body=await _read(receive, self._limit(path)),
+            body=body,
             base_url=f"https://{host}" if host in HOSTS else self.sandbox.base_url,
             request_id=ids.new_guid(),
-            client=f"{client[0]}:{client[1]}" if client else "",
+            client=client,
         )
+
+    async def _request(self, scope: Scope, receive: Receive) -> Request:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        path, client = self.target(scope["raw_path"], headers), scope.get("client")
+        body = await _read(receive, self._limit(path))
+        address = f"{client[0]}:{client[1]}" if client else ""
+        return self.request(scope["method"], path, scope["query_string"], headers, body, address)
 
     def _limit(self, path: str) -> int:
         if path.startswith("/blob"):
             return MAX_BLOB_BODY
         return self.sandbox.settings.max_payload_bytes if path.startswith("/inference/") else MAX_ARM_BODY
+
+
+def _host(headers: Mapping[str, str]) -> str:
+    return headers.get("host", "").lower().removesuffix(":443")
 
 
 async def _read(receive: Receive, limit_bytes: int) -> bytes:

@@ -14,7 +14,7 @@ from opslib.sandbox.core.azure_hosts import covers
 from opslib.sandbox.core.certificates import AZURE, ensure_certificates
 from opslib.sandbox.core.home import Home
 from opslib.sandbox.server.application import Application
-from opslib.sandbox.server.scoring_protocol import ScoringProtocol
+from opslib.sandbox.server.protocol import Protocol
 
 
 class Server(uvicorn.Server):
@@ -84,7 +84,7 @@ def make_server(home: Home, application: Application) -> Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        http=ScoringProtocol,
+        http=Protocol,
         ws="none",
         lifespan="off",
         timeout_keep_alive=65,

@@ -1,24 +1,27 @@
-"""The server's side of a connection: a plain scoring request goes to the gateway without ASGI.
+"""The server's side of a connection: plain requests are answered without ASGI.
 
-ASGI's events and the stages of ARM's pipeline would take a third of the processor time. A request of any other form
-goes through them: to another route, with a query, an escaped path, a long or chunked body, `Expect`.
+Of a scoring request ASGI's events and the stages of ARM's pipeline would take a third of the processor time; of a
+request to ARM the head and the body of the answer, each sent by itself, a quarter. A request of any other form goes
+through ASGI: to blobs or by a name of Azure, with a long or chunked body, `Expect`; a scoring request also with a
+query or an escaped path.
 
 Source of what `Exchange` replaces: uvicorn 0.35 to 0.54, `protocols/http/httptools_impl.py`.
 """
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from opslib.sandbox.arm.http_messages import NOTHING, Request, Response
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.azure_hosts import covers
+from opslib.sandbox.core.azure_hosts import REGISTRY_PREFIX, covers
 from opslib.sandbox.faults.registry import ConnectionDropped
 from opslib.sandbox.server.application import Application, render, reset
-from opslib.sandbox.server.pipeline import failed
+from opslib.sandbox.server.pipeline import answer, failed
 
 if TYPE_CHECKING:
     from opslib.sandbox.core.context import Backend
@@ -26,11 +29,14 @@ if TYPE_CHECKING:
 _SEGMENT = rb"[\w.~!$&'()*+,;=:@-]+"
 _PATH = re.compile(rb"/inference/(%b)/(%b)/((?:%b/)*%b)" % (_SEGMENT, _SEGMENT, _SEGMENT, _SEGMENT))
 _METHODS = (b"POST", b"GET", b"PUT", b"OPTIONS")
+_ARM = re.compile(rb"(/[\w.~!$&'()*+,;=:@%-][\w.~!$&'()*+,;=:@%/-]*)(?:\?([\w.~!$&'()*+,;=:@%/?{}\"|-]*))?")
+_ARM_METHODS = (*_METHODS, b"PATCH", b"DELETE")
+_NOT_ARM = re.compile(rb"/(blob|inference)\b|%b" % REGISTRY_PREFIX.encode(), re.IGNORECASE)
 _BODY_BYTES = 64 * 1024  # uvicorn pauses a connection that holds more
 
 
-class ScoringProtocol(HttpToolsProtocol):
-    """uvicorn's protocol of one connection, with a short way to the gateway; it reports closed connections."""
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol of one connection, with a short way for plain requests; it reports closed connections."""
 
     _url = b""  # of the last request, and what it names
     _names: Mapping[str, str] | None = None
@@ -38,9 +44,14 @@ class ScoringProtocol(HttpToolsProtocol):
     _read: Mapping[str, str] = NOTHING
 
     @property
+    def application(self) -> Application:
+        """The application that answers other requests."""
+        return cast("Application", self.config.app)
+
+    @property
     def sandbox(self) -> "Backend":
         """The sandbox that is served."""
-        return cast("Application", self.config.app).sandbox
+        return self.application.sandbox
 
     def on_headers_complete(self) -> None:
         """Begin a request."""
@@ -74,11 +85,14 @@ class ScoringProtocol(HttpToolsProtocol):
         self.caller = f"{self.client[0]}:{self.client[1]}" if self.client else ""
 
     def _plain(self) -> "Exchange | None":
-        """Return a scoring request that needs no ASGI."""
-        if self.url != self._url:  # a connection's requests are mostly for one path
+        """Return the exchange of a request that needs no ASGI."""
+        if self.url != self._url:  # a connection's scoring requests are mostly for one path
             self._url, self._names = self.url, _names(self.url)
         method = self.parser.get_method()
-        if self._names is None or method not in _METHODS or self.parser.get_http_version() != "1.1":
+        if method not in (_ARM_METHODS if self._names is None else _METHODS):
+            return None
+        arm = _ARM.fullmatch(self.url) if self._names is None and not _NOT_ARM.match(self.url) else None
+        if (self._names is None and arm is None) or self.parser.get_http_version() != "1.1":
             return None
         if self.headers != self._sent:  # and have mostly the same headers
             self._sent = self.headers
@@ -94,7 +108,44 @@ class ScoringProtocol(HttpToolsProtocol):
             or covers(headers.get("host", "").lower().removesuffix(":443"))
         ):
             return None
-        return Exchange(self, method.decode("ascii"), headers, self._names)
+        if arm is not None:
+            return Exchange(self, partial(self._control, method, arm, headers))
+        return Exchange(self, partial(self._score, method, headers, self._names or {}))
+
+    async def _score(
+        self, method: bytes, headers: Mapping[str, str], names: Mapping[str, str], body: bytes
+    ) -> Response:
+        """Answer a scoring request."""
+        request = Request(
+            method=method.decode("ascii"),
+            path=f"/inference/{names['location']}/{names['endpoint']}/{names['rest']}",
+            query={},
+            headers=headers,
+            body=body,
+            base_url=self.sandbox.base_url,
+            request_id=ids.new_guid(),
+            client=self.caller,
+            parameters=names,
+        )
+        return await self._answered(request, self.sandbox.gateway.score(request))
+
+    async def _control(
+        self, method: bytes, url: re.Match[bytes], headers: Mapping[str, str], body: bytes
+    ) -> Response:
+        """Answer a request to ARM or to another API."""
+        path, query = url.groups(b"")
+        target = self.application.target(path, headers)
+        request = self.application.request(method.decode("ascii"), target, query, headers, body, self.caller)
+        return await self._answered(request, answer(request, self.sandbox))
+
+    async def _answered(self, request: Request, response: Awaitable[Response]) -> Response:
+        """Return a response; one that shows the exception, where there is none: a client would wait for it."""
+        try:
+            return await response
+        except ConnectionDropped:
+            raise
+        except Exception as error:  # noqa: BLE001 - as the pipeline
+            return failed(request, error, self.sandbox.settings.location)
 
 
 def _names(url: bytes) -> Mapping[str, str] | None:
@@ -107,7 +158,7 @@ def _names(url: bytes) -> Mapping[str, str] | None:
 
 
 class Exchange:
-    """A scoring request and its answer, with the attributes that uvicorn reads of its own RequestResponseCycle.
+    """A request and its answer, with the attributes that uvicorn reads of its own RequestResponseCycle.
 
     Attributes
     ----------
@@ -115,9 +166,7 @@ class Exchange:
         Whether it waits for the answer to an earlier request of its connection; uvicorn then calls `run_asgi`.
     """
 
-    def __init__(
-        self, protocol: ScoringProtocol, method: str, headers: Mapping[str, str], parameters: Mapping[str, str]
-    ) -> None:
+    def __init__(self, protocol: Protocol, respond: Callable[[bytes], Awaitable[Response]]) -> None:
         self.queued = False
         self.body = bytearray()
         self.more_body = True
@@ -126,9 +175,7 @@ class Exchange:
         self.keep_alive = protocol.parser.should_keep_alive()
         self.message_event = asyncio.Event()
         self._protocol = protocol
-        self._method = method
-        self._headers = headers
-        self._parameters = parameters
+        self._respond = respond
 
     async def run_asgi(self, _app: object = None) -> None:
         """Answer the request, once it is whole."""
@@ -137,25 +184,11 @@ class Exchange:
             self.message_event.clear()
         if self.disconnected:
             return
-        sandbox, names = self._protocol.sandbox, self._parameters
-        request = Request(
-            method=self._method,
-            path=f"/inference/{names['location']}/{names['endpoint']}/{names['rest']}",
-            query={},
-            headers=self._headers,
-            body=bytes(self.body),
-            base_url=sandbox.base_url,
-            request_id=ids.new_guid(),
-            client=self._protocol.caller,
-            parameters=names,
-        )
         try:
-            response = await sandbox.gateway.score(request)
+            response = await self._respond(bytes(self.body))
         except ConnectionDropped:
             reset(self._protocol.transport)
             return
-        except Exception as error:  # noqa: BLE001 - as the pipeline
-            response = failed(request, error, sandbox.settings.location)
         if self._protocol.flow.write_paused and not self.disconnected:
             await self._protocol.flow.drain()
         if not self.disconnected:
