@@ -70,10 +70,17 @@ class Declared:
 
 
 class Faults:
-    """Declares, draws, ends."""
+    """Declares, draws, ends.
 
-    def __init__(self, store: Store) -> None:
+    Parameters
+    ----------
+    unwritten
+        Is set when there is something to save.
+    """
+
+    def __init__(self, store: Store, unwritten: asyncio.Event | None = None) -> None:
         self._store = store
+        self._unwritten = unwritten or asyncio.Event()
         self._declared = [_restored(number, row) for number, row in store.faults()]
         self._number = max((one.number for one in self._declared), default=0)
         self._unsaved: set[int] = set()
@@ -123,6 +130,7 @@ class Faults:
             if not one.fault.aims_at(operation, endpoint, deployment):
                 continue
             self._unsaved.add(one.number)
+            self._unwritten.set()
             if one.draw():
                 one.hits += 1
                 if one.fault.count:  # a bound that must hold also for the next process

@@ -77,13 +77,14 @@ async def serve(home: Home, listener: socket.socket, settings: Settings, owner: 
     port = listener.getsockname()[1]
     azure = listen(home.root / "azure-port", 0)
     proxy_url = f"http://127.0.0.1:{azure.getsockname()[1]}"
-    sandbox = build(home, f"https://127.0.0.1:{port}", proxy_url, settings)
+    unwritten = asyncio.Event()
+    sandbox = build(home, f"https://127.0.0.1:{port}", proxy_url, settings, unwritten)
     server = make_server(home, Application(sandbox))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.exit)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     chores = [
-        asyncio.create_task(_flush(sandbox)),
+        asyncio.create_task(_flush(sandbox, unwritten)),
         asyncio.create_task(_end_abandoned(home, owner, server)),
         asyncio.create_task(_sampler(sandbox).run()),
         asyncio.create_task(Autoscaler(sandbox).run()),
@@ -107,12 +108,14 @@ async def serve(home: Home, listener: socket.socket, settings: Settings, owner: 
         sandbox.store.close()
 
 
-def build(home: Home, base_url: str, proxy_url: str, settings: Settings) -> Backend:
-    """Wire one sandbox."""
-    store, telemetry = Store(home.state / "state.db"), Telemetry(home.state / "telemetry.db")
+def build(
+    home: Home, base_url: str, proxy_url: str, settings: Settings, unwritten: asyncio.Event | None = None
+) -> Backend:
+    """Wire one sandbox; `unwritten` is set while telemetry or faults wait to be written."""
+    store, telemetry = Store(home.state / "state.db"), Telemetry(home.state / "telemetry.db", unwritten)
     directory = Directory(store)
     tokens = Tokens(ensure_signing_key(home.private / "tokens.pem"), "https://sts.sandbox.invalid/", directory.find)
-    faults = Faults(store)
+    faults = Faults(store, unwritten)
     instance_environment = InstanceEnvironment(base_url, proxy_url, home.azure_authority, store)
     log = FleetLog(home.state / "logs", store, telemetry)
     fleet = Fleet(home.state, store, log, instance_environment, settings, Runtime(_images(settings)))
@@ -218,11 +221,14 @@ def _sampler(sandbox: Backend) -> Sampler:
     return Sampler(sandbox.home.state, sandbox.fleet, sandbox.store, sandbox.telemetry, gateway.connections)
 
 
-async def _flush(sandbox: Backend) -> None:
+async def _flush(sandbox: Backend, unwritten: asyncio.Event) -> None:
+    """Write telemetry and faults in batches; an idle sandbox does not wake up for it."""
     while True:
+        await unwritten.wait()
+        await asyncio.sleep(_FLUSH_INTERVAL_S)
+        unwritten.clear()
         sandbox.telemetry.flush()
         sandbox.faults.save()
-        await asyncio.sleep(_FLUSH_INTERVAL_S)
 
 
 async def _end_abandoned(home: Home, owner: ProcessId | None, server: Server) -> None:

@@ -10,7 +10,6 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable
-from contextlib import closing
 from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
@@ -21,7 +20,7 @@ from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us, parse_duration_s, parse_iso_us
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.telemetry.diagnostics import KIND
-from opslib.sandbox.telemetry.kql.query import Compiled, SemanticError, add_functions, compile_query
+from opslib.sandbox.telemetry.kql.query import Compiled, SemanticError, compile_query
 
 _QUERY_S = 30.0
 _MAX_ROWS = 100_000
@@ -140,8 +139,7 @@ def _readable_us(endpoint: Resource, sandbox: Backend) -> int:
 
 def _run(sandbox: Backend, compiled: Compiled) -> list[tuple[Any, ...]]:
     deadline = time.monotonic() + _QUERY_S
-    with closing(sandbox.telemetry.reader()) as connection:
-        add_functions(connection)
+    with sandbox.telemetry.reader() as connection:
         connection.set_progress_handler(lambda: int(time.monotonic() > deadline), 100_000)
         return connection.execute(compiled.sql).fetchmany(_MAX_ROWS + 1)
 

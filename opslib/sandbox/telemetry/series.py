@@ -1,7 +1,6 @@
 # ruff: noqa: S608 - SQL is made of the metric catalog's own columns
 """A metric's series, minute by minute, computed from what was served."""
 
-from contextlib import closing
 from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
@@ -9,7 +8,6 @@ from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
 from opslib.sandbox.core.context import Backend
-from opslib.sandbox.telemetry.kql.query import add_functions
 from opslib.sandbox.telemetry.metric_catalog import DIMENSIONS, OFFERED, Metric
 
 MINUTE = 60 * MICROSECONDS
@@ -68,8 +66,7 @@ def _query(
     columns = ", ".join([f"at_us / {MINUTE}", *metric.points(), *(DIMENSIONS[name] for name in names)])
     grouping = ", ".join(["1", *(str(index + 5) for index in range(len(names)))])
     sql = f"SELECT {columns} FROM {metric.source} WHERE {where} AND at_us >= ? AND at_us < ? GROUP BY {grouping}"
-    with closing(sandbox.telemetry.reader()) as connection:
-        add_functions(connection)
+    with sandbox.telemetry.reader() as connection:
         return connection.execute(sql, (*arguments, window[0], window[1])).fetchall()
 
 

@@ -58,11 +58,8 @@ def _resources(sandbox: Backend, subscription: str, kind: str, region: str) -> l
 def _served(sandbox: Backend, since_us: int, until_us: int) -> set[str]:
     """Return the endpoints that had a request: only they have series."""
     sql = "SELECT DISTINCT endpoint FROM requests WHERE at_us >= ? AND at_us < ?"
-    connection = sandbox.telemetry.reader()
-    try:
+    with sandbox.telemetry.reader() as connection:
         return {row[0] for row in connection.execute(sql, (since_us, until_us))}
-    finally:
-        connection.close()
 
 
 def _series(

@@ -4,13 +4,15 @@ Kept apart from the control plane's state: it is written in batches (a crash may
 a second), read by other threads, and trimmed when it grows too large.
 """
 
+import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from opslib.sandbox.core.settings import KEEP_CONSOLE_LINES, KEEP_EVENTS, KEEP_REQUESTS, KEEP_SAMPLES
+from opslib.sandbox.telemetry.kql.query import add_functions
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -49,10 +51,17 @@ _TRIM_EVERY = 1000
 
 
 class Telemetry:
-    """Rows of requests, console lines, events and samples."""
+    """Rows of requests, console lines, events and samples.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    unwritten
+        Is set when there is something to flush.
+    """
+
+    def __init__(self, path: Path, unwritten: asyncio.Event | None = None) -> None:
         self.path = path
+        self._unwritten = unwritten or asyncio.Event()
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
@@ -63,6 +72,7 @@ class Telemetry:
                 self._db.execute(f"ALTER TABLE requests ADD COLUMN {column} REAL DEFAULT 0")
         self._rows: dict[str, list[Sequence[Any]]] = {table: [] for table in _WIDTH}
         self._sources: list[Callable[[], None]] = []
+        self._readers: list[sqlite3.Connection] = []  # that no query uses
         self._flushes = 0
 
     def collect_from(self, source: Callable[[], None]) -> None:
@@ -72,6 +82,7 @@ class Telemetry:
     def add(self, table: str, row: Sequence[Any]) -> None:
         """Take one row, in the order of the table's columns after `sequence`."""
         self._rows[table].append(row)
+        self._unwritten.set()
 
     def flush(self) -> None:
         """Write the rows taken so far; at times delete the oldest."""
@@ -88,21 +99,41 @@ class Telemetry:
         if self._flushes % _TRIM_EVERY == 0:
             self._trim()
 
-    def reader(self) -> sqlite3.Connection:
-        """Open a connection for one query, good for use in another thread; it cannot write."""
+    @contextmanager
+    def reader(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for one query, good for use in another thread; it cannot write.
+
+        It is kept for the next query: opening one takes longer than most queries.
+        """
+        try:
+            connection = self._readers.pop()
+        except IndexError:
+            connection = self._open_reader()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        connection.set_progress_handler(None, 0)
+        self._readers.append(connection)
+
+    def _open_reader(self) -> sqlite3.Connection:
         connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, check_same_thread=False)
         connection.execute("PRAGMA query_only=1")
+        add_functions(connection)
         return connection
 
     def read(self, sql: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Run one small query."""
         self.flush()
-        with closing(self.reader()) as connection:
+        with self.reader() as connection:
             return connection.execute(sql, arguments).fetchall()
 
     def close(self) -> None:
         """Write what is left and close."""
         self.flush()
+        while self._readers:
+            self._readers.pop().close()
         self._db.close()
 
     def _trim(self) -> None:
