@@ -98,24 +98,24 @@ def read_source(path: Path, replacements: Mapping[str, Any] | None = None, what:
     Raises
     ------
     DefinitionError
-        If the file cannot be read, is not a YAML mapping, gives a field twice, or holds a ``{{placeholder}}`` that
-        nothing replaced. The message names the line.
+        If the file cannot be read, is not a YAML mapping, gives a field twice, is nested too deeply, or holds a
+        ``{{placeholder}}`` that nothing replaced. The message names the line.
     """
     text = read_utf8(path, what)
     marked = _PLACEHOLDER.sub(lambda found: _MARK + found.group(1), text)
     try:
         node, content = _load(marked)
-    except yaml.YAMLError as error:
-        raise DefinitionError(f"{path} is not YAML: {_first_problem(error)}") from error
-    if not isinstance(content, Mapping):
-        raise DefinitionError(
-            f"{path}: expected a mapping (lines such as `name: value`), got {type(content).__name__}"
-        )
-    try:
+        if not isinstance(content, Mapping):
+            raise DefinitionError(
+                f"{path}: expected a mapping (lines such as `name: value`), got {type(content).__name__}"
+            )
         lines = dict(_lines(node, "", path))
         replaced = replace_values(content, replacements or {})
+    except yaml.YAMLError as error:
+        raise DefinitionError(f"{path} is not YAML: {_first_problem(error)}") from error
     except RecursionError as error:
-        raise DefinitionError(f"{path}: an alias (*name) leads back to the value that it is part of") from error
+        why = "an alias (*name) leads back to the value that it is part of, or values are nested too deeply"
+        raise DefinitionError(f"{path}: {why}") from error
     _refuse_placeholders(path, replaced, lines)
     return Source(path, replaced, lines, tuple(replacements or {}))
 

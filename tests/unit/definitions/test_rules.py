@@ -208,10 +208,11 @@ def test_files_of_other_editors_are_read(tmp_path, content, name):
         ("name: green\n".encode("utf-16"), "is not UTF-8 text"),
         (b"name: green\nname: blue\n", ":2: name is given twice"),
         (b"a: &a [*a]\n", "leads back to the value"),
+        (b"a: " + b"[" * 5000, "nested too deeply"),
         (b"name: ''\nmodel: azureml:m:1\ninstance_type: t\n", "has no name"),
         (b"- name: green\n", "expected a mapping"),
     ],
-    ids=["tab", "tab after a name", "UTF-16", "twice", "circle", "empty name", "list"],
+    ids=["tab", "tab after a name", "UTF-16", "twice", "circle", "depth", "empty name", "list"],
 )
 def test_files_that_cannot_be_used_are_refused_with_their_place(tmp_path, content, message):
     """One sentence that names the file and the place."""
