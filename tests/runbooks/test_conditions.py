@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
-from awaiting import wait_until
 
 from opslib.evidence.run.run_lock import release
 from opslib.model import Level
@@ -107,23 +106,6 @@ def test_monitoring_and_tags_that_the_policy_requires(world, sandbox):
         assert found["monitoring coverage"].level is Level.OK
         assert "AmlOnlineEndpointTrafficLog" in found["monitoring coverage"].evidence
         assert found["alerts"].level is Level.OK
-
-
-def test_an_alert_that_has_fired_blocks_a_change(world, sandbox):
-    """A rule of severity 1 that any number of requests meets; one that was resolved does not count."""
-    path = insights(sandbox, "metricAlerts", f"{world.name}-busy")
-    alerts = (
-        f"{sandbox.workspace_id.split('/providers/', maxsplit=1)[0]}/providers/Microsoft.AlertsManagement/alerts"
-    )
-    with existing(sandbox, path, alert(world.read().id, 0), tags={}) as arm:
-        with world.clients(rps=2):
-            wait_until(lambda: f"{world.name}-busy" in arm.get(alerts).text, within_s=120)  # of a whole minute
-        found = findings_of(world, ScaleParameters, deployment="blue", instances=2)
-        assert found["alerts"].level is Level.BLOCKER, found["alerts"]
-        assert f"{world.name}-busy (severity 1) fired on {world.name}" in found["alerts"].evidence
-        permitted = policy(world, monitoring={"block_severity": 0})
-        found = findings_of(world, ScaleParameters, deployment="blue", instances=2, policy=permitted)
-        assert found["alerts"].level is Level.WARNING
 
 
 def test_autoscale_settings_of_the_deployments_involved(make_world, sandbox):
