@@ -39,12 +39,12 @@ def finding(endpoint: str, **given: object) -> Finding:
     return next(one for one in findings if one.check == "alerts")
 
 
-@pytest.mark.usefixtures("sandbox_home")
 def test_an_alert_that_has_fired_blocks_a_change(
     arm: httpx.Client, sandbox: RunningSandbox, counted: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A rule of severity 1 that any number of requests meets; one that was resolved does not count."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPSLIB_SANDBOX_HOME", str(sandbox.home.root))
     scope, group = sandbox.endpoint_id(counted.endpoint), sandbox.workspace_id.split("/providers/", maxsplit=1)[0]
     path, alerts = (
         f"{group}/providers/{kind}"
