@@ -40,12 +40,13 @@ async def list_metrics(request: Request, sandbox: Backend) -> Response:
     chosen = [find_metric(resource, name) for name in _names(request, resource)]
     window = window_of(request, resource, sandbox)
     split = FILTER.findall(request.query.get("$filter", ""))
-    sandbox.telemetry.flush()
-    values = []
     for metric in chosen:
         check(metric, request, split)
-        series = await asyncio.to_thread(read_series, sandbox, metric, resource, split, window)
-        values.append(value_of(metric, resource.id, request, series))
+    sandbox.telemetry.flush()
+    found = await asyncio.to_thread(
+        lambda: [read_series(sandbox, metric, resource, split, window) for metric in chosen]
+    )
+    values = [value_of(metric, resource.id, request, series) for metric, series in zip(chosen, found, strict=True)]
     start, end, grain = window
     body = {
         "cost": 59 * len(values),
