@@ -74,10 +74,10 @@ def train(version: str, claims: list[Claim], fraud: np.ndarray) -> Any:
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
     if version == "v1":
-        classifier = make_pipeline(StandardScaler(), LogisticRegression())
+        steps: tuple[Any, ...] = (StandardScaler(), LogisticRegression())
     else:
-        classifier = GradientBoostingClassifier(n_estimators=60, max_depth=3, random_state=SEED)
-    return make_pipeline(DictVectorizer(sparse=False), classifier).fit(claims, fraud)
+        steps = (GradientBoostingClassifier(n_estimators=60, max_depth=3, random_state=SEED),)
+    return make_pipeline(DictVectorizer(sparse=False), *steps).fit(claims, fraud)
 
 
 def _add_ratio(claims: list[Claim]) -> list[Claim]:

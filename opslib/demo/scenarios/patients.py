@@ -86,5 +86,6 @@ def train(patients: list[Patient], urgency: np.ndarray) -> Any:
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
-    classifier = make_pipeline(StandardScaler(), LogisticRegression())
-    return make_pipeline(DictVectorizer(sparse=False), classifier).fit(patients, urgency)
+    return make_pipeline(DictVectorizer(sparse=False), StandardScaler(), LogisticRegression()).fit(
+        patients, urgency
+    )
