@@ -75,7 +75,7 @@ def connect(target: str = "sandbox") -> Workspace:
         resource_manager = _cloud(target)
     http = RequestsTransport(**HTTP_TIMEOUTS)  # one connection for all requests to the base URL
     document = _fetch_cloud(resource_manager, http)
-    credential = DefaultAzureCredential()
+    credential = DefaultAzureCredential(transport=http)
     scope = Scope(
         subscription_id=config["subscription_id"],
         resource_group=config["resource_group"],

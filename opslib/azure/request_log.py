@@ -66,16 +66,12 @@ class RequestLog:
         )
         window = f"where TimeGenerated >= {kql_time(since)} and TimeGenerated < {kql_time(until)}"
         users = f'where XMSClientRequestId !startswith "{PROBE_PREFIX}" and isnotempty(DeploymentName)'
-        total = self._query(f"{TRAFFIC_LOG} | {window} | {users} | {summarize} by DeploymentName", since)
-        grain = f"bin(TimeGenerated, {self.grain_s:.0f}s)"
-        rows = self._query(
-            f"{TRAFFIC_LOG} | {window} | {users} | {summarize} by DeploymentName, {grain}"
-            " | order by TimeGenerated asc",
+        by = f"DeploymentName, bin(TimeGenerated, {self.grain_s:.0f}s) | order by TimeGenerated asc"
+        total, rows, newest = self._query(
             since,
-        )
-        newest = self._query(
+            f"{TRAFFIC_LOG} | {window} | {users} | {summarize} by DeploymentName",
+            f"{TRAFFIC_LOG} | {window} | {users} | {summarize} by {by}",
             f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} | summarize newest = max(TimeGenerated)",
-            since,
         )
         intervals: dict[datetime, dict[str, Served]] = defaultdict(dict)
         for start, served in _read_each(
@@ -108,11 +104,11 @@ class RequestLog:
     ) -> tuple[float, ...]:
         """Return quantiles of the latency of users' requests; empty where there were too few [ms]."""
         columns = ", ".join(f"q{n} = percentile(TotalDurationMs, {100 * q:g})" for n, q in enumerate(quantiles))
-        rows = self._query(
+        (rows,) = self._query(
+            since,
             f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} and TimeGenerated < {kql_time(until)}"
             f' | where DeploymentName =~ "{deployment}" and XMSClientRequestId !startswith "{PROBE_PREFIX}"'
             f" | summarize requests = count(), {columns}",
-            since,
         )
         enough = [
             row for row in rows if _read_each([row], lambda one: _whole(one["requests"]))[0] >= MIN_FOR_QUANTILES
@@ -131,12 +127,12 @@ class RequestLog:
             A time before the first of them was sent.
         """
         found: dict[str, Exposure] = {}
-        for ids in _listed(client_request_ids):
-            rows = self._query(
-                f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} | where XMSClientRequestId in ({ids})"
-                " | project XMSClientRequestId, DeploymentName, TimeGenerated",
-                since,
-            )
+        queries = (
+            f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} | where XMSClientRequestId in ({ids})"
+            " | project XMSClientRequestId, DeploymentName, TimeGenerated"
+            for ids in _listed(client_request_ids)
+        )
+        for rows in self._query(since, *queries):
             found |= _read_each(
                 rows,
                 lambda row: (
@@ -149,19 +145,23 @@ class RequestLog:
     def count_answers(self, since: datetime) -> tuple[AnswerCount, ...]:
         """Count all requests since a time by deployment, statuses and reason, those of opslib included."""
         keys = ("DeploymentName", "ResponseCode", "ModelStatusCode", "ResponseCodeReason")
-        rows = self._query(
+        (rows,) = self._query(
+            since,
             f"{TRAFFIC_LOG} | where TimeGenerated >= {kql_time(since)} | summarize requests = count(), "
             f"first = min(TimeGenerated), last = max(TimeGenerated) by {', '.join(keys)}",
-            since,
         )
         return tuple(_read_each(rows, _answer_count))
 
-    def _query(self, kql: str, since: datetime) -> list[dict[str, Any]]:
+    def _query(self, since: datetime, *queries: str) -> list[list[dict[str, Any]]]:
+        """Return the rows of each query; all are sent over one connection, which is not kept."""
+        with LogsQueryClient(
+            self.workspace.credential, endpoint=self.workspace.log_analytics, retry_total=1, **HTTP_TIMEOUTS
+        ) as client:
+            return [self._rows(client, kql, since) for kql in queries]
+
+    def _rows(self, client: LogsQueryClient, kql: str, since: datetime) -> list[dict[str, Any]]:
         try:
-            with LogsQueryClient(
-                self.workspace.credential, endpoint=self.workspace.log_analytics, retry_total=1, **HTTP_TIMEOUTS
-            ) as client:
-                response = client.query_resource(self.endpoint_id, kql, timespan=(since, datetime.now(UTC)))
+            response = client.query_resource(self.endpoint_id, kql, timespan=(since, datetime.now(UTC)))
         except HttpResponseError as error:
             raise ObserveError(f"the request log cannot be read: {describe(error)}\n{kql}") from error
         except CoreError as error:
