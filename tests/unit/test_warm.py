@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +17,9 @@ import pytest
 import warm_stub
 from awaiting import wait_until
 
-from opslib.azure.rehearsal import send_requests
 from opslib.errors import ConnectError
-from opslib.warm import place
+from opslib.redaction.redact import redactor
+from opslib.warm import place, rehearsal
 from opslib.warm.client import hand_over
 from opslib.warm.conditions import find_conditions
 from opslib.warm.starting import find_prepared, stop
@@ -188,9 +189,12 @@ def test_a_socket_of_another_user_is_not_trusted(place_of_its_own, monkeypatch):
         place.require_private(place_of_its_own)
 
 
-def test_the_rehearsal_of_requests_leaves_no_thread(monkeypatch):
-    """It reaches its own server, whatever proxy the environment names."""
+def test_a_rehearsal_leaves_no_thread_no_file_and_no_secrets(monkeypatch, tmp_path):
+    """It reaches its own server, whatever proxy the environment names, and nothing in it fails unnoticed."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(rehearsal, "suppress", lambda *_: nullcontext())
     threads = threading.active_count()
-    send_requests()
-    assert threading.active_count() == threads
+    rehearsal.rehearse()
+    assert (threading.active_count(), list(tmp_path.iterdir())) == (threads, [])
+    assert redactor.cache_info().currsize == 0
