@@ -10,6 +10,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from opslib.sandbox.arm.errors import ArmError
@@ -168,13 +169,21 @@ def _relations(endpoints: list[Resource], since: int, until: list[int]) -> dict[
     known = f"(SELECT {names} FROM (VALUES {rows}))"
     keys = ", ".join(_text(one.key) for one in endpoints) or "''"
     relations = {}
-    for table, (source, own, also) in _TABLES.items():
-        columns = _SHARED | own
-        parts = ", ".join(f'{sql.format(table=table)} AS "{name}"' for name, (sql, _) in columns.items())
+    for table, (source, _, also) in _TABLES.items():
+        parts, columns = _selected(table)
         where = f"r.endpoint IN ({keys}) AND r.at_us BETWEEN {since} AND e.until_us {also}"
         sql = f"SELECT {parts} FROM {source} AS r JOIN {known} AS e ON e.key = r.endpoint WHERE {where}"
-        relations[table] = Compiled(sql, tuple((name, kind) for name, (_, kind) in columns.items()))
+        relations[table] = Compiled(sql, columns)
     return relations
+
+
+@cache
+def _selected(table: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return what is selected of a table, and the names and kinds of its columns."""
+    _, own, _ = _TABLES[table]
+    columns = (_SHARED | own).items()
+    parts = ", ".join(f'{sql.format(table=table)} AS "{name}"' for name, (sql, _) in columns)
+    return parts, tuple((name, kind) for name, (_, kind) in columns)
 
 
 def _endpoint_row(endpoint: Resource, until_us: int) -> str:
