@@ -163,19 +163,20 @@ class World:
 
 
 class Background:
-    """A canary that runs in a thread."""
+    """A canary that runs in a thread, which does not outlive a test that has failed."""
 
     def __init__(self, world: World, **given: Any) -> None:
         self.world = world
-        self._results: list[object] = []
+        self._results: list[tuple[Path, Record]] = []
         self._thread = threading.Thread(
-            target=lambda: self._results.append(world.run("canary", canary="green", **given))
+            target=lambda: self._results.append(world.run("canary", **({"canary": "green"} | given))), daemon=True
         )
         self._thread.start()
 
     @property
     def folder(self) -> Path:
-        return wait_until(lambda: next((p.parent for p in self.world.runs.glob("2*/*/journal.jsonl")), None))
+        journals = f"2*/*-{self.world.name}-*/journal.jsonl"
+        return wait_until(lambda: next((path.parent for path in self.world.runs.glob(journals)), None))
 
     def await_traffic(self) -> None:
         wait_until(lambda: journal(self.folder, "applied"))
@@ -183,8 +184,14 @@ class Background:
     def await_question(self, number: int = 1) -> None:
         wait_until(lambda: len(journal(self.folder, "asked")) >= number)
 
-    def result(self) -> Any:
-        self._thread.join(90)
+    def await_bake(self) -> None:
+        """Wait until the traffic has moved and is watched."""
+        self.await_traffic()
+        wait_until(lambda: any("baking" in text for text in journal(self.folder, "progress")))
+
+    def result(self, within_s: float = 90.0) -> tuple[Path, Record]:
+        self._thread.join(within_s)
+        assert self._results, f"the run did not end within {within_s:g} s"
         return self._results[0]
 
 

@@ -5,12 +5,11 @@ The suite tries a few; `OPSLIB_CHAOS_KILLS=200` (see the kills) tries all of the
 
 import os
 import signal
-import threading
 
 import pytest
 from awaiting import wait_until
 from endings import Ending, note
-from runbook_world import QUICK_CANARY, answers, journal
+from runbook_world import QUICK_CANARY, Background, answers, journal
 from sandbox_fixture import reread
 
 from opslib.model import Outcome
@@ -53,15 +52,12 @@ def test_a_fault_ends_safely(make_world, sandbox, kind, fields):
         world.clients(rps=20) as report,
         sandbox.http(headers={"X-IDENTITY-HEADER": sandbox.home.identity_header()}) as control,
     ):
-        results = []
-        run = threading.Thread(target=lambda: results.append(world.run("canary", canary="green", **QUICK)))
-        run.start()
+        run = Background(world, **QUICK)
         wait_until(lambda: shown(world, "applying"), within_s=60)
         fault = {"kind": kind, "endpoint": world.name, **fields}
         control.post("/sandbox/faults", json=fault).raise_for_status()
-        run.join(120)
+        _, record = run.result(within_s=120)
         control.delete("/sandbox/faults").raise_for_status()
-    _, record = results[0]
     list(reap(world.workspace, world.runs, lambda _: None, world.name, take_over=True))
     endpoint = world.read()
     finished = endpoint.traffic == {"green": 100}
@@ -86,15 +82,12 @@ def shown(world, event: str) -> bool:
 def test_a_service_that_is_killed_and_restarted_ends_safely(make_world, sandbox):
     """The sandbox dies under a canary and comes back with its state: the traffic is safe, the record true."""
     world = make_world(green={})
-    results = []
-    run = threading.Thread(target=lambda: results.append(world.run("canary", canary="green", **QUICK)))
-    run.start()
+    run = Background(world, **QUICK)
     wait_until(lambda: shown(world, "look"), within_s=60)
     os.kill(reread(sandbox).note["pid"], signal.SIGKILL)
     wait_until(lambda: sandbox.home.read_note() is None)
     start(sandbox.home)  # with the settings that it had
-    run.join(120)
-    _, record = results[0]
+    _, record = run.result(within_s=120)
     list(reap(world.workspace, world.runs, lambda _: None, world.name, take_over=True))
     endpoint = world.read()
     assert read_lease(endpoint.tags) is None

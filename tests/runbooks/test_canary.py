@@ -58,8 +58,8 @@ def test_a_recorded_canary_is_judged_again_from_its_record_alone(make_world):
         folder, held = run.result()
         assert held.outcome is Outcome.HELD, held.reason
         again, _ = world.run("canary", canary="green", **short)
-    for run in (folder, again):
-        looks = list(judge_again(run))
+    for each in (folder, again):
+        looks = list(judge_again(each))
         assert looks
         assert all(look.same for look in looks), looks
     assert any("intervals of evidence from" in text for text in journal(again, "progress"))

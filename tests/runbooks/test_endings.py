@@ -2,9 +2,7 @@
 
 import os
 import signal
-import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -12,10 +10,10 @@ import pytest
 from awaiting import wait_until
 from prepared_opslib import start_opslib
 from run_processes import kernels_of
-from runbook_world import World, journal
+from runbook_world import Background, journal
 
 from opslib.errors import PreflightError
-from opslib.evidence.run.record import Record, read_record
+from opslib.evidence.run.record import read_record
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
 from opslib.runbooks.lease.tags import read_lease
@@ -30,40 +28,15 @@ def kernel_of(folder):
     return kernels_of(folder)[0]
 
 
-class Background:
-    """A canary that runs in a thread until something ends it."""
-
-    def __init__(self, world: World, **given: Any) -> None:
-        self.world = world
-        self._result: tuple[Path, Record] | None = None
-        self._thread = threading.Thread(target=self._run, kwargs=given)
-        self._thread.start()
-
-    def _run(self, **given: Any) -> None:
-        self._result = self.world.run("canary", canary="green", **(LONG | given))
-
-    def await_canary(self) -> None:
-        wait_until(lambda: self.world.read().traffic == {"blue": 50, "green": 50})
-        wait_until(lambda: any("baking" in text for text in journal(self.folder, "progress")))
-
-    @property
-    def folder(self):
-        return next(self.world.runs.glob(f"2*/*-{self.world.name}-*"))
-
-    def result(self):
-        self._thread.join(60)
-        assert self._result is not None
-        return self._result
-
-
 @pytest.fixture
 def canary(make_world):
-    return Background(make_world(green={}))
+    """A canary that runs until something ends it."""
+    return Background(make_world(green={}), **LONG)
 
 
 def test_a_killed_kernel_aborts_and_the_runner_returns_the_traffic(canary):
     """papermill alone would report this notebook as completed."""
-    canary.await_canary()
+    canary.await_bake()
     os.kill(kernel_of(canary.folder), signal.SIGKILL)
     folder, record = canary.result()
     assert record.outcome is Outcome.ABORTED
@@ -75,8 +48,8 @@ def test_a_killed_kernel_aborts_and_the_runner_returns_the_traffic(canary):
 def test_a_kernel_that_hangs_is_killed_and_the_runner_returns_the_traffic(make_world, monkeypatch):
     """A kernel that is inactive while its canary takes traffic is killed after the lease."""
     monkeypatch.setattr("opslib.runner.execute.MIN_HANG_TIMEOUT_S", 5.0)
-    canary = Background(make_world(green={}), lease_s=5)
-    canary.await_canary()
+    canary = Background(make_world(green={}), **LONG, lease_s=5)
+    canary.await_bake()
     os.kill(kernel_of(canary.folder), signal.SIGSTOP)
     _, record = canary.result()
     assert record.outcome is Outcome.ABORTED
@@ -86,8 +59,8 @@ def test_a_kernel_that_hangs_is_killed_and_the_runner_returns_the_traffic(make_w
 
 def test_a_run_that_takes_too_long_is_interrupted_and_undoes_itself(make_world, monkeypatch):
     """The whole run has a time limit; the kernel's own undo runs before it ends."""
-    canary = Background(make_world(green={}), timeout_s=3600.0)
-    canary.await_canary()
+    canary = Background(make_world(green={}), **LONG, timeout_s=3600.0)
+    canary.await_bake()
     monkeypatch.setattr("opslib.runner.watch.monotonic", lambda: time.monotonic() + 3600)
     folder, record = canary.result()
     assert record.outcome is Outcome.ABORTED
@@ -116,7 +89,7 @@ def test_a_signal_to_the_runner_ends_the_run_in_order(make_world, signum):
 
 def test_traffic_that_was_changed_meanwhile_is_not_overwritten(canary):
     """The undo never overwrites a state that the run did not make; the reason reports it."""
-    canary.await_canary()
+    canary.await_bake()
     canary.world.route(blue=30, green=70)
     os.kill(kernel_of(canary.folder), signal.SIGKILL)
     _, record = canary.result()
@@ -171,9 +144,9 @@ def test_a_kernel_that_ends_while_its_runner_is_stopped_does_not_leave_its_canar
 
 def test_two_canaries_of_one_process_end_independently(make_world):
     """The kernel of one dies; the other's continues, and keeps its guardian and its lease."""
-    one, other = Background(make_world(green={})), Background(make_world(green={}))
-    one.await_canary()
-    other.await_canary()
+    one, other = (Background(make_world(green={}), **LONG) for _ in range(2))
+    one.await_bake()
+    other.await_bake()
     os.kill(kernel_of(one.folder), signal.SIGKILL)
     _, record = one.result()
     assert (record.outcome, one.world.read().traffic) == (Outcome.ABORTED, {"blue": 100})

@@ -1,10 +1,9 @@
 """A canary holds its endpoint alone, and no canary is left unwatched."""
 
-import threading
 from datetime import UTC, datetime, timedelta
 
 from awaiting import wait_until
-from runbook_world import QUICK_CANARY, journal
+from runbook_world import QUICK_CANARY, Background, journal
 
 from opslib.azure.endpoint_changes import edit_tags, set_traffic
 from opslib.evidence.archive.run_folders import read_archive
@@ -20,15 +19,6 @@ def quiet(_):
     """Ignore progress."""
 
 
-def start(world, **given):
-    """Run a canary in a thread; returns the thread and the list that gets its result."""
-    results = []
-    run = {"canary": "green", **LONG, **given}
-    thread = threading.Thread(target=lambda: results.append(world.run("canary", **run)))
-    thread.start()
-    return thread, results
-
-
 def leave_lease(world, deadline):
     """Leave what a machine leaves that died in the middle of a canary."""
     lease = Lease("run-of-old", "ann@laptop", {"blue": 100}, HALF, deadline)
@@ -39,7 +29,7 @@ def leave_lease(world, deadline):
 def test_the_request_that_moves_the_traffic_takes_the_lease(make_world):
     """From the first moved traffic the tags hold owner, traffic before and deadline; others wait or take over."""
     world = make_world(green={})
-    thread, results = start(world)
+    canary = Background(world, **LONG)
     endpoint = wait_until(lambda: (e := world.read()).traffic == HALF and e)
     lease = read_lease(endpoint.tags)
     assert lease.returns_to == {"blue": 100}
@@ -53,8 +43,7 @@ def test_the_request_that_moves_the_traffic_takes_the_lease(make_world):
     assert world.read().traffic == HALF
     (reaped,) = reap(world.workspace, world.runs, quiet, world.name, take_over=True)
     assert reaped.outcome is Outcome.SUCCEEDED
-    thread.join(60)
-    folder, record = results[0]
+    folder, record = canary.result()
     assert record.outcome is Outcome.FAILED
     assert "another change took over" in record.reason
     assert world.read().traffic == {"blue": 100}
@@ -64,13 +53,12 @@ def test_the_request_that_moves_the_traffic_takes_the_lease(make_world):
 def test_two_starters_cannot_both_win(make_world):
     """Two canaries that start at once: one at most goes on, and the traffic is one's or back."""
     world = make_world(green={}, red={})
-    quick = {**QUICK_CANARY, "stages": [50, 100]}
+    quick = {**LONG, **QUICK_CANARY, "stages": [50, 100]}
     with world.clients():
-        threads = [start(world, **quick, canary=name) for name in ("green", "red")]
-        for thread, _ in threads:
-            thread.join(90)
-    outcomes = [results[0][1].outcome for _, results in threads]
-    assert outcomes.count(Outcome.SUCCEEDED) <= 1, [results[0][1].reason for _, results in threads]
+        canaries = [Background(world, **quick, canary=name) for name in ("green", "red")]
+        records = [canary.result()[1] for canary in canaries]
+    succeeded = [record.outcome for record in records].count(Outcome.SUCCEEDED)
+    assert succeeded <= 1, [record.reason for record in records]
     endpoint = world.read()
     assert read_lease(endpoint.tags) is None
     assert endpoint.traffic in ({"blue": 100}, {"green": 100}, {"red": 100})
@@ -111,13 +99,12 @@ def test_reaping_leaves_alone_what_was_changed_since(make_world):
 def test_a_canary_stops_where_another_change_moves_the_traffic(make_world):
     """It never overwrites; it reports what it saw and ends."""
     world = make_world(green={})
-    thread, results = start(world)
+    canary = Background(world, **LONG)
     wait_until(lambda: world.read().traffic == HALF)
     wait_until(lambda: any(journal(folder, "applied") for folder, _ in read_archive(world.runs)))
     step = SetTraffic(world.name, HALF, {"blue": 20, "green": 80})
     set_traffic(world.workspace, step, 30.0, quiet)
-    thread.join(60)
-    _, record = results[0]
+    _, record = canary.result()
     assert record.outcome is Outcome.FAILED
     assert "left alone" in record.reason
     assert world.read().traffic == {"blue": 20, "green": 80}

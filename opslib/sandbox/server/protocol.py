@@ -9,6 +9,7 @@ Source of what `Exchange` replaces: uvicorn 0.35 to 0.54, `protocols/http/httpto
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -25,6 +26,8 @@ from opslib.sandbox.server.pipeline import answer, failed
 
 if TYPE_CHECKING:
     from opslib.sandbox.core.context import Backend
+
+logger = logging.getLogger("opslib.sandbox")
 
 _SEGMENT = rb"[\w.~!$&'()*+,;=:@-]+"
 _PATH = re.compile(rb"/inference/(%b)/(%b)/((?:%b/)*%b)" % (_SEGMENT, _SEGMENT, _SEGMENT, _SEGMENT))
@@ -186,13 +189,15 @@ class Exchange:
             return
         try:
             response = await self._respond(bytes(self.body))
+            if self._protocol.flow.write_paused and not self.disconnected:
+                await self._protocol.flow.drain()
+            if not self.disconnected:
+                self._send(response)
         except ConnectionDropped:
             reset(self._protocol.transport)
-            return
-        if self._protocol.flow.write_paused and not self.disconnected:
-            await self._protocol.flow.drain()
-        if not self.disconnected:
-            self._send(response)
+        except Exception:
+            logger.exception("an answer broke")
+            self._protocol.transport.close()  # or its client would wait for it
 
     def _send(self, response: Response) -> None:
         """Send the answer in one piece."""
