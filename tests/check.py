@@ -11,7 +11,7 @@ CHECKS = {
     "lint": ["ruff", "check"],
     "format": ["ruff", "format", "--check"],
     "types": ["mypy"],
-    "tests": ["pytest", "-n", "3"],
+    "tests": ["pytest", "-n", "4"],
 }
 """What each check is called, and the module with its arguments."""
 

@@ -26,7 +26,7 @@ def main() -> int:
             command = [sys.executable, "-m", "coverage", *words]
             return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
-        code = coverage("run", "-m", "pytest", *(sys.argv[1:] or ["-n", "3"]))
+        code = coverage("run", "-m", "pytest", *(sys.argv[1:] or ["-n", "4"]))
         coverage("combine", "--quiet")
         coverage("json", "--quiet", "-o", f"{folder}/report.json")
         report = json.loads(Path(folder, "report.json").read_text())

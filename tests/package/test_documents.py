@@ -31,5 +31,5 @@ def test_pytest_has_no_workers_unless_they_are_wanted():
     """A single test starts in this process; the README, CI and the check ask for workers."""
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert "-n" not in options["addopts"].split()
-    workers = "pytest -n 3"
+    workers = "pytest -n 4"
     assert workers in (ROOT / "README.md").read_text()
