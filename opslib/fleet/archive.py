@@ -6,7 +6,6 @@ wave is read from sealed evidence, whichever process died.
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from glob import escape
@@ -115,14 +114,13 @@ def member_runs(root: Path, plan: WavePlan, member: Member) -> list[MemberRun]:
     return sorted(found, key=lambda run: run.record.seq)
 
 
-def wave_records(root: Path) -> Iterator[tuple[Path, Record]]:
-    """Yield folder and record of each attempt of a wave, in the order of their start."""
+def wave_records(root: Path) -> list[tuple[Path, Record]]:
+    """Return folder and record of each attempt of a wave, in the order of their start."""
     archive, name = archive_of(root), read_record(root).parameters["name"]
-    for path in sorted(archive.glob(f"{MONTH_GLOB}/{STAMP_GLOB}-{RUNBOOK}-{name}-??????"), key=lambda p: p.name):
-        if (path / RECORD).is_file():
-            record = read_record(path)
-            if root.name in {record.run_id, record.wave}:
-                yield path, record
+    folders = archive.glob(f"{MONTH_GLOB}/{STAMP_GLOB}-{RUNBOOK}-{name}-??????")
+    found = [(path, read_record(path)) for path in folders if (path / RECORD).is_file()]
+    attempts = (one for one in found if root.name in {one[1].run_id, one[1].wave})
+    return sorted(attempts, key=lambda one: one[1].seq)
 
 
 def request_stop(root: Path, request: StopRequest) -> None:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import nbformat
 from awaiting import wait_until
+from nbformat.reader import NotJSONError
 from playwright.sync_api import Locator, Page, ViewportSize
 from runbook_world import World
 
@@ -41,6 +43,17 @@ def fill(source: Path, path: Path, **values: object) -> None:
     notebook = nbformat.read(source, as_version=4)
     parameters_of(notebook).source += "".join(f"\n{name} = {value!r}" for name, value in values.items())
     nbformat.write(notebook, path)
+
+
+def read_notebook(path: Path) -> Any:
+    """Read a notebook that is open; while JupyterLab saves it, the file is empty or cut off."""
+
+    def read() -> Any:
+        with suppress(NotJSONError):
+            return nbformat.read(path, as_version=4)
+        return None
+
+    return wait_until(read)
 
 
 def parameters_of(notebook: Any) -> Any:

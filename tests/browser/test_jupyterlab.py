@@ -15,6 +15,7 @@ from lab_page import (
     choose,
     open_file,
     parameters_of,
+    read_notebook,
     run_all,
     shown,
     tab,
@@ -49,14 +50,14 @@ def test_runbooks_open(page: Page, lab_world: World):
     """Each with its heading and a kernel, without a dialog; opening alone changes no cell."""
     folder = lab_world.folder / "notebooks"
     paths = [folder / f"{name}.ipynb" for name in OPENED]
-    before = [nbformat.read(path, as_version=4).cells for path in paths]
+    before = [read_notebook(path).cells for path in paths]
     page.set_viewport_size(TALL | {"height": 600})  # the first cells alone are rendered
     for path, cells in zip(paths, before, strict=True):
         title = cells[0].source.partition("\n")[0]
         open_file(page, f"notebooks/{path.name}", title.removeprefix("# "))
         await_kernel(page)
         expect(page.locator(".jp-Dialog")).to_have_count(0)
-    assert [nbformat.read(path, as_version=4).cells for path in paths] == before
+    assert [read_notebook(path).cells for path in paths] == before
     page.set_viewport_size(TALL)
 
 
@@ -75,7 +76,7 @@ def test_a_person_fills_in_the_form_and_answers_the_canary_in_the_live_view(page
     tab(page).get_by_role("button", name="Write the notebook").click()
     tab(page).get_by_role("link", name="canary-1.ipynb").click()
     tab(page).get_by_role("heading", name="Canary a deployment").filter(visible=True).wait_for()
-    written = parameters_of(nbformat.read(lab_world.folder / "notebooks/canary-1.ipynb", as_version=4)).source
+    written = parameters_of(read_notebook(lab_world.folder / "notebooks/canary-1.ipynb")).source
     assert "\nbake_s = 1.0  # observation time of each stage [seconds]\n" in written
     run_all(page)
     folder = await_request(lab_world)

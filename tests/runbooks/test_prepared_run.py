@@ -51,7 +51,7 @@ def test_a_prepared_run_leaves_the_same_evidence(make_world, monkeypatch):
     assert b"planned: dry run" in done.stdout
     stop()
     assert start_opslib(*words, folder=world.folder).wait(60) == 0
-    first, second = sorted(world.runs.glob("2*/*"))
+    first, second = sorted(world.runs.glob("2*/*"), key=lambda folder: read_record(folder).seq)
     records = [read_record(folder) for folder in (first, second)]
     assert [bool(record.prepared_at) for record in records] == [True, False]
     assert [record.requester for record in records] == ["[redacted]"] * 2
