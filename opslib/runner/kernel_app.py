@@ -71,7 +71,7 @@ class RunKernelApp(IPKernelApp):
     def start(self) -> None:
         """Execute cells until a shutdown; then let the control thread end, which awaits the outputs it has sent.
 
-        At its exit, Python first stops the thread that sends them: one run in six then took three seconds to end.
+        At its exit, Python first stops the thread that sends them; the other would wait for it until it is killed.
         """
         try:
             super().start()  # type: ignore[no-untyped-call]

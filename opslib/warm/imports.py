@@ -1,6 +1,7 @@
 """What the prepared process imports and builds: all that a run of any runbook uses, and no more than that.
 
-Imports alone: no client of Azure, no credential, no secret, no thread, nothing of the archive or of a workspace.
+It keeps no client of Azure, no credential, no secret, no thread, and nothing of an archive or of a workspace: what
+`rehearsal` makes for the moment is gone before the first fork.
 """
 
 import gc

@@ -59,13 +59,13 @@ class Application:
 
     def target(self, raw_path: bytes, headers: Mapping[str, str]) -> str:
         """Return the path of a request in the sandbox's routes."""
-        return own_path(_host(headers), _SLASHES.sub("/", raw_path.decode("ascii", errors="replace")))
+        return own_path(host_of(headers), _SLASHES.sub("/", raw_path.decode("ascii", errors="replace")))
 
     def request(
         self, method: str, path: str, query: bytes, headers: Mapping[str, str], body: bytes, client: str
     ) -> Request:
         """Return a request to a path of the sandbox's routes."""
-        host = _host(headers)
+        host = host_of(headers)
         return Request(
             method=method,
             path=path,
@@ -90,7 +90,8 @@ class Application:
         return self.sandbox.settings.max_payload_bytes if path.startswith("/inference/") else MAX_ARM_BODY
 
 
-def _host(headers: Mapping[str, str]) -> str:
+def host_of(headers: Mapping[str, str]) -> str:
+    """Return the host that a request names, in lower case and without the port of https."""
     return headers.get("host", "").lower().removesuffix(":443")
 
 

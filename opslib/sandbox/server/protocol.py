@@ -21,7 +21,7 @@ from opslib.sandbox.arm.http_messages import NOTHING, Request, Response
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.azure_hosts import REGISTRY_PREFIX, covers
 from opslib.sandbox.faults.registry import ConnectionDropped
-from opslib.sandbox.server.application import Application, render, reset
+from opslib.sandbox.server.application import Application, host_of, render, reset
 from opslib.sandbox.server.pipeline import answer, failed
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Protocol(HttpToolsProtocol):
             or "transfer-encoding" in headers
             or self.parser.should_upgrade()
             or not (length.isdecimal() and int(length) <= most)
-            or covers(headers.get("host", "").lower().removesuffix(":443"))
+            or covers(host_of(headers))
         ):
             return None
         if arm is not None:
