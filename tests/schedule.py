@@ -22,6 +22,19 @@ ALONE = (
 )
 """Tests that take seconds to a minute each and share nothing within a worker."""
 
+LONGEST = (
+    "tests/runbooks/test_scenarios.py",
+    "tests/benchmarks/judge/test_live.py",
+    "tests/unit/test_house.py::test_tools_are_clean",
+    "tests/runbooks/test_mirror_stage.py",
+    "tests/runbooks/test_holding.py",
+    "tests/chaos/test_canary",
+    "tests/runbooks/test_canary",
+    "tests/runbooks/test_leases.py",
+    "tests/unit/evidence/test_publish.py",
+)
+"""Those whose tests take longest, in this order."""
+
 
 def unit_of_work(nodeid: str) -> str:
     """Return what a worker takes at once: a folder, a test, or otherwise a file."""
@@ -35,9 +48,8 @@ def order(nodeid: str) -> int:
     """Return the place of a test: what takes longest starts first, so that no worker waits for it at the end."""
     if nodeid.startswith((*TOGETHER, *DEPLOYING)):
         return 0
-    if "test_tools_are_clean" in nodeid:
-        return 1
-    return 2 if nodeid.startswith(ALONE) else 3
+    longest = next((place for place, start in enumerate(LONGEST) if nodeid.startswith(start)), len(LONGEST))
+    return 1 + longest + (longest == len(LONGEST) and not nodeid.startswith(ALONE))
 
 
 class Schedule(LoadScopeScheduling):

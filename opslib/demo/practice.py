@@ -118,25 +118,33 @@ def demo_sandbox(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def client_traffic(repository: Path, report: Path, endpoint: str, rps: float) -> Iterator[None]:
-    """Send client requests to an endpoint, and write one line per answer to a report."""
+def client_traffic(repository: Path, report: Path, endpoint: str, rps: float, answers: int = 1) -> Iterator[None]:
+    """Send client requests to an endpoint, and write one line per answer to a report.
+
+    Parameters
+    ----------
+    rps
+        Requests per second.
+    answers
+        How many answers have come before the block begins.
+    """
     command = [sys.executable, "-m", "opslib", "sandbox", "traffic", endpoint, "--rps", str(rps)]
     command += ["--seconds", "3600", "--body-file", str(repository / "live.jsonl"), "--report", str(report)]
     clients = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        _await_first_answer(clients, report)
+        _await_answers(clients, report, answers)
         yield
     finally:
         clients.terminate()
         clients.communicate(timeout=60)
 
 
-def _await_first_answer(clients: "subprocess.Popen[str]", report: Path) -> None:
+def _await_answers(clients: "subprocess.Popen[str]", report: Path, answers: int) -> None:
     started_s = monotonic()
-    while not (report.exists() and report.stat().st_size):
+    while not report.exists() or report.read_bytes().count(b"\n") < answers:
         if clients.poll() is not None or monotonic() - started_s > 60:
             clients.terminate()
-            raise OpsError(f"the clients received no answer: {clients.communicate()[1]}")
+            raise OpsError(f"the clients received no {answers} answers: {clients.communicate()[1]}")
         sleep(0.1)
 
 

@@ -27,6 +27,6 @@ def test_a_user_s_scoring_script_is_deployed_and_scored(pytester: pytest.Pyteste
     before = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     result = pytester.runpytest_inprocess("-q", "-W", "ignore", "-p", "opslib.sandbox.testing.pytest_plugin")
     result.assert_outcomes(passed=1, failed=1)
-    shown = [r"-+ azureml_sandbox instance-.*\.log -+", ".*TypeError: object of type 'NoneType'"]
+    shown = [r"-+ azureml_sandbox instance-\w+ -+", ".*TypeError: object of type 'NoneType'"]
     result.stdout.re_match_lines(shown)
     assert {name: value for name, value in os.environ.items() if name in before} == before

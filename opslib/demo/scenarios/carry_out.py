@@ -32,6 +32,9 @@ from opslib.show.terminal import show_progress
 TIMEOUT_S = 1200.0
 """Longest time of one run [seconds]."""
 
+_ANSWERS = 20
+"""How many requests production has answered before the first command: a sizing looks back at no fewer."""
+
 Show = Callable[[str], None]
 
 
@@ -60,7 +63,7 @@ def carry_out(
     with (
         people_of(folder),
         scenario.beside(folder, report),
-        client_traffic(folder, report, scenario.endpoint, scenario.rps[size]),
+        client_traffic(folder, report, scenario.endpoint, scenario.rps[size], _ANSWERS),
     ):
         runs = {one.step.name: one for one in _take_steps(scenario, folder, archive, size, show)}
     commands = sum(getattr(one, "needed", isinstance(one, ApproveStep)) for one in scenario.steps(folder, size))

@@ -123,6 +123,11 @@ class Fleet:
         ready = any(one.ready for one in instances)
         return self._log.container(deployment_id, container, lines, ready=ready)
 
+    def logs(self, lines: int) -> list[tuple[str, str]]:
+        """Return name and last lines of every instance's log, also of those that have ended."""
+        self.read_consoles()
+        return self._log.tails(lines)
+
     def read_consoles(self) -> None:
         """Take in what instances have printed."""
         for pool in self._pools.values():

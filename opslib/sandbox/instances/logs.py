@@ -30,7 +30,7 @@ class FleetLog:
     def open(self, payload: Payload, instance_id: str) -> InstanceLog:
         """Make an instance's log; the oldest of its deployment are forgotten."""
         folder = self._of(payload.deployment)
-        for old in sorted(folder.glob("instance-*"), key=lambda path: path.stat().st_mtime)[:-_KEEP_LOGS]:
+        for old in _by_last_write(folder.glob("instance-*"))[:-_KEEP_LOGS]:
             old.unlink(missing_ok=True)
         return InstanceLog(folder / f"{instance_id}.log")
 
@@ -38,8 +38,13 @@ class FleetLog:
         """Return the last lines of an instance chosen for the caller: the one that wrote last."""
         if container == "StorageInitializer":
             return InstanceLog(self._of(deployment_id) / "storage-initializer.log").tail(lines)
-        logs = sorted(self._of(deployment_id).glob("instance-*.log"), key=lambda path: path.stat().st_mtime)
+        logs = _by_last_write(self._of(deployment_id).glob("instance-*.log"))
         return InstanceLog(logs[-1]).tail(lines) if logs else ""
+
+    def tails(self, lines: int) -> list[tuple[str, str]]:
+        """Return name and last lines of every instance's log; the one that wrote last is last."""
+        logs = _by_last_write(self._folder.rglob("instance-*.log"))
+        return [(path.stem, InstanceLog(path).tail(lines)) for path in logs]
 
     def container(self, deployment_id: str, container: str, lines: int, *, ready: bool) -> str:
         """Return a container's log as Azure shows it: the steps of its start, its events, its last lines."""
@@ -103,6 +108,10 @@ class FleetLog:
 
     def _of(self, deployment_id: str) -> Path:
         return self._folder / uuid.uuid5(uuid.NAMESPACE_URL, ids.key(deployment_id)).hex
+
+
+def _by_last_write(logs: Iterable[Path]) -> list[Path]:
+    return sorted(logs, key=lambda path: path.stat().st_mtime)
 
 
 def _where(instance: Instance) -> tuple[str, str, str]:

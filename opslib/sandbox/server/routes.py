@@ -22,7 +22,7 @@ from opslib.sandbox.insights.alerts import api as alerts_api
 from opslib.sandbox.insights.alerts import fired_api
 from opslib.sandbox.insights.autoscale import api as autoscale_api
 from opslib.sandbox.scoring import api as scoring_api
-from opslib.sandbox.server import faults_api
+from opslib.sandbox.server import faults_api, instance_logs_api
 from opslib.sandbox.storage import accounts, blobs, datastores
 from opslib.sandbox.telemetry import (
     activity_api,
@@ -75,6 +75,7 @@ ROUTES: tuple[Route, ...] = (
     *entra.ROUTES,
     # the sandbox's own faults
     *faults_api.ROUTES,
+    *instance_logs_api.ROUTES,
     # the data planes: blobs, scoring
     *blobs.ROUTES,
     *scoring_api.ROUTES,

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from opslib.sandbox.testing.running import RunningSandbox
 
 _SERVER = "azureml_sandbox_server"
-_LOG_LINES = 40
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +43,11 @@ def azureml_sandbox(azureml_sandbox_server: "RunningSandbox") -> "Iterator[Runni
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
     """Add the logs of the sandbox's instances to the report of a test that failed."""
     report: pytest.TestReport = yield
-    server = getattr(item, "funcargs", {}).get(_SERVER)
+    server: RunningSandbox | None = getattr(item, "funcargs", {}).get(_SERVER)
     if report.failed and server is not None:
-        logs = (server.home.state / "logs").rglob("instance-*.log")
-        for path in sorted(logs, key=lambda one: one.stat().st_mtime):
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
-            report.sections.append((f"azureml_sandbox {path.name}", "\n".join(lines)))
+        try:
+            logs = server.instance_logs()
+        except (OSError, ValueError) as error:
+            logs = [("logs", f"They could not be read, the sandbox did not answer: {error}")]
+        report.sections += [(f"azureml_sandbox {name}", text) for name, text in logs]
     return report

@@ -170,6 +170,10 @@ class RunningSandbox:
         """End all faults."""
         call(self.home, "DELETE", "faults")
 
+    def instance_logs(self) -> list[tuple[str, str]]:
+        """Return name and last 40 lines of the log of each instance; the one that wrote last is last."""
+        return [(row["name"], row["text"]) for row in call(self.home, "GET", "logs")]
+
     def add_principal(self, name: str, role: str | None = None, scope: str | None = None) -> dict[str, str]:
         """Add a service principal with a role on the workspace, or on `scope`; return its variables."""
         wanted = {"name": name, "role": role, "scope": scope or self.workspace_id}
