@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opslib.judge import IntervalResult, series
 from opslib.model import Served, ServedInterval
-from opslib.model.text import e_value, percent
+from opslib.model.text import counted, e_value, percent
 from opslib.runbooks.canary.rollout import Rollout
 from opslib.runbooks.scale import Scaled
 from opslib.show.numbers import milliseconds
@@ -75,7 +75,9 @@ def plot(rollout: Rollout) -> Picture:
     lines = {str(line.get_label()): line for line in axes[1].get_lines() if len(line.get_xdata()) > 0}
     named = {label: line for label, line in lines.items() if not label.startswith("_")}
     legend(axes[1], named)
-    axes[0].set_title(f"Canary {rollout.canary} against {rollout.stable}: {rollout.outcome}", color=INK)
+    axes[0].set_title(
+        f"Canary {rollout.canary} against {rollout.stable}: {rollout.outcome.replace('_', ' ')}", color=INK
+    )
     axes[3].set_xlabel("time [UTC]")
     axes[3].tick_params(axis="x", rotation=30)
     return make_picture(figure, _describe(rollout))
@@ -85,9 +87,10 @@ def _describe(rollout: Rollout) -> str:
     """Describe the plot for people who do not see it."""
     shares, verdict = ", ".join(stage.share(rollout.canary) for stage in rollout.stages), rollout.stages[-1].verdict
     return (
-        f"Evidence of harm, requests, failures and p95 latency over time, in {len(rollout.stages)} stages "
-        f"({shares} of traffic to {rollout.canary}). At the end: {rollout.outcome}, evidence of harm "
-        f"{e_value(verdict.log_evidence)}, limit {e_value(verdict.log_threshold)}."
+        "Evidence of harm, requests, failures and p95 latency over time, in "
+        f"{counted(len(rollout.stages), 'stage')} ({shares} of traffic to {rollout.canary}). At the end: "
+        f"{rollout.outcome.replace('_', ' ')}, evidence of harm {e_value(verdict.log_evidence)}, limit "
+        f"{e_value(verdict.log_threshold)}."
     )
 
 

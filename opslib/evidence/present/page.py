@@ -95,9 +95,19 @@ def summary_html(record: Record, folder: Path | None = None, plots: tuple[Plot, 
             undo=undo_commands(record),
             parameters=list(_parameters(record)),
             evidence=dict(_evidence(record)),
-            results={name.replace("_", " "): value for name, value in record.results.items()},
+            results=dict(_results(record)),
         )
     )
+
+
+def _results(record: Record) -> Iterator[tuple[str, Any]]:
+    """Yield what a run measured, a cost with its currency."""
+    currency = record.results.get("cost_currency")
+    for name, value in record.results.items():
+        if name.startswith("cost_per_month") and currency and value is not None:
+            yield name.replace("_", " "), f"{value:,.2f} {currency}"
+        elif name != "cost_currency":
+            yield name.replace("_", " "), value
 
 
 @cache

@@ -36,7 +36,7 @@ def folder(tmp_path):
         },
         "approvals": (Approval("ann@harborshield.example", "2026-01-31", "agreed", "00", keyid="ab" * 32),),
         "rollback": {"commands": ["az one", "az two"]},
-        "results": {"canary": "green", "cost_per_month_before": 427.78},
+        "results": {"canary": "green", "cost_per_month_before": 427.78, "cost_currency": "USD"},
         "gates": (
             {"gate": "probes", "result": "warning", "evidence": "none given"},
             GATE | PROOF,
@@ -66,7 +66,7 @@ def test_the_report_starts_with_what_a_manager_wants_to_know(folder):
         "blue model_version v1 (uploaded, not registered: b4d9b4d9b4d9) not there 0 % 2 x F2",
         "green fraud-model:2 0 % 100 %",
         "blue=90 green=10 failures below 5 % ✓ proven 7 of 694 canary requests",
-        "cost per month before 427.78",
+        "cost per month before 427.78 USD",
         "ann@harborshield.example at 2026-01-31, ANOTHER PLAN, signed by key abababababababab",
         "0 of 1 checks passed.",
         "az one az two",
