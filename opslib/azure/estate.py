@@ -17,6 +17,7 @@ from opslib.azure.resource import read_resource, spelled, unexpected
 from opslib.azure.resource_graph import query_graph
 from opslib.errors import AzureError, NotFound, UnexpectedAnswer
 from opslib.model import Endpoint, Estate, EstateScope, ResourceName, Unread
+from opslib.model.text import counted
 
 Route = Literal["auto", "graph", "lists"]
 
@@ -62,7 +63,7 @@ def read_estate(
             refusal = f" (Azure Resource Graph: {error.status or ''} {error.code})".replace("  ", " ")
             progress(f"Azure Resource Graph cannot be used, listing instead: {error}")
     workspaces, unread = _list_workspaces(arm, scope)
-    progress(f"{len(workspaces)} workspaces found")
+    progress(f"{counted(len(workspaces), 'workspace')} found")
     listed, failed = _list_endpoints(arm, workspaces, scope, progress)
     endpoints = _sorted(listed)
     settings, unlisted = _list_autoscale(arm, endpoints)
@@ -79,7 +80,7 @@ def _from_graph(arm: ArmClient, scope: EstateScope, progress: Progress) -> Estat
     inside = f" | where tolower(resourceGroup) in ({groups})" if groups else ""
     kql = f"resources | where type in ({types}){inside} | project {_COLUMNS} | order by id asc"
     found = [_identified(row, "Azure Resource Graph") for row in query_graph(arm, kql, scope.subscriptions)]
-    progress(f"{len(found):,} resources read from Azure Resource Graph")
+    progress(f"{counted(len(found), 'resource')} read from Azure Resource Graph")
     settings = [row for row in found if str(row.get("type")).lower() == _AUTOSCALE]
     rows = [row for row in found if str(row.get("type")).lower() != _AUTOSCALE and _chosen(row["id"], scope)]
     by_type: dict[str, list[Json]] = {_WORKSPACE: [], _ENDPOINT: [], _DEPLOYMENT: []}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opslib.cli.archive_option import archive_of
 from opslib.errors import ParameterError
+from opslib.model.text import counted
 
 if TYPE_CHECKING:
     from opslib.evidence.table.engine import Answer
@@ -82,7 +83,7 @@ def _print(answer: "Answer", arguments: argparse.Namespace) -> None:
         from opslib.show.table import Table
 
         cells = [[_text(value) for value in row] for row in answer.rows]
-        print(Table(f"{len(cells)} rows", [_text(name) for name in answer.columns], cells).text)
+        print(Table(counted(len(cells), "row"), [_text(name) for name in answer.columns], cells).text)
     if answer.more:
         print(f"the first {len(answer.rows)} rows are shown; --limit 0 shows all", file=sys.stderr)
 

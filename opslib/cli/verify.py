@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from opslib.cli.archive_option import add_archive_option, add_published_option, open_archive
 from opslib.errors import OpsError
+from opslib.model.text import counted
 
 if TYPE_CHECKING:
     from opslib.evidence.verify.verify import Verified
@@ -108,9 +109,10 @@ def _print(result: "Verified") -> None:
     if result.taken:
         taken = result.taken
         print(
-            f"verified now: {result.runs} runs, and every byte of the ledger. Taken from the baseline of "
-            f"{taken.at}, signed by key {taken.keyid[:16]}: {taken.runs} runs and {taken.checkpoints} checkpoints "
-            f"up to line {taken.lines}; they are there, their files were not read"
+            f"verified now: {counted(result.runs, 'run')}, and every byte of the ledger. Taken from the baseline "
+            f"of {taken.at}, signed by key {taken.keyid[:16]}: {counted(taken.runs, 'run')} and "
+            f"{counted(taken.checkpoints, 'checkpoint')} up to line {taken.lines}; "
+            "they are there, their files were not read"
         )
     if not result.pinned:
         print(

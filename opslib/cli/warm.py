@@ -4,6 +4,7 @@ import argparse
 import json
 from dataclasses import asdict
 
+from opslib.model.text import counted
 from opslib.warm.place import find_socket, log_of
 from opslib.warm.starting import Prepared, find_prepared, start, stop
 
@@ -45,5 +46,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _describe(found: Prepared) -> str:
     used = f"runs do not use it: {found.refusal}" if found.refusal else "runs start from it"
-    size = f"{found.runs} runs now, {found.memory_mib:.0f} MiB"
+    size = f"{counted(found.runs, 'run')} now, {found.memory_mib:.0f} MiB"
     return f"process {found.pid} is prepared: {used}. {size}. Log: {log_of(find_socket())}"

@@ -12,6 +12,7 @@ from opslib.drift.compare import DriftReport, FieldChange, ResourceChange
 from opslib.drift.fields import Settings
 from opslib.drift.fix import fixes
 from opslib.model import ActivityEvent
+from opslib.model.text import counted
 
 FORMAT_VERSION = "1.0"
 
@@ -50,9 +51,9 @@ def as_text(report: DriftReport, *, fix: bool = False) -> str:
 def summary(report: DriftReport) -> str:
     """Return one sentence."""
     count, base = len(report.changes), f"{report.base}{f' of {report.base_at:%F %T}' if report.base_at else ''}"
-    parts = f"; {len(report.unread)} parts could not be compared" if report.unread else ""
+    parts = f"; {counted(len(report.unread), 'part')} could not be compared" if report.unread else ""
     if not report.drifted:
-        return f"no drift: {count} resources are as in {base}{parts}"
+        return f"no drift: {counted(count, 'resource')} as in {base}{parts}"
     return f"drift: {len(report.drifted)} of {count} resources differ from {base}{parts}"
 
 

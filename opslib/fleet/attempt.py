@@ -18,6 +18,7 @@ from opslib.fleet.plan import Member, WavePlan
 from opslib.fleet.record import WaveRecord, begin_record, end_record
 from opslib.fleet.rules import Stop, begin_state, conclude, find_stop
 from opslib.fleet.states import current_state, resumed_state
+from opslib.model.text import counted
 from opslib.outcome import Outcome
 from opslib.policy.agreements import describe_rule
 from opslib.runbooks.plan_approvals import count_by_rule
@@ -138,7 +139,7 @@ def record_plan(
     record = begin_record(archive, plan, content, on, request)
     stop = unapproved(record)
     total = len(plan.members)
-    planned = (Outcome.PLANNED, f"{total} endpoints in {len(plan.batches)} batches are planned for {on}")
+    planned = (Outcome.PLANNED, f"{counted(total, 'endpoint')} planned for {on}, batches: {len(plan.batches)}")
     ended = (stop.outcome, stop.reason) if stop else planned
     return record.folder, end_record(record, begin_state(plan), {}, stop, ended)
 

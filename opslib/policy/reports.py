@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from opslib.definitions.rules import Severity
+from opslib.model.text import counted
 from opslib.policy.folder import CheckResult, FolderCheck
 
 _SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -19,10 +20,8 @@ def as_text(check: FolderCheck) -> str:
         for result in check.results
     ]
     counts = {severity: sum(one.severity is severity for one in check.results) for severity in Severity}
-    said = ", ".join(
-        f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts.items() if count
-    )
-    return "\n".join([*lines, f"{len(check.files)} files checked: {said or 'no problems'}"])
+    said = ", ".join(counted(count, severity) for severity, count in counts.items() if count)
+    return "\n".join([*lines, f"{counted(len(check.files), 'file')} checked: {said or 'no problems'}"])
 
 
 def as_json(check: FolderCheck) -> str:

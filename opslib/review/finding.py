@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from opslib.access.assignments import HeldAccess
 from opslib.displayed import Displayed
+from opslib.model.text import counted
 
 
 class Severity(StrEnum):
@@ -97,7 +98,7 @@ class Review(Displayed):
         found = ", ".join(f"{count} {severity}" for severity, count in self.counts.items() if count)
         accepted = len(self.findings) - len(self.open)
         parts = [
-            f"{len(self.open)} open findings ({found})" if found else "no open findings",
+            f"{counted(len(self.open), 'open finding')} ({found})" if found else "no open findings",
             f"{accepted} accepted by the policy" if accepted else "",
             f"not read: {', '.join(one.part for one in self.unread)}" if self.unread else "",
         ]

@@ -94,14 +94,18 @@ def finish_inventory(run: Run[InventoryParameters], inventory: Inventory) -> Rec
 def conclusion(inventory: Inventory) -> tuple[Outcome, str]:
     """Return how an inventory ends, and its sentence."""
     found = (
-        f"{inventory.deployments:,} deployments of {len(inventory.endpoints):,} endpoints in "
-        f"{inventory.workspaces:,} workspaces, read from {inventory.source} with {inventory.requests:,} requests"
+        f"{counted(inventory.deployments, 'deployment')} of {counted(len(inventory.endpoints), 'endpoint')} in "
+        f"{counted(inventory.workspaces, 'workspace')}, read from {inventory.source} with "
+        f"{counted(inventory.requests, 'request')}"
     )
     if not inventory.unread:
         return Outcome.SUCCEEDED, found
     parts = "; ".join(f"{one.part}: {one.reason}" for one in inventory.unread[:3])
     more = f"; {len(inventory.unread) - 3:,} more" if len(inventory.unread) > 3 else ""
-    return Outcome.HELD, f"incomplete: {len(inventory.unread):,} parts could not be read ({parts}{more}). {found}"
+    return (
+        Outcome.HELD,
+        f"incomplete: {counted(len(inventory.unread), 'part')} could not be read ({parts}{more}). {found}",
+    )
 
 
 def _by_reason(missing: Mapping[str, str]) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from opslib.displayed import view
 from opslib.inventory.rows import Inventory, InventoryRow
+from opslib.model.text import counted
 from opslib.show.plot import INK, Picture, legend, make_picture
 from opslib.show.table import Cell, Table, Tone
 
@@ -46,8 +47,8 @@ def inventory_table(inventory: Inventory, most: int = 0) -> Table:
     if 0 < most < len(rows):
         rows = sorted(rows, key=lambda row: (not row.waste, -(row.cost_per_month or 0.0)))[:most]
     title = (
-        f"Inventory of {inventory.at:%F %T} UTC: {inventory.deployments:,} deployments of "
-        f"{len({(row.workspace, row.endpoint) for row in inventory.rows}):,} endpoints"
+        f"Inventory of {inventory.at:%F %T} UTC: {counted(inventory.deployments, 'deployment')} of "
+        f"{counted(len({(row.workspace, row.endpoint) for row in inventory.rows}), 'endpoint')}"
     )
     shown = [_row(row) for row in rows]
     columns: tuple[str, ...] = _COLUMNS
@@ -71,7 +72,7 @@ def plot_inventory(inventory: Inventory) -> Picture:
     unit = f"cost per month [{next((row.currency for row in rows if row.currency), '')}]" if priced else "instances"
     _draw_owners(owners, rows, unit, priced=priced)
     _draw_deployments(deployments, rows, unit, priced=priced)
-    left_out = f" {len(unpriced):,} deployments without a price are left out." if unpriced else ""
+    left_out = f" {counted(len(unpriced), 'deployment')} without a price left out." if unpriced else ""
     return make_picture(figure, f"Cost by owner and by requests.{left_out} {_note(inventory, len(inventory.rows))}")
 
 
@@ -154,13 +155,14 @@ def _row(row: InventoryRow) -> tuple[str | Cell, ...]:
 
 def _note(inventory: Inventory, shown: int) -> str:
     """What the table has, and what it lacks."""
-    lines = [f"Read from {inventory.source} with {inventory.requests:,} requests."]
+    lines = [f"Read from {inventory.source} with {counted(inventory.requests, 'request')}."]
     if shown < len(inventory.rows):
         lines.append(f"{shown:,} of {len(inventory.rows):,} rows: billed without use, then by cost.")
     if inventory.cost_per_month:
         wasted = sum(row.cost_per_month or 0.0 for row in inventory.wasted)
         unused = f"; {len(inventory.wasted):,} that are not used {wasted:,.2f}" if inventory.wasted else ""
-        lines.append(f"All cost {inventory.cost_per_month:,.2f} per month{unused}.")
+        currencies = " and ".join(sorted({row.currency for row in inventory.rows if row.currency}))
+        lines.append(f"All cost {inventory.cost_per_month:,.2f} {currencies} per month{unused}.")
     lines += [f"Could not be read: {one.part}: {one.reason}." for one in inventory.unread[:10]]
     if len(inventory.unread) > 10:
         lines.append(f"Could not be read: {len(inventory.unread) - 10:,} more parts.")

@@ -28,6 +28,7 @@ from opslib.judge import (
     wanted_thresholds_ms,
 )
 from opslib.model import Observation, ProbeResult, ServedInterval
+from opslib.model.text import counted
 from opslib.runbooks.canary.cohorts import Cohorts
 from opslib.runbooks.canary.forecast import quantiles_of
 from opslib.runbooks.canary.judge_settings import JudgeSettings
@@ -209,8 +210,8 @@ class JudgeSession:
         changed = self.judged.find_revised(closed, lambda served: self.to_interval(served, weight))
         if changed:
             self.journal.write(JournalEvent.REVISED, changed)
-            count = self.judged.revised
-            self.progress(f"the source revised {count} intervals already judged; recorded, not re-judged")
+            revised = counted(self.judged.revised, "interval")
+            self.progress(f"the source revised {revised} already judged; recorded, not re-judged")
 
     def _settled_cohorts(self, fresh: Sequence[Interval]) -> tuple[Interval, ...]:
         """Return the outcome cohorts that can no longer change; what cannot be read is tried at the next look."""
@@ -225,7 +226,7 @@ class JudgeSession:
         self.unsettled = self.unsettled[len(cohorts) :]
         if self.cohorts.invalid:
             count, first = len(self.cohorts.invalid), self.cohorts.invalid[0]
-            self.progress(f"{count} invalid lines in the outcomes file; first: {first}")
+            self.progress(f"{counted(count, 'invalid line')} in the outcomes file; first: {first}")
         return cohorts
 
     def _closed(self, observation: Observation, *, bake_over: bool) -> list[ServedInterval]:
