@@ -1,12 +1,17 @@
 """The kernel of a run: IPython's own, without what only a person at a prompt or a notebook's widgets would use."""
 
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 from ipykernel.iostream import OutStream
+from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from ipykernel.zmqshell import ZMQInteractiveShell
+from traitlets import Type
 from traitlets.config import Config
 
 CONNECTION_FILE = "-f"
@@ -44,8 +49,66 @@ class PromptStream(OutStream):
             super().flush()  # type: ignore[no-untyped-call]
 
 
+_INTERRUPTED = compile("raise KeyboardInterrupt", "<interrupt>", "exec")
+
+
+class RunShell(ZMQInteractiveShell):
+    """IPython's shell, in which an interrupt that comes while no statement is executed interrupts the next one.
+
+    IPython's kernel ignores one between two cells, and gives no answer for a cell that it was about to execute. The
+    runner interrupts a run once: a run that was stopped at such a moment would go on until it was killed.
+    """
+
+    _interrupted = False
+
+    def note_interrupt(self, *_: object) -> None:
+        """Have the next statement interrupted: the handler of SIGINT while none is executed."""
+        self._interrupted = True
+
+    async def run_code(self, code_obj: Any, result: Any = None, *, async_: bool = False) -> Any:
+        """Execute a statement; of one that awaits, IPython's kernel handles an interrupt."""
+        if async_ and not self._interrupted:
+            return await super().run_code(code_obj, result, async_=True)  # type: ignore[no-untyped-call]
+        before = signal.getsignal(signal.SIGINT)
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if self._interrupted:  # before that handler was set: one that comes from now on is raised
+                self._interrupted, code_obj = False, _INTERRUPTED
+            return await super().run_code(code_obj, result)  # type: ignore[no-untyped-call]
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+class NoSubshells:
+    """What a kernel without subshells has in place of the thread that hands messages to them: it is false.
+
+    For a cell that awaits, IPython's kernel reads from it which thread executes cells.
+    """
+
+    def __init__(self) -> None:
+        self.parent_thread = threading.main_thread()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class RunKernel(IPythonKernel):
+    """IPython's kernel without subshells, with the handlers of SIGINT of its shell."""
+
+    shell_class = Type(RunShell)
+    _supports_kernel_subshells = False
+
+    def pre_handler_hook(self) -> None:
+        """Leave the handler as it is: a message is no statement yet."""
+
+    def post_handler_hook(self) -> None:
+        """Leave the handler as it is."""
+
+
 class RunKernelApp(IPKernelApp):
     """IPython's kernel application for the cells of one notebook, which one client sends one after the other."""
+
+    kernel_class = Type(RunKernel)
 
     def parse_command_line(self, argv: Sequence[str] | None = None) -> None:
         """Take the connection file; other options are left to argparse, for which traitlets makes one per trait."""
@@ -61,7 +124,12 @@ class RunKernelApp(IPKernelApp):
     def init_control(self, context: Any) -> None:
         """Open the control channel, without the thread that hands each message to its subshell."""
         super().init_control(context)  # type: ignore[no-untyped-call]
-        self.shell_channel_thread = None
+        self.shell_channel_thread = NoSubshells()
+
+    def init_kernel(self) -> None:
+        """Make the kernel; before that an interrupt is ignored, and the runner sends it no cell."""
+        super().init_kernel()  # type: ignore[no-untyped-call]
+        signal.signal(signal.SIGINT, self.kernel.shell.note_interrupt)
 
     def init_code(self) -> None:
         """Run what the user's configuration has run first."""
@@ -90,6 +158,7 @@ def main(parent: int, options: Sequence[str]) -> None:
     options
         The kernel's command line, without its launcher.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # half a kernel would wait at its exit for a socket to be closed
     handler = logging.StreamHandler(sys.__stderr__)
     handler.setFormatter(logging.Formatter("[%(name)s] %(levelname)s | %(message)s"))  # as traitlets writes it
     LOG.addHandler(handler)

@@ -1,19 +1,26 @@
 """What a run's kernel and its client leave out, compared with what IPython and nbclient do."""
 
 import inspect
+import os
+import signal
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import pytest
+from awaiting import wait_until
 from ipykernel.iostream import OutStream
 from IPython.core import shellapp
+from jupyter_client.manager import KernelManager
 
 from opslib.evidence.run.notebook import NotebookFile
 from opslib.import_shims import skip_module_lists
 from opslib.redaction import redact
-from opslib.runner.kernel_app import HISTORY_IN_MEMORY, PromptStream, RunKernelApp
+from opslib.runner import kernel_launcher
+from opslib.runner.kernel_app import CONNECTION_FILE, HISTORY_IN_MEMORY, PromptStream, RunKernelApp
 from opslib.runner.papermill_engine import OUTPUTS, ExecutionState, WatchedClient
 
 CONTENTS: dict[str, dict[str, Any]] = {
@@ -103,3 +110,103 @@ def test_a_stream_is_flushed_if_something_was_written(monkeypatch):
     for _ in range(3):
         stream.flush()
     assert flushed == ["flush"]
+
+
+STARTED_UNDER_AN_INTERRUPT = """
+import os, signal, sys
+from opslib.runner import kernel_app
+begin = kernel_app.RunKernelApp.init_heartbeat
+def begin_interrupted(app):
+    os.kill(os.getpid(), signal.SIGINT)
+    begin(app)
+kernel_app.RunKernelApp.init_heartbeat = begin_interrupted
+kernel_app.main(int(sys.argv[1]), sys.argv[2:])
+"""
+
+
+@contextmanager
+def run_kernel(folder, *launcher):
+    """A kernel in a process of its own, and a client of it."""
+    manager = KernelManager(transport="ipc", ip=str(folder / "kernel"))
+    manager.kernel_spec.argv = [sys.executable, *launcher, str(os.getpid()), CONNECTION_FILE, "{connection_file}"]
+    manager.start_kernel()
+    client = manager.blocking_client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        yield manager, client
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def kernel(tmp_path):
+    """A kernel as a run has it."""
+    with run_kernel(tmp_path, "-m", kernel_launcher.__name__) as started:
+        yield started
+
+
+def execute(client, code):
+    """Execute a cell; return the name of its error, empty without one, and what it printed."""
+    printed: list[str] = []
+    reply = client.execute_interactive(
+        code,
+        timeout=60,
+        allow_stdin=False,
+        output_hook=lambda message: printed.append(message["content"].get("text", "")),
+    )
+    return reply["content"].get("ename", ""), "".join(printed)
+
+
+def is_interrupted(pid):
+    """Whether a process handles SIGINT, and has none that it was not given yet."""
+    fields = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
+    )
+    bit = 1 << (signal.SIGINT - 1)
+    return not any(int(fields[name], 16) & bit for name in ("SigPnd", "ShdPnd", "SigIgn"))
+
+
+@pytest.mark.parametrize("code", ["print('executed')", "import asyncio\nawait asyncio.sleep(0)\nprint('executed')"])
+def test_an_interrupt_between_two_cells_interrupts_the_next_one(kernel, code):
+    """IPython ignores it: a run that was stopped at that moment would go on."""
+    manager, client = kernel
+    pid = manager.provisioner.pid
+    assert execute(client, "a = 1") == ("", "")
+    os.kill(pid, signal.SIGINT)
+    wait_until(lambda: is_interrupted(pid))
+    assert execute(client, code) == ("KeyboardInterrupt", "")
+    assert execute(client, code) == ("", "executed\n")
+
+
+def test_an_interrupt_while_the_kernel_starts_does_not_break_it(tmp_path):
+    """Half a kernel waited at its exit, and its runner for it; a run that was stopped executes no cell."""
+    with run_kernel(tmp_path, "-c", STARTED_UNDER_AN_INTERRUPT) as (_, client):
+        assert execute(client, "print('executed')") == ("", "executed\n")
+
+
+def test_a_cell_may_await_and_an_interrupt_ends_what_it_awaits(kernel):
+    """As in JupyterLab; the kernel answers, whatever a cell is."""
+    _, client = kernel
+    assert execute(client, "import asyncio, os, signal\nawait asyncio.sleep(0)\nprint('awaited')") == (
+        "",
+        "awaited\n",
+    )
+    stop = "asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGINT)"
+    assert execute(client, f"{stop}\nawait asyncio.sleep(60)\nprint('executed')") == ("CancelledError", "")
+
+
+def test_an_interrupt_reaches_the_statement_that_is_executed(kernel):
+    """Also the second one of a cell, after a statement that ended."""
+    _, client = kernel
+    code = "import os, signal\nprint('before')\nos.kill(os.getpid(), signal.SIGINT)\nprint('after')"
+    assert execute(client, code) == ("KeyboardInterrupt", "before\n")
+
+
+def test_an_interrupt_while_a_cell_is_prepared_interrupts_it(kernel):
+    """IPython's kernel would give no answer, for which the runner waits."""
+    _, client = kernel
+    hook = "lambda _: os.kill(os.getpid(), signal.SIGINT)"
+    assert execute(client, f"import os, signal\nget_ipython().events.register('pre_run_cell', {hook})")[0] == ""
+    assert execute(client, "print('executed')") == ("KeyboardInterrupt", "")
