@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import signal
 import sys
 from contextlib import contextmanager
@@ -112,6 +113,38 @@ def test_a_stream_is_flushed_if_something_was_written(monkeypatch):
     assert flushed == ["flush"]
 
 
+CELLS = (
+    "import sys\nprint('a')\nprint('b', file=sys.stderr)\nprint('c', end='')\nsys.stdout.write('d\\n')",
+    "handle = display('one', display_id='x')\nhandle.update('two')",
+    "from IPython.display import clear_output\nprint(1)\nclear_output(wait=True)\nprint(2)",
+    "import threading\none = threading.Thread(target=print, args=('in a thread',))\none.start()\none.join()",
+    "captured = !echo captured\ncaptured",
+    "%%bash\necho in bash",
+    "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
+    "plt.plot([3, 4]);",
+    "import ipywidgets\nwith ipywidgets.Output() as output:\n    print('in a widget')\noutput",
+    "import asyncio\nasync def seven():\n    return 7\nawait seven()",
+    "await asyncio.get_running_loop().create_task(seven())",
+    "import warnings\nwarnings.warn('careful')",
+    "from multiprocessing import Pool\nwith Pool(1) as pool:\n    print(pool.map(abs, [-3]))",
+    "input('?')",
+    "_ = 5\nIn[1][:6], Out.get(10)",
+    "%history -n 1",
+    "%%capture kept\nprint('kept')",
+    "kept.stdout",
+    "%reset -f\n'kept' in dir()",
+    "1 / 0",
+    "def broken(:",
+    "class Shown:\n    def _repr_html_(self):\n        return '<b>shown</b>'\nShown()",
+    "exit",
+)
+"""A cell of each kind that a person's own notebook may have."""
+
+IPYTHONS = "from ipykernel.kernelapp import launch_new_instance\nlaunch_new_instance()"
+
+DIFFERS = r"[0-9a-f]{8}-[0-9a-f]{24}_\d+_\d+|0x[0-9a-f]+|[0-9a-f]{32}|ipykernel_\d+/\d+|<Figure[^>]*>"
+"""What differs between two kernels in any case."""
+
 STARTED_UNDER_AN_INTERRUPT = """
 import os, signal, sys
 from opslib.runner import kernel_app
@@ -178,6 +211,32 @@ def test_an_interrupt_between_two_cells_interrupts_the_next_one(kernel, code):
     wait_until(lambda: is_interrupted(pid))
     assert execute(client, code) == ("KeyboardInterrupt", "")
     assert execute(client, code) == ("", "executed\n")
+
+
+def outputs_of(client, code):
+    """What a notebook shows of a cell, with the text of each stream in one piece."""
+    texts: dict[str, str] = {}
+    shown: list[Any] = []
+
+    def take(message):
+        content = message["content"]
+        if message["msg_type"] == "stream":
+            texts[content["name"]] = texts.get(content["name"], "") + content["text"]
+        elif message["msg_type"] not in {"status", "execute_input"}:
+            data = {kind: "PNG" if kind == "image/png" else text for kind, text in content.get("data", {}).items()}
+            shown.append((message["msg_type"], data or content.get("ename")))
+
+    client.execute_interactive(code, timeout=60, allow_stdin=False, output_hook=take)
+    return re.sub(DIFFERS, "", repr((texts, shown)))
+
+
+def test_cells_of_every_kind_show_what_they_show_in_ipythons_own_kernel(kernel, tmp_path):
+    """The kernel of a run leaves out what they do not need."""
+    _, client = kernel
+    (tmp_path / "own").mkdir()
+    with run_kernel(tmp_path / "own", "-c", "import sys; sys.argv.pop(1)\n" + IPYTHONS) as (_, own):
+        for code in CELLS:
+            assert outputs_of(client, code) == outputs_of(own, code), code
 
 
 def test_an_interrupt_while_the_kernel_starts_does_not_break_it(tmp_path):
