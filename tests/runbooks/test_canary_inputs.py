@@ -108,7 +108,7 @@ def test_outcomes_are_counted_by_the_version_that_answered(make_world):
     cohorts = [cohort for look in journal(folder, "look") for cohort in look["cohorts"]]
     assert {bad for each in cohorts for _, _, bad in each["stable"].get("outcomes", [])} == {0}
     assert any(row[0] == "order_value" for each in cohorts for row in each["canary"].get("moments", []))
-    assert "1 invalid lines in the outcomes file" in " ".join(journal(folder, "progress"))
+    assert "1 invalid line in the outcomes file" in " ".join(journal(folder, "progress"))
     assert all(look.same for look in judge_again(folder))
 
 
