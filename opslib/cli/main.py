@@ -111,6 +111,7 @@ class CommandParser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit code."""
     if argv is None:  # a process of its own
+        _open_streams()
         if (code := _run_prepared(sys.argv[1:])) is not None:
             return code
         gc.set_threshold(GARBAGE_THRESHOLD)
@@ -118,6 +119,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         end.code = _run(None)
         return end.code
     return _run(argv)
+
+
+def _open_streams() -> None:
+    """Open the null device for each standard stream that is closed: else the next file has its descriptor."""
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - for good, without pathlib
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -131,8 +139,10 @@ def _run(argv: Sequence[str] | None) -> int:
         arguments = parser.parse_args(argv)
         arguments.own_process = argv is None
         return int(arguments.run(arguments))
-    except BrokenPipeError:  # the reader has closed the pipe, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        from opslib.cli.output import give_up_stdout
+
+        give_up_stdout()
         return 1
     except (KeyboardInterrupt, OSError, OpsError) as error:
         from opslib.cli.failure import report

@@ -1,5 +1,6 @@
 """Where a command writes: a file, or beside what a program reads from stdout."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +19,11 @@ def write_output(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RecordError(f"cannot write {path}: {error}") from error
+
+
+def give_up_stdout() -> None:
+    """Have what is still printed go nowhere: the reader has closed the pipe, as `| head` does."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_aside(text: str) -> None:

@@ -24,7 +24,7 @@ from opslib.evidence.run.record import ChangeRequest, Record, write_atomically
 from opslib.evidence.signing.keys import SigningKey, find_signing_key
 from opslib.parameters import RUNBOOKS
 from opslib.parameters.rollback import RollbackParameters
-from opslib.policy.values import fill_from_policy
+from opslib.policy.values import Values, fill_from_policy
 from opslib.redaction.kernel_pipes import secrets_pipe
 from opslib.runbook_names import require_runbook
 from opslib.runbook_parameters import RunbookParameters
@@ -32,7 +32,7 @@ from opslib.runbooks.first_move import move_first
 from opslib.runbooks.new_record import new_record
 from opslib.runner.fork_server import fork_server
 from opslib.runner.notebooks import find_notebook
-from opslib.runner.watch import Event, Watch, execute_watched
+from opslib.runner.watch import Event, Watch, execute_watched, while_shown
 from opslib.show.registered import MODULES as VIEWS
 
 _WITH_PLOT = ("canary", "scale")
@@ -82,7 +82,7 @@ def execute(
     require_runbook(runbook)
     values = fill_from_policy(RUNBOOKS[runbook].check(given))
     parameters = values.parameters
-    notebook = find_notebook(runbook)
+    notebook, on_event = find_notebook(runbook), while_shown(on_event)
     key = _signing_key()
     fork_server().prepare(_imports(parameters))  # while this process prepares the run
     request = check_approvals(request or ChangeRequest(), key)
@@ -91,20 +91,28 @@ def execute(
     folder = new_folder(archive, runbook, parameters.endpoint or "all")
     hang_s = _hang_s(parameters)
     with _guard(folder, parameters, hang_s), secrets_pipe() as secrets:
-        record = begin_run(folder, _first_record(parameters, folder, notebook, request))
-        moved = isinstance(parameters, RollbackParameters) and move_first(folder, parameters, values.policy, record)
-        rest = import_the_rest()
-        if isinstance(parameters, RollbackParameters) and not moved:
-            rest.reap_first(parameters, archive, on_event)
-        rest.add_provenance(folder, notebook)
-        if request.signed:
-            write_atomically(folder / APPROVALS, "".join(request.signed), redacted=False)
         watch = Watch(folder, archive, timeout_s, hang_s, on_event, secrets)
-        error = execute_watched(notebook, _given_values(parameters, given), watch)
-        sealed = rest.conclude_run(folder, watch, error, key)
+        with watch.handle_signals():
+            _begin(watch, notebook, values, request)
+            error = execute_watched(notebook, _given_values(parameters, given), watch)
+        sealed = import_the_rest().conclude_run(folder, watch, error, key)
     if sealed.notice:
         on_event({"event": JournalEvent.PROGRESS, "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
     return folder, sealed.record
+
+
+def _begin(watch: Watch, notebook: Path, values: Values[Any], request: ChangeRequest) -> None:
+    """Enter a run in the ledger and write its first record; a rollback moves its traffic at once."""
+    parameters, folder = values.parameters, watch.folder
+    record = begin_run(folder, _first_record(parameters, folder, notebook, request))
+    rolls_back = isinstance(parameters, RollbackParameters)
+    moved = rolls_back and move_first(folder, parameters, values.policy, record)
+    rest = import_the_rest()
+    if rolls_back and not moved:
+        rest.reap_first(parameters, watch.archive, watch.on_event)
+    rest.add_provenance(folder, notebook)
+    if request.signed:
+        write_atomically(folder / APPROVALS, "".join(request.signed), redacted=False)
 
 
 def import_the_rest() -> Any:

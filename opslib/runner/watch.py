@@ -68,9 +68,21 @@ class Watch:
         for event in self.tail.read():
             self.on_event(event)
 
+    def handle_signals(self) -> AbstractContextManager[None]:
+        """Stop at SIGTERM and Ctrl-C during a block: a run that a signal ends would be left open."""
+        if threading.current_thread() is not threading.main_thread():
+            return nullcontext()
+        return handled(self._stop_by_signal, signal.SIGTERM, signal.SIGINT)
+
+    def _stop_by_signal(self, signum: signal.Signals) -> None:
+        """Stop; a second signal before the notebook is executed ends what the run waits for, such as a lock."""
+        if self.stop_reason and self.client is None:
+            raise KeyboardInterrupt
+        self.stop(f"the run was stopped by {signum.name}")
+
 
 def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> BaseException | None:
-    """Execute in a thread; this thread handles time limits, signals and journal events. Return what was raised."""
+    """Execute in a thread; this thread handles time limits and journal events. Return what was raised."""
     raised: list[BaseException] = []
 
     def work() -> None:
@@ -80,33 +92,38 @@ def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch)
             raised.append(error)
 
     worker = threading.Thread(target=work, name="papermill", daemon=True)
-    with _signals(watch):
-        worker.start()
-        stopped_s: float | None = None
-        while worker.is_alive():
-            worker.join(0.2)
-            watch.read_events()
-            now_s = monotonic()
-            if watch.hangs():
-                watch.stop(f"the kernel hung: it was inactive for {watch.hang_s:g} s")
-                watch.signal_kernel(signal.SIGKILL)  # it does not handle an interrupt
-            if watch.timeout_s is not None and now_s - watch.begun_s > watch.timeout_s:
-                watch.stop(f"the run did not end within {watch.timeout_s:g} s")
-            if watch.stop_reason:
-                stopped_s = stopped_s or now_s
-                if now_s - stopped_s > GRACE_S:
-                    watch.signal_kernel(signal.SIGKILL)
+    worker.start()
+    stopped_s: float | None = None
+    while worker.is_alive():
+        worker.join(0.2)
         watch.read_events()
+        now_s = monotonic()
+        if watch.hangs():
+            watch.stop(f"the kernel hung: it was inactive for {watch.hang_s:g} s")
+            watch.signal_kernel(signal.SIGKILL)  # it does not handle an interrupt
+        if watch.timeout_s is not None and now_s - watch.begun_s > watch.timeout_s:
+            watch.stop(f"the run did not end within {watch.timeout_s:g} s")
+        if watch.stop_reason:
+            stopped_s = stopped_s or now_s
+            if now_s - stopped_s > GRACE_S:
+                watch.signal_kernel(signal.SIGKILL)
+    watch.read_events()
     return raised[0] if raised else None
 
 
-def _signals(watch: Watch) -> AbstractContextManager[None]:
-    """Handle SIGTERM and Ctrl-C by `Watch.stop`; with papermill alone the kernel would end without its undo."""
-    if threading.current_thread() is not threading.main_thread():
-        return nullcontext()
-    return handled(
-        lambda signum: watch.stop(f"the run was stopped by {signum.name}"), signal.SIGTERM, signal.SIGINT
-    )
+def while_shown(on_event: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Return what shows events until that fails, as where the reader of a pipe has gone: no run may end by it."""
+    shows = True
+
+    def show(event: Event) -> None:
+        nonlocal shows
+        if shows:
+            try:
+                on_event(event)
+            except OSError:
+                shows = False  # the journal has all of them
+
+    return show
 
 
 def import_papermill() -> None:

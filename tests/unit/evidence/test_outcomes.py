@@ -8,8 +8,10 @@ import itertools
 import json
 import os
 import pkgutil
+import shlex
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -24,6 +26,7 @@ from small_disk import small_disk
 from opslib.cli.main import main
 from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
+from opslib.evidence.finish import begin_run
 from opslib.evidence.run import notebook as notebooks
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import LOCKS
@@ -37,6 +40,15 @@ from opslib.runner import concluding
 from opslib.runner.execute import execute
 
 KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+SAID = """
+import os, pathlib, time
+from opslib.evidence.run.journal import Journal, JournalEvent
+for n in range(3):
+    Journal(pathlib.Path(os.environ["OPSLIB_RUN_FOLDER"])).write(JournalEvent.PROGRESS, f"step {n}")
+    time.sleep(0.3)
+"""
+"""Reports progress while the runner watches."""
+
 HANG = "import time\nfor _ in range(600): time.sleep(0.1)"
 STUBBORN = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('never mind')"
 
@@ -128,6 +140,41 @@ def test_a_stopped_runner_ends_its_run_in_order(tmp_path, signum):
     record = read_record(folder)
     assert record.outcome is Outcome.ABORTED
     assert signum.name in record.reason
+    assert verify(tmp_path / "runs").state is VerifyState.SOUND
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_run_that_is_stopped_as_it_begins_ends_in_order(tmp_path, monkeypatch, times):
+    """It is in the ledger, and its notebook does not run yet; a second signal breaks it off, which is seen."""
+
+    def begin_stopped(*given):
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+        return begin_run(*given)
+
+    monkeypatch.setattr("opslib.runner.execute.begin_run", begin_stopped)
+    write_runbook(tmp_path, RECORD)
+    code = main(["run", "rollback", "-p", "endpoint=fraud", "--runs", "runs"])
+    assert code == Outcome.ABORTED.exit_code
+    if times == 1:
+        (folder,) = (tmp_path / "runs").glob("2*/*")
+        assert "SIGINT" in read_record(folder).reason
+        assert verify(tmp_path / "runs").state is VerifyState.SOUND
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_output_is_no_reason_to_end(tmp_path, closed):
+    """Also where the reader of a pipe has gone: the run goes on, and its exit code is its own."""
+    write_runbook(tmp_path, SAID, RECORD)
+    command = [sys.executable, "-m", "opslib", "run", "rollback", "-p", "endpoint=fraud", "--runs", "runs"]
+    shell = f"{shlex.join(command)} {closed}>&-"
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    reading, writing = os.pipe()
+    os.close(reading)
+    assert subprocess.run(command, cwd=tmp_path, stdout=writing, stderr=writing, check=False).returncode == 0
+    os.close(writing)
     assert verify(tmp_path / "runs").state is VerifyState.SOUND
 
 
