@@ -95,7 +95,7 @@ def execute(
         with watch.handle_signals():
             _begin(watch, notebook, values, request)
             error = execute_watched(notebook, _given_values(parameters, given), watch)
-        sealed = import_the_rest().conclude_run(folder, watch, error, key)
+            sealed = import_the_rest().conclude_run(folder, watch, error, key)
     if sealed.notice:
         on_event({"event": JournalEvent.PROGRESS, "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
     return folder, sealed.record

@@ -37,9 +37,11 @@ class Watch:
     kernel: str = ""
     stop_reason: str = ""
     client: Any = None
+    ended: bool = False
     begun_s: float = field(default_factory=monotonic)
     heartbeat: Heartbeat = field(init=False)
     tail: JournalTail = field(init=False)
+    _signalled: bool = False  # while nothing is executed
 
     def __post_init__(self) -> None:
         self.heartbeat, self.tail = Heartbeat(self.folder), JournalTail(self.folder)
@@ -75,10 +77,16 @@ class Watch:
         return handled(self._stop_by_signal, signal.SIGTERM, signal.SIGINT)
 
     def _stop_by_signal(self, signum: signal.Signals) -> None:
-        """Stop; a second signal before the notebook is executed ends what the run waits for, such as a lock."""
-        if self.stop_reason and self.client is None:
+        """Stop what is executed; what has been executed is sealed nevertheless.
+
+        Before and after it, a second signal ends what the run waits for, such as a lock.
+        """
+        waits = self.client is None or self.ended
+        if waits and self._signalled:
             raise KeyboardInterrupt
-        self.stop(f"the run was stopped by {signum.name}")
+        self._signalled = waits
+        if not self.ended:
+            self.stop(f"the run was stopped by {signum.name}")
 
 
 def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch) -> BaseException | None:
@@ -108,6 +116,7 @@ def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch)
             if now_s - stopped_s > GRACE_S:
                 watch.signal_kernel(signal.SIGKILL)
     watch.read_events()
+    watch.ended = True
     return raised[0] if raised else None
 
 

@@ -163,6 +163,20 @@ def test_a_run_that_is_stopped_as_it_begins_ends_in_order(tmp_path, monkeypatch,
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.parametrize(("times", "code", "state"), [(1, 0, VerifyState.SOUND), (2, 5, VerifyState.INCOMPLETE)])
+def test_a_signal_while_a_run_is_sealed_changes_nothing(tmp_path, monkeypatch, times, code, state):
+    """What was executed ended as it did; a second signal breaks off, as where a receiver of notices hangs."""
+
+    def notify_stopped(*_given):
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(concluding, "notify_end", notify_stopped)
+    write_runbook(tmp_path, RECORD)
+    assert main(["run", "rollback", "-p", "endpoint=fraud", "--runs", "runs"]) == code
+    assert verify(tmp_path / "runs").state is state
+
+
 @pytest.mark.parametrize("closed", [1, 2])
 def test_a_closed_output_is_no_reason_to_end(tmp_path, closed):
     """Also where the reader of a pipe has gone: the run goes on, and its exit code is its own."""
