@@ -40,7 +40,7 @@ from opslib.runbooks.costs import check_cost, deploy_cost
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import definition_preflight, policy_preflight, preflight
 from opslib.runbooks.steps import plan as planning
-from opslib.runbooks.steps.apply import apply
+from opslib.runbooks.steps.apply import apply, require_absent
 from opslib.runbooks.undo.undo_plan import undo_plan
 
 
@@ -186,6 +186,7 @@ def deploy(run: Run[DeployParameters], plan: Plan) -> Deployed:
     if p.dry_run:
         return Deployed(Outcome.PLANNED, "dry run: nothing was created", create.deployment)
     require_approved(run, plan)
+    require_absent(create, run.workspace, p.operation_timeout_s, run.progress)  # before the undo would delete it
     run.journal.write(JournalEvent.APPLYING, create)
     try:
         run.log(JournalEvent.APPLIED, apply(create, run.workspace, p.operation_timeout_s, run.progress))

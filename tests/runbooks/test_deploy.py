@@ -8,16 +8,18 @@ import pytest
 import yaml
 
 from opslib.azure.endpoints import API_VERSION
-from opslib.errors import OpsError, ParameterError, PreflightError
+from opslib.errors import Drift, OpsError, ParameterError, PreflightError
+from opslib.evidence.run.journal import JournalEvent, read_journal
 from opslib.evidence.run.record import read_record
 from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Level, Outcome
 from opslib.parameters.deploy import DeployParameters
-from opslib.runbooks.deploy import check_deploy, plan_deploy
+from opslib.runbooks.deploy import check_deploy, deploy, plan_deploy
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps.preflight import require_clear
+from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 
 
 @pytest.fixture(autouse=True)
@@ -241,3 +243,21 @@ def register_again(workspace, model_id, name, version):
     sent = {"properties": {"modelUri": found}}
     workspace.arm.write("PUT", path, API_VERSION, body=sent, deadline_s=10, progress=lambda _: None)
     return f"azureml:{name}:{version}"
+
+
+def test_another_changes_deployment_is_neither_replaced_nor_deleted(world, monkeypatch):
+    """It was created after the plan: at whatever moment that is noticed, the undo leaves it alone."""
+    definition = str(world.definition("blue"))
+    run = Run.open(DeployParameters.check({"endpoint": world.name, "definition": definition}))
+    release(run.folder)
+    plan = plan_deploy(run, run.read_endpoint())
+    with pytest.raises(Drift, match="another change created blue"):
+        deploy(run, plan)
+    assert JournalEvent.APPLYING not in {one["event"] for one in read_journal(run.journal.path)}
+    monkeypatch.setattr("opslib.runbooks.deploy.require_absent", lambda *_: None)  # it comes a moment later
+    with pytest.raises(Drift, match="another change created blue") as raised:
+        deploy(run, plan)
+    run.record_error(raised.value)
+    assert undo_interrupted_run(run.folder) == ""
+    assert JournalEvent.UNDOING not in {one["event"] for one in read_journal(run.journal.path)}
+    assert world.read().find("blue").ready

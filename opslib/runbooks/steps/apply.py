@@ -70,11 +70,22 @@ def _create(step: CreateDeployment, workspace: Workspace, deadline_s: float, pro
 
     started_at, begun_s = datetime.now(UTC), monotonic()
     definition = read_deployment(Path(step.definition), step.endpoint, step.deployment, step.replacements)
+    require_absent(step, workspace, deadline_s, progress)
+    create_deployment(workspace, definition, deadline_s, progress)
+    return Receipt("PUT", f"{step.endpoint}/{step.deployment}", "", started_at, round(monotonic() - begun_s, 3))
+
+
+def require_absent(step: CreateDeployment, workspace: Workspace, deadline_s: float, progress: Progress) -> None:
+    """Wait until no operation runs on the endpoint, and require that the deployment does not exist.
+
+    Raises
+    ------
+    Drift
+        If it does: another change created it since the plan was made.
+    """
     settle(workspace, step.endpoint, deadline_s, progress)
     if read_endpoint(workspace, step.endpoint).find(step.deployment):
         raise Drift(
             f"another change created {step.deployment} meanwhile: it was left alone. Choose another name for the "
             "new version"
         )
-    create_deployment(workspace, definition, deadline_s, progress)
-    return Receipt("PUT", f"{step.endpoint}/{step.deployment}", "", started_at, round(monotonic() - begun_s, 3))

@@ -1,6 +1,7 @@
 """The undo of a run whose process died: its journal holds what was applied."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,9 @@ Event = Mapping[str, Any]
 _DONE = (JournalEvent.SCALED, JournalEvent.AUTOSCALED)
 """Events after which a run's change is kept."""
 
+_BEFORE_CREATION = frozenset({"Drift", "CreateRefused", "DefinitionError"})
+"""Errors of a deploy run that created nothing."""
+
 
 def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, deadline_s: float = DEADLINE_S) -> str:
     """Undo what a run applied and neither finished nor undid.
@@ -65,11 +69,12 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
     journal = Journal(folder)
     events = list(read_journal(journal.path)) if journal.path.exists() else []
     begun = [event["data"] for event in events if event["event"] == JournalEvent.APPLYING]
-    ended = {event["event"] for event in events} & {JournalEvent.UNDONE, JournalEvent.FINISHED, *_DONE}
     if not begun or record.runbook not in {"canary", "deploy", "scale", "autoscale"}:
         return ""
-    if ended:
-        if JournalEvent.FINISHED not in ended:  # its own cell has undone it, and read no state after
+    if record.runbook == "deploy" and _created_nothing(events):
+        return ""
+    if _has_ended(record.runbook, events):
+        if all(event["event"] != JournalEvent.FINISHED for event in events):  # it read no state after its undo
             with contextlib.suppress(OpsError):
                 _write_traffic_after(folder, record, connect(str(record.parameters["target"])))
         return ""
@@ -86,6 +91,19 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
     with contextlib.suppress(OpsError):
         _write_traffic_after(folder, record, workspace)
     return done
+
+
+def _has_ended(runbook: str, events: Sequence[Event]) -> bool:
+    """Return whether the run itself kept its change or undid it: of autoscale, each step that it applied."""
+    count = Counter(event["event"] for event in events)
+    undoes = max(1, count[JournalEvent.APPLIED]) if runbook == "autoscale" else 1
+    return any(count[one] for one in (JournalEvent.FINISHED, *_DONE)) or count[JournalEvent.UNDONE] >= undoes
+
+
+def _created_nothing(events: Sequence[Event]) -> bool:
+    """Return whether the creation failed before it began: a deployment of that name is another change's."""
+    last = next(e for e in reversed(events) if e["event"] in {JournalEvent.APPLYING, JournalEvent.RAISED})
+    return last["event"] == JournalEvent.RAISED and last["data"]["error"] in _BEFORE_CREATION
 
 
 def _write_traffic_after(folder: Path, record: Record, workspace: Workspace) -> None:

@@ -12,7 +12,7 @@ from runbook_world import World
 
 from opslib.autoscale.change import Bounds, RulePair, make_body, read_schedule
 from opslib.autoscale.lint import OF_PROFILE, OF_SETTING, LintFacts, lint
-from opslib.autoscale.plan import plan_remove, plan_set
+from opslib.autoscale.plan import plan_remove, plan_set, undo_of
 from opslib.autoscale.setting import ScaleSetting, read_setting
 from opslib.azure.rules import read_settings
 from opslib.cli.main import main
@@ -21,7 +21,7 @@ from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
-from opslib.model import Outcome, Plan
+from opslib.model import Outcome, Plan, Rule
 from opslib.parameters.autoscale import AutoscaleParameters
 from opslib.runbooks.autoscale import check_autoscale, plan_autoscale, set_autoscale
 from opslib.runbooks.run import Run
@@ -213,3 +213,21 @@ def test_a_schedule_of_another_form_is_refused(text):
     """The message has an example."""
     with pytest.raises(ParameterError, match=r"expected NAME=DAYS@HH:MM-HH:MM/MIN-MAX"):
         read_schedule(text, "UTC")
+
+
+def test_an_undo_whose_process_died_between_two_steps_is_continued(make_world, tmp_path, monkeypatch):
+    """Both steps of a move were applied, and one was undone: the runner undoes the other one too."""
+    world: World = make_world(green={})
+    monkeypatch.chdir(tmp_path)
+    act(world, min_instances=1)
+    run, plan = planned(world, action="move", deployment="green")
+    for step in plan.steps:
+        run.journal.write(JournalEvent.APPLYING, step)
+        run.journal.write(JournalEvent.APPLIED, apply(step, world.workspace, 60.0, lambda _: None))
+    assert names(world) == {f"autoscale-{world.name}-green": "green"}
+    last = plan.steps[-1]
+    assert isinstance(last, Rule)
+    run.journal.write(JournalEvent.UNDONE, apply(undo_of(last), world.workspace, 60.0, lambda _: None))
+    assert undo_interrupted_run(run.folder).startswith("undone: ")
+    assert names(world) == {f"autoscale-{world.name}-blue": "blue"}
+    assert undo_interrupted_run(run.folder) == ""
