@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import endpoint
 
-from opslib.errors import LeaseHeld
+from opslib.errors import ApplyError, AzureError, LeaseHeld
 from opslib.model import Level
 from opslib.runbooks.lease.tags import PREFIX, Lease, acquire, read_lease, release, renew
 from opslib.runbooks.steps.preflight import check_lease
+from opslib.runbooks.undo.restore_traffic import retry
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -35,6 +36,12 @@ def test_a_lease_that_was_damaged_by_hand_is_none(damage):
     """No traffic can be restored from damaged tags."""
     tags = lease().tags() | {PREFIX + name: value for name, value in damage.items()}
     assert read_lease(tags) is None
+
+
+def test_a_deadline_without_an_offset_is_utc():
+    """As a person may write it by hand: the lease still expires, and the traffic can be restored."""
+    tags = lease().tags() | {f"{PREFIX}deadline": "2026-01-01T00:05:00"}
+    assert read_lease(tags) == lease()
 
 
 def test_acquiring_keeps_the_other_tags():
@@ -74,3 +81,29 @@ def test_preflight_distinguishes_a_live_lease_from_an_expired_one():
     assert "--take-over" in live.fix
     assert live.fix != expired.fix
     assert check_lease(endpoint(), NOW).level is Level.OK
+
+
+@pytest.mark.parametrize("status", [400, 409])
+def test_an_undo_outlasts_another_operation_whatever_the_status_of_its_refusal(status):
+    """One may begin between the read and the write: the traffic must not stay on the canary."""
+    refusals = [AzureError("PUT e: Cannot update e because it is in Updating provisioning state.", status)]
+
+    def once(_left_s):
+        if refusals:
+            raise refusals.pop()
+        return "restored"
+
+    assert retry(once, "not restored", lambda _: None, 60.0, lambda _: None) == "restored"
+
+
+def test_an_undo_that_azure_refuses_for_good_is_not_repeated():
+    """A request that is wrong stays wrong: a person has to act, and learns it at once."""
+    attempts = []
+
+    def once(_left_s):
+        attempts.append(1)
+        raise AzureError("PUT e: 400 (BadRequest) no such deployment", 400)
+
+    with pytest.raises(ApplyError, match="not restored: PUT e: 400"):
+        retry(once, "not restored", lambda _: None, 60.0, lambda _: None)
+    assert attempts == [1]

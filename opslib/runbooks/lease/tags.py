@@ -63,11 +63,17 @@ def read_lease(tags: Tags) -> Lease | None:
             owner=tags[f"{PREFIX}owner"],
             returns_to=read_traffic(tags[f"{PREFIX}returns-to"]),
             holds=read_traffic(tags[f"{PREFIX}holds"]),
-            deadline=datetime.fromisoformat(tags[f"{PREFIX}deadline"]),
+            deadline=_read_time(tags[f"{PREFIX}deadline"]),
             mirrors=read_traffic(tags.get(f"{PREFIX}mirrors", "")),
         )
     except (KeyError, ValueError):
         return None
+
+
+def _read_time(text: str) -> datetime:
+    """Read a time; one without an offset, as a person may write it, is UTC."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def acquire(lease: Lease) -> EditTags:

@@ -25,6 +25,10 @@ DEADLINE_S = 1800.0
 PERMANENT = frozenset({400, 403, 404})
 """HTTP statuses that a retry does not change."""
 
+BUSY = "provisioning state"
+"""In the refusal of a write during an operation, whose status is not documented: "because it is in Updating
+provisioning state". Source: Azure/azure-sdk-for-net#36961."""
+
 
 @dataclass(frozen=True)
 class Undo:
@@ -116,11 +120,16 @@ def retry(
         except Drift:
             raise
         except (AzureError, ApplyError, ConnectError) as error:
-            if getattr(error, "status", None) in PERMANENT or left_s <= 0:
+            if _is_permanent(error) or left_s <= 0:
                 raise ApplyError(f"{failure}: {error}") from error
             progress(f"retrying for {max(0.0, left_s):.0f} s: {error}")
             pause(min(2.0**attempt, 15.0, max(0.1, left_s)))
             attempt += 1
+
+
+def _is_permanent(error: OpsError) -> bool:
+    """Return whether Azure refuses for good. An operation that began since the last read only delays the undo."""
+    return getattr(error, "status", None) in PERMANENT and BUSY not in str(error)
 
 
 def _restore_once(workspace: Workspace, undo: Undo, progress: Progress, deadline_s: float) -> Receipt:
