@@ -1,6 +1,7 @@
 """Journal, record and archive: on disk before the run continues, complete or not at all."""
 
 import json
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -43,6 +44,17 @@ def test_a_journal_that_cannot_be_written_stops_the_run(tmp_path):
     journal = Journal(tmp_path / "gone")
     with pytest.raises(RecordError, match="cannot be written"):
         journal.write(JournalEvent.PROGRESS)
+
+
+def test_an_interrupt_in_the_middle_of_a_write_leaves_the_whole_line_or_none(tmp_path, monkeypatch):
+    """A run is interrupted at any moment: no two events get one number."""
+    journal = Journal(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("opslib.evidence.run.journal.os.fsync", lambda _: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            journal.write(JournalEvent.APPLYING, "interrupted")
+    journal.write(JournalEvent.UNDOING, "undone")
+    assert [(one["seq"], one["data"]) for one in read_journal(journal.path)] == [(1, "undone")]
 
 
 def test_numbers_that_json_has_not_are_refused(tmp_path):

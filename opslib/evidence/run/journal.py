@@ -177,7 +177,7 @@ def _append(path: Path, line: bytes) -> None:
             if file.write(line) != len(line):
                 raise OSError("the disk is full")
             os.fsync(file.fileno())
-        except OSError:
+        except BaseException:  # an interrupt too: the line's number would be used again
             file.truncate(size)
             raise
 
