@@ -4,18 +4,21 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic, sleep
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import certifi
-import httpx
 
 from opslib.azure.connect import tls_context
 from opslib.azure.secrets import resolve
 from opslib.errors import OpsError
 from opslib.redaction.redact import redact, register
 
-TIMEOUTS = httpx.Timeout(5.0, connect=3.0)
-"""Longest wait to connect, and for each part of an answer [seconds]."""
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT_S, CONNECT_TIMEOUT_S = 5.0, 3.0
+"""Longest wait for each part of an answer, and to connect [seconds]."""
 
 PAUSES_S = (1.0, 3.0)
 """Waits between the attempts, of which there is one more [seconds]."""
@@ -56,8 +59,11 @@ def post(reference: str, content_type: str, content: bytes, pause: Callable[[flo
     register(parts.path)
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         return Delivery(None, 0, f"{reference} is not the https:// URL of a webhook")
+    import httpx  # noqa: PLC0415 - most runs send no notice
+
     begun_s, attempts = monotonic(), 0
-    with httpx.Client(verify=_tls(), timeout=TIMEOUTS, follow_redirects=False) as client:
+    timeouts = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+    with httpx.Client(verify=_tls(), timeout=timeouts, follow_redirects=False) as client:
         while True:
             status, problem = _once(client, url, content_type, content)
             attempts += 1
@@ -67,8 +73,10 @@ def post(reference: str, content_type: str, content: bytes, pause: Callable[[flo
             pause(PAUSES_S[attempts - 1])
 
 
-def _once(client: httpx.Client, url: str, content_type: str, content: bytes) -> tuple[int | None, str]:
+def _once(client: "httpx.Client", url: str, content_type: str, content: bytes) -> tuple[int | None, str]:
     """Post once; return status and problem. The body of an answer is not read."""
+    import httpx  # noqa: PLC0415 - as above
+
     try:
         with client.stream("POST", url, content=content, headers={"Content-Type": content_type}) as response:
             accepted = response.is_success

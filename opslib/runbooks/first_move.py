@@ -150,9 +150,9 @@ def _verify(workspace: Workspace, plan: Plan, p: RollbackParameters, journal: Jo
     try:
         probes = read_probes(p.probes)
         with scoring_client(workspace, plan.before, limit_s) as client:
-            while len(sent) < p.verify_requests and monotonic() - begun_s < limit_s:
-                sent.append(client.send(probes[len(sent) % len(probes)]))
-                if not sent[-1].answered_by(to):
+            for result in client.send_all(probes, p.verify_requests):
+                sent.append(result)
+                if not result.answered_by(to) or monotonic() - begun_s >= limit_s:
                     break
         journal.write(JournalEvent.PROBES, sent)
     except OpsError as error:

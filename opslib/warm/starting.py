@@ -89,6 +89,7 @@ def stop() -> bool:
         signal.pidfd_send_signal(process, signal.SIGTERM)
         select.select([process], [], [], END_TIMEOUT_S)
     os.close(process)
+    _started[:] = [one for one in _started if one.poll() is None]
     find_socket().unlink(missing_ok=True)
     return True
 
