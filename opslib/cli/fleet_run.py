@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from opslib.cli.archive_option import archive_of
 from opslib.cli.fleet_options import add_options, exit_code
-from opslib.cli.output import print_aside, write_output
+from opslib.cli.output import print_aside, shown_if_read, write_output
 from opslib.cli.request_options import add_request_options, request_of, request_words
 from opslib.errors import PlanError, RecordError
 from opslib.evidence.run.files import RECORD
@@ -87,6 +87,7 @@ def conduct(arguments: argparse.Namespace, plan: "WavePlan", content: bytes, roo
     from opslib.fleet.attempt import Attempt
     from opslib.fleet.states import current_state
     from opslib.redaction.redact import redact
+    from opslib.runbooks.progress import while_shown
     from opslib.runner.execute import check_approvals
     from opslib.show.fleet import progress, state_table
 
@@ -98,12 +99,13 @@ def conduct(arguments: argparse.Namespace, plan: "WavePlan", content: bytes, roo
     request, archive = check_approvals(request_of(arguments), find_signing_key()), archive_of(arguments)
     words = request_words(arguments)
     attempt = Attempt(archive, plan, content, arguments.on, request, words, arguments.batch)
-    end = attempt.run(watch, root, retry_failed=getattr(arguments, "retry_failed", False))
-    if arguments.json:
-        print((end.folder / RECORD).read_text(encoding="utf-8"), end="")
-    else:
-        print(redact(state_table(current_state(plan, wave_runs(end.root, plan))).text))
-        print(f"{end.record.outcome}: {end.record.reason}\n{os.path.relpath(end.folder)}")
+    end = attempt.run(while_shown(watch), root, retry_failed=getattr(arguments, "retry_failed", False))
+    with shown_if_read():
+        if arguments.json:
+            print((end.folder / RECORD).read_text(encoding="utf-8"), end="")
+        else:
+            print(redact(state_table(current_state(plan, wave_runs(end.root, plan))).text))
+            print(f"{end.record.outcome}: {end.record.reason}\n{os.path.relpath(end.folder)}")
     return exit_code(end.record)
 
 

@@ -22,15 +22,15 @@ def execute_shown(
     as_json: bool = False,
 ) -> int:
     """Execute a runbook with its progress; print how it ended, or its record, and return its exit code."""
-    from opslib.cli.output import give_up_stdout
+    from opslib.cli.output import shown_if_read
     from opslib.runner.execute import execute
     from opslib.show.terminal import show_progress
 
     with show_progress(aside=as_json) as on_event:
         folder, record = execute(runbook, given, archive, timeout_s, on_event, request)
-    ended = f"{record.outcome}: {record.reason}\n{os.path.relpath(folder / NOTEBOOK)}\n"
-    try:
-        print((folder / RECORD).read_text(encoding="utf-8") if as_json else ended, end="", flush=True)
-    except BrokenPipeError:
-        give_up_stdout()  # the exit code is the run's
+    with shown_if_read():
+        if as_json:
+            print((folder / RECORD).read_text(encoding="utf-8"), end="")
+        else:
+            print(f"{record.outcome}: {record.reason}\n{os.path.relpath(folder / NOTEBOOK)}")
     return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code

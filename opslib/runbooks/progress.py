@@ -4,14 +4,16 @@ The kernel follows the events that it writes, the runner those that it reads, so
 the same. What is left out of a display is in the journal.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ParamSpec
 
 from opslib.displayed import Displayed
 from opslib.evidence.run.journal import JournalEvent
 from opslib.model import Traffic
+
+P = ParamSpec("P")
 
 Event = Mapping[str, Any]
 """One line of a journal."""
@@ -21,6 +23,21 @@ MESSAGES_KEPT = 200
 """Latest messages that a display holds, so that a notebook of many hours stays small [count]."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def while_shown(show: Callable[P, object]) -> Callable[P, None]:
+    """Return what shows progress until it fails, as where the reader of a pipe has gone: nothing ends by that."""
+    shows = True
+
+    def show_if_possible(*args: P.args, **kwargs: P.kwargs) -> None:
+        nonlocal shows
+        if shows:
+            try:
+                show(*args, **kwargs)
+            except OSError:
+                shows = False  # the journal has all of it
+
+    return show_if_possible
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,10 @@ from opslib.runbook_names import require_runbook
 from opslib.runbook_parameters import RunbookParameters
 from opslib.runbooks.first_move import move_first
 from opslib.runbooks.new_record import new_record
+from opslib.runbooks.progress import while_shown
 from opslib.runner.fork_server import fork_server
 from opslib.runner.notebooks import find_notebook
-from opslib.runner.watch import Event, Watch, execute_watched, while_shown
+from opslib.runner.watch import Event, Watch, execute_watched
 from opslib.show.registered import MODULES as VIEWS
 
 _WITH_PLOT = ("canary", "scale")

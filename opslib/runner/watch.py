@@ -120,21 +120,6 @@ def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch)
     return raised[0] if raised else None
 
 
-def while_shown(on_event: Callable[[Event], None]) -> Callable[[Event], None]:
-    """Return what shows events until that fails, as where the reader of a pipe has gone: no run may end by it."""
-    shows = True
-
-    def show(event: Event) -> None:
-        nonlocal shows
-        if shows:
-            try:
-                on_event(event)
-            except OSError:
-                shows = False  # the journal has all of them
-
-    return show
-
-
 def import_papermill() -> None:
     """Import papermill, most of which a kernel imports too."""
     import_module("papermill")

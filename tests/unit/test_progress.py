@@ -12,7 +12,7 @@ from rich.console import Console
 
 from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.runbooks.cells import CellDisplay
-from opslib.runbooks.progress import MESSAGES_KEPT, Counts, Progress, follow
+from opslib.runbooks.progress import MESSAGES_KEPT, Counts, Progress, follow, while_shown
 from opslib.show.lines import Lines
 from opslib.show.live_terminal import LiveDisplay
 from opslib.show.progress import ProgressView
@@ -228,3 +228,20 @@ def test_a_stage_that_is_over_counts_no_time(ending):
     ended = followed([*STAGE, event(ending, {}, after_s=9)])
     assert ended.began_at is None
     assert "left" not in str(ended)
+
+
+def test_progress_that_cannot_be_shown_ends_nothing():
+    """It is shown no more; what is wrong with the program itself is not hidden."""
+    taken: list[str] = []
+
+    def show(text: str) -> None:
+        taken.append(text)
+        if text == "b":
+            raise BrokenPipeError
+
+    shown = while_shown(show)
+    for text in "abc":
+        shown(text)
+    assert taken == ["a", "b"]
+    with pytest.raises(TypeError):
+        while_shown(len)(1)  # type: ignore[arg-type]
