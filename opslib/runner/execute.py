@@ -91,11 +91,12 @@ def execute(
         import_the_rest().reap_first(parameters, archive, on_event)
     folder = new_folder(archive, runbook, parameters.endpoint or "all")
     hang_s = _hang_s(parameters)
-    with _guard(folder, parameters, hang_s), secrets_pipe() as secrets:
+    with _guard(folder, parameters, hang_s) as end_watch, secrets_pipe() as secrets:
         watch = Watch(folder, archive, timeout_s, hang_s, on_event, secrets)
         with watch.handle_signals():
             _begin(watch, notebook, values, request)
             error = execute_watched(notebook, _given_values(parameters, given), watch)
+            end_watch()
             sealed = import_the_rest().conclude_run(folder, watch, error, key)
     if sealed.notice:
         on_event({"event": JournalEvent.PROGRESS, "at": datetime.now(UTC).isoformat(), "data": sealed.notice})
@@ -121,10 +122,12 @@ def import_the_rest() -> Any:
     return import_module("opslib.runner.concluding")
 
 
-def _guard(folder: Path, parameters: RunbookParameters, hang_s: float | None) -> AbstractContextManager[None]:
+def _guard(
+    folder: Path, parameters: RunbookParameters, hang_s: float | None
+) -> AbstractContextManager[Callable[[], None]]:
     """Return the guard of a run that moves traffic by stages."""
     if hang_s is None or parameters.dry_run:
-        return nullcontext()
+        return nullcontext(lambda: None)
     from opslib.runner.guardian import guarded  # noqa: PLC0415 - a canary's alone, with the undo
 
     return guarded(folder, hang_s)

@@ -3,13 +3,15 @@
 The runner starts it, detached, with a pipe that only the runner writes to. `DONE` on the pipe means that the
 run has ended; end of file without it means that the runner died. From a runner that is stopped (Ctrl-Z,
 SIGSTOP) neither arrives: if the journal is inactive for too long, the guardian returns the traffic, and the
-runner seals the run when it resumes.
+runner seals the run when it resumes. Before the runner ends the run itself, it writes `ENDING` and waits for the
+answer: its own undo writes no journal while Azure does not respond, and two undos at once would write into a run
+that one of them has sealed.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select
@@ -18,11 +20,12 @@ from opslib.errors import PreflightError
 from opslib.evidence.run.files import FOLDER_VARIABLE
 from opslib.evidence.run.journal import Heartbeat
 from opslib.evidence.run.run_lock import take_over
+from opslib.runbooks.undo.restore_traffic import DEADLINE_S
 from opslib.runner.ending import seal_dead_run, undo_if_interrupted
 from opslib.runner.fork_server import ForkedProcess, fork_server
 from opslib.runner.fork_serving import FOLDER_DESCRIPTOR
 
-DONE = b"done"
+ENDING, DONE = b"ends", b"done"
 READY = b"ready"
 
 HANG_MARGIN_S = 10.0
@@ -30,8 +33,11 @@ HANG_MARGIN_S = 10.0
 
 
 @contextmanager
-def guarded(folder: Path, hang_s: float) -> Iterator[None]:
+def guarded(folder: Path, hang_s: float) -> Iterator[Callable[[], None]]:
     """Run a guardian during the block; if the block raises, the guardian acts as if the runner had died.
+
+    It yields what the runner calls before it ends the run: from then on the guardian acts only if the runner dies;
+    if it is returning the traffic already, its end is awaited.
 
     Parameters
     ----------
@@ -46,22 +52,29 @@ def guarded(folder: Path, hang_s: float) -> Iterator[None]:
         If it cannot be started; nothing was changed.
     """
     read_end, write_end = os.pipe()
-    try:
-        guardian = _start(folder, hang_s + HANG_MARGIN_S, read_end)
-        yield
-        if guardian.poll() is None:
-            os.write(write_end, DONE)
-    finally:
-        os.close(write_end)
+    answers, answering = os.pipe()
+    with os.fdopen(answers, "rb") as output, os.fdopen(write_end, "wb", buffering=0) as messages:
+
+        def end() -> None:
+            with suppress(BrokenPipeError):  # it has returned the traffic, or was killed
+                messages.write(ENDING)
+            select([output], [], [], DEADLINE_S)
+
+        guardian = _start(folder, hang_s + HANG_MARGIN_S, read_end, answering)
+        if output.read(len(READY)) != READY:
+            guardian.kill()
+            raise PreflightError(_NO_GUARDIAN)
+        yield end
+        with suppress(BrokenPipeError):
+            messages.write(DONE)
     guardian.wait(30)
 
 
-def _start(folder: Path, hang_s: float, messages: int) -> ForkedProcess:
-    """Start the guardian's process, which reads `messages`, and wait until it is ready."""
-    answers, answering = os.pipe()
-    with os.fdopen(answers, "rb") as output, Path(os.devnull).open("wb") as errors:
+def _start(folder: Path, hang_s: float, messages: int, answering: int) -> ForkedProcess:
+    """Start the guardian's process, which reads `messages` and writes to `answering`; both are closed here."""
+    with Path(os.devnull).open("wb") as errors:
         try:
-            guardian = fork_server().start(
+            return fork_server().start(
                 "opslib.runner.guardian",
                 [str(folder), str(hang_s)],
                 environment=os.environ,
@@ -73,10 +86,6 @@ def _start(folder: Path, hang_s: float, messages: int) -> ForkedProcess:
         finally:
             os.close(messages)
             os.close(answering)
-        if output.read(len(READY)) != READY:
-            guardian.kill()
-            raise PreflightError(_NO_GUARDIAN)
-    return guardian
 
 
 _NO_GUARDIAN = (
@@ -86,7 +95,7 @@ _NO_GUARDIAN = (
 
 def guard(folder: Path, hang_s: float) -> None:
     """Wait for the end of the run; if the runner dies or stops, kill the kernel, undo, and seal the run."""
-    message = _await_end(folder, hang_s)
+    message = _await_end(Heartbeat(folder), hang_s, sys.stdin.fileno(), sys.stdout.fileno())
     if message == DONE:
         return
     take_over(folder)
@@ -97,13 +106,16 @@ def guard(folder: Path, hang_s: float) -> None:
     seal_dead_run(folder, "the runner died", undone)
 
 
-def _await_end(folder: Path, hang_s: float) -> bytes | None:
-    """Return what the runner wrote: empty if it died; None if the journal was inactive for too long."""
-    heartbeat = Heartbeat(folder)
-    while not select([sys.stdin], [], [], 1.0)[0]:
+def _await_end(heartbeat: Heartbeat, hang_s: float, messages: int, answers: int) -> bytes | None:
+    """Return what the runner wrote last: empty if it died; None if the journal was inactive for too long."""
+    while not select([messages], [], [], 1.0)[0]:
         if heartbeat.idle_s() > hang_s:
             return None
-    return sys.stdin.buffer.read()
+    message = os.read(messages, len(ENDING))
+    if message == ENDING:
+        os.write(answers, READY)
+        message = os.read(messages, len(DONE))  # however long the end of the run takes
+    return message
 
 
 def end_kernel(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """The lease: written into tags and read back, acquired once, renewed and removed by its owner alone."""
 
+import os
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -8,10 +10,13 @@ from hypothesis import strategies as st
 from worlds import endpoint
 
 from opslib.errors import ApplyError, AzureError, LeaseHeld
+from opslib.evidence.run.journal import Journal
 from opslib.model import Level
 from opslib.runbooks.lease.tags import PREFIX, Lease, acquire, read_lease, release, renew
+from opslib.runbooks.steps.plan import plan_stages
 from opslib.runbooks.steps.preflight import check_lease
 from opslib.runbooks.undo.restore_traffic import retry
+from opslib.runbooks.undo.traffic_lease import LeaseTerms, TrafficLease
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -107,3 +112,21 @@ def test_an_undo_that_azure_refuses_for_good_is_not_repeated():
     with pytest.raises(ApplyError, match="not restored: PUT e: 400"):
         retry(once, "not restored", lambda _: None, 60.0, lambda _: None)
     assert attempts == [1]
+
+
+def test_an_undo_that_waits_shows_that_the_run_is_alive(tmp_path, monkeypatch):
+    """Its runner would take the kernel for one that hangs, and end it in the middle of the undo."""
+    journal, touched = Journal(tmp_path), []
+
+    def outage(_workspace, _undo, progress):
+        os.utime(journal.path, (0, 0))
+        progress("retrying for 1800 s: Azure does not respond")
+        touched.append(journal.path.stat().st_mtime)
+        raise ApplyError("Azure does not respond")
+
+    monkeypatch.setattr("opslib.runbooks.undo.traffic_lease.restore_traffic", outage)
+    plan = plan_stages(endpoint({"blue": 100}), "green", [50, 100], 60.0)
+    held = TrafficLease(Mock(), journal, lambda _: None, plan, LeaseTerms("run-a", "ann", 300.0, 60.0))
+    with pytest.raises(ApplyError, match="does not respond"):
+        held.restore("")
+    assert touched[0] > 0

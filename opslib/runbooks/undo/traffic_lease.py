@@ -1,5 +1,6 @@
 """A canary's lease on its endpoint: acquired with the first traffic, renewed while watched, released at the end."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -121,13 +122,19 @@ class TrafficLease:
         undo = Undo(plan.endpoint, self._terms.change, plan.before.traffic, tuple(self._made), self._mirrored)
         self._journal.try_write(JournalEvent.UNDOING, undo)
         with self._journal.noted(JournalEvent.UNDO_FAILED):
-            receipt = restore_traffic(self._workspace, undo, print_progress)
+            receipt = restore_traffic(self._workspace, undo, self._show_undo)
         self._journal.write(JournalEvent.UNDONE, receipt)
         self._progress(f"traffic restored: {describe_traffic(undo.returns_to)}")
         arrived = verify_arrival(self._workspace, plan.before, read_available_probes(probes))
         self._journal.write(JournalEvent.ARRIVED, arrived)
         if arrived:
             self._progress(describe_arrival(arrived, undo.returns_to))
+
+    def _show_undo(self, text: str) -> None:
+        """Show how the undo goes on, and that the run is alive: else it is killed as one that hangs."""
+        print_progress(text)
+        with suppress(OSError):
+            self._journal.touch()
 
     def _require_held(self, endpoint: Endpoint, step: SetTraffic) -> None:
         held = read_lease(endpoint.tags)
