@@ -104,6 +104,7 @@ def execute_watched(notebook: Path, parameters: Mapping[str, Any], watch: Watch)
     stopped_s: float | None = None
     while worker.is_alive():
         worker.join(0.2)
+        watch.secrets.drain()  # a full pipe would stop the kernel where it reads a key
         watch.read_events()
         now_s = monotonic()
         if watch.hangs():
