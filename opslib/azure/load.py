@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Thread
 
 from opslib.azure.connect import Workspace
-from opslib.azure.source import find_source
+from opslib.azure.source import Source, find_source
 from opslib.errors import ObserveError, OpsError
 from opslib.model import Endpoint, Load, busiest_load
 
@@ -13,9 +13,11 @@ GRAIN_S = 60.0
 
 
 def read_load(
-    workspace: Workspace, endpoint: Endpoint, wanted: str = "auto", deadline_s: float = 60.0
+    workspace: Workspace, endpoint: Endpoint, wanted: Source | str = "auto", deadline_s: float = 60.0
 ) -> Load | None:
     """Read the load of the busiest of the last minutes; None where nothing was served.
+
+    `wanted` is the source, or the name of one that is then found within the deadline too.
 
     Raises
     ------
@@ -33,9 +35,10 @@ def read_load(
     return found[0]
 
 
-def _read(workspace: Workspace, endpoint: Endpoint, wanted: str) -> Load | OpsError | None:
+def _read(workspace: Workspace, endpoint: Endpoint, wanted: Source | str) -> Load | OpsError | None:
     now = datetime.now(UTC)
     try:
-        return busiest_load(find_source(workspace, endpoint, wanted, GRAIN_S).observe(now - LOOK_BACK, now))
+        source = find_source(workspace, endpoint, wanted, GRAIN_S) if isinstance(wanted, str) else wanted
+        return busiest_load(source.coarser(GRAIN_S).observe(now - LOOK_BACK, now))
     except OpsError as error:
         return error

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from opslib.access.actions import READ_STATE, Purpose
 from opslib.access.required import plan_purposes, require
 from opslib.azure.permissions import missing_actions, read_subscription
-from opslib.azure.source import find_source
+from opslib.azure.source import Source, find_source
 from opslib.errors import ObserveError, PlanError
 from opslib.model import Endpoint, Finding, Level, Plan
 from opslib.runbooks.run import P, Run
@@ -44,8 +44,14 @@ def check_access(
 
 
 def source_name(run: Run[P], before: Endpoint, wanted: str) -> str:
-    """Return the source from which requests will be counted; "" where it cannot be found out."""
+    """Return the name of the source from which requests will be counted; "" where it cannot be found out."""
+    source = find_known_source(run, before, wanted)
+    return source.name if source else ""
+
+
+def find_known_source(run: Run[P], before: Endpoint, wanted: str) -> Source | None:
+    """Return the source from which requests will be counted; None where it cannot be found out."""
     try:
-        return find_source(run.workspace, before, wanted).name
+        return find_source(run.workspace, before, wanted)
     except ObserveError:
-        return ""
+        return None

@@ -4,6 +4,7 @@ from typing import Any
 
 from opslib.azure.load import read_load
 from opslib.azure.monitoring import read_monitoring
+from opslib.azure.source import Source
 from opslib.errors import ObserveError
 from opslib.model import Endpoint, Finding, Load
 from opslib.runbooks.run import Run
@@ -23,7 +24,7 @@ def check_conditions(run: Run[Any], endpoint: Endpoint) -> tuple[Finding, ...]:
 
 
 def find_load(
-    run: Run[Any], endpoint: Endpoint, source: str = "auto", deadline_s: float = 60.0
+    run: Run[Any], endpoint: Endpoint, source: Source | str = "auto", deadline_s: float = 60.0
 ) -> tuple[Load | None, str]:
     """Return the load of the last minutes, or None and the reason why it is not known."""
     try:

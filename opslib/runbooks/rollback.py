@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from opslib.access.actions import READ_AUTOSCALE, count_requests, score
 from opslib.azure.rules import read_autoscale
+from opslib.azure.source import Source
 from opslib.definitions.probes import read_probes
 from opslib.displayed import Displayed
 from opslib.errors import AzureError, PlanError
@@ -15,7 +16,7 @@ from opslib.evidence.run.journal import JournalEvent
 from opslib.model import Endpoint, Finding, Findings, Level, Outcome, Plan, ProbeResult, SetTraffic
 from opslib.model.traffic import describe_traffic, same_traffic
 from opslib.parameters.rollback import RollbackParameters
-from opslib.runbooks.access import check_access, check_scope, source_name
+from opslib.runbooks.access import check_access, check_scope, find_known_source
 from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.arrival import ArrivalCheck
 from opslib.runbooks.conditions import find_load
@@ -55,8 +56,9 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> F
     """Check whether the rollback can start; a failed endpoint is a reason for a rollback, not against it."""
     if run.parameters.probes:
         read_probes(run.parameters.probes)  # a damaged file is refused before anything is changed
+    counts = None if run.parameters.probes else find_known_source(run, before, "auto")
     findings = (
-        *_check_access(run, before, to),
+        *_check_access(run, before, to, counts),
         _check_state(before),
         preflight.check_lease(before, datetime.now(UTC)),
         *run.check_policy(),
@@ -64,7 +66,7 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> F
         preflight.check_returns(before, to),
         preflight.check_others(before, [to]),
         preflight.check_mirror(before, to),
-        *_check_room(run, before, to),
+        *_check_room(run, before, to, counts),
         *check_known_or_validated(run, before, to),
     )
     if run.first_move is not None:
@@ -91,10 +93,12 @@ def _check_state(before: Endpoint) -> Finding:
     return state
 
 
-def _check_access(run: Run[RollbackParameters], before: Endpoint, to: str) -> tuple[Finding, ...]:
+def _check_access(
+    run: Run[RollbackParameters], before: Endpoint, to: str, counts: Source | None
+) -> tuple[Finding, ...]:
     """Check scope and permissions; warn where they cannot be read, and where only the verification lacks them."""
     p = run.parameters
-    verify = (score(before.auth_mode),) if p.probes else count_requests(source_name(run, before, "auto"), "auto")
+    verify = (score(before.auth_mode),) if p.probes else count_requests(counts.name if counts else "", "auto")
     uses = [replace(purpose, optional=True) for purpose in (READ_AUTOSCALE, *verify)]
     try:
         return (
@@ -106,7 +110,9 @@ def _check_access(run: Run[RollbackParameters], before: Endpoint, to: str) -> tu
         return (Finding("permissions", Level.WARNING, f"could not be read: {error}", fix),)
 
 
-def _check_room(run: Run[RollbackParameters], before: Endpoint, to: str) -> tuple[Finding, ...]:
+def _check_room(
+    run: Run[RollbackParameters], before: Endpoint, to: str, counts: Source | None
+) -> tuple[Finding, ...]:
     """Warn of a target that is too small, or that no autoscale setting scales; nothing here refuses a rollback."""
     leaving = [name for name, weight in before.traffic.items() if weight and name.lower() != to.lower()]
     try:
@@ -116,7 +122,7 @@ def _check_room(run: Run[RollbackParameters], before: Endpoint, to: str) -> tupl
         follows = Finding("autoscale", Level.WARNING, f"could not be read: {problem}", "The rollback is tried.")
     else:
         follows = capacity_preflight.check_autoscale_follows(settings, leaving, to)
-    load, unknown = find_load(run, before, deadline_s=LOAD_DEADLINE_S)
+    load, unknown = find_load(run, before, counts or "auto", LOAD_DEADLINE_S)
     return (follows, capacity_preflight.check_return_size(before, to, load, settings, unknown))
 
 

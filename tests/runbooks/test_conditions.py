@@ -2,10 +2,12 @@
 
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 import yaml
 
+from opslib.azure.diagnostics import read_diagnostics
 from opslib.evidence.run.run_lock import release
 from opslib.model import Level
 from opslib.parameters.canary import CanaryParameters
@@ -143,3 +145,11 @@ def test_a_change_that_has_begun_may_finish_in_a_freeze(world):
     assert refused.level is Level.BLOCKER
     assert "year end" in refused.evidence
     release(run.folder)
+
+
+def test_a_rollbacks_preflight_reads_the_diagnostic_settings_once(make_world, monkeypatch):
+    """It is read while users get the bad version's answers: what counts them is found once, for all checks."""
+    world, reading = make_world(green={}), Mock(wraps=read_diagnostics)
+    monkeypatch.setattr("opslib.azure.source.read_diagnostics", reading)
+    findings_of(world, RollbackParameters, to="green")
+    reading.assert_called_once()
