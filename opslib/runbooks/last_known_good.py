@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from opslib.errors import PlanError
-from opslib.evidence.archive.run_folders import find_archive, read_archive
+from opslib.evidence.archive.run_folders import read_archive
 from opslib.evidence.run.record import Record
+from opslib.evidence.run.run_lock import archive_of
 from opslib.model import Endpoint, Outcome
 
 _NOT_TRIED = {Outcome.SUCCEEDED, Outcome.PLANNED, Outcome.WAITING}
@@ -22,7 +23,7 @@ def choose_target(given: str, before: Endpoint, folder: Path) -> str:
     before
         The endpoint now.
     folder
-        The folder of the run that returns to it, whose own record does not count.
+        The folder of the run that returns to it, in its archive; its own record does not count.
 
     Raises
     ------
@@ -32,7 +33,7 @@ def choose_target(given: str, before: Endpoint, folder: Path) -> str:
     if given:
         found = before.find(given)
         return found.name if found else given
-    history = [record for path, record in read_archive(find_archive(), before.name) if path != folder]
+    history = [record for path, record in read_archive(archive_of(folder), before.name) if path != folder]
     return last_known_good(before, history)
 
 
@@ -66,11 +67,11 @@ def last_known_good(before: Endpoint, history: Sequence[Record]) -> str:
             and record.outcome is Outcome.SUCCEEDED
             and stable != record.results.get("to")
         ):
-            given_up.add(stable)
-        elif found and found.ready and stable not in given_up and before.traffic.get(found.name, 0) < 100:
+            given_up.add(stable.lower())
+        elif found and found.ready and stable.lower() not in given_up and before.traffic.get(found.name, 0) < 100:
             return found.name
         if record.runbook == "canary" and record.outcome not in _NOT_TRIED:
-            given_up.add(str(record.parameters.get("canary", "")))
+            given_up.add(str(record.parameters.get("canary", "")).lower())
     raise PlanError(
         "the archive has no deployment to return to: none that lost traffic by a recorded change is ready now; "
         f"{before.name} has: {before.deployment_names()}. Name one: -p to=NAME"

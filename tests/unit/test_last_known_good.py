@@ -6,9 +6,10 @@ import pytest
 from worlds import deployment, endpoint
 
 from opslib.errors import PlanError
-from opslib.evidence.run.record import Record
+from opslib.evidence.archive.run_folders import new_folder
+from opslib.evidence.run.record import Record, write_record
 from opslib.model import Outcome
-from opslib.runbooks.last_known_good import last_known_good
+from opslib.runbooks.last_known_good import choose_target, last_known_good
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALL = (deployment("blue"), deployment("green"), deployment("amber"))
@@ -71,3 +72,24 @@ def test_a_canary_that_only_waited_for_approval_is_still_good():
         record("canary", {"amber": 100}, canary="blue"),
     ]
     assert last_known_good(endpoint({"blue": 100}, *ALL), history) == "amber"
+
+
+def test_the_names_of_versions_ignore_case():
+    """As Azure's do: a person may name a canary otherwise than it is spelled."""
+    history = [
+        record("canary", {"blue": 100}, Outcome.ROLLED_BACK, canary="AMBER"),
+        record("canary", {"amber": 100}, canary="blue"),
+    ]
+    with pytest.raises(PlanError, match="Name one: -p to=NAME"):
+        last_known_good(endpoint({"blue": 100}, *ALL), history)
+
+
+def test_it_is_looked_for_in_the_archive_of_the_run(tmp_path, monkeypatch):
+    """Another one lies in this folder, of a workspace that has an endpoint of the same name."""
+    for archive, stable in (("runs", "amber"), ("production", "blue")):
+        earlier = new_folder(tmp_path / archive, "canary", "fraud")
+        write_record(earlier, record("canary", {stable: 100}, canary="green"))
+    monkeypatch.delenv("OPSLIB_RUNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    folder = new_folder(tmp_path / "production", "rollback", "fraud")
+    assert choose_target("", endpoint({"green": 100}, *ALL), folder) == "blue"
