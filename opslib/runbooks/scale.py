@@ -11,6 +11,7 @@ from opslib.azure.connect import Workspace
 from opslib.azure.rules import read_autoscale
 from opslib.azure.source import Source, find_source
 from opslib.displayed import Displayed
+from opslib.errors import Drift
 from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.judge.before_after import Assessment, ServedLimits, judge
 from opslib.model import (
@@ -122,6 +123,8 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
         live = bool(plan.before.traffic.get(step.deployment))
         assessment = _assess(step.deployment, earlier, later, _limits(p), run.journal) if live else None
         outcome = _outcome_of(assessment)
+    except Drift:
+        raise  # another change set the number of instances: this run changed nothing
     except BaseException:
         undo_plan(plan, run.workspace, run.journal, run.progress, p.operation_timeout_s)
         raise

@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from opslib.azure.diagnostics import read_diagnostics
+from opslib.errors import Drift
+from opslib.evidence.run.journal import JournalEvent, read_journal
 from opslib.evidence.run.run_lock import release
 from opslib.model import Level
 from opslib.parameters.canary import CanaryParameters
@@ -21,6 +23,7 @@ from opslib.runbooks.rollback import check_rollback
 from opslib.runbooks.run import Run
 from opslib.runbooks.scale import check_scale, plan_scale, scale
 from opslib.runbooks.steps.preflight import require_clear
+from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 
 CHECKS = {
     CanaryParameters: check_canary,
@@ -153,3 +156,18 @@ def test_a_rollbacks_preflight_reads_the_diagnostic_settings_once(make_world, mo
     monkeypatch.setattr("opslib.azure.source.read_diagnostics", reading)
     findings_of(world, RollbackParameters, to="green")
     reading.assert_called_once()
+
+
+def test_a_scale_that_meets_another_change_has_nothing_to_undo(make_world, monkeypatch):
+    """The number of instances is another's: neither the run nor its runner reports an undo that failed."""
+    world = make_world()
+    run = Run.open(ScaleParameters.check({"endpoint": world.name, "deployment": "blue", "instances": 2}))
+    release(run.folder)
+    plan = plan_scale(run, run.read_endpoint())
+    monkeypatch.setattr("opslib.runbooks.scale.apply", Mock(side_effect=Drift("blue has 3 instances, expected 1")))
+    with pytest.raises(Drift, match="blue has 3 instances") as raised:
+        scale(run, plan)
+    run.record_error(raised.value)
+    assert undo_interrupted_run(run.folder) == ""
+    events = {one["event"] for one in read_journal(run.journal.path)}
+    assert not events & {JournalEvent.UNDOING, JournalEvent.UNDO_FAILED}

@@ -35,8 +35,10 @@ Event = Mapping[str, Any]
 _DONE = (JournalEvent.SCALED, JournalEvent.AUTOSCALED)
 """Events after which a run's change is kept."""
 
-_BEFORE_CREATION = frozenset({"Drift", "CreateRefused", "DefinitionError"})
-"""Errors of a deploy run that created nothing."""
+_BEFORE_CHANGE = frozenset({"Drift", "CreateRefused", "DefinitionError"})
+"""Errors of a step that changed nothing, where nothing was applied before."""
+
+_STEP = frozenset({JournalEvent.APPLYING, JournalEvent.APPLIED, JournalEvent.UNDOING, JournalEvent.RAISED})
 
 
 def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, deadline_s: float = DEADLINE_S) -> str:
@@ -71,7 +73,7 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
     begun = [event["data"] for event in events if event["event"] == JournalEvent.APPLYING]
     if not begun or record.runbook not in {"canary", "deploy", "scale", "autoscale"}:
         return ""
-    if record.runbook == "deploy" and _created_nothing(events):
+    if record.runbook in {"deploy", "scale"} and _changed_nothing(events):
         return ""
     if _has_ended(record.runbook, events):
         if all(event["event"] != JournalEvent.FINISHED for event in events):  # it read no state after its undo
@@ -100,10 +102,11 @@ def _has_ended(runbook: str, events: Sequence[Event]) -> bool:
     return any(count[one] for one in (JournalEvent.FINISHED, *_DONE)) or count[JournalEvent.UNDONE] >= undoes
 
 
-def _created_nothing(events: Sequence[Event]) -> bool:
-    """Return whether the creation failed before it began: a deployment of that name is another change's."""
-    last = next(e for e in reversed(events) if e["event"] in {JournalEvent.APPLYING, JournalEvent.RAISED})
-    return last["event"] == JournalEvent.RAISED and last["data"]["error"] in _BEFORE_CREATION
+def _changed_nothing(events: Sequence[Event]) -> bool:
+    """Return whether the step failed before it changed anything: what its undo would find is another change's."""
+    *_, before, last = [None, *(e for e in events if e["event"] in _STEP)]
+    refused = last is not None and last["event"] == JournalEvent.RAISED and last["data"]["error"] in _BEFORE_CHANGE
+    return refused and before is not None and before["event"] == JournalEvent.APPLYING
 
 
 def _write_traffic_after(folder: Path, record: Record, workspace: Workspace) -> None:
