@@ -84,7 +84,7 @@ def test_a_run_finds_what_its_client_has(start_stub, tmp_path):
 
 
 def test_a_signal_to_the_client_reaches_the_run(start_stub):
-    """The run's own handler decides; without one both end by the signal, and nothing outlives a killed client."""
+    """A run that takes the signal decides how both end; nothing outlives a killed client."""
     start_stub()
     ends = {signal.SIGTERM: 7, signal.SIGHUP: -signal.SIGHUP, signal.SIGKILL: -signal.SIGKILL}
     for sent, code in ends.items():
