@@ -64,7 +64,7 @@ def set_traffic(
     if mirror != mirrored and seen != normalize_traffic(after):
         held = SetTraffic(name, seen, seen, mirror=dict.fromkeys(mirrored, 0) | mirror)
         set_traffic(workspace, held, deadline_s, progress)
-        arm = settle(workspace, name, deadline_s, progress)
+        arm, mirrored = settle(workspace, name, deadline_s, progress), mirror
     body = writable(arm)
     body["properties"] |= {"traffic": normalize_traffic(after), "mirrorTraffic": mirror}
     body["tags"] = edited
@@ -76,7 +76,7 @@ def set_traffic(
         deadline_s=max(1.0, deadline_s - (monotonic() - begun_s)),
         progress=progress,
     )
-    _read_back(workspace, name, after, mirror)
+    _read_back(workspace, name, (seen, mirrored), (normalize_traffic(after), mirror))
     return receipt
 
 
@@ -164,17 +164,31 @@ def settle(workspace: Workspace, name: str, deadline_s: float, progress: Progres
     return await_end(read, deadline_s, progress)
 
 
-def _read_back(workspace: Workspace, name: str, wanted: Traffic, mirror: Traffic) -> None:
+def _read_back(
+    workspace: Workspace, name: str, before: tuple[Traffic, Traffic], wanted: tuple[Traffic, Traffic]
+) -> None:
+    """Wait until live and mirrored traffic read as they were set.
+
+    Raises
+    ------
+    Drift
+        If they are neither as they were before nor as they were set: another change was made.
+    ApplyError
+        If they are as they were before: the update is not visible yet or was lost, and can be repeated.
+    """
+
     def read() -> Pending | None:
         arm = read_arm(workspace, endpoint_path(workspace, name))
-        seen = traffic_field(arm, "traffic")
-        if (seen, traffic_field(arm, "mirrorTraffic")) == (normalize_traffic(wanted), mirror):
+        seen = traffic_field(arm, "traffic"), traffic_field(arm, "mirrorTraffic")
+        if seen == wanted:
             return None
-        lost = Drift(
-            f"traffic of {name} still reads {describe_traffic(seen)} {READ_BACK_S:.0f} s after it was set to "
-            f"{describe_traffic(wanted)}: it was changed meanwhile, or the service lost the update"
+        still = (
+            f"traffic of {name} reads {describe_traffic(seen[0])} {READ_BACK_S:.0f} s after it was set to "
+            f"{describe_traffic(wanted[0])}"
         )
-        return Pending("", lost)
+        if seen == before:
+            return Pending("", ApplyError(f"{still}, as before: the service is late or lost the update"))
+        return Pending("", Drift(f"{still}: another change was made meanwhile"))
 
     await_end(read, READ_BACK_S, lambda _: None)
 

@@ -12,7 +12,8 @@ from opslib.cli.target_option import add_target_option
 EPILOG = """\
 exit codes:
   0  every expired lease was released, or there was none
-  1  traffic could not be restored        4  traffic was changed by others and was left as it is
+  1  traffic could not be restored, or an endpoint could not be read
+  4  traffic was changed by others and was left as it is
 
 example, as a scheduled job:
   opslib recover --target azure
@@ -51,16 +52,15 @@ def run(arguments: argparse.Namespace) -> int:
     notify = partial(notify_recovery, policies=arguments.policy)
     taken = arguments.take_over
     progress = print_aside if arguments.json else print
-    reaped = list(reap(workspace, archive, progress, arguments.endpoint, take_over=taken, before_seal=notify))
-    closed = list(close_left_open(archive))
+    leases, code = [], 0
+    for one in reap(workspace, archive, progress, arguments.endpoint, take_over=taken, before_seal=notify):
+        leases.append({"endpoint": one.endpoint, "outcome": one.outcome or "held", "reason": one.reason})
+        code = max(code, one.outcome.exit_code if one.outcome is not None else 0)
+        if not arguments.json:
+            print("{endpoint}: {outcome}: {reason}".format(**leases[-1]))
+    sealed = close_left_open(archive)
     if arguments.json:
-        leases = [
-            {"endpoint": one.endpoint, "outcome": one.outcome or "held", "reason": one.reason} for one in reaped
-        ]
-        print(json.dumps({"leases": leases, "sealed": closed}, indent=2))
-    else:
-        for one in reaped:
-            print(f"{one.endpoint}: {one.outcome or 'held'}: {one.reason}")
-        for run_id in closed:
-            print(f"{run_id}: aborted: its process died; sealed as it was left")
-    return max((one.outcome.exit_code for one in reaped if one.outcome is not None), default=0)
+        print(json.dumps({"leases": leases, "sealed": sealed}, indent=2))
+    for run_id in () if arguments.json else sealed:
+        print(f"{run_id}: aborted: its process died; sealed as it was left")
+    return code

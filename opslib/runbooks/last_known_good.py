@@ -60,7 +60,8 @@ def last_known_good(before: Endpoint, history: Sequence[Record]) -> str:
     """
     given_up: set[str] = set()
     for record in history:
-        stable = max(record.traffic_before or {}, key=(record.traffic_before or {}).__getitem__, default="")
+        weights = record.traffic_before or {}
+        stable = max(weights, key=weights.__getitem__, default="")
         found = before.find(stable) if stable else None
         if (
             record.runbook == "rollback"
@@ -68,7 +69,12 @@ def last_known_good(before: Endpoint, history: Sequence[Record]) -> str:
             and stable != record.results.get("to")
         ):
             given_up.add(stable.lower())
-        elif found and found.ready and stable.lower() not in given_up and before.traffic.get(found.name, 0) < 100:
+        elif (
+            found
+            and found.ready
+            and stable.lower() not in given_up
+            and before.traffic.get(found.name, 0) < weights[stable]  # else it has lost nothing since that run
+        ):
             return found.name
         if record.runbook == "canary" and record.outcome not in _NOT_TRIED:
             given_up.add(str(record.parameters.get("canary", "")).lower())

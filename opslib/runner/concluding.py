@@ -27,6 +27,14 @@ from opslib.runner.ending import describe_own_undo, find_outcome, undo_if_interr
 from opslib.runner.guardian import end_kernel
 from opslib.runner.watch import Event, Watch
 
+_REAPED = {
+    None: "",
+    Outcome.SUCCEEDED: "released an expired lease first: ",
+    Outcome.HELD: "released an expired lease first: ",
+    Outcome.FAILED: "a lease could not be released: ",
+}
+"""What became of a lease, before the reason."""
+
 
 def reap_first(parameters: RunbookParameters, archive: Path, on_event: Callable[[Event], None]) -> None:
     """Release an expired lease on the endpoint, and return the traffic that it held, before the run starts."""
@@ -39,7 +47,7 @@ def reap_first(parameters: RunbookParameters, archive: Path, on_event: Callable[
     try:
         notify = partial(notify_recovery, policies=[parameters.policy])
         for reaped in reap(connect(parameters.target), archive, say, parameters.endpoint, before_seal=notify):
-            say(f"released an expired lease first: {reaped.reason}" if reaped.outcome else reaped.reason)
+            say(f"{_REAPED[reaped.outcome]}{reaped.reason}")
     except errors.OpsError:
         return  # the run itself will report it
 

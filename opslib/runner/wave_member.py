@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
 
+from opslib.azure.arm import Progress
 from opslib.azure.connect import connect
 from opslib.errors import PlanError
 from opslib.evidence.finish import end_unfinished
 from opslib.evidence.run.files import SEAL
 from opslib.evidence.run.journal import JournalEvent
-from opslib.evidence.run.record import ChangeRequest
+from opslib.evidence.run.record import ChangeRequest, Record
 from opslib.evidence.run.run_lock import archive_of, claimed, is_held
 from opslib.fleet.archive import MemberRun, member_runs, read_stop
 from opslib.fleet.plan import Member, WavePlan
@@ -88,15 +89,22 @@ def recover_run(folder: Path, run: MemberRun, on_event: Callable[[Event], None])
     if (folder / SEAL).exists():
         return
     end_kernel(folder)
-    record = run.record
-    workspace = connect(record.parameters["target"])
-    while any(
-        found.outcome is None and found.lease.change == record.run_id
-        for found in reap(workspace, archive_of(folder), say, record.endpoint, before_seal=notify_recovery)
-    ):
-        say(f"waiting for the lease of {record.run_id} to expire")
+    while _is_leased(folder, run.record, say):
+        say(f"waiting for the lease of {run.record.run_id} to expire")
         sleep(1.0)
     end_unfinished(folder)
+
+
+def _is_leased(folder: Path, record: Record, say: Progress) -> bool:
+    """Reap the lease of a run's endpoint if it has expired; return whether the run still holds it."""
+    workspace = connect(record.parameters["target"])
+    leased = False
+    for found in reap(workspace, archive_of(folder), say, record.endpoint, before_seal=notify_recovery):
+        if found.outcome is Outcome.FAILED:
+            say(f"the lease of {record.endpoint} could not be released: {found.reason}")
+        if found.outcome is None and found.lease is not None:
+            leased = found.lease.change == record.run_id
+    return leased
 
 
 def _next_attempt(runs: list[MemberRun], retries: int) -> int:

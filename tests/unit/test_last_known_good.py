@@ -26,6 +26,15 @@ def test_after_a_promotion_it_is_what_served_before():
     assert last_known_good(endpoint({"green": 100}, *ALL), history) == "blue"
 
 
+def test_a_run_that_changed_no_traffic_names_no_target():
+    """A dry run of the rollback itself read green at 90 %: green has lost nothing since, blue has."""
+    now = endpoint({"green": 90, "blue": 10}, *ALL)
+    history = [record("canary", {"blue": 100}, canary="green")]
+    assert last_known_good(now, history) == "blue"
+    dry_run = record("rollback", {"green": 90, "blue": 10}, Outcome.PLANNED)
+    assert last_known_good(now, [dry_run, *history]) == "blue"
+
+
 def test_in_the_middle_of_a_canary_that_was_killed_it_is_stable():
     """A run that never ended still recorded what served before it."""
     history = [record("canary", {"blue": 100}, None, canary="green")]

@@ -120,8 +120,12 @@ def _read_on(archive: Path, read_bytes: int, head: str) -> tuple[tuple[int, str]
     added: dict[str, str] = {}
     path, count = archive / LEDGER, 0
     if not path.exists():
+        if read_bytes:
+            raise sqlite3.DatabaseError("the index belongs to another ledger")
         return (0, ledger.GENESIS), 0, added
     with path.open("rb") as file:
+        if read_bytes and ledger.digest(ledger.line_before(file, read_bytes)) != head:
+            raise sqlite3.DatabaseError("the index belongs to another ledger")
         file.seek(read_bytes)
         for line in file:
             if not line.endswith(b"\n"):

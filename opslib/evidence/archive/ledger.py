@@ -175,6 +175,16 @@ def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
+def line_before(file: BinaryIO, end: int) -> bytes:
+    """Return the line of a ledger that ends at an offset; empty where none does."""
+    start = max(0, end - _BLOCK_BYTES)
+    file.seek(start)
+    block = file.read(end - start)
+    if len(block) < end - start or not block.endswith(b"\n"):
+        return b""
+    return block[block.rfind(b"\n", 0, -1) + 1 :]
+
+
 def open_runs(archive: Path) -> list[Entry]:
     """Return the `started` lines of runs without a `finished` line: running, or left by a runner that died."""
     waiting: dict[str, Entry] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoints import list_endpoints, read_endpoint
-from opslib.errors import Drift, OpsError
+from opslib.errors import Drift, NotFound, OpsError
 from opslib.evidence.archive.run_folders import new_folder
 from opslib.evidence.finish import begin_run, end_run, end_unfinished, unfinished_runs
 from opslib.evidence.run.journal import Journal, JournalEvent
@@ -27,10 +27,22 @@ BeforeSeal = Callable[[Path, Record], None]
 
 @dataclass(frozen=True)
 class ReapedLease:
-    """One lease that was found; `outcome` is None where it was left to its holder."""
+    """One lease that was found, or an endpoint whose lease could not be read or reaped.
+
+    Attributes
+    ----------
+    endpoint
+        Its name.
+    lease
+        None where the endpoint could not be read.
+    outcome
+        None where the lease was left to its holder.
+    reason
+        For the outcome.
+    """
 
     endpoint: str
-    lease: Lease
+    lease: Lease | None
     outcome: Outcome | None
     reason: str
 
@@ -64,22 +76,25 @@ def reap(
     Yields
     ------
     ReapedLease
-        Each lease that was found.
+        Each lease that was found, and each endpoint of which it is unknown whether it has one.
     """
     names = [endpoint] if endpoint else sorted(str(e["name"]) for e in list_endpoints(workspace))
     for name in names:
+        lease = None
         try:
             found = read_endpoint(workspace, name)
-        except OpsError as error:
+            lease = read_lease(found.tags)
+            if lease is None:
+                continue
+            if take_over or lease.expired(datetime.now(UTC)):
+                yield _reap_one(workspace, archive, found, lease, progress, before_seal)
+            else:
+                why = f"not expired, left to its holder: {describe(lease)}"
+                yield ReapedLease(found.name, lease, None, why)
+        except NotFound as error:
             progress(f"could not read {name}: {error}")
-            continue
-        lease = read_lease(found.tags)
-        if lease is None:
-            continue
-        if take_over or lease.expired(datetime.now(UTC)):
-            yield _reap_one(workspace, archive, found, lease, progress, before_seal)
-        else:
-            yield ReapedLease(found.name, lease, None, f"not expired, left to its holder: {describe(lease)}")
+        except OpsError as error:  # the canaries of the other endpoints are unwatched too
+            yield ReapedLease(name, lease, Outcome.FAILED, str(error))
 
 
 def _reap_one(

@@ -192,5 +192,8 @@ def describe_arrival(results: Collection[ProbeResult], returns_to: Traffic) -> s
     if not results:
         return ""
     expected = {name.lower() for name in returns_to}
-    arrived = sum(r.status == 200 and (not r.deployment or r.deployment.lower() in expected) for r in results)
-    return f"{arrived} of {len(results)} live requests were answered by {', '.join(sorted(expected))}"
+    answered = [r for r in results if r.status == 200]
+    arrived = sum(r.deployment.lower() in expected for r in answered)
+    unnamed = sum(not r.deployment for r in answered)
+    unknown = f", {unnamed} by a deployment that the answer does not name" if unnamed else ""
+    return f"{arrived} of {len(results)} live requests were answered by {', '.join(sorted(expected))}{unknown}"

@@ -106,6 +106,18 @@ def test_a_damaged_index_is_made_anew(archive, damage):
     assert damage == "another ledger" or not expected[0] or find_runs(archive) == expected
 
 
+def test_the_index_of_a_longer_ledger_is_not_used(tmp_path):
+    """The archive was replaced by one with fewer runs: it lists none that it does not have."""
+    longer, shorter, none = (tmp_path / name for name in ("longer", "shorter", "none"))
+    for archive in (longer, longer, shorter):
+        make_run(archive)
+    none.mkdir()
+    assert find_runs(longer)[1] == 2
+    for archive, count in ((shorter, 1), (none, 0)):
+        (archive / INDEX).write_bytes((longer / INDEX).read_bytes())
+        assert find_runs(archive)[1] == count
+
+
 def test_a_damaged_sidecar_is_listed_all_the_same(archive):
     """A run whose record cannot be read hides neither itself nor others."""
     folder = next(archive.glob("2*/*-scale-*"))
