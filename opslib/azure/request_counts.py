@@ -12,7 +12,7 @@ from opslib.azure.arm import ArmClient, Json
 from opslib.azure.estate import regions_of
 from opslib.azure.monitor_time import write_time
 from opslib.azure.parallel import read_all
-from opslib.azure.platform_metrics import METRICS_API_VERSION
+from opslib.azure.platform_metrics import METRICS_API_VERSION, MOST_SERIES
 from opslib.errors import AzureError
 from opslib.model import Endpoint, Unread
 
@@ -64,7 +64,7 @@ def _read_region(arm: ArmClient, subscription: str, region: str, window: dict[st
         "region": region,
         "metricnamespace": NAMESPACE,
         "$filter": "Microsoft.ResourceId eq '*' and deployment eq '*'",
-        "top": "20",  # per endpoint, which has at most 20 deployments; Azure's default is 10
+        "top": str(MOST_SERIES),  # of each resource: its deployments, and those that were deleted in that time
     }
     return arm.get(
         f"/subscriptions/{subscription}/providers/Microsoft.Insights/metrics", METRICS_API_VERSION, **query
@@ -75,7 +75,7 @@ def _add_each(
     arm: ArmClient, endpoints: Sequence[Endpoint], window: dict[str, str], counts: Counts
 ) -> list[Unread]:
     """Read each endpoint by itself and add its requests to the counts."""
-    query = window | {"$filter": "deployment eq '*'"}
+    query = window | {"$filter": "deployment eq '*'", "top": str(MOST_SERIES)}
     by_id = {one.id: one for one in endpoints}
     unread = []
     path = "{}/providers/Microsoft.Insights/metrics"

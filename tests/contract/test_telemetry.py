@@ -212,6 +212,24 @@ def test_metrics_equal_what_the_client_counted(
     assert total(scope, "deployment eq 'absent'") == 0
 
 
+def test_a_metric_with_a_filter_has_ten_series_unless_more_are_requested(
+    monitor: MonitorManagementClient, sandbox: RunningSandbox, counted: Counted
+):
+    """`top` limits the series of a request with a filter. Source: REST reference, Metrics - List."""
+    scope, split = sandbox.endpoint_id(counted.endpoint), "deployment eq '*' and statusCode eq '*'"
+    span = f"{_iso(counted.first_s // 60 * 60)}/{_iso((counted.last_s // 60 + 1) * 60)}"
+    wait_until(lambda: time.time() > (counted.last_s // 60 + 1) * 60 + 0.1, within_s=61)
+
+    def series(**limit: int) -> int:
+        answer = monitor.metrics.list(
+            scope, metricnames="RequestsPerMinute", interval="PT1M", filter=split, timespan=span, **limit
+        )
+        return len(answer.value[0].timeseries)
+
+    assert series(top=1) == 1
+    assert 1 < series() <= 10
+
+
 def test_a_minute_without_data_has_no_value(
     monitor: MonitorManagementClient, sandbox: RunningSandbox, counted: Counted
 ):

@@ -5,6 +5,7 @@ Shape: azure-rest-api-specs, monitor stable/2023-10-01/examples/GetMetric.json.
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,7 +20,7 @@ from opslib.sandbox.telemetry.metric_catalog import OFFERED, Metric
 from opslib.sandbox.telemetry.series import (
     MINUTE,
     Condition,
-    Row,
+    Series,
     Window,
     find_metric,
     iso_seconds,
@@ -44,7 +45,7 @@ async def list_metrics(request: Request, sandbox: Backend) -> Response:
         check(metric, request, split)
     sandbox.telemetry.flush()
     found = await asyncio.to_thread(
-        lambda: [read_series(sandbox, metric, resource, split, window) for metric in chosen]
+        lambda: [first(read_series(sandbox, metric, resource, split, window), request) for metric in chosen]
     )
     values = [value_of(metric, resource.id, request, series) for metric, series in zip(chosen, found, strict=True)]
     start, end, grain = window
@@ -149,9 +150,17 @@ def window_of(request: Request, resource: Resource, sandbox: Backend) -> Window:
     return start, max(start, end), grain
 
 
-def value_of(
-    metric: Metric, resource_id: str, request: Request, series: list[tuple[dict[str, str], list[Row]]]
-) -> dict[str, Any]:
+def first(series: Sequence[Series], request: Request) -> Sequence[Series]:
+    """Return the series of one resource that a request receives: where it has a filter, the first `top`, or 10."""
+    if not request.query.get("$filter"):
+        return series
+    top = request.query.get("top", "10")
+    if not top.isdecimal():
+        raise ArmError.bad_request(f"Detected invalid TopN value '{top}'. TopN should be an Int value.")
+    return series[: int(top)]
+
+
+def value_of(metric: Metric, resource_id: str, request: Request, series: Sequence[Series]) -> dict[str, Any]:
     """Return a metric's member of `value`: a series for each of its labels."""
     wanted = {one.lower() for one in _aggregations(request)} | {"timestamp"}
     return {

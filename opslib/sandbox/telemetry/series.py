@@ -15,6 +15,7 @@ MINUTE = 60 * MICROSECONDS
 Row = dict[str, Any]
 Point = dict[str, float | None]
 Condition = tuple[str, str, str]  # dimension, eq or ne, value
+Series = tuple[dict[str, str], list[Row]]  # labels, points
 Window = tuple[int, int, int]  # start, end, grain [microseconds]
 
 
@@ -38,7 +39,7 @@ def latest_us(resource: Resource, sandbox: Backend) -> int:
 
 def read_series(
     sandbox: Backend, metric: Metric, resource: Resource, split: list[Condition], window: Window
-) -> list[tuple[dict[str, str], list[Row]]]:
+) -> list[Series]:
     """Read a metric's series, one for each value of the dimensions named in $filter. Runs in a thread."""
     proper = {name.lower(): name for name in metric.dimensions}
     conditions = [(proper[name.lower()], sign.lower(), value.lower()) for name, sign, value in split]

@@ -14,7 +14,7 @@ from opslib.sandbox.arm.routing import INSIGHTS, SUBSCRIPTION, Route
 from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.telemetry import metrics_api
-from opslib.sandbox.telemetry.series import MINUTE, Condition, Row, find_metric, iso_seconds, read_series
+from opslib.sandbox.telemetry.series import MINUTE, Condition, Series, find_metric, iso_seconds, read_series
 
 RESOURCE_ID = "Microsoft.ResourceId"
 _KINDS = {ids.ENDPOINT_TYPE.lower(): "onlineEndpoints", ids.DEPLOYMENT_TYPE.lower(): "deployments"}
@@ -41,7 +41,7 @@ async def list_at_subscription_scope(request: Request, sandbox: Backend) -> Resp
     metrics_api.check(metric, request, dimensions)
     served = await asyncio.to_thread(_served, sandbox, window[0], window[1])
     chosen = [one for one in found if kind == "deployments" or one.key in served]
-    series = await asyncio.to_thread(_series, sandbox, metric.name, chosen, dimensions, window)
+    series = await asyncio.to_thread(_series, request, sandbox, metric.name, chosen, dimensions, window)
     values = [metrics_api.value_of(metric, f"/subscriptions/{request.parameters['subscription']}", request, series)]
     return Response(200, _answer(region, namespace, window, values))
 
@@ -63,16 +63,18 @@ def _served(sandbox: Backend, since_us: int, until_us: int) -> set[str]:
 
 
 def _series(
+    request: Request,
     sandbox: Backend,
     metric: str,
     resources: list[Resource],
     split: list[Condition],
     window: tuple[int, int, int],
-) -> list[tuple[dict[str, str], list[Row]]]:
+) -> list[Series]:
     return [
         ({**labels, RESOURCE_ID: one.id}, points)
         for one in resources
-        for labels, points in read_series(sandbox, find_metric(one, metric), one, split, window)
+        for found in [read_series(sandbox, find_metric(one, metric), one, split, window)]
+        for labels, points in metrics_api.first(found, request)
         if any(len(point) > 1 for point in points)
     ]
 

@@ -1,0 +1,59 @@
+"""Metrics of many deployments and status codes: Azure Monitor leaves series out unless all are requested."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from stand_in import ENDPOINT, StandIn
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from opslib.azure.platform_metrics import PlatformMetrics
+from opslib.azure.request_counts import read_requests
+from opslib.errors import ObserveError
+from opslib.model import Endpoint
+
+SINCE = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+UNTIL = SINCE + timedelta(minutes=1)
+CODES = ("200", "400", "401", "404", "408", "424", "429", "503")
+
+
+def offer(stand_in: StandIn, series: Sequence[Mapping[str, str]], most: int = 1000) -> None:
+    """Have the stand-in give series of one request each, cut as Azure cuts: by `top`, which is 10 by default."""
+    rows = [
+        {
+            "metadatavalues": [{"name": {"value": name.lower()}, "value": value} for name, value in labels.items()],
+            "data": [{"timeStamp": "2026-03-02T08:00:00Z", "average": 1.0}],
+        }
+        for labels in series
+    ]
+
+    def answer(request: Request) -> JSONResponse:
+        top = min(int(request.query_params.get("top", 10)), most)
+        return JSONResponse({"value": [{"timeseries": rows[:top]}]})
+
+    stand_in.azure.answer = answer
+
+
+def test_every_status_code_of_both_versions_is_counted(stand_in: StandIn):
+    """The failures of a canary are read, however many status codes there are; Azure's default is 10 series."""
+    offer(stand_in, [{"deployment": name, "statusCode": code} for code, name in product(CODES, ("blue", "green"))])
+    seen = PlatformMetrics(stand_in.workspace(), ENDPOINT).observe(SINCE, UNTIL)
+    green = seen.total["green"]
+    assert (green.requests, green.failures) == (8, 4)  # 408, 424, 429, 503
+
+
+def test_series_that_may_be_cut_are_not_judged(stand_in: StandIn):
+    """As many series as were requested may be a part of all of them: no failure of them may be missed."""
+    offer(stand_in, [{"deployment": f"d{n}", "statusCode": "200"} for n in range(1000)])
+    with pytest.raises(ObserveError, match="RequestsPerMinute has 1000 series or more"):
+        PlatformMetrics(stand_in.workspace(), ENDPOINT).observe(SINCE, UNTIL)
+
+
+def test_requests_of_many_deployments_are_counted(stand_in: StandIn):
+    """None passes for one that answered nothing, also where more than 20 were there in turn."""
+    offer(stand_in, [{"deployment": f"d{n}"} for n in range(25)])
+    endpoint = Endpoint("fraud", "Succeeded", "Key", "", {}, {}, {}, (), {"id": ENDPOINT})
+    counts = read_requests(stand_in.workspace().arm, endpoint, SINCE, UNTIL)
+    assert counts == {f"d{n}": 1 for n in range(25)}
