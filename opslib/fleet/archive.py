@@ -7,7 +7,7 @@ wave is read from sealed evidence, whichever process died.
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from glob import escape
 from pathlib import Path
 
@@ -48,6 +48,9 @@ class StopRequest:
 
 STAMP_GLOB = "????????T??????Z"
 """The time at the beginning of a run's id; ids are exact, as an endpoint may be named as a wave is."""
+
+CLOCKS_APART = timedelta(days=1)
+"""How much earlier than its wave a run may begin by its own clock: on another machine, or set back meanwhile."""
 
 DIED = ("the runner died", "no outcome was recorded")
 """How the reason of a run begins that another process ended, see `seal_dead_run` and `end_unfinished`."""
@@ -108,7 +111,7 @@ def member_runs(root: Path, plan: WavePlan, member: Member) -> list[MemberRun]:
     """Return the runs of one member in the order of their start, without reading the others."""
     archive = archive_of(root)
     folders = archive.glob(f"{MONTH_GLOB}/{STAMP_GLOB}-{plan.wave.runbook}-{member.endpoint}-??????")
-    since = root.name[:16]
+    since = f"{datetime.strptime(root.name[:15], '%Y%m%dT%H%M%S') - CLOCKS_APART:%Y%m%dT%H%M%SZ}"  # noqa: DTZ007 - UTC
     runs = (_read_run(path, root.name) for path in sorted(folders, key=lambda p: p.name) if path.name[:16] >= since)
     found = [run for run in runs if run is not None and run.record.wave_member == member.number]
     return sorted(found, key=lambda run: run.record.seq)
@@ -121,6 +124,20 @@ def wave_records(root: Path) -> list[tuple[Path, Record]]:
     found = [(path, read_record(path)) for path in folders if (path / RECORD).is_file()]
     attempts = (one for one in found if root.name in {one[1].run_id, one[1].wave})
     return sorted(attempts, key=lambda one: one[1].seq)
+
+
+def find_first_counted(root: Path) -> int | None:
+    """Return the ledger's line from which runs count for the rules of the next attempt; None: none of them does.
+
+    Attempts that ended with success at a batch are one wave with it. After a stop, a person has continued the wave
+    in the knowledge of its failures.
+    """
+    first = None
+    for _, record in reversed(wave_records(root)):
+        if record.outcome is not Outcome.SUCCEEDED:
+            break
+        first = record.seq
+    return first
 
 
 def request_stop(root: Path, request: StopRequest) -> None:

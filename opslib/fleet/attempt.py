@@ -11,7 +11,7 @@ from opslib.evidence.finish import end_unfinished
 from opslib.evidence.run.files import SEAL
 from opslib.evidence.run.record import ChangeRequest, Record
 from opslib.evidence.run.run_lock import is_held
-from opslib.fleet.archive import clear_stop, wave_records, wave_runs
+from opslib.fleet.archive import clear_stop, find_first_counted, wave_records, wave_runs
 from opslib.fleet.drive import Drive, Watch
 from opslib.fleet.engine import open_engine
 from opslib.fleet.plan import Member, WavePlan
@@ -82,7 +82,8 @@ class Attempt:
         if root is not None:
             close_left_open(root)
             clear_stop(root)
-            state = resumed_state(self.plan, wave_runs(root, self.plan), retry_failed=retry_failed)
+            runs, first = wave_runs(root, self.plan), find_first_counted(root)
+            state = resumed_state(self.plan, runs, retry_failed=retry_failed, counted_from=first)
         with closing(open_engine(self.on, self.plan.max_concurrency)) as engine:
             record = begin_record(self.archive, self.plan, self.content, self.on, self.request, root)
             stop = unapproved(record)

@@ -34,6 +34,7 @@ def airflow_files(plan: WavePlan, root: Path, archive: Path, options: Sequence[s
         for number, batch in enumerate(plan.batches, start=1)
         for place, group in enumerate(plan.groups(batch), start=1)
     }
+    words = "".join(f" {shlex.quote(word)}" for word in options)
     values = {
         "wave": plan.wave,
         "total": len(plan.members),
@@ -41,7 +42,7 @@ def airflow_files(plan: WavePlan, root: Path, archive: Path, options: Sequence[s
         "archive": str(archive.resolve()),
         "requirement": f"opslib=={version('opslib')}",
         "groups": groups,
-        "options": "".join(f" {shlex.quote(word)}" for word in options).replace("'", "\\'"),
+        "command": repr(f'opslib fleet member "$WAVE" "$NUMBER"{words}'),
     }
     return {f"dags/wave_{re.sub('[^a-zA-Z0-9]', '_', plan.wave.name)}.py": render("airflow-wave.py.j2", values)}
 

@@ -109,7 +109,7 @@ class WaveState(Displayed):
     failures
         Names of the endpoints whose runs count as failures.
     begun
-        The last batch of which a run has started; 0 before the first start.
+        The last batch of which a run has started, in an earlier attempt too; 0 before the first start.
     ended_at
         When the latest run ended; None before.
     stop
@@ -190,7 +190,7 @@ def begin_state(
         tuple(member for member, one in found if one.status == "pending"),
         tuple(member for member, one in found if one.status == "running"),
         {number: BatchTally(len(batch)) for number, batch in enumerate(plan.batches, start=1)},
-        begun=max((member.batch for member, one in found if one.status == "running"), default=0),
+        begun=max((member.batch for member, one in found if one.status != "pending"), default=0),
         ended_at=ended_at,
     )
     for member, one in found:
@@ -272,7 +272,7 @@ def _stop_of_end(state: WaveState, member: Member) -> Stop | None:
     if tally.waiting:
         why = f"{len(tally.waiting)} of batch {member.batch} wait for approval: {_some(tally.waiting)}"
         return Stop("approvals", why, Outcome.WAITING)
-    if tally.good < wave.min_success_rate * tally.ended:
+    if tally.ended and tally.good / tally.ended < wave.min_success_rate:
         least = f"at least {wave.min_success_rate:g} of them must"
         why = f"{tally.good} of {tally.ended} of batch {member.batch} succeeded; {least}"
         return Stop("min_success_rate", why, Outcome.FAILED)

@@ -19,22 +19,33 @@ def current_state(plan: WavePlan, runs: Mapping[int, Sequence[MemberRun]]) -> Wa
 
 
 def resumed_state(
-    plan: WavePlan, runs: Mapping[int, Sequence[MemberRun]], *, retry_failed: bool = False
+    plan: WavePlan,
+    runs: Mapping[int, Sequence[MemberRun]],
+    *,
+    retry_failed: bool = False,
+    counted_from: int | None = None,
 ) -> WaveState:
     """Return the state from which a wave is continued: exactly what is left is pending.
 
     Left is what did not start, what waits, what was refused before anything was changed, and what was aborted. With
     `retry_failed`, also every other run without success. A run that goes on is awaited, not repeated.
+
+    Runs from the ledger's line `counted_from` on count for the rules, as in one attempt; None: none of them does.
+    The pause before the next batch begins with the end of the last run that is kept.
     """
     members: dict[int, MemberState] = {}
+    ends = []
     for number, found in runs.items():
         outcome = found[-1].record.outcome
         done = outcome is not None and outcome.good
         kept = outcome not in UNCHANGED | {Outcome.ABORTED, None} and not retry_failed
-        state = _state(found, "earlier" if _over(found) and (done or kept) else "pending")
+        counts = counted_from is not None and found[-1].record.seq >= counted_from
+        state = _state(found, ("ended" if counts else "earlier") if _over(found) and (done or kept) else "pending")
         going_on = not _over(found) or (found[-1].lost and not found[-1].seal_sha256)
         members[number] = MemberState(attempts=state.runs - 1, runs=state.runs - 1) if going_on else state
-    return begin_state(plan, members)
+        if members[number].settled and found[-1].record.finished_at:
+            ends.append(found[-1].record.finished_at)
+    return begin_state(plan, members, max(ends, default=None))
 
 
 def member_state(runs: Sequence[MemberRun]) -> MemberState:

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 from concurrent.futures import Future
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,8 @@ from opslib.fleet.archive import find_wave, open_plan, request_stop, stop_reques
 from opslib.fleet.attempt import Attempt, AttemptEnd, record_plan
 from opslib.fleet.engine import ProcessEnd
 from opslib.fleet.plan import make_plan
+from opslib.fleet.rules import decide
+from opslib.fleet.states import resumed_state
 from opslib.model import Outcome
 
 DIED_BEFORE = "died before it began"
@@ -72,13 +74,13 @@ def run(archive: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("opslib.evidence.present.report.write_report", lambda *_: None)
 
     def run_wave(
-        *outcomes, text=TEXT, root=None, watch=lambda *_: None, approvals=(), retry_failed=False
+        *outcomes, text=TEXT, root=None, watch=lambda *_: None, approvals=(), retry_failed=False, batch=0
     ) -> tuple[AttemptEnd, Engine]:
         engine = Engine(archive, *outcomes)
         monkeypatch.setattr(attempts, "open_engine", lambda *_: engine)
         plan = open_plan(root) if root else make_plan(wave_of(text), text.encode(), [row(n) for n in range(3)])
         request = ChangeRequest(approvals=approvals, signed=tuple(f"{one.who}\n" for one in approvals))
-        attempt = Attempt(archive, plan, text.encode(), "local", request, ("--ticket=C",))
+        attempt = Attempt(archive, plan, text.encode(), "local", request, ("--ticket=C",), batch)
         return attempt.run(watch, root, retry_failed=retry_failed), engine
 
     return run_wave
@@ -117,6 +119,32 @@ def test_a_resumed_wave_repeats_failed_runs_only_where_it_must(run):
     assert [command[3:6] for command in engine.commands] == [["2", "--run", "2"], ["3", "--run", "2"]]
     assert again.record.results == {"endpoints": 3, "succeeded": 2, "rolled_back": 1}
     assert again.record.outcome is Outcome.FAILED
+
+
+def test_a_wave_that_is_run_batch_by_batch_has_the_limits_of_one_run(run):
+    """As jobs of Azure ML run it: what failed in the batches before counts, until a rule stops the wave."""
+    text = TEXT.replace("[1, 100%]", "[1]") + "max_failures: 1\n"
+    end, _ = run(Outcome.ROLLED_BACK, text=text, batch=1)
+    assert end.record.outcome is Outcome.SUCCEEDED
+    again, engine = run(Outcome.ROLLED_BACK, text=text, root=end.root, batch=2)
+    assert [command[3] for command in engine.commands] == ["2"]
+    assert again.record.outcome is Outcome.FAILED
+    assert "2 of 3 runs failed (fraud-0, fraud-1); at most 1 may" in again.record.reason
+    last, engine = run(Outcome.ROLLED_BACK, text=text, root=end.root)  # by a person, who has seen that
+    assert ([command[3] for command in engine.commands], last.record.outcome) == (["3"], Outcome.SUCCEEDED)
+
+
+def test_a_wave_that_is_continued_waits_for_its_pause(run):
+    """The pause is one between two batches, whatever ran the first one; within a batch there is none."""
+    text = TEXT + "pause_s: 600\n"
+    root = run(text=text, batch=1)[0].root
+    plan = open_plan(root)
+    ended = wave_runs(root, plan)[1][0].record.finished_at
+    waits = decide(resumed_state(plan, wave_runs(root, plan)), datetime.now(UTC))
+    assert (waits.start, waits.pause_until) == ((), ended + timedelta(seconds=600))
+    seal_run(root, 2, Outcome.SUCCEEDED)
+    begun = decide(resumed_state(plan, wave_runs(root, plan)), datetime.now(UTC))
+    assert [member.number for member in begun.start] == [3]
 
 
 def test_a_person_stops_a_wave_and_the_record_says_who(run, archive):

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -60,14 +61,16 @@ def test_the_dag_has_a_mapped_task_for_each_group(tmp_path):
     rows = [row(n, region="westeurope" if n % 2 else "eastus") for n in range(6)]
     plan = make_wave(rows, batches=["2", "4"], max_per_region=1)
     ((path, text),) = airflow_files(
-        plan, Path("20261201T120000Z-wave-december-1a2b3c"), tmp_path, ("--ticket=a b",)
+        plan, Path("20261201T120000Z-wave-december-1a2b3c"), tmp_path, ("--ticket=a b", r"--requester=CORP\nina")
     ).items()
     assert path == "dags/wave_december.py"
     groups = ast.literal_eval(text.partition("GROUPS = ")[2].partition('"""')[0])
     assert groups == {(1, 1): [1, 2], (2, 1): [3, 4], (2, 2): [5, 6]}
     assert ".expand(env=[" in text
     compiled = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
-    assert 'opslib fleet member "$WAVE" "$NUMBER" \'--ticket=a b\'' in compiled
+    command = 'opslib fleet member "$WAVE" "$NUMBER" '
+    (words,) = (str(one).removeprefix(command) for one in compiled if str(one).startswith(command))
+    assert shlex.split(words) == ["--ticket=a b", r"--requester=CORP\nina"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from waves import DIED, begin, row, seal_run, wave_of
@@ -71,6 +71,21 @@ def test_without_a_number_it_runs_again_where_something_is_left(run, outcome, ex
     """A task of an engine that a person clears: waiting, refused and lost runs are repeated, others are not."""
     run(outcome)
     assert run()[1] == executed
+
+
+def test_a_run_on_a_machine_whose_clock_is_behind_is_found(run, monkeypatch):
+    """Its id begins with an earlier time than that of the wave. It is not executed a second time."""
+    monkeypatch.setattr("opslib.evidence.archive.run_folders.datetime", Behind)
+    first, _ = run(attempt=1)
+    assert run(attempt=1) == (first, 1)
+
+
+class Behind(datetime):
+    """A clock that is an hour behind."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) - timedelta(hours=1)
 
 
 def test_a_stopped_wave_starts_nothing(run, root):

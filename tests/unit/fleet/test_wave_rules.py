@@ -114,6 +114,16 @@ def test_the_next_batch_waits_for_the_pause():
     assert names(decide(state, NOW + timedelta(seconds=60), last_batch=1)) == []
 
 
+def test_a_batch_with_exactly_the_least_success_rate_does_not_stop_the_wave():
+    """14 of 25 are 0.56. Multiplied, 0.56 times 25 is a little more than 14."""
+    plan = make_wave(50, batches=["25"], max_concurrency="25", max_failures="50%", min_success_rate=0.56)
+    state = begin_state(plan)
+    for number in range(1, 26):
+        state = end(state, number, Outcome.SUCCEEDED if number <= 14 else Outcome.HELD)
+    assert find_stop(state, NOW) is None
+    assert decide(state, NOW).start
+
+
 @pytest.mark.parametrize(
     ("rules", "ended", "rule", "outcome"),
     [
