@@ -23,6 +23,8 @@ def mapped_errors(what: str) -> Iterator[None]:
         correlation_id = headers.get("x-ms-correlation-request-id", "")
         kind = _KINDS.get(error.status_code or 0, AzureError)
         message = f"{what}: {error.status_code} {describe(error)}"
+        if "Retry-After" in headers:
+            message += f" [Retry-After: {headers['Retry-After']}]"
         raise kind(message, error.status_code, code, correlation_id) from error
     except CoreError as error:
         raise AzureError(f"{what}: {error.message}") from error

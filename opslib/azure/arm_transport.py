@@ -13,7 +13,6 @@ from azure.core.pipeline.policies import (
     ContentDecodePolicy,
     HeadersPolicy,
     RequestIdPolicy,
-    RetryPolicy,
     UserAgentPolicy,
 )
 from azure.core.pipeline.transport import RequestsTransport
@@ -23,7 +22,7 @@ from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
 from opslib.azure.arm_errors import mapped_errors, unreadable_body
 from opslib.azure.resource import Json
-from opslib.azure.throttle import SharedPause
+from opslib.azure.throttle import BoundedRetry, SharedPause
 
 HTTP_TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
 """Timeouts of one request: to connect, and to read each part of a response [seconds].
@@ -68,7 +67,7 @@ class ArmTransport:
                 RequestIdPolicy(),
                 HeadersPolicy({"Accept": "application/json"}),
                 UserAgentPolicy("opslib"),
-                RetryPolicy(retry_total=6, retry_status=6, retry_backoff_max=20),
+                BoundedRetry(retry_total=6, retry_status=6, retry_backoff_max=20),
                 self._pause,
                 ARMChallengeAuthenticationPolicy(credential, scope or f"{resource_manager}/.default"),
                 ContentDecodePolicy(),

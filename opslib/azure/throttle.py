@@ -1,7 +1,7 @@
-"""A pause that all requests of a client share: after a 429 or 503, none is sent until Retry-After is over.
+"""What a client does while the service throttles it.
 
-azure-core's retry waits for the one request that was throttled. Requests of other threads would continue, and each
-would be throttled in its turn.
+A pause that all requests share: azure-core's retry waits for the one request that was throttled. Requests of other
+threads would continue, and each would be throttled in its turn.
 """
 
 from threading import Lock
@@ -9,12 +9,26 @@ from time import monotonic, sleep
 from typing import Any
 
 from azure.core.pipeline import PipelineRequest, PipelineResponse
-from azure.core.pipeline.policies import SansIOHTTPPolicy
+from azure.core.pipeline.policies import RetryPolicy, SansIOHTTPPolicy
 
 THROTTLED = frozenset({429, 503})
 
 MAX_PAUSE_S = 60.0
-"""Longest pause for one Retry-After; the retry of the throttled request itself waits for all of it [seconds]."""
+"""Longest pause of all requests for one Retry-After; the throttled request waits up to `MAX_WAIT_S` [seconds]."""
+
+MAX_WAIT_S = 120.0
+"""Longest Retry-After for which a request waits and is repeated [seconds].
+
+With a longer one the request fails, and its caller decides: an undo must not wait for a day and show nothing of it.
+"""
+
+
+class BoundedRetry(RetryPolicy[Any, Any]):
+    """azure-core's retry, which sleeps for whatever Retry-After names; here no longer than `MAX_WAIT_S`."""
+
+    def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
+        """Return whether to repeat a request."""
+        return super().is_retry(settings, response) and (self.get_retry_after(response) or 0.0) <= MAX_WAIT_S
 
 
 class SharedPause(SansIOHTTPPolicy[Any, Any]):

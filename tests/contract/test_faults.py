@@ -12,6 +12,10 @@ from faults_fixture import Faults
 from sandbox_fixture import RunningSandbox
 from served import ASK, Served
 
+from opslib.azure.connect import connect
+from opslib.azure.endpoints import API_VERSION
+from opslib.errors import AzureError
+
 OPSLIB = [sys.executable, "-m", "opslib", "sandbox"]
 
 
@@ -38,6 +42,18 @@ def test_an_sdk_waits_a_throttle_out(fraud: Served, faults: Faults):
     started_s = time.monotonic()
     assert fraud.ml.online_endpoints.get(fraud.name).name == fraud.name
     assert time.monotonic() - started_s >= 1.0
+
+
+def test_opslib_does_not_sleep_through_a_pause_of_an_hour(
+    faults: Faults, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+):
+    """azure-core would, inside the request: an undo would then restore nothing by its deadline."""
+    monkeypatch.setenv("OPSLIB_SANDBOX_HOME", str(sandbox.home.root))
+    arm = connect("sandbox").arm
+    faults.declare("arm-throttle", count=1, retry_after_s=3600)
+    with pytest.raises(AzureError, match=r"SubscriptionRequestsThrottled.*\[Retry-After: 3600\]") as caught:
+        arm.get(sandbox.workspace_id, API_VERSION)
+    assert caught.value.status == 429
 
 
 @pytest.mark.parametrize(
