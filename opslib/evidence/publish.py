@@ -6,6 +6,7 @@ interrupted copy is therefore incomplete but not tampered, and the next one cont
 gets its row in the table of published runs (`opslib.evidence.table`), which is not evidence.
 """
 
+import errno
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from opslib.errors import RecordError
 from opslib.evidence.archive import ledger
 from opslib.evidence.archive.checkpoints import checkpoint_lines, find_checkpoints
 from opslib.evidence.archive.run_row import read_row
+from opslib.evidence.archive.segments import find_chain, segment_lines, segment_name
 from opslib.evidence.run.files import CHECKPOINTS, KEYS, LEDGER, LEDGER_SEGMENTS, SEAL, TABLE
 from opslib.evidence.signing import dsse
 from opslib.evidence.signing.public_keys import read_public_keys
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from opslib.azure.blob_container import Container
 
 THREADS = 8
+
+_NO_NAME_OF_A_FILE = frozenset({errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTDIR})
+"""Why a blob's name is none of a file: it is longer, or a folder's, or below a file's."""
 
 
 @dataclass
@@ -78,15 +83,15 @@ def publish(archive: Path, folders: Sequence[Path], container: "Container") -> P
         If the container contains the ledger of another archive, or another content under the same name.
     """
     store = _Store(container, _listed(folders, container), Published())
-    for path in sorted((archive / KEYS).glob("*.pem")):
+    marks, lines = find_checkpoints(archive), list(ledger.read_ledger(archive))
+    pems = sorted((archive / KEYS).glob("*.pem"))  # each was written before the lines that it signed
+    for path in pems:
         store.put(f"{KEYS}/{path.name}", path.read_bytes())
-    marks = find_checkpoints(archive)
-    lines = _put_ledger(archive, store)
-    keys = read_public_keys(sorted((archive / KEYS).glob("*.pem")))
-    for folder in _wanted(archive, folders, keys, store.published):
+    _put_ledger(lines, store)
+    for folder in _wanted(archive, lines, folders, read_public_keys(pems), store.published):
         _put_run(folder, store)
     for path in marks:
-        if checkpoint_lines(path) <= lines:
+        if checkpoint_lines(path) <= len(lines):
             for file in (path, token_path(path)):
                 if file.exists():
                     store.put(f"{CHECKPOINTS}/{file.name}", file.read_bytes())
@@ -99,11 +104,11 @@ def mirror(container: "Container", wanted: Callable[[str], bool] = lambda _: Tru
     with tempfile.TemporaryDirectory(prefix="opslib-published-") as scratch:
         archive = Path(scratch)
         names = [name for name in container.sizes() if not name.startswith(TABLE)]
-        if not any(name.startswith(LEDGER_SEGMENTS) for name in names):
+        if not any(map(segment_lines, names)):
             raise RecordError(f"{container.url} does not contain an archive: {LEDGER_SEGMENTS} is missing")
-        runs = [n for n in names if not n.startswith(LEDGER_SEGMENTS) and (n.count("/") != 2 or wanted(n))]
+        others = [n for n in names if not segment_lines(n) and (n.count("/") != 2 or wanted(n))]
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(lambda name: _fetch(archive, name, container), runs))
+            list(pool.map(lambda name: _fetch(archive, name, container), others))
         (archive / LEDGER).write_bytes(_join(container, names))
         yield archive
 
@@ -117,27 +122,34 @@ def _listed(folders: Sequence[Path], container: "Container") -> Mapping[str, tup
     return {name: size for prefix in prefixes for name, size in container.sizes(prefix).items()}
 
 
-def _put_ledger(archive: Path, store: _Store) -> int:
-    """Publish the lines of the ledger that are new; return the number of published lines."""
-    local = [e.line() for e in ledger.read_ledger(archive)]
-    segments = sorted(name for name in store.there if name.startswith(LEDGER_SEGMENTS))
-    there = max((_last(name) for name in segments), default=0)
-    for name in (n for n in segments if _last(n) == there):
-        content = store.container.read(name)
-        if b"".join(local[_first(name) - 1 : there]) != content:
+def _put_ledger(entries: Sequence[ledger.Entry], store: _Store) -> None:
+    """Publish the lines of the ledger that are new."""
+    local = [entry.line() for entry in entries]
+    segments = {name: lines for name in store.there if (lines := segment_lines(name))}
+    there = max((last for _, last in segments.values()), default=0)
+    for name in (name for name, (_, last) in segments.items() if last == there):
+        if b"".join(local[segments[name][0] - 1 : there]) != store.container.read(name):
             raise RecordError(
                 f"{store.container.url} contains the ledger of another archive: {name} differs from the lines "
                 "here. Publish to an empty container, or verify both archives"
             )
     if len(local) > there:
-        store.put(f"{LEDGER_SEGMENTS}{there + 1:06d}-{len(local):06d}.jsonl", b"".join(local[there:]))
-    return len(local)
+        store.put(segment_name(there + 1, len(local)), b"".join(local[there:]))
 
 
-def _wanted(archive: Path, folders: Sequence[Path], keys: dsse.PublicKeys, published: Published) -> Iterator[Path]:
-    """Yield the folders of the runs that may be published; record why the others may not."""
+def _wanted(
+    archive: Path,
+    ledger_lines: Iterable[ledger.Entry],
+    folders: Sequence[Path],
+    keys: dsse.PublicKeys,
+    published: Published,
+) -> Iterator[Path]:
+    """Yield the folders of the runs that may be published; record why the others may not.
+
+    The lines of the ledger are those that were published: a run that has ended since is left to the next time.
+    """
     lines: dict[str, dict[str, ledger.Entry]] = {}
-    for entry in ledger.read_ledger(archive):
+    for entry in ledger_lines:
         lines.setdefault(entry.run, {})[entry.event] = entry
     chosen = {folder.name for folder in folders} or lines.keys()
     for run in sorted(chosen):
@@ -167,26 +179,26 @@ def _put_run(folder: Path, store: _Store) -> None:
 
 def _fetch(archive: Path, name: str, container: "Container") -> None:
     """Copy a blob; one with an unsafe name becomes an empty file in the archive, which verification reports."""
-    safe = all(part not in {"", ".", ".."} and "\\" not in part for part in name.split("/"))
-    path = archive / (name if safe else f"stray {quote(name, safe='')}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(container.read(name) if safe else b"")
+    parts = name.split("/")
+    safe = parts[0] != LEDGER and all(part not in {"", ".", ".."} and "\\" not in part for part in parts)
+    stray = archive / f"stray {quote(name, safe='')[:200]}"
+    path = archive / name if safe else stray
+    content = container.read(name) if safe else b""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        if error.errno not in _NO_NAME_OF_A_FILE:
+            raise
+        stray.write_bytes(b"")
 
 
 def _join(container: "Container", names: Iterable[str]) -> bytes:
     """Join the ledger's segments; of overlapping ones, take the lines that are new."""
     lines: list[bytes] = []
-    for name in sorted(n for n in names if n.startswith(LEDGER_SEGMENTS)):
-        first, content = _first(name), container.read(name).splitlines(keepends=True)
+    for name, first in find_chain(names):
+        content = container.read(name).splitlines(keepends=True)
         if first > len(lines) + 1:
             break
         lines += content[len(lines) + 1 - first :]
     return b"".join(lines)
-
-
-def _first(segment: str) -> int:
-    return int(Path(segment).stem.split("-")[0])
-
-
-def _last(segment: str) -> int:
-    return int(Path(segment).stem.split("-")[1])
