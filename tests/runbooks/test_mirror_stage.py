@@ -58,6 +58,26 @@ def test_a_run_that_died_during_its_mirror_stage_is_undone(make_world, monkeypat
         assert (dict(after.traffic), after.mirror_traffic, read_lease(after.tags)) == ({"blue": 100}, {}, None)
 
 
+def test_a_run_whose_journal_was_damaged_is_undone_by_its_lease(make_world, monkeypatch):
+    """A loss of power left zeros in it where it named the step; the endpoint's tags hold what that set."""
+    world = make_world(green={})
+    monkeypatch.setenv("OPSLIB_RUNS", str(world.runs))
+    run = Run.open(CanaryParameters.check({"endpoint": world.name, "canary": "green", **MIRRORED}))
+    release(run.folder)
+    run.read_endpoint()
+    step = SetTraffic(world.name, {"blue": 100}, {"blue": 50, "green": 50})
+    lease = Lease(run.record.run_id, "ann", step.before, step.after, datetime.now(UTC) + timedelta(minutes=5))
+    run.journal.write(JournalEvent.APPLYING, step)
+    apply(step, world.workspace, 30.0, lambda _: None, acquire(lease))
+    *kept, damaged = run.journal.path.read_bytes().splitlines(keepends=True)
+    run.journal.path.write_bytes(b"".join(kept) + bytes(len(damaged) - 1) + b"\n")
+    assert undo_interrupted_run(run.folder) == (
+        f"traffic was restored: blue=100; the journal is damaged in line {len(kept) + 1}: "
+        f"check that {world.name} is as it was before the run"
+    )
+    assert (dict(world.read().traffic), read_lease(world.read().tags)) == ({"blue": 100}, None)
+
+
 def test_a_mirror_that_no_run_watches_any_more_is_ended(make_world):
     """The lease holds it: recovery ends it, and leaves the live traffic as it is."""
     world = make_world(green={})

@@ -10,7 +10,7 @@ from worlds import deployment, endpoint
 
 from opslib.errors import RecordError
 from opslib.evidence.archive.run_folders import find_archive, new_folder, read_archive
-from opslib.evidence.run.journal import Journal, JournalEvent, as_json, read_journal
+from opslib.evidence.run.journal import Journal, JournalEvent, JournalTail, as_json, read_journal
 from opslib.evidence.run.record import Record, read_record, write_record
 from opslib.model import Finding, Level, Outcome, Scope
 
@@ -37,6 +37,20 @@ def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path):
     with journal.path.open("a") as file:
         file.write('{"seq": 2, "at"')
     assert [e["event"] for e in read_journal(journal.path)] == ["progress"]
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 40, b'{"seq": 2, "at"', b"7", b"{}", b"", b"\xff\xfe"])
+def test_a_damaged_line_is_named_and_hides_no_other(tmp_path, damage):
+    """As by a loss of power: an undo needs the lines around it."""
+    journal = Journal(tmp_path)
+    journal.write(JournalEvent.APPLYING, "step")
+    with journal.path.open("ab") as file:
+        file.write(damage + b"\n")
+    reopened = Journal(tmp_path)
+    reopened.write(JournalEvent.UNDOING)
+    seen = [(e["seq"], e["event"], e["data"]) for e in read_journal(journal.path)]
+    assert seen == [(1, "applying", "step"), (2, "unreadable", {"line": 2}), (3, "undoing", None)]
+    assert [(e["seq"], e["event"], e["data"]) for e in JournalTail(tmp_path).read()] == seen
 
 
 def test_a_journal_that_cannot_be_written_stops_the_run(tmp_path):

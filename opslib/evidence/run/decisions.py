@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,9 @@ def write_decisions(folder: Path) -> dict[str, Any]:
 
 
 def readable_events(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a journal, up to the first damaged line."""
-    try:
+    """Yield the events of a journal; none where it cannot be read."""
+    with suppress(OSError):
         yield from read_journal(path)
-    except (OSError, ValueError):
-        return
 
 
 def decisions(event: Event) -> Iterator[dict[str, Any]]:

@@ -60,6 +60,11 @@ class JournalEvent(StrEnum):
     STOPPED = "stopped"
     RAISED = "raised"
     FINISHED = "finished"
+    UNREADABLE = "unreadable"
+    """No run writes it: it is read in place of a line that was damaged, as by a loss of power."""
+
+
+_UNKNOWN_TIME = "1970-01-01T00:00:00.000+00:00"
 
 
 class Journal:
@@ -151,7 +156,7 @@ class JournalTail:
     def __init__(self, folder: Path, most_bytes: int = 16 << 20) -> None:
         self._path = folder / JOURNAL
         self._most_bytes = most_bytes
-        self._read = 0
+        self._read = self._lines = 0
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Yield the events since the last reading; an unfinished last line is left for the next one."""
@@ -164,7 +169,8 @@ class JournalTail:
                 if not line.endswith(b"\n"):
                     return
                 self._read += len(line)
-                yield json.loads(line)
+                self._lines += 1
+                yield _event(line, self._lines)
                 if self._read >= end:
                     return
 
@@ -191,12 +197,21 @@ def _cut_unfinished_line(path: Path) -> None:
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """Read a journal's events in order; an unfinished last line is skipped."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if not line.endswith("\n"):
+    """Read a journal's events in order; an unfinished last line is skipped, a damaged one is `UNREADABLE`."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
                 return
-            yield json.loads(line)
+            yield _event(line, number)
+
+
+def _event(line: bytes, number: int) -> dict[str, Any]:
+    """Return the event of a line; one that names the line where it cannot be read."""
+    with contextlib.suppress(ValueError):
+        event = json.loads(line)
+        if isinstance(event, dict) and event.keys() >= {"seq", "at", "event", "data"}:
+            return event
+    return {"seq": number, "at": _UNKNOWN_TIME, "event": JournalEvent.UNREADABLE, "data": {"line": number}}
 
 
 def as_json(value: Any) -> Any:

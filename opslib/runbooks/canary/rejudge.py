@@ -43,7 +43,7 @@ def judge_again(folder: Path) -> Iterator[RejudgedLook]:
     Raises
     ------
     RecordError
-        If it is not a canary, or has no looks.
+        If it is not a canary, has no looks, or its journal is damaged.
     JudgeError
         If its criteria were written by another version of the judge.
     """
@@ -53,6 +53,12 @@ def judge_again(folder: Path) -> Iterator[RejudgedLook]:
             f"{record.run_id} is a run of {record.runbook}, expected canary: other runs have no looks"
         )
     events = list(read_journal(folder / JOURNAL))
+    for event in events:
+        if event["event"] == JournalEvent.UNREADABLE:
+            raise RecordError(
+                f"line {event['data']['line']} of {folder / JOURNAL} is not an event: what was judged cannot be "
+                "judged again without it. Restore the file from a copy of the archive; opslib verify checks it"
+            )
     if not any(event["event"] == JournalEvent.LOOK for event in events):
         raise RecordError(f"nothing was judged in {record.run_id} ({record.outcome}: {record.reason})")
     for event in events:

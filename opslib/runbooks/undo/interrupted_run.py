@@ -58,7 +58,8 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
     Returns
     -------
     str
-        What was done, for the record; empty where there was nothing to undo.
+        What was done, for the record, and which lines of the journal could not be read; empty where there was
+        nothing to undo.
 
     Raises
     ------
@@ -70,8 +71,9 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
     record = read_record(folder)
     journal = Journal(folder)
     events = list(read_journal(journal.path)) if journal.path.exists() else []
+    damaged = _describe_damage(events, record.endpoint)
     begun = [event["data"] for event in events if event["event"] == JournalEvent.APPLYING]
-    if not begun or record.runbook not in {"canary", "deploy", "scale", "autoscale"}:
+    if not (begun or damaged) or record.runbook not in {"canary", "deploy", "scale", "autoscale"}:
         return ""
     if record.runbook in {"deploy", "scale"} and _changed_nothing(events):
         return ""
@@ -80,6 +82,8 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
             with contextlib.suppress(OpsError):
                 _write_traffic_after(folder, record, connect(str(record.parameters["target"])))
         return ""
+    if not begun and record.runbook != "canary":  # of which the endpoint's lease holds what it set
+        return damaged
     target = str(record.parameters["target"])
     workspace = retry(lambda _: connect(target), "Azure does not respond", progress, deadline_s)
     if record.runbook == "canary" and _promoted(events):
@@ -92,7 +96,15 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
         done = _undo_step(record, journal, workspace, begun[-1], progress, deadline_s)
     with contextlib.suppress(OpsError):
         _write_traffic_after(folder, record, workspace)
-    return done
+    return "; ".join(part for part in (done, damaged) if part)
+
+
+def _describe_damage(events: Sequence[Event], endpoint: str) -> str:
+    """Return which lines of the journal cannot be read; empty where all can."""
+    lines = [str(event["data"]["line"]) for event in events if event["event"] == JournalEvent.UNREADABLE]
+    if not lines:
+        return ""
+    return f"the journal is damaged in line {', '.join(lines)}: check that {endpoint} is as it was before the run"
 
 
 def _has_ended(runbook: str, events: Sequence[Event]) -> bool:
@@ -104,7 +116,7 @@ def _has_ended(runbook: str, events: Sequence[Event]) -> bool:
 
 def _changed_nothing(events: Sequence[Event]) -> bool:
     """Return whether the step failed before it changed anything: what its undo would find is another change's."""
-    *_, before, last = [None, *(e for e in events if e["event"] in _STEP)]
+    *_, before, last = [None, None, *(e for e in events if e["event"] in _STEP)]
     refused = last is not None and last["event"] == JournalEvent.RAISED and last["data"]["error"] in _BEFORE_CHANGE
     return refused and before is not None and before["event"] == JournalEvent.APPLYING
 
@@ -138,7 +150,7 @@ def _restore_traffic(
     progress: Progress,
     deadline_s: float,
 ) -> str:
-    returns_to = record.traffic_before or {}
+    returns_to = record.traffic_before or (begun[0]["before"] if begun else {})
     mirrored: Traffic = next((step["mirror"] for step in begun if any((step.get("mirror") or {}).values())), {})
     undo = Undo(record.endpoint, record.run_id, returns_to, tuple(step["after"] for step in begun), mirrored)
     journal.try_write(JournalEvent.UNDOING, undo)

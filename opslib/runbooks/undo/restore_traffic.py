@@ -1,7 +1,7 @@
 """Restore traffic: idempotent, read again before each write, never over another change, through outages."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import TypeVar
@@ -138,6 +138,13 @@ def _restore_once(workspace: Workspace, undo: Undo, progress: Progress, deadline
     lease = read_lease(endpoint.tags)
     if lease is not None and lease.change != undo.change:
         raise Drift(f"{undo.endpoint} is held by another change ({lease.change}): its traffic was left alone")
+    if lease is not None:  # it holds what a damaged journal may not
+        undo = replace(
+            undo,
+            returns_to=undo.returns_to or lease.returns_to,
+            made=(*undo.made, lease.holds),
+            mirrored=undo.mirrored or lease.mirrors,
+        )
     now, mirror = endpoint.traffic, dict.fromkeys(undo.mirrored, 0)
     ours = bool(undo.mirrored) and same_traffic(endpoint.mirror_traffic, undo.mirrored)
     if ours and not same_traffic(now, undo.returns_to) and not _made(now, undo):
