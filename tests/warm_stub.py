@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -17,6 +18,7 @@ def main(words: list[str]) -> int:
             "folder": str(Path.cwd()),
             "session": os.getsid(0) == os.getpid(),
             "input": sys.stdin.read(),
+            "temporary": tempfile.gettempdir(),
             "quit_ignored": signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN,
         }
         print(json.dumps(found))
@@ -34,6 +36,6 @@ if __name__ == "__main__":
 
     sys.modules["warm_stub"] = sys.modules["__main__"]
     vars(prepared_run).update(COMMAND_LINE="warm_stub", fork_the_server=lambda *_: None)
-    imports.prepare = lambda: None
+    vars(imports).update(prepare=tempfile.gettempdir)
     server.IDLE_S = float(sys.argv[3])
     server.main(Path(sys.argv[1]), int(sys.argv[2]))

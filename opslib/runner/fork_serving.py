@@ -11,6 +11,7 @@ import runpy
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -112,7 +113,7 @@ def _enter(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
-    renew_randomness()
+    renew_process()
     name = request["module"].rpartition(".")[2]
     Path("/proc/self/comm").write_text(name[:15], encoding="utf-8")  # what `top` and `ps -o comm` show
     if run := request["environment"].get(FOLDER_VARIABLE):
@@ -121,8 +122,12 @@ def _enter(request: Mapping[str, Any], streams: Sequence[int]) -> None:
         os.close(folder)
 
 
-def renew_randomness() -> None:
-    """Give a fork random numbers of its own; Python's own module does so by itself."""
+def renew_process() -> None:
+    """Give a fork random numbers of its own, and its own folder of temporary files, by its own variables.
+
+    Python's own module of random numbers does so by itself.
+    """
+    tempfile.tempdir = None
     numpy_random: Any = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()

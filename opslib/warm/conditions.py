@@ -13,8 +13,20 @@ _VARIABLES = frozenset(
     {"HOME", "LANG", "LANGUAGE", "TZ", "SSLKEYLOGFILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"}
 )
 _PREFIXES = (
-    *("LC_", "LD_", "GLIBC_", "MALLOC_", "PYTHON", "COVERAGE_", "PYDANTIC_", "MPL", "JUPYTER_", "IPYTHON"),
-    *("OPENBLAS_", "OMP_", "MKL_", "BLIS_"),
+    *(
+        "LC_",
+        "LD_",
+        "GLIBC_",
+        "MALLOC_",
+        "PYTHON",
+        "COVERAGE_",
+        "PYDANTIC_",
+        "MPL",
+        "MATPLOTLIB",
+        "JUPYTER_",
+        "IPYTHON",
+    ),
+    *("OPENBLAS_", "OMP_", "MKL_", "BLIS_", "OPENSSL_", "CRYPTOGRAPHY_"),
 )
 """Names of variables that take effect once, when a process starts or imports, and are no secrets."""
 

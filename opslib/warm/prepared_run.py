@@ -19,7 +19,7 @@ from opslib.evidence.run.provenance import set_prepared_at
 from opslib.quick_end import QuickEnd
 from opslib.redaction.redact import redactor
 from opslib.runner.fork_server import fork_the_server
-from opslib.runner.fork_serving import renew_randomness
+from opslib.runner.fork_serving import renew_process
 from opslib.warm.client import FORWARDED, GO
 from opslib.warm.conditions import Conditions
 from opslib.warm.place import TIMEOUT_S, send_code
@@ -110,7 +110,7 @@ def _enter(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     os.environ.update(request["environment"])
     _reset_signals(request["ignored"])
     redactor.cache_clear()  # secrets of the environment
-    renew_randomness()
+    renew_process()
     Path("/proc/self/comm").write_text("opslib", encoding="utf-8")
     gc.set_threshold(GARBAGE_THRESHOLD)
     gc.enable()

@@ -67,7 +67,7 @@ def test_a_run_finds_what_its_client_has(start_stub, tmp_path):
     """Words, environment, folder, streams and ignored signals are the client's; a second run has none of them."""
     server = start_stub()
     command = ["sh", "-c", 'trap "" QUIT; exec "$@"', "sh", *OPSLIB, "show", "7"]
-    environment = os.environ | {"CLAIMS_KEY": "c1aims-k3y", "PWD": str(tmp_path)}
+    environment = os.environ | {"CLAIMS_KEY": "c1aims-k3y", "PWD": str(tmp_path), "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, input=b"from stdin", capture_output=True, check=False, timeout=60
     )
@@ -75,7 +75,7 @@ def test_a_run_finds_what_its_client_has(start_stub, tmp_path):
     assert (done.returncode, done.stderr) == (7, b"aside\n")
     assert found["words"] == ["run", "show", "7"]
     assert found["environment"].items() >= environment.items()
-    assert (found["folder"], found["input"]) == (str(tmp_path), "from stdin")
+    assert (found["folder"], found["input"], found["temporary"]) == (str(tmp_path), "from stdin", str(tmp_path))
     assert found["session"]
     assert found["quit_ignored"]
     again = subprocess.run([*OPSLIB, "show"], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
@@ -147,10 +147,11 @@ def waiting() -> tuple[subprocess.Popen[bytes], int]:
         return client, int(output.readline())
 
 
-def test_what_was_prepared_otherwise_is_not_used(start_stub, monkeypatch):
+@pytest.mark.parametrize("variable", ["PYTHONHASHSEED", "OPENSSL_CONF"])
+def test_what_was_prepared_otherwise_is_not_used(start_stub, monkeypatch, variable):
     """A variable that takes effect at a start, or other sources, are named; nothing is started."""
     start_stub()
-    monkeypatch.setenv("PYTHONHASHSEED", "1")
+    monkeypatch.setenv(variable, "1")
     found = find_prepared()
     assert found is not None
     assert found.refusal == "other variables than it was prepared with"
