@@ -96,6 +96,25 @@ def test_reaping_leaves_alone_what_was_changed_since(make_world):
     assert read_lease(endpoint.tags) is None
 
 
+def test_a_damaged_lease_is_named_until_a_person_removes_it(make_world):
+    """Where the traffic was before is unknown, so that nothing moves it; the removal is a run of its own."""
+    world = make_world(green={})
+    leave_lease(world, datetime.now(UTC) + timedelta(minutes=5))
+    damaged = "opslib-lease-deadline=soon"
+    edit_tags(world.workspace, world.name, lambda tags: {**tags, "opslib-lease-deadline": "soon"}, 30.0, quiet)
+    (found,) = reap(world.workspace, world.runs, quiet, world.name)
+    assert (found.outcome, found.lease, damaged in found.reason) == (Outcome.FAILED, None, True)
+    assert not list(read_archive(world.runs))
+    (removed,) = reap(world.workspace, world.runs, quiet, world.name, take_over=True)
+    assert removed.outcome is Outcome.HELD
+    assert removed.reason.endswith("It was removed; the traffic was left as it is: blue=50 green=50")
+    assert dict(world.read().traffic) == HALF
+    assert not any(name.startswith("opslib-lease-") for name in world.read().tags)
+    ((_, record),) = read_archive(world.runs)
+    assert (record.outcome, damaged in record.reason) == (Outcome.HELD, True)
+    assert not list(reap(world.workspace, world.runs, quiet, world.name))
+
+
 def test_a_canary_stops_where_another_change_moves_the_traffic(make_world):
     """It never overwrites; it reports what it saw and ends."""
     world = make_world(green={})

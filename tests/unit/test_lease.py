@@ -12,7 +12,7 @@ from worlds import endpoint
 from opslib.errors import ApplyError, AzureError, LeaseHeld
 from opslib.evidence.run.journal import Journal
 from opslib.model import Level
-from opslib.runbooks.lease.tags import PREFIX, Lease, acquire, read_lease, release, renew
+from opslib.runbooks.lease.tags import PREFIX, Lease, acquire, damage_of, read_lease, release, renew
 from opslib.runbooks.steps.plan import plan_stages
 from opslib.runbooks.steps.preflight import check_lease
 from opslib.runbooks.undo.restore_traffic import retry
@@ -38,9 +38,16 @@ def test_tags_that_hold_no_lease_are_none(tags):
 
 @pytest.mark.parametrize("damage", [{"deadline": "soon"}, {"holds": "blue"}, {"returns-to": "blue=many"}])
 def test_a_lease_that_was_damaged_by_hand_is_none(damage):
-    """No traffic can be restored from damaged tags."""
+    """No traffic can be restored from damaged tags, but no other change begins above it."""
     tags = lease().tags() | {PREFIX + name: value for name, value in damage.items()}
     assert read_lease(tags) is None
+    damaged = endpoint({"blue": 90, "green": 10})
+    object.__setattr__(damaged, "tags", tags)
+    found = check_lease(damaged, NOW)
+    assert (found.level, damage_of(lease().tags()), damage_of({"owner": "claims"})) == (Level.BLOCKER, "", "")
+    for name, value in damage.items():
+        assert f"{PREFIX}{name}={value}" in found.evidence
+    assert "opslib recover --endpoint fraud --take-over" in found.fix
 
 
 def test_a_deadline_without_an_offset_is_utc():

@@ -19,6 +19,8 @@ PREFIX = "opslib-lease-"
 """Azure takes 50 tags of a resource, names up to 512 and values up to 256 characters. Source: "Use tags to organize
 your Azure resources"."""
 
+_NAMES = tuple(PREFIX + name for name in ("change", "owner", "returns-to", "holds", "deadline"))
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -53,10 +55,7 @@ class Lease:
 
 
 def read_lease(tags: Tags) -> Lease | None:
-    """Read the lease from an endpoint's tags; None where there is none.
-
-    Damaged tags count as none: no traffic can be restored from them.
-    """
+    """Read the lease from an endpoint's tags; None where there is none, or where it is damaged (`damage_of`)."""
     try:
         return Lease(
             change=tags[f"{PREFIX}change"],
@@ -68,6 +67,20 @@ def read_lease(tags: Tags) -> Lease | None:
         )
     except (KeyError, ValueError):
         return None
+
+
+def damage_of(tags: Tags) -> str:
+    """Describe a lease that cannot be read, as after an edit of some of its tags; empty for any other tags."""
+    left = lease_tags(tags)
+    if not left or read_lease(tags) is not None:
+        return ""
+    seen = ", ".join(f"{name}={value}" for name, value in sorted(left.items()))
+    return f"the endpoint's tags hold a lease that cannot be read: {seen}; expected {', '.join(_NAMES)}"
+
+
+def lease_tags(tags: Tags) -> dict[str, str]:
+    """Return the tags of a lease alone."""
+    return {name: value for name, value in tags.items() if name.startswith(PREFIX)}
 
 
 def _read_time(text: str) -> datetime:

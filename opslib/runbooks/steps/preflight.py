@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from opslib.errors import PreflightError
 from opslib.model import AutoscaleSetting, Endpoint, Finding, Level, ProbeResult
 from opslib.model.traffic import describe_traffic, same_traffic
-from opslib.runbooks.lease.tags import describe, read_lease
+from opslib.runbooks.lease.tags import damage_of, describe, read_lease
 
 if TYPE_CHECKING:  # the statistics take half a second to import
     from opslib.judge import BakeForecast
@@ -44,7 +44,14 @@ def check_state(endpoint: Endpoint) -> Finding:
 
 def check_lease(endpoint: Endpoint, now: datetime) -> Finding:
     """Check that no other change holds the endpoint."""
-    lease = read_lease(endpoint.tags)
+    lease, damage = read_lease(endpoint.tags), damage_of(endpoint.tags)
+    if damage:
+        return Finding.blocker(
+            "lease",
+            damage,
+            "Find out whether a canary runs, and where its traffic was before: opslib runs --endpoint "
+            f"{endpoint.name}. Remove the lease: opslib recover --endpoint {endpoint.name} --take-over",
+        )
     if lease is None:
         return Finding.ok("lease", "no other change holds the endpoint")
     if lease.expired(now):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
+from opslib.azure.endpoint_changes import edit_tags
 from opslib.azure.endpoints import list_endpoints, read_endpoint
 from opslib.errors import Drift, NotFound, OpsError
 from opslib.evidence.archive.run_folders import new_folder
@@ -16,8 +17,8 @@ from opslib.evidence.run.provenance import find_executor, find_versions
 from opslib.evidence.run.record import Record
 from opslib.model import Endpoint, Outcome
 from opslib.model.traffic import describe_traffic
-from opslib.runbooks.lease.tags import Lease, describe, read_lease
-from opslib.runbooks.undo.restore_traffic import Undo, restore_traffic
+from opslib.runbooks.lease.tags import Lease, damage_of, describe, lease_tags, read_lease, release
+from opslib.runbooks.undo.restore_traffic import DEADLINE_S, Undo, restore_traffic
 
 RUNBOOK = "sweep"
 """Name of a recovery in archives, since the first of them."""
@@ -83,14 +84,17 @@ def reap(
         lease = None
         try:
             found = read_endpoint(workspace, name)
-            lease = read_lease(found.tags)
-            if lease is None:
+            lease, damage = read_lease(found.tags), damage_of(found.tags)
+            if lease is None and not damage:
                 continue
-            if take_over or lease.expired(datetime.now(UTC)):
+            if take_over or (lease is not None and lease.expired(datetime.now(UTC))):
                 yield _reap_one(workspace, archive, found, lease, progress, before_seal)
-            else:
+            elif lease is not None:
                 why = f"not expired, left to its holder: {describe(lease)}"
                 yield ReapedLease(found.name, lease, None, why)
+            else:
+                why = f"{damage}. Remove it, then roll back: opslib recover --endpoint {name} --take-over"
+                yield ReapedLease(found.name, None, Outcome.FAILED, why)
         except NotFound as error:
             progress(f"could not read {name}: {error}")
         except OpsError as error:  # the canaries of the other endpoints are unwatched too
@@ -101,17 +105,17 @@ def _reap_one(
     workspace: Workspace,
     archive: Path,
     endpoint: Endpoint,
-    lease: Lease,
+    lease: Lease | None,
     progress: Progress,
     before_seal: BeforeSeal,
 ) -> ReapedLease:
-    """Give one endpoint's traffic back, as a run of its own."""
+    """Give one endpoint's traffic back, as a run of its own; a damaged lease is removed only."""
     folder = new_folder(archive, RUNBOOK, endpoint.name)
     record = Record(
         run_id=folder.name,
         runbook=RUNBOOK,
         endpoint=endpoint.name,
-        parameters={"lease": lease.tags()},
+        parameters={"lease": lease_tags(endpoint.tags)},
         started_at=datetime.now(UTC),
         scope=workspace.scope,
         traffic_before=dict(endpoint.traffic),
@@ -120,9 +124,11 @@ def _reap_one(
     )
     record = begin_run(folder, record)
     journal = Journal(folder)
-    undo = Undo(endpoint.name, lease.change, lease.returns_to, (lease.holds,), lease.mirrors)
-    journal.write(JournalEvent.UNDOING, undo)
-    outcome, reason = _restore(workspace, undo, journal, progress)
+    if lease is None:
+        outcome, reason = _discard(workspace, endpoint, journal, progress)
+    else:
+        undo = Undo(endpoint.name, lease.change, lease.returns_to, (lease.holds,), lease.mirrors)
+        outcome, reason = _restore(workspace, undo, journal, progress)
     journal.write(JournalEvent.FINISHED, {"outcome": outcome, "reason": reason})
     record = record.ended(outcome, reason)
     before_seal(folder, record)
@@ -132,6 +138,7 @@ def _reap_one(
 
 def _restore(workspace: Workspace, undo: Undo, journal: Journal, progress: Progress) -> tuple[Outcome, str]:
     """Restore the traffic; return how the recovery ended, and why."""
+    journal.write(JournalEvent.UNDOING, undo)
     try:
         journal.write(JournalEvent.UNDONE, restore_traffic(workspace, undo, progress))
     except Drift as error:
@@ -139,6 +146,18 @@ def _restore(workspace: Workspace, undo: Undo, journal: Journal, progress: Progr
     except OpsError as error:
         return Outcome.FAILED, str(error)
     return Outcome.SUCCEEDED, f"traffic moved by {undo.change} was restored: {describe_traffic(undo.returns_to)}"
+
+
+def _discard(workspace: Workspace, endpoint: Endpoint, journal: Journal, progress: Progress) -> tuple[Outcome, str]:
+    """Remove a damaged lease and leave the traffic: what it was before is unknown. Return the outcome, and why."""
+    journal.write(JournalEvent.UNDOING, {"endpoint": endpoint.name, "tags": lease_tags(endpoint.tags)})
+    try:
+        receipt = edit_tags(workspace, endpoint.name, release(""), DEADLINE_S, progress)
+    except OpsError as error:
+        return Outcome.FAILED, str(error)
+    journal.write(JournalEvent.UNDONE, receipt)
+    kept = describe_traffic(endpoint.traffic)
+    return Outcome.HELD, f"{damage_of(endpoint.tags)}. It was removed; the traffic was left as it is: {kept}"
 
 
 def close_left_open(archive: Path) -> tuple[str, ...]:
