@@ -4,13 +4,16 @@ azure-ai-ml is imported where it is used: the import takes seconds, and only `de
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.policies import SansIOHTTPPolicy
 
 from opslib.azure.arm_errors import mapped_errors
 from opslib.azure.connect import Workspace
@@ -27,10 +30,40 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ADVICE = re.compile(r"Visit this link to refer to the .*", re.DOTALL)
 
 
+class _BeforePut(SansIOHTTPPolicy[Any, Any]):
+    """Calls a check right before the request that creates the deployment: an upload takes minutes."""
+
+    def __init__(self, path: str, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._path = path.lower()
+        self._check = check
+
+    def on_request(self, request: PipelineRequest[Any]) -> None:
+        """Call the check if this is the request."""
+        http = request.http_request
+        if http.method == "PUT" and urlsplit(http.url).path.lower() == self._path:
+            self._check()
+
+
 def create_deployment(
-    workspace: Workspace, definition: DeploymentDefinition, deadline_s: float, progress: Progress
+    workspace: Workspace,
+    definition: DeploymentDefinition,
+    deadline_s: float,
+    progress: Progress,
+    check: Callable[[], None],
 ) -> None:
     """Upload the files of the definition, create the deployment at 0 % traffic, and wait until it is ready.
+
+    Parameters
+    ----------
+    workspace, definition
+        Where, and what.
+    deadline_s
+        How long to wait until it is ready [seconds].
+    progress
+        Is called with what is waited for.
+    check
+        Is called after the upload; what it raises keeps the deployment from being created.
 
     Raises
     ------
@@ -46,7 +79,8 @@ def create_deployment(
     skip_iri_checks()  # before azure-ai-ml is imported
     from azure.ai.ml.exceptions import MlException  # noqa: PLC0415 - takes seconds
 
-    client = _ml_client(workspace)
+    path = deployment_path(workspace, definition.endpoint, definition.name)
+    client = _ml_client(workspace, _BeforePut(path, check))
     what = f"create deployment {definition.name}"
     entity = _load(definition)
     try:
@@ -63,7 +97,6 @@ def create_deployment(
         await_operation(poller, what, deadline_s, progress)
     except OperationLost as lost:
         progress(f"{lost}; reading the deployment instead")
-        path = deployment_path(workspace, definition.endpoint, definition.name)
         left_s = max(1.0, deadline_s - (monotonic() - begun_s))
         workspace.arm.await_resource("PUT", path, API_VERSION, left_s, progress)
 
@@ -104,7 +137,7 @@ def _refused(what: str) -> Iterator[None]:
         raise
 
 
-def _ml_client(workspace: Workspace) -> Any:
+def _ml_client(workspace: Workspace, *policies: SansIOHTTPPolicy[Any, Any]) -> Any:
     """Return azure-ai-ml's client; raise if it resolved another cloud than the workspace's."""
     from azure.ai.ml import MLClient  # noqa: PLC0415 - takes seconds
 
@@ -115,6 +148,7 @@ def _ml_client(workspace: Workspace) -> Any:
         scope.resource_group,
         scope.workspace_name,
         enable_telemetry=False,
+        per_call_policies=policies,
     )
     # where azure-ai-ml cannot load cloud metadata, it only warns and uses the public cloud
     resolved = str(getattr(client, "_base_url", "")).rstrip("/")

@@ -82,7 +82,7 @@ def test_what_azure_ai_ml_prints_in_colours_is_plain_text(world):
     path = Path(changed(world, {"startup_probe": {"period": 3}, "name": "green"}))
     definition = read_deployment(path, world.name)
     with pytest.raises(DefinitionError) as error:
-        create_deployment(world.workspace, definition, 10.0, lambda _: None)
+        create_deployment(world.workspace, definition, 10.0, lambda _: None, lambda: None)
     assert 'does not load it: Validation for ManagedOnlineDeploymentSchema failed: { "startup_probe"' in str(
         error.value
     )

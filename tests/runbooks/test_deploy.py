@@ -7,17 +7,18 @@ import nbformat
 import pytest
 import yaml
 
-from opslib.azure.endpoints import API_VERSION
+from opslib.azure.endpoints import API_VERSION, deployment_path
 from opslib.errors import Drift, OpsError, ParameterError, PreflightError
 from opslib.evidence.run.journal import JournalEvent, read_journal
 from opslib.evidence.run.record import read_record
 from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
-from opslib.model import Level, Outcome
+from opslib.model import CreateDeployment, Level, Outcome
 from opslib.parameters.deploy import DeployParameters
 from opslib.runbooks.deploy import check_deploy, deploy, plan_deploy
 from opslib.runbooks.run import Run
+from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.steps.preflight import require_clear
 from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 
@@ -243,6 +244,27 @@ def register_again(workspace, model_id, name, version):
     sent = {"properties": {"modelUri": found}}
     workspace.arm.write("PUT", path, API_VERSION, body=sent, deadline_s=10, progress=lambda _: None)
     return f"azureml:{name}:{version}"
+
+
+def test_a_deployment_that_appears_during_the_upload_is_not_replaced(world):
+    """An upload takes minutes: whether the name is free is read again right before the request."""
+    step = CreateDeployment(world.name, "later", str(world.definition("blue")), "Standard_DS3_v2", 1, "")
+    path, before = deployment_path(world.workspace, world.name, "later"), world.read().find("blue")
+    body = {key: before.arm[key] for key in ("location", "sku")}
+    body["properties"] = {
+        **{key: before.arm["properties"][key] for key in ("model", "codeConfiguration", "environmentId")},
+        "instanceType": before.instance_type,
+        "endpointComputeType": "Managed",
+        "description": "another's",
+    }
+
+    def create_another(text):
+        if text.startswith("uploading"):
+            world.workspace.arm.write("PUT", path, API_VERSION, body=body, deadline_s=60, progress=print)
+
+    with pytest.raises(Drift, match="another change created later"):
+        apply(step, world.workspace, 60.0, create_another)
+    assert world.read().find("later").arm["properties"]["description"] == "another's"
 
 
 def test_another_changes_deployment_is_neither_replaced_nor_deleted(world, monkeypatch):

@@ -70,8 +70,12 @@ def _create(step: CreateDeployment, workspace: Workspace, deadline_s: float, pro
 
     started_at, begun_s = datetime.now(UTC), monotonic()
     definition = read_deployment(Path(step.definition), step.endpoint, step.deployment, step.replacements)
-    require_absent(step, workspace, deadline_s, progress)
-    create_deployment(workspace, definition, deadline_s, progress)
+
+    def check() -> None:
+        require_absent(step, workspace, deadline_s, progress)
+
+    check()
+    create_deployment(workspace, definition, deadline_s, progress, check)
     return Receipt("PUT", f"{step.endpoint}/{step.deployment}", "", started_at, round(monotonic() - begun_s, 3))
 
 
