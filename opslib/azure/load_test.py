@@ -71,6 +71,17 @@ def _summary(
 ) -> LoadTest:
     latencies = sorted(one.latency_ms for one in results if one.ok)
     p95_ms = latencies[math.ceil(0.95 * len(latencies)) - 1] if latencies else None
-    load = sum(latencies) / 1000 / length_s / deployment.instance_count if length_s else 0.0
+    time_s = length_s * deployment.instance_count
+    load, answered_per_s = (sum(latencies) / 1000 / time_s, len(latencies) / time_s) if time_s else (0.0, 0.0)
     failures = sum(not one.ok for one in results)
-    return LoadTest(deployment.name, deployment.instance_type, rate, len(results), failures, load, p95_ms, stopped)
+    return LoadTest(
+        deployment.name,
+        deployment.instance_type,
+        rate,
+        len(results),
+        failures,
+        load,
+        p95_ms,
+        stopped,
+        answered_per_s,
+    )

@@ -20,8 +20,8 @@ from opslib.runbooks.access import check_access, check_scope, source_name
 from opslib.runbooks.run import Run
 from opslib.runbooks.steps import preflight
 from opslib.sizing.candidates import Candidate, Limits, Offer, make_candidates
-from opslib.sizing.demand import Demand, LatencyCurve, LatencyPoint, measured_demand, with_points
-from opslib.sizing.recommend import LoadTest, Sizing, recommend
+from opslib.sizing.demand import Demand, LatencyPoint, measured_demand, with_points
+from opslib.sizing.recommend import LoadTest, Sizing, measured_types, recommend
 
 GRAIN_S = 60.0
 """Length of the intervals whose busiest one is the peak [seconds]."""
@@ -85,16 +85,13 @@ def size(run: Run[SizeParameters], before: Endpoint, demand: Demand) -> Sizing:
     """Test another deployment if that is wanted, compare the candidates, and recommend one."""
     p = run.parameters
     tests = _test(run, before) if p.load_test and not p.dry_run else ()
-    points: dict[str, list[LatencyPoint]] = {}
-    for one in tests:
-        if one.p95_ms is not None and not one.stopped:
-            points.setdefault(one.instance_type.lower(), []).append(LatencyPoint(one.load, one.p95_ms))
-    own = demand.instance_type.lower()
-    demand = with_points(demand, points.pop(own, ()))
-    curves = {name: LatencyCurve(tuple(found)) for name, found in points.items()} | {own: demand.curve}
+    measured, own = measured_types(demand, tests), demand.instance_type.lower()
+    of_own = [one for one in tests if one.instance_type.lower() == own and not one.stopped]
+    points = [LatencyPoint(one.load, one.p95_ms) for one in of_own if one.p95_ms is not None]
+    demand = with_points(demand, points)
     limits = Limits(p.max_p95_ms, p.max_use, p.min_instances)
     offers, prices = _offers(run, before, demand)
-    candidates = make_candidates(demand, offers, curves, limits)
+    candidates = make_candidates(demand, offers, limits, measured)
     sizing = recommend(demand, candidates, limits, tests, prices.currency, p.min_requests)
     return run.log(JournalEvent.SIZED, replace(sizing, commands=_commands(run, before, sizing)))
 

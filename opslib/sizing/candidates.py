@@ -1,7 +1,7 @@
 """Instance types and counts side by side: room, headroom, p95, cost; which are enough, and which none betters."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -50,6 +50,22 @@ class Limits:
     max_p95_ms: float
     max_use: float = TARGET_USE
     min_instances: int = AVAILABLE
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of an instance type.
+
+    Attributes
+    ----------
+    curve
+        Its latency against the requests at once that the same rate causes on the present instance type.
+    slower
+        Its mean latency, as a multiple of that of the present one.
+    """
+
+    curve: LatencyCurve
+    slower: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -109,52 +125,68 @@ def instances_needed(requests_per_s: float, mean_s: float, concurrent: int, use:
 
 
 def make_candidates(
-    demand: Demand, offers: Iterable[Offer], curves: dict[str, LatencyCurve], limits: Limits
+    demand: Demand, offers: Iterable[Offer], limits: Limits, measured: Mapping[str, Measured] | None = None
 ) -> tuple[Candidate, ...]:
     """Return what runs now, and for each instance type the counts around what it needs.
 
     Parameters
     ----------
-    curves
-        Latency by instance type (lower case), of those that were measured.
+    measured
+        What was measured of other instance types, by their name in lower case.
     """
     known = {offer.instance_type.lower(): offer for offer in offers}
     own = known.get(demand.instance_type.lower(), Offer(demand.instance_type, 1))
+    own_key = own.instance_type.lower()
+    speeds = {**(measured or {}), own_key: Measured(demand.curve)}
     found: list[Candidate] = []
-    for key, offer in ({own.instance_type.lower(): own} | known).items():
-        ratio = offer.cores / own.cores if own.cores else 1.0
-        concurrent = max(1, math.floor(demand.concurrent * ratio))
-        needed = _needed(demand, concurrent, ratio, limits)
+    for key, offer in ({own_key: own} | known).items():
+        speed = _speed(demand, offer.cores / own.cores if own.cores else 1.0, speeds.get(key))
+        needed = _needed(demand, speed, limits)
         counts = {needed, needed + 1}
-        if key == own.instance_type.lower():
+        if key == own_key:
             counts = {demand.instances, *range(max(1, needed - AROUND), needed + AROUND + 1)}
-        found += [
-            _candidate(demand, offer, (count, concurrent, ratio), curves.get(key), limits)
-            for count in sorted(counts)
-        ]
+        found += [_candidate(demand, offer, count, speed, limits) for count in sorted(counts)]
     return tuple(found)
 
 
-def _needed(demand: Demand, concurrent: int, ratio: float, limits: Limits) -> int:
+@dataclass(frozen=True)
+class _Speed:
+    """How fast an instance type is beside the present one: cores, requests at once, mean latency."""
+
+    ratio: float
+    concurrent: int
+    slower: float
+    curve: LatencyCurve | None
+
+
+def _speed(demand: Demand, ratio: float, measured: Measured | None) -> _Speed:
+    """Return the speed of a type; where nothing was measured, equal work per core.
+
+    Of a type whose cores are for less than one request at once, one request takes longer.
+    """
+    concurrent = max(1, math.floor(demand.concurrent * ratio))
+    if measured:
+        return _Speed(ratio, concurrent, measured.slower, measured.curve)
+    return _Speed(ratio, concurrent, max(1.0, concurrent / (demand.concurrent * ratio or 1.0)), None)
+
+
+def _needed(demand: Demand, speed: _Speed, limits: Limits) -> int:
     """Return the count that room, processors and availability need, the largest of the three."""
     rate = demand.peak.requests_per_s if demand.peak else 0.0
     busiest = demand.utilization.busiest
-    by_processor = demand.instances * busiest[1] / 100 / limits.max_use / ratio if busiest else 0.0
+    by_processor = demand.instances * busiest[1] / 100 / limits.max_use / speed.ratio if busiest else 0.0
     return max(
-        instances_needed(rate, demand.mean_s, concurrent, limits.max_use),
+        instances_needed(rate, demand.mean_s * speed.slower, speed.concurrent, limits.max_use),
         math.ceil(round(by_processor, 9)),
         limits.min_instances,
     )
 
 
-def _candidate(
-    demand: Demand, offer: Offer, size: tuple[int, int, float], curve: LatencyCurve | None, limits: Limits
-) -> Candidate:
-    count, concurrent, ratio = size
+def _candidate(demand: Demand, offer: Offer, count: int, speed: _Speed, limits: Limits) -> Candidate:
     load = demand.peak.concurrency if demand.peak else 0.0
-    use, busiest = load / (count * concurrent), demand.utilization.busiest
-    processor = busiest[1] * demand.instances / count / ratio if busiest else None
-    p95_ms = curve.p95_at(load / count) if curve else None
+    use, busiest = load * speed.slower / (count * speed.concurrent), demand.utilization.busiest
+    processor = busiest[1] * demand.instances / count / speed.ratio if busiest else None
+    p95_ms = speed.curve.p95_at(load / count) if speed.curve else None
     problems = []
     if use > limits.max_use:
         problems.append(f"uses {percent(use)} of its requests at once, limit {percent(limits.max_use)}")
@@ -169,12 +201,12 @@ def _candidate(
     return Candidate(
         offer.instance_type,
         count,
-        concurrent,
+        speed.concurrent,
         1 - max(use, (processor or 0.0) / 100),
         processor,
         p95_ms,
         None if offer.price is None else offer.price * count * HOURS_PER_MONTH,
-        curve is not None,
+        speed.curve is not None,
         tuple(problems),
         current=offer.instance_type.lower() == demand.instance_type.lower() and count == demand.instances,
     )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from opslib.cost.text import money
 from opslib.displayed import Displayed
 from opslib.model.text import percent
-from opslib.sizing.candidates import Candidate, Limits, pareto_front
-from opslib.sizing.demand import Demand
+from opslib.sizing.candidates import Candidate, Limits, Measured, pareto_front
+from opslib.sizing.demand import Demand, LatencyCurve, LatencyPoint
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class LoadTest:
         Requests that one instance worked on at once, on the mean, and the p95 at the client.
     stopped
         Why the test ended before its time; empty where it did not.
+    answered_per_s
+        Requests that one instance answered as expected [per second].
     """
 
     deployment: str
@@ -34,6 +36,26 @@ class LoadTest:
     load: float
     p95_ms: float | None
     stopped: str = ""
+    answered_per_s: float = 0.0
+
+
+def measured_types(demand: Demand, tests: Sequence[LoadTest]) -> dict[str, Measured]:
+    """Return what tests have measured of instance types, by their name in lower case.
+
+    Types are compared at the same rate, not at as many requests at once: a slower one has more at the same rate.
+    """
+    found: dict[str, list[LoadTest]] = {}
+    for test in tests:
+        if test.p95_ms is not None and test.answered_per_s and not test.stopped:
+            found.setdefault(test.instance_type.lower(), []).append(test)
+    return {name: _measured(demand, some) for name, some in found.items()}
+
+
+def _measured(demand: Demand, tests: Sequence[LoadTest]) -> Measured:
+    slowest_s = max(test.load / test.answered_per_s for test in tests)
+    points = ((test.answered_per_s * demand.mean_s, test.p95_ms) for test in tests)
+    curve = LatencyCurve(tuple(LatencyPoint(load, p95_ms) for load, p95_ms in points if p95_ms is not None))
+    return Measured(curve, slowest_s / demand.mean_s if demand.mean_s else 1.0)
 
 
 @dataclass(frozen=True)

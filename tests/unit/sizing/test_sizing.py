@@ -8,7 +8,7 @@ import pytest
 from opslib.model import Observation, Served, ServedInterval
 from opslib.sizing.candidates import Limits, Offer, instances_needed, make_candidates, pareto_front
 from opslib.sizing.demand import Demand, LatencyCurve, LatencyPoint, Utilization, measured_demand
-from opslib.sizing.recommend import Sizing, recommend
+from opslib.sizing.recommend import LoadTest, Sizing, measured_types, recommend
 
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 TYPE, LARGER = "Standard_F2s_v2", "Standard_F4s_v2"
@@ -33,9 +33,14 @@ def demand(*per_minute: int, instances: int = 2, concurrent: int = 2, **used: fl
     return measured_demand(observed(*per_minute), "blue", TYPE, instances, concurrent, utilization)
 
 
-def sized(found: Demand, limits: Limits = LIMITS, offers: tuple[Offer, ...] = OFFERS) -> Sizing:
-    candidates = make_candidates(found, offers, {TYPE.lower(): found.curve}, limits)
-    return recommend(found, candidates, limits, (), "USD", 200)
+def sized(
+    found: Demand,
+    limits: Limits = LIMITS,
+    offers: tuple[Offer, ...] = OFFERS,
+    tests: tuple[LoadTest, ...] = (),
+) -> Sizing:
+    candidates = make_candidates(found, offers, limits, measured_types(found, tests))
+    return recommend(found, candidates, limits, tests, "USD", 200)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +95,42 @@ def test_the_cheapest_that_was_measured_is_recommended_and_a_cheaper_one_is_to_b
     assert str(found.to_measure) == f"3 x {LARGER}"
     assert "speed is not known" in " ".join(found.unknown)
     assert "80 requests per second x 100 ms mean latency" in found.reason
+
+
+def load_tests(*steps: tuple[float, float, float]) -> tuple[LoadTest, ...]:
+    """Steps of a load test of the larger type: requests per second of one instance, mean and p95 latency [ms]."""
+    return tuple(
+        LoadTest("f4", LARGER, rate, 100, 0, rate * mean / 1000, p95, answered_per_s=rate)
+        for rate, mean, p95 in steps
+    )
+
+
+def test_a_type_that_was_measured_is_sized_by_its_own_latency():
+    """80 per second that take 300 ms there are 24 at once: ceil(24 / 0.7 / 4) is 9, with the p95 of 8.9 per second.
+
+    By the present type's 100 ms it were 3, each with three times the rate that it was measured at.
+    """
+    found = sized(demand(4800, instances=7), tests=load_tests((5, 300, 110), (10, 300, 150), (20, 300, 190)))
+    larger = [one for one in found.candidates if one.instance_type == LARGER]
+    assert [one.instances for one in larger] == [9, 10]
+    assert larger[0].headroom == pytest.approx(1 - 24 / 36)
+    assert larger[0].p95_ms == 150
+    assert str(found.chosen) == f"6 x {TYPE}"
+
+
+def test_a_faster_type_that_was_measured_needs_fewer_instances():
+    """At 50 ms 80 per second are 4 at once: ceil(4 / 0.7 / 4) is 2, if 40 per second were measured."""
+    tests = load_tests((10, 50, 60), (20, 50, 60), (40, 50, 60))
+    assert str(sized(demand(4800, instances=7), tests=tests).chosen) == f"2 x {LARGER}"
+    assert str(sized(demand(4800, instances=7), tests=tests[:1]).chosen) == f"6 x {TYPE}"
+
+
+def test_half_the_cores_take_twice_as_long_for_one_request_at_once():
+    """Equal work per core: 1 at once of 100 ms is 2 of 200 ms, so ceil(2 / 0.7) is 3, as 2 of the present type."""
+    half = Offer("Standard_F1s_v2", 1, Decimal("0.05"))
+    found = sized(demand(600, concurrent=1), offers=(*OFFERS, half))
+    enough = {one.instance_type: one.instances for one in reversed(found.candidates) if one.enough}
+    assert (enough[TYPE], enough["Standard_F1s_v2"]) == (2, 3)
 
 
 @pytest.mark.parametrize(
