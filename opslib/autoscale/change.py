@@ -19,7 +19,8 @@ DEFAULT_NAME = "default"
 _WRITABLE = ("location", "tags", "properties")
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _SCHEDULE = re.compile(
-    r"(?P<name>[\w-]+)=(?P<days>[A-Za-z,]+)@(?P<start>\d\d:\d\d)-(?P<end>\d\d:\d\d)/(?P<low>\d+)-(?P<high>\d+)"
+    r"(?P<name>[\w-]+)=(?P<days>[A-Za-z,]+)@"
+    r"(?P<start>([01]\d|2[0-3]):[0-5]\d)-(?P<end>([01]\d|2[0-3]):[0-5]\d)/(?P<low>\d+)-(?P<high>\d+)"
 )
 
 
@@ -77,23 +78,19 @@ def read_schedule(text: str, time_zone: str) -> Schedule:
         If it has another form.
     """
     found = _SCHEDULE.fullmatch(text)
-    days = (
-        [day for part in found["days"].split(",") for day in _DAYS if day[:3].lower() == part[:3].lower()]
-        if found
-        else []
-    )
-    if (
-        found is None
-        or not days
-        or found["start"] >= found["end"]
-        or max(found["start"][:2], found["end"][:2]) > "23"
-    ):
+    days = [_day(part) for part in found["days"].split(",")] if found else []
+    if found is None or "" in days or found["start"] >= found["end"]:
         raise ParameterError(
             f"schedule: expected NAME=DAYS@HH:MM-HH:MM/MIN-MAX, start before end on the same day, such as "
             f"workday=Mon,Tue,Wed,Thu,Fri@08:00-18:00/4-10; got {text!r}"
         )
     low, high = int(found["low"]), int(found["high"])
     return Schedule(found["name"], tuple(days), found["start"], found["end"], Bounds(low, high, low), time_zone)
+
+
+def _day(text: str) -> str:
+    """Return the day that a text of three letters or more begins; empty for any other text."""
+    return next((day for day in _DAYS if len(text) >= 3 and day.lower().startswith(text.lower())), "")
 
 
 def make_body(

@@ -118,7 +118,7 @@ def read_setting(arm: Mapping[str, Any]) -> ScaleSetting:
         return ScaleSetting(
             str(arm["name"]), bool(properties.get("enabled")), str(properties["targetResourceUri"]), profiles, arm
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise UnexpectedAnswer(
             f"autoscale setting {arm.get('name')}: not understood ({type(error).__name__}: {error}). "
             "Expected the form of 2022-10-01. Show it with `az monitor autoscale show`"

@@ -4,6 +4,7 @@ import hashlib
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
@@ -122,13 +123,14 @@ def _begin(chain: Chain, known: bytes, baseline: Baseline) -> None:
         chain.findings.append(tampered(why, file=LEDGER))
     chain.first_line, chain.digests, chain.ends = baseline.lines, [baseline.head_sha256], [baseline.size_bytes]
     pending = frozenset(baseline.pending)
-    folders = (match.decode() for match in _FOLDER.findall(known))
+    folders = (match.decode(errors="replace") for match in _FOLDER.findall(known))
     chain.verified = frozenset(folder for folder in folders if folder.rpartition("/")[2] not in pending)
     for line in known.splitlines(keepends=True) if pending else ():
         if any(run.encode() in line for run in pending):
-            entry = ledger.read_entry(line, 0)
-            if entry.run in pending:
-                chain.runs.setdefault(entry.run, {})[entry.event] = entry
+            with suppress(RecordError):  # then these are not the bytes of the baseline, which is a finding
+                entry = ledger.read_entry(line, 0)
+                if entry.run in pending:
+                    chain.runs.setdefault(entry.run, {})[entry.event] = entry
 
 
 def _add(chain: Chain, number: int, line: bytes) -> Iterator[VerifyFinding]:

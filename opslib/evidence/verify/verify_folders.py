@@ -46,7 +46,8 @@ def find_removed(
             "checkpoints were removed or added",
             file=CHECKPOINTS,
         )
-    there = {f"{month.name}/{name}" for month in archive.glob(MONTH_GLOB) for name in _names(month)}
+    months = [month for month in archive.glob(MONTH_GLOB) if month.is_dir()]
+    there = {f"{month.name}/{name}" for month in months for name in _names(month)}
     for folder in sorted(chain.verified - there):
         run = folder.rpartition("/")[2]
         yield tampered("the folder was removed", run) if missing_is_tampered else incomplete("missing", run)

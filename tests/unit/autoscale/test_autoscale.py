@@ -16,7 +16,7 @@ from opslib.autoscale.plan import plan_remove, plan_set, undo_of
 from opslib.autoscale.setting import ScaleSetting, read_setting
 from opslib.azure.rules import read_settings
 from opslib.cli.main import main
-from opslib.errors import Drift, ParameterError, PreflightError
+from opslib.errors import Drift, ParameterError, PreflightError, UnexpectedAnswer
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
@@ -208,11 +208,34 @@ def names(world: World) -> dict[str, str]:
     return {one.name: one.deployment for one in settings(world)}
 
 
-@pytest.mark.parametrize("text", ["work", "work=Mon@18:00-08:00/1-2", "work=Never@08:00-18:00/1-2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("work", "work=Mon@18:00-08:00/1-2", "work=Never@08:00-18:00/1-2", "work=Mon@08:75-18:00/1-2"),
+        *("work=Mon,Tue,Wde,Thu@08:00-18:00/1-2", "work=Mon,@08:00-18:00/1-2", "work=M@08:00-18:00/1-2"),
+    ],
+)
 def test_a_schedule_of_another_form_is_refused(text):
-    """The message has an example."""
+    """The message has an example. A day that is not known is not left out: it would have too few instances."""
     with pytest.raises(ParameterError, match=r"expected NAME=DAYS@HH:MM-HH:MM/MIN-MAX"):
         read_schedule(text, "UTC")
+
+
+def test_days_are_named_by_three_letters_or_more():
+    """In any case."""
+    assert read_schedule("work=MON,tues,Friday@08:00-18:00/1-2", "UTC").days == ("Monday", "Tuesday", "Friday")
+
+
+def test_a_recurrence_without_hours_is_not_understood():
+    """It is named, as every other form that Azure does not document."""
+    recurrence = {"schedule": {"timeZone": "UTC", "days": ["Monday"], "hours": [], "minutes": []}}
+    capacity = {"minimum": "1", "maximum": "2", "default": "1"}
+    properties = {
+        "targetResourceUri": "/deployments/blue",
+        "profiles": [{"name": "work", "capacity": capacity, "recurrence": recurrence}],
+    }
+    with pytest.raises(UnexpectedAnswer, match="autoscale setting scale-blue: not understood"):
+        read_setting({"name": "scale-blue", "properties": properties})
 
 
 def test_an_undo_whose_process_died_between_two_steps_is_continued(make_world, tmp_path, monkeypatch):

@@ -141,3 +141,22 @@ def test_many_runs_are_divided_over_processes(archive, monkeypatch):
     monkeypatch.setattr(processes, "SMALLEST", 1000)
     assert spread == verify(archive)
     assert spread.state is VerifyState.TAMPERED
+
+
+@pytest.mark.parametrize("written", [b"\xff", b'"'])
+def test_a_ledger_that_cannot_be_read_any_more_is_tampered_with(archive, tmp_path, written):
+    """Also where the baseline covers its lines, and a run of them had not ended."""
+    open_run(archive)
+    baseline, path = tmp_path / "open.json", archive / LEDGER
+    save_baseline(verify(archive), baseline)
+    path.write_bytes(path.read_bytes().replace(b'"folder":"2', b'"folder":"' + written))
+    found = verify(archive, since=baseline)
+    assert found.state is VerifyState.TAMPERED
+    assert any("are not the ones of the baseline" in finding.message for finding in found.findings)
+
+
+def test_a_file_that_is_named_like_a_month_is_unexpected(archive, baseline):
+    """It is a finding, as without a baseline."""
+    (archive / "2026-13").write_text("not a folder")
+    found = verify(archive, since=baseline)
+    assert [(one.message, one.file) for one in found.findings] == [("unexpected file", "2026-13")]
