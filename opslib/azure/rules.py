@@ -1,6 +1,7 @@
 """Autoscale settings and metric alert rules: what scales and watches deployments, and outlives them."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from opslib.autoscale.setting import API_VERSION as AUTOSCALE_API_VERSION
@@ -67,7 +68,7 @@ def read_autoscale(workspace: Workspace, endpoint: Endpoint) -> tuple[AutoscaleS
 
 
 def write_rule(workspace: Workspace, step: SetRule | RestoreRule, deadline_s: float, progress: Progress) -> Receipt:
-    """Create or replace a setting or rule, after reading that it is as the plan knows it.
+    """Create or replace a setting or rule, after reading that it is as the plan knows it; not if it is as wanted.
 
     Raises
     ------
@@ -75,12 +76,14 @@ def write_rule(workspace: Workspace, step: SetRule | RestoreRule, deadline_s: fl
         If it was changed since the plan was made, and nothing is written; or if a setting reads back otherwise.
     """
     before = step.before if isinstance(step, SetRule) else None
-    _require(workspace, step, (before, step.body))
+    found = _require(workspace, step, (before, step.body))
+    if found == _compared(step.id, dict(step.body)):
+        return Receipt("PUT", step.id, "", datetime.now(UTC), 0.0, changed=False)
     receipt = workspace.arm.write(
         "PUT", step.id, step.api_version, body=dict(step.body), deadline_s=deadline_s, progress=progress
     )
-    found = _read(workspace, step)
-    if _is_setting(step.id) and _compared(step.id, found) != _compared(step.id, dict(step.body)):
+    found = _compared(step.id, _read(workspace, step))
+    if _is_setting(step.id) and found != _compared(step.id, dict(step.body)):
         raise Drift(f"{step.rule} was written, and reads back with other values")
     return receipt
 
@@ -98,13 +101,17 @@ def delete_rule(workspace: Workspace, step: DeleteRule, deadline_s: float, progr
     return workspace.arm.write("DELETE", step.id, step.api_version, deadline_s=deadline_s, progress=progress)
 
 
-def _require(workspace: Workspace, step: SetRule | RestoreRule | DeleteRule, known: tuple[Any, ...]) -> None:
-    """Require that a setting or rule is as one of the bodies that the plan knows; None is an absent one."""
-    if _compared(step.id, _read(workspace, step)) not in [_compared(step.id, body) for body in known]:
+def _require(
+    workspace: Workspace, step: SetRule | RestoreRule | DeleteRule, known: tuple[Any, ...]
+) -> ScaleSetting | Json | None:
+    """Return a setting or rule, None for an absent one; require that it is as a body that the plan knows."""
+    found = _compared(step.id, _read(workspace, step))
+    if found not in [_compared(step.id, body) for body in known]:
         raise Drift(
             f"{step.rule} is not as it was when this change was planned; nothing was written. "
             "Find in the activity log who changed it; plan again"
         )
+    return found
 
 
 def _read(workspace: Workspace, step: SetRule | RestoreRule | DeleteRule) -> Json | None:

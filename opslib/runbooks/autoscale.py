@@ -23,7 +23,7 @@ from opslib.azure.capacity import most_instances, read_instance_types, read_quot
 from opslib.azure.connect import Workspace
 from opslib.azure.rules import read_settings
 from opslib.displayed import Displayed
-from opslib.errors import AzureError, PlanError
+from opslib.errors import AzureError, Drift, PlanError
 from opslib.evidence.archive.run_folders import find_archive, find_run
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import read_record
@@ -103,25 +103,25 @@ def plan_autoscale(run: Run[AutoscaleParameters], before: Endpoint) -> Plan:
 
 
 def set_autoscale(run: Run[AutoscaleParameters], plan: Plan) -> Autoscaled:
-    """Write the settings step by step; what was done is undone where a later step fails.
+    """Write the settings step by step; where a step fails, it and those before are undone.
 
     Raises
     ------
     Drift
         If a setting was changed since it was planned.
     """
-    p, done = run.parameters, list[Rule]()
+    p, begun = run.parameters, list[Rule]()
     if p.dry_run:
         return Autoscaled(Outcome.PLANNED, "dry run: no setting was changed", plan.endpoint)
     require_approved(run, plan)
     try:
         for step in _rules(plan):
             run.journal.write(JournalEvent.APPLYING, step)
+            begun.append(step)
             run.log(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.progress))
-            done.append(step)
             run.progress(f"done: {describe_step(step)}")
-    except BaseException:
-        _undo(run, done)
+    except BaseException as error:  # also after a step without an answer, which may have been applied
+        _undo(run, begun[:-1] if isinstance(error, Drift) else begun)
         raise
     now = read_settings(run.workspace, plan.before)
     problems = lint(now, LintFacts(plan.before))
@@ -131,8 +131,8 @@ def set_autoscale(run: Run[AutoscaleParameters], plan: Plan) -> Autoscaled:
     return run.log(JournalEvent.AUTOSCALED, ended)
 
 
-def _undo(run: Run[AutoscaleParameters], done: Sequence[Rule]) -> None:
-    for step in map(undo_of, reversed(done)):
+def _undo(run: Run[AutoscaleParameters], begun: Sequence[Rule]) -> None:
+    for step in map(undo_of, reversed(begun)):
         run.journal.try_write(JournalEvent.UNDOING, step)
         with run.journal.noted(JournalEvent.UNDO_FAILED):
             receipt = apply(step, run.workspace, run.parameters.operation_timeout_s, run.progress)

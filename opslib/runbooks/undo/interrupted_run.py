@@ -108,17 +108,23 @@ def _describe_damage(events: Sequence[Event], endpoint: str) -> str:
 
 
 def _has_ended(runbook: str, events: Sequence[Event]) -> bool:
-    """Return whether the run itself kept its change or undid it: of autoscale, each step that it applied."""
-    count = Counter(event["event"] for event in events)
-    undoes = max(1, count[JournalEvent.APPLIED]) if runbook == "autoscale" else 1
+    """Return whether the run itself kept its change or undid it: of autoscale, each step that it began."""
+    count, undoes = Counter(event["event"] for event in events), 1
+    if runbook == "autoscale":
+        undoes = max(1, count[JournalEvent.APPLYING] - any(map(_before_change, events)))
     return any(count[one] for one in (JournalEvent.FINISHED, *_DONE)) or count[JournalEvent.UNDONE] >= undoes
 
 
 def _changed_nothing(events: Sequence[Event]) -> bool:
     """Return whether the step failed before it changed anything: what its undo would find is another change's."""
     *_, before, last = [None, None, *(e for e in events if e["event"] in _STEP)]
-    refused = last is not None and last["event"] == JournalEvent.RAISED and last["data"]["error"] in _BEFORE_CHANGE
+    refused = last is not None and _before_change(last)
     return refused and before is not None and before["event"] == JournalEvent.APPLYING
+
+
+def _before_change(event: Event) -> bool:
+    """Return whether an event is the error of a step that changed nothing."""
+    return event["event"] == JournalEvent.RAISED and event["data"]["error"] in _BEFORE_CHANGE
 
 
 def _write_traffic_after(folder: Path, record: Record, workspace: Workspace) -> None:

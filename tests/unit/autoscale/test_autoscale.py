@@ -16,12 +16,12 @@ from opslib.autoscale.plan import plan_remove, plan_set, undo_of
 from opslib.autoscale.setting import ScaleSetting, read_setting
 from opslib.azure.rules import read_settings
 from opslib.cli.main import main
-from opslib.errors import Drift, ParameterError, PreflightError, UnexpectedAnswer
+from opslib.errors import AzureError, Drift, ParameterError, PreflightError, UnexpectedAnswer
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
-from opslib.model import Outcome, Plan, Rule
+from opslib.model import DeleteRule, Outcome, Plan, Rule
 from opslib.parameters.autoscale import AutoscaleParameters
 from opslib.runbooks.autoscale import check_autoscale, plan_autoscale, set_autoscale
 from opslib.runbooks.run import Run
@@ -206,6 +206,30 @@ def settings(world: World) -> tuple[ScaleSetting, ...]:
 
 def names(world: World) -> dict[str, str]:
     return {one.name: one.deployment for one in settings(world)}
+
+
+def test_a_step_without_an_answer_is_undone_with_those_before_it(make_world, tmp_path, monkeypatch):
+    """Whether Azure has applied it is unknown: the settings are as before in both cases."""
+    world: World = make_world(green={})
+    monkeypatch.chdir(tmp_path)
+    act(world, min_instances=1)
+    for applied in (True, False):
+
+        def times_out(step, *rest, applied=applied):
+            lost = isinstance(step, DeleteRule)
+            if applied or not lost:
+                apply(step, *rest)
+            if lost:
+                monkeypatch.setattr("opslib.runbooks.autoscale.apply", apply)
+                raise AzureError("DELETE: no answer within 60 s")
+
+        run, plan = planned(world, action="move", deployment="green")
+        monkeypatch.setattr("opslib.runbooks.autoscale.apply", times_out)
+        with pytest.raises(AzureError, match="no answer") as raised:
+            set_autoscale(run, plan)
+        run.record_error(raised.value)
+        assert names(world) == {f"autoscale-{world.name}-blue": "blue"}
+        assert undo_interrupted_run(run.folder) == ""
 
 
 @pytest.mark.parametrize(
