@@ -169,7 +169,8 @@ def make_plan(wave: Wave, content: bytes, rows: Sequence[InventoryRow]) -> WaveP
     """
     if not rows:
         raise PlanError(f"wave {wave.name} selects no endpoint. See what there is: opslib inventory")
-    ordered = sorted(rows, key=lambda row: not any(fnmatch(row.endpoint, pattern) for pattern in wave.first))
+    first = [pattern.lower() for pattern in wave.first]
+    ordered = sorted(rows, key=lambda row: not any(fnmatch(row.endpoint.lower(), one) for one in first))
     sizes = _sizes(wave.batches, len(ordered))
     places = (number for number, size in enumerate(sizes, start=1) for _ in range(size))
     members = tuple(

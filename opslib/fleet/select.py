@@ -1,5 +1,6 @@
 """Plan a wave on the endpoints that its query selects now."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from opslib.azure.arm import Progress
@@ -9,7 +10,7 @@ from opslib.fleet.plan import WavePlan, make_plan
 from opslib.fleet.wave import Select, read_wave
 from opslib.inventory.query import InventoryQuery, find_endpoints
 from opslib.inventory.rows import InventoryRow
-from opslib.model import EstateScope, ResourceName
+from opslib.model import EstateScope, Unread
 from opslib.runbooks.drift import find_drift
 from opslib.runbooks.inventory import read_inventory
 
@@ -36,17 +37,27 @@ def _read_rows(select: Select, workspace: Workspace, progress: Progress) -> list
     query = InventoryQuery(select.match, select.tags, select.exclude)
     scope = EstateScope(select.subscriptions, select.groups, select.workspaces)
     inventory = read_inventory(workspace, scope, select.definitions, progress)
-    endpoints = [part for part in inventory.unread if not part.part.startswith(_OPTIONAL)]
-    if endpoints:
-        parts = "; ".join(f"{one.part}: {one.reason}" for one in endpoints[:3])
-        raise ParameterError(f"the endpoints of the wave are unknown: {parts}. Nothing was started")
+    _require_known(inventory.unread)
     rows = list(find_endpoints(inventory, query))
     if select.drifted_from:
         report = find_drift(workspace, Path(select.drifted_from), progress)
-        names = [ResourceName.of(change.id) for change in report.drifted]
-        drifted = {(name.workspace.lower(), name.endpoint.lower()) for name in names}
-        rows = [row for row in rows if (row.workspace.lower(), row.endpoint.lower()) in drifted]
+        _require_known(report.unread)
+        drifted = {_endpoint_of(change.id) for change in report.drifted}
+        rows = [row for row in rows if _endpoint_of(row.id) in drifted]
     return rows
+
+
+def _require_known(unread: Iterable[Unread]) -> None:
+    """Require that every endpoint could be read: one that was not may belong to the wave."""
+    endpoints = [part for part in unread if not part.part.startswith(_OPTIONAL)]
+    if endpoints:
+        parts = "; ".join(f"{one.part}: {one.reason}" for one in endpoints[:3])
+        raise ParameterError(f"the endpoints of the wave are unknown: {parts}. Nothing was started")
+
+
+def _endpoint_of(arm_id: str) -> str:
+    """Return the id of the endpoint that an endpoint's or a deployment's id is of, as ids are compared."""
+    return arm_id.lower().partition("/deployments/")[0]
 
 
 _OPTIONAL = ("prices", "requests", "activity log", "autoscale")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from waves import row
 
-from opslib.errors import ParameterError
+from opslib.errors import ParameterError, PlanError
 from opslib.fleet import select
 from opslib.inventory.rows import Inventory
 from opslib.model import Unread
@@ -30,10 +30,10 @@ def plan(tmp_path, monkeypatch):
     )
     scope = SimpleNamespace(subscription_id="s", resource_group="G", workspace_name="west")
     monkeypatch.setattr(select, "connect", lambda _: SimpleNamespace(scope=scope))
-    change = SimpleNamespace(id=rows[0].id)
-    monkeypatch.setattr(select, "find_drift", lambda *_: SimpleNamespace(drifted=[change]))
 
-    def plan_it(text, unread=()):
+    def plan_it(text, unread=(), drifted=rows[0].id, uncompared=()):
+        report = SimpleNamespace(drifted=[SimpleNamespace(id=drifted)], unread=uncompared)
+        monkeypatch.setattr(select, "find_drift", lambda *_: report)
         inventory = Inventory(datetime(2026, 12, 1, tzinfo=UTC), "lists", rows, unread, 2, 0)
         monkeypatch.setattr(select, "read_inventory", lambda *_: inventory)
         (tmp_path / "wave.yml").write_text(text)
@@ -52,7 +52,20 @@ def test_each_endpoint_is_reached_in_its_own_workspace(plan):
 
 def test_only_what_has_drifted(plan):
     """The comparison of `opslib drift`, with a folder of definitions."""
-    assert plan(TEXT + "}\nselect: {drifted_from: endpoints}") == [("fraud-0", "west.json")]
+    text = TEXT + "}\nselect: {drifted_from: endpoints}"
+    assert plan(text) == [("fraud-0", "west.json")]
+    deployment = f"{GROUP.upper()}/WEST/onlineEndpoints/fraud-0/deployments/blue"
+    assert plan(text, drifted=deployment) == [("fraud-0", "west.json")]
+    with pytest.raises(PlanError, match="selects no endpoint"):  # a workspace of this name in another group
+        plan(text, drifted=f"{GROUP.replace('/g/', '/other/')}/west/onlineEndpoints/fraud-0")
+
+
+def test_what_could_not_be_compared_stops_the_plan(plan):
+    """It may have drifted. Who changed what need not be known."""
+    text = TEXT + "}\nselect: {drifted_from: endpoints}"
+    assert plan(text, uncompared=(Unread("activity log of subscription s", "denied"),))
+    with pytest.raises(ParameterError, match="the endpoints of the wave are unknown: endpoint fraud-1: denied"):
+        plan(text, uncompared=(Unread("endpoint fraud-1", "denied"),))
 
 
 def test_unknown_endpoints_stop_the_plan_and_unknown_prices_do_not(plan):

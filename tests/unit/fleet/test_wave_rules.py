@@ -98,7 +98,7 @@ def test_groups_hold_every_member_once_within_the_limits(plan):
 
 def test_batches_have_the_sizes_of_the_file_and_the_last_repeats():
     """As Ansible's serial: 1, then a quarter of all, again and again."""
-    plan = make_wave(12, batches=["1", "25%"], first=["fraud-7"])
+    plan = make_wave(12, batches=["1", "25%"], first=["Fraud-7"])
     assert [len(batch) for batch in plan.batches] == [1, 3, 3, 3, 2]
     assert [one.endpoint for one in plan.members[:3]] == ["fraud-7", "fraud-0", "fraud-1"]
 
