@@ -14,11 +14,15 @@ from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError as CoreError
 from azure.core.exceptions import HttpResponseError, ResourceExistsError
 
+from opslib.azure.sign_in import get_token
 from opslib.errors import AzureError, ParameterError, RecordError
 from opslib.import_shims import without_aiohttp
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
+
+STORAGE_SCOPE = "https://storage.azure.com/.default"
+"""Scope of a token for blobs, the same in every cloud; azure-storage-blob requests it too."""
 
 
 class Container:
@@ -86,6 +90,8 @@ def open_container(url: str, credential: TokenCredential | None = None) -> Itera
     ------
     ParameterError
         If the address has a query (a SAS token is a secret) or is not that of a container.
+    ConnectError
+        If there is no credential: nothing was read or written.
     """
     parts = urlsplit(url)
     if (
@@ -96,7 +102,7 @@ def open_container(url: str, credential: TokenCredential | None = None) -> Itera
     ):
         raise ParameterError(
             "expected https://ACCOUNT.blob.core.windows.net/CONTAINER, without a query (opslib signs in with "
-            f"DefaultAzureCredential), got {parts.scheme}://{parts.netloc.split('@')[-1]}{parts.path}"
+            f"DefaultAzureCredential), got {_without_secrets(url)}"
         )
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - only `publish` needs it
 
@@ -104,7 +110,9 @@ def open_container(url: str, credential: TokenCredential | None = None) -> Itera
         from azure.storage.blob import ContainerClient  # noqa: PLC0415
 
     address = url.rstrip("/")
-    with ContainerClient.from_container_url(address, credential=credential or DefaultAzureCredential()) as client:
+    credential = credential or DefaultAzureCredential()
+    get_token(credential, STORAGE_SCOPE)  # azure-storage-blob would retry a missing sign-in for 80 s
+    with ContainerClient.from_container_url(address, credential=credential) as client:
         yield Container(client, address)
 
 
@@ -120,6 +128,12 @@ def _mapped(what: str) -> Iterator[None]:
         raise AzureError(f"{what}: {error.status_code} {code} {error.reason}", error.status_code, code) from error
     except CoreError as error:
         raise AzureError(f"{what}: {error.message}") from error
+
+
+def _without_secrets(url: str) -> str:
+    """Return an address without its query and its user's name, which may be secrets."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.split("@")[-1], query="", fragment="").geturl()
 
 
 def _describe(content: bytes) -> str:

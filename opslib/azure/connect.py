@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 import certifi
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError as CoreError
-from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.core.rest import HttpRequest
 from azure.identity import DefaultAzureCredential
 
 from opslib.azure.arm import ArmClient
 from opslib.azure.arm_transport import HTTP_TIMEOUTS
+from opslib.azure.sign_in import get_token
 from opslib.errors import ConnectError
 from opslib.model import Scope
 from opslib.redaction.redact import register
@@ -36,6 +36,8 @@ _RESOURCE_MANAGERS = {
 """Base URL of each cloud. Source: azure-mgmt-core `get_arm_endpoints`; the names are azure-ai-ml's."""
 
 METADATA_API_VERSION = "2022-09-01"
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _cloud(target: str) -> str:
     url = os.environ.get("ARM_CLOUD_METADATA_URL", "")
     if url:
         parts = urlsplit(url)
-        if parts.hostname in {"127.0.0.1", "localhost", "::1"}:
+        if parts.hostname in _LOOPBACK:
             raise ConnectError(
                 f"target is {target!r}, but ARM_CLOUD_METADATA_URL is the sandbox's ({url}): nothing was "
                 'sent. Unset the variables of `opslib sandbox env`, or pass target="sandbox"'
@@ -191,21 +193,16 @@ def _describe_failure(resource_manager: str, error: Exception) -> str:
             f"{resource_manager} presented a certificate that {bundle} does not trust ({error}). Nothing was sent. "
             "If the sandbox has a stale CA, run: opslib sandbox down && opslib sandbox up"
         )
-    return (
-        f"{resource_manager} does not answer ({error}). If it is the sandbox, check it with "
-        "`opslib sandbox status` and start it with: opslib sandbox up"
-    )
+    if urlsplit(resource_manager).hostname in _LOOPBACK:
+        fix = "If it is the sandbox, check it with `opslib sandbox status` and start it with: opslib sandbox up"
+    else:
+        fix = f"Check this machine's network, DNS and proxy: curl {resource_manager}"
+    return f"{resource_manager} does not answer ({error}). {fix}"
 
 
 def _principal(credential: TokenCredential, resource_manager: str) -> str:
     """Return the signed-in principal's name from the token's claims; ARM verifies them, this does not."""
-    try:
-        token = credential.get_token(f"{resource_manager}/.default").token
-    except ClientAuthenticationError as error:
-        raise ConnectError(
-            "azure-identity found no credential. Sign in with `az login`, or set the environment variables of a "
-            f"service principal or managed identity. {error.message}"
-        ) from error
+    token = get_token(credential, f"{resource_manager}/.default")
     register(token)
     try:
         payload = token.split(".")[1]

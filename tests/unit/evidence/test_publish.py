@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from azurite_fixture import Caller, container_client, running_azurite
@@ -208,6 +210,44 @@ def test_an_address_with_a_secret_or_without_a_container_is_refused(address):
     with pytest.raises(ParameterError, match="expected https") as caught, open_container(address):
         pass
     assert "hunter2" not in str(caught.value)
+
+
+def test_an_address_is_shown_as_it_was_given():
+    """A path that was meant as an archive is read back as it was typed; a user's name and password are not."""
+    with pytest.raises(ParameterError, match=r"got /srv/runs$"), open_container("/srv/runs"):
+        pass
+    with (
+        pytest.raises(ParameterError, match=r"got http://host/c$"),
+        open_container("http://me:hunter2@host/c?sig=x"),
+    ):
+        pass
+
+
+SIGNED_OUT = """
+import logging
+from azure.core.exceptions import ClientAuthenticationError
+from opslib.azure.blob_container import open_container
+from opslib.errors import ConnectError
+
+class SignedOut:
+    def get_token(self, *scopes):
+        logging.getLogger("azure.identity._credentials.chained").warning("failed to retrieve a token")
+        raise ClientAuthenticationError(f"{scopes}: Azure CLI not found")
+
+try:
+    with open_container("https://account.blob.core.windows.net/c", SignedOut()):
+        print("opened")
+except ConnectError as error:
+    print(error)
+"""
+
+
+def test_a_person_who_is_not_signed_in_reads_so_once():
+    """Before anything is sent, which azure-storage-blob would try for a minute; azure-identity logs nothing."""
+    done = subprocess.run([sys.executable, "-c", SIGNED_OUT], check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith("azure-identity found no credential. Sign in with `az login`, or ")
+    assert done.stdout.endswith("('https://storage.azure.com/.default',): Azure CLI not found\n")
 
 
 def test_a_container_that_is_not_there_is_an_error_of_ours(url):
