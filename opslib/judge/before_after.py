@@ -144,8 +144,8 @@ def _measure(trial: Served, control: Served, limits: ServedLimits) -> Iterator[M
         yield _failure_rate(trial, limits)
         yield _p95(trial, limits)
     if trial.requests and control.requests >= limits.min_requests:
-        yield _failure_rate_against_stable(trial, control)
-        yield _p95_against_stable(trial, control, limits)
+        yield _failure_rate_against_before(trial, control)
+        yield _p95_against_before(trial, control, limits)
 
 
 def _requests(trial: Served, limits: ServedLimits) -> Measurement:
@@ -174,17 +174,17 @@ def _failure_rate(trial: Served, limits: ServedLimits) -> Measurement:
     )
 
 
-def _failure_rate_against_stable(trial: Served, control: Served) -> Measurement:
+def _failure_rate_against_before(trial: Served, control: Served) -> Measurement:
     rate, control_rate = trial.failures / trial.requests, control.failures / control.requests
     low, _ = wilson_interval(trial.failures, trial.requests)
     _, control_high = wilson_interval(control.failures, control.requests)
     within = CriterionResult.PASS if rate <= control_high else CriterionResult.INCONCLUSIVE
     result = CriterionResult.FAIL if low > control_high else within
     return Measurement(
-        criterion="failure rate against stable",
+        criterion="failure rate against before",
         result=result,
         reason=f"failed {trial.failures} of {trial.requests} requests, {rate:.2%} (at least {low:.2%}); "
-        f"stable {control.failures} of {control.requests}, {control_rate:.2%} (at most {control_high:.2%})",
+        f"before {control.failures} of {control.requests}, {control_rate:.2%} (at most {control_high:.2%})",
         canary=rate,
         stable=control_rate,
     )
@@ -194,9 +194,9 @@ def _p95(trial: Served, limits: ServedLimits) -> Measurement:
     return _latency("p95", trial, limits.max_p95_ms, limits, stable_ms=None)
 
 
-def _p95_against_stable(trial: Served, control: Served, limits: ServedLimits) -> Measurement:
+def _p95_against_before(trial: Served, control: Served, limits: ServedLimits) -> Measurement:
     limit_ms = None if control.p95_ms is None else control.p95_ms * limits.max_p95_ratio
-    return _latency("p95 against stable", trial, limit_ms, limits, stable_ms=control.p95_ms)
+    return _latency("p95 against before", trial, limit_ms, limits, stable_ms=control.p95_ms)
 
 
 def _latency(
@@ -212,7 +212,7 @@ def _latency(
         result = CriterionResult.INCONCLUSIVE
     else:
         result = CriterionResult.PASS if p95_ms <= limit_ms else CriterionResult.FAIL
-    compared = "" if stable_ms is None else f" ({limits.max_p95_ratio:g} x stable's {stable_ms:.0f} ms)"
+    compared = "" if stable_ms is None else f" ({limits.max_p95_ratio:g} x the {stable_ms:.0f} ms before)"
     reason = f"has a p95 of {p95_ms:.0f} ms; the limit is {limit_ms:.0f} ms{compared}"
     return Measurement(criterion, result, reason, p95_ms, stable_ms, limit_ms)
 

@@ -118,10 +118,14 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
     run.journal.write(JournalEvent.APPLYING, step)
     try:
         receipt = run.log(JournalEvent.APPLIED, apply(step, run.workspace, p.operation_timeout_s, run.progress))
-        run.progress(f"{step.deployment} has {step.after} instances; observing for {p.observe_s:g} s")
-        later = _observe(source, p.observe_s, p.late_data_s, run.progress)
-        live = bool(plan.before.traffic.get(step.deployment))
-        assessment = _assess(step.deployment, earlier, later, _limits(p), run.journal) if live else None
+        has = f"{step.deployment} has {step.after} instances"
+        later, assessment = None, None
+        if plan.before.traffic.get(step.deployment):
+            run.progress(f"{has}; observing for {p.observe_s:g} s")
+            later = _observe(source, p.observe_s, p.late_data_s, run.progress)
+            assessment = _assess(step.deployment, earlier, later, _limits(p), run.journal)
+        else:
+            run.progress(f"{has}; it takes no live traffic, so there is nothing to observe")
         outcome = _outcome_of(assessment)
     except Drift:
         raise  # another change set the number of instances: this run changed nothing
@@ -137,7 +141,7 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
         step.before,
         step.before if outcome is Outcome.ROLLED_BACK else step.after,
         earlier.total.get(step.deployment),
-        later.total.get(step.deployment),
+        None if later is None else later.total.get(step.deployment),
         assessment,
         receipt.duration_s,
     )

@@ -70,7 +70,7 @@ def test_a_shared_incident_is_not_the_canarys_fault_against_stable():
     """Where stable fails as much, the comparison passes; only the absolute limit counts."""
     verdict = decide(served(1000, 80, 20, 100, 150), served(9000, 720, 20, 100, 150))
     results = {m.criterion: m.result for m in verdict.measurements}
-    assert results["failure rate against stable"] is CriterionResult.PASS
+    assert results["failure rate against before"] is CriterionResult.PASS
     assert results["failure rate"] is CriterionResult.FAIL
 
 
