@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from opslib.evidence.archive.index import RunQuery
     from opslib.evidence.archive.run_row import RunRow
 
+REASON_WIDTH = 90
+"""Longest reason in the list; `opslib runs show RUN` has all of it [characters]."""
+
 EPILOG = """\
 examples:
   opslib runs --endpoint fraud --outcome rolled_back --since 2026-01-01
@@ -110,13 +113,25 @@ def _list(archive: Path, arguments: argparse.Namespace) -> int:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return 0
     for row in rows:
-        first = (row.reason.splitlines() or [""])[0]
-        print(f"{_state(archive, row):<12} {os.path.relpath(archive / row.folder)}  {first[:90]}")
+        print(f"{_state(archive, row):<12} {os.path.relpath(archive / row.folder)}  {_short(row.reason)}")
     if not rows:
-        print(f"no matching runs in {archive}", file=sys.stderr)
+        print(_nothing_in(archive), file=sys.stderr)
     if total > len(rows):
         print(f"{len(rows)} of {total} runs listed; --limit 0 lists all", file=sys.stderr)
     return 0
+
+
+def _short(reason: str) -> str:
+    """Return a reason on one line; of a refusal what blocked it, not how many checks did."""
+    first, *rest = reason.splitlines() or [""]
+    text = " ".join(" ".join(rest).split()) if rest and first.endswith(":") else first
+    return text if len(text) <= REASON_WIDTH else f"{text[: REASON_WIDTH - 3]}..."
+
+
+def _nothing_in(archive: Path) -> str:
+    if archive.is_dir():
+        return f"no matching runs in {archive}"
+    return f"there is no archive {archive}: change to the folder of your runs, or name it with --runs FOLDER"
 
 
 def _state(archive: Path, row: "RunRow") -> str:

@@ -32,5 +32,10 @@ def execute_shown(
         if as_json:
             print((folder / RECORD).read_text(encoding="utf-8"), end="")
         else:
-            print(f"{record.outcome}: {record.reason}\n{os.path.relpath(folder / NOTEBOOK)}")
+            print(f"{record.outcome}: {record.reason}")
+            if record.outcome in (Outcome.PLANNED, Outcome.WAITING):
+                from opslib.evidence.present.summary import planned_changes
+
+                print("".join(f"  plan: {change}\n" for change in planned_changes(folder)), end="")
+            print(os.path.relpath(folder / NOTEBOOK))
     return Outcome.FAILED.exit_code if record.outcome is None else record.outcome.exit_code

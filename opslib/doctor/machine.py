@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 import opslib
 from opslib.doctor.check import Check, State
 from opslib.errors import OpsError
+from opslib.evidence.run.run_lock import RESERVE_BYTES
 from opslib.evidence.signing.key_files import SIGNING_KEY, config_folder
 from opslib.evidence.signing.keys import FILE_VARIABLE, TEXT_VARIABLE, find_signing_key
 
@@ -100,7 +101,8 @@ def check_disk(archive: Path) -> Check:
             "disk", State.PROBLEM, f"{folder} cannot be written", "Pass --runs FOLDER, or set its permissions."
         )
     if free < MIN_DISK_MIB:
-        return Check("disk", State.WARNING, seen, "Free some space: a run that cannot be recorded does not begin.")
+        state = State.PROBLEM if free < RESERVE_BYTES >> 20 else State.WARNING
+        return Check("disk", state, seen, "Free some space: a run that cannot be recorded does not begin.")
     return Check("disk", State.OK, seen)
 
 

@@ -138,6 +138,7 @@ def test_a_new_version_takes_traffic_only_validated_and_approved(make_world, app
 
     code, folder, record = run(world, "rollback", **given)
     assert (code, record.outcome, record.exit_code) == (6, Outcome.WAITING, 6)
+    assert "\n  plan: traffic: blue=100 -> green=100\n" in capsys.readouterr().out
     assert f"plan {record.plan_sha256[:16]} waits for approval. 0 of 2 approvals." in record.reason
     assert f"opslib approve {folder.name} --who NAME" in record.reason
     assert f"opslib run rollback -p endpoint={world.name} -p policy={policy} -p to=green" in record.reason

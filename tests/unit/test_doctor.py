@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from small_disk import small_disk
 
 from opslib.access.roles import RUNBOOK_PURPOSES, custom_role, runbook_actions
 from opslib.cli.main import main
@@ -68,6 +69,13 @@ def test_the_signing_key_is_looked_at_and_never_made(tmp_path, monkeypatch):
     assert machine.check_signing_key().state is State.OK
     (tmp_path / "opslib" / "signing-key.pem").chmod(0o644)
     assert machine.check_signing_key().fix.startswith("chmod 600")
+
+
+@pytest.mark.parametrize(("size", "state"), [("2m", State.PROBLEM), ("8m", State.WARNING)])
+def test_a_disk_on_which_no_run_begins_is_a_problem(tmp_path, size, state):
+    """A run sets 4 MiB aside for its end; a disk with little more is a warning."""
+    with small_disk(tmp_path / "runs", size) as disk:
+        assert machine.check_disk(disk.path).state is state
 
 
 def test_fixes_stand_below_what_they_fix():

@@ -29,7 +29,10 @@ def new_folder(archive: Path, runbook: str, endpoint: str) -> Path:
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise RecordError(f"cannot create the folder of the run, {folder}: {error}") from error
+        raise RecordError(
+            f"cannot create the folder of the run, {folder}: {error.strerror}. Nothing was changed. Set the "
+            "permissions of the archive, or name another one with --runs FOLDER"
+        ) from error
     return folder.resolve()
 
 
@@ -39,11 +42,16 @@ def find_run(archive: Path, name: str) -> Path:
     Raises
     ------
     RecordError
-        If no run matches, or several do.
+        If there is no archive, no run matches, or several do.
     """
     given = Path(name)
     if given.is_dir():
         return given.resolve()
+    if not archive.is_dir():
+        raise RecordError(
+            f"expected the id of one run or a part of it, got {name!r}; there is no archive {archive}. Change to "
+            "the folder of your runs, or name it with --runs FOLDER"
+        )
     found = [path for path in archive.glob(f"{MONTH_GLOB}/*{glob.escape(name)}*") if path.is_dir()]
     if len(found) != 1:
         first = ", ".join(sorted(p.name for p in found)[:5])

@@ -1,5 +1,6 @@
 """The summary of a run as text: `opslib runs show` prints it, and the report starts with it."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 from opslib.errors import RecordError
 from opslib.evidence.present.models import model_names
 from opslib.evidence.run import decisions
-from opslib.evidence.run.files import JOURNAL, REPORT, SEAL
+from opslib.evidence.run.files import JOURNAL, PLAN, REPORT, SEAL
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Approval, Record, read_record
 from opslib.evidence.run.run_lock import is_held
@@ -22,6 +23,8 @@ def summarize(folder: Path) -> str:
     rows = [(name, value) for name, value in summary_rows(record, folder) if value]
     width = max(len(name) for name, _ in rows)
     lines = [f"{record.run_id}", "", *(f"{name:<{width}}  {value}" for name, value in rows)]
+    changes = [f"  {change}" for change in planned_changes(folder)]
+    lines += ["", "plan", *changes] if changes else []
     lines += ["", "gates", *(_gate(gate) for gate in record.gates)] if record.gates else []
     timeline = list(_timeline(folder))
     lines += ["", "timeline", *timeline] if timeline else []
@@ -59,6 +62,16 @@ def summary_rows(record: Record, folder: Path) -> Iterator[tuple[str, str]]:
     yield "kernel", f"{record.kernel} {record.versions.get('python', '')}".strip()
     yield "masked", f"{record.redactions} secrets" if record.redactions else ""
     yield "QUARANTINED", "; ".join(record.quarantine)
+
+
+def planned_changes(folder: Path) -> Iterator[str]:
+    """Yield each change of a run's plan, before and after; nothing where it made no plan."""
+    try:
+        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        for change in plan["changes"]:
+            yield f"{change['what']}: {change['before']} -> {change['after']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # no plan, or an altered one, which `opslib verify` reports
 
 
 def copy_report(folder: Path) -> Path:

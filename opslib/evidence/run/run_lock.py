@@ -57,7 +57,8 @@ def reserve(folder: Path) -> None:
             release(folder)
             raise RecordError(
                 f"the disk of {folder} is full: the end of a run needs {RESERVE_BYTES >> 20} MiB. "
-                "Free disk space, then run it again"
+                "Nothing was changed. Free disk space, then run it again, or name an archive on another disk with "
+                "--runs FOLDER"
             ) from error
 
 

@@ -20,6 +20,7 @@ from opslib.evidence.archive.run_folders import find_run, read_archive
 from opslib.evidence.archive.run_row import COLUMNS
 from opslib.evidence.present import report
 from opslib.evidence.present.page import summary_html
+from opslib.evidence.present.summary import planned_changes
 from opslib.evidence.run import run_lock
 from opslib.evidence.run.files import INDEX
 from opslib.evidence.run.record import read_record
@@ -160,6 +161,32 @@ def test_the_command_lists_what_is_asked(archive, capsys):
     assert "1 of 4 runs listed" in printed.err
     assert main(["runs", "--runs", str(archive), "--json", "--since", "2020-01-01", "--model", "other"]) == 0
     assert [row["endpoint"] for row in json.loads(capsys.readouterr().out)] == ["claims"]
+
+
+def test_a_refusal_is_listed_with_what_blocked_it(tmp_path, capsys):
+    """The list has one line for a reason of several: the first blocker, not how many there are; cut at its end."""
+    blocked = (
+        "PreflightError: nothing was changed: 1 of 18 checks blocks the run:\n  lease: another change is under way"
+    )
+    make_run(tmp_path / "runs", Outcome.REFUSED, blocked)
+    make_run(tmp_path / "runs", Outcome.HELD, "too few requests " * 9)
+    assert main(["runs", "--runs", str(tmp_path / "runs")]) == 0
+    held, refused = capsys.readouterr().out.splitlines()
+    assert refused.endswith("  lease: another change is under way")
+    assert held.endswith(" requests to...")
+
+
+def test_a_plan_is_shown_with_what_it_changes(archive, capsys):
+    """What a person would approve is in the summary; a run without a plan, or with an altered one, is shown too."""
+    folder = find_run(archive, find_runs(archive, RunQuery(who="owner"))[0][0].run)
+    plan = {"changes": [{"what": "traffic", "before": "blue=100", "after": "green=100"}]}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    assert list(planned_changes(folder)) == ["traffic: blue=100 -> green=100"]
+    assert main(["runs", "show", folder.name, "--runs", str(archive)]) == 0
+    assert "plan\n  traffic: blue=100 -> green=100\n" in capsys.readouterr().out
+    for altered in ("{", "[]", '{"changes": [1]}'):
+        (folder / "plan.json").write_text(altered)
+        assert list(planned_changes(folder)) == []
 
 
 def test_a_runs_story_is_told_in_words(archive, capsys):
