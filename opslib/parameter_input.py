@@ -46,7 +46,8 @@ def describe_problem(runbook: str, fields: Mapping[str, FieldInfo], error: Mappi
         return str(error["ctx"]["error"])
     if error["type"] == "extra_forbidden":
         hint = "".join(f" (did you mean {near}?)" for near in get_close_matches(name, fields, 1))
-        return f"{name}: unknown{hint}; {runbook} takes {', '.join(sorted(fields))}"
+        takes = ", ".join(sorted(fields))
+        return f"{name}: unknown{hint}; {runbook} takes {takes}; opslib parameters {runbook} explains them"
     if error["type"] == "missing":
         return f"{name}: missing; {fields[name].description}"
     if error["type"] == "value_error":  # one of ours: its message shows the value

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     notice = example(policy, arguments.event)
     receivers = [one for one in policy.notifications if one.wants(notice.event)]
     if not receivers:
-        print(f"{arguments.policy} has no receiver of {notice.event}")
+        print(f"{arguments.policy} has no receiver of {notice.event}: add one to its notifications")
         return 0
     return _show(notice, receivers) if arguments.show else _send(notice, receivers)
 

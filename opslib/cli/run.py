@@ -30,6 +30,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
         "-p",
         "--parameter",
         action="append",
+        type=_pair,
         default=[],
         metavar="NAME=VALUE",
         help="parameter of the runbook, named as in the notebook's first cell; repeat it for more",
@@ -63,12 +64,17 @@ def run(arguments: argparse.Namespace) -> int:
     return execute_shown(arguments.runbook, given, archive, arguments.timeout_s, request, as_json=arguments.json)
 
 
+def _pair(text: str) -> str:
+    """Refuse papermill's form, with a blank, before argparse finds that its value is an unknown argument."""
+    name, equals, _ = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ParameterError(f"-p takes NAME=VALUE, such as -p endpoint=fraud, got {name!r}")
+    return text
+
+
 def _parameters(given: Sequence[str]) -> dict[str, str]:
     """Read NAME=VALUE pairs."""
     pairs = [pair.partition("=") for pair in given]
-    wrong = [name for name, equals, _ in pairs if not equals or not name.isidentifier()]
-    if wrong:
-        raise ParameterError(f"-p takes NAME=VALUE, got {', '.join(map(repr, wrong))}")
     twice = {name for name, _, _ in pairs if sum(other == name for other, _, _ in pairs) > 1}
     if twice:
         raise ParameterError(f"-p gives {', '.join(sorted(twice))} more than once")

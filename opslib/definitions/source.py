@@ -76,7 +76,8 @@ def read_utf8(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DefinitionError(f"{what} {str(path)!r} cannot be read: {error.strerror}") from error
+        where = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise DefinitionError(f"{what} {str(path)!r} cannot be read{where}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DefinitionError(
             f"{path} is not UTF-8 text: {error.reason} at byte {error.start}. Save it as UTF-8"

@@ -42,6 +42,7 @@ _BEFORE: tuple[tuple[str, Certainty, tuple[str, ...]], ...] = (
 """Errors of this machine, before Azure has answered."""
 
 _AFTER: tuple[tuple[str, Certainty, tuple[str, ...]], ...] = (
+    ("package-missing", Certainty.LIKELY, ("ModuleNotFoundError", r"ImportError: ", "No module named ")),
     ("quota", Certainty.CERTAIN, ("OutOfQuota", "Not enough quota", "quota .*exceed")),
     ("script-missing", Certainty.CERTAIN, ("(open|find) .*scoring.?script", "scoring script .*not")),
     (

@@ -157,7 +157,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DefinitionError(f"{path} cannot be read as JSON: {error}") from error
+        raise DefinitionError(
+            f"{path} cannot be read as JSON: {error}. Expected what `opslib inventory --output NAME.json` "
+            "writes, or a run's after.json"
+        ) from error
     if not isinstance(content, dict):
         raise DefinitionError(f"{path} holds no object: expected an inventory or a run's after.json")
     return content

@@ -219,8 +219,10 @@ class FilledInView:
             written = (
                 f'<p><b>Written.</b> Open <a href="{target}">{escape(filled.written)}</a>, and run its cells.</p>'
             )
+        here = escape(str(Path.cwd()))  # what the paths in the command are relative to
         return (
-            f"{written}<p>Or run it with its evidence, in a terminal:</p><pre>{escape(filled.command)}</pre>"
+            f"{written}<p>Or run it with its evidence, in a terminal in {here}:</p>"
+            f"<pre>{escape(filled.command)}</pre>"
             f"<details><summary>The parameters cell</summary><pre>{escape(filled.cell)}</pre></details>"
         )
 

@@ -65,6 +65,8 @@ def read_release(folder: Path, requirement: str = "", probes: str = "") -> Relea
             f"expected the folder's path relative to the repository's root, without blanks, got {folder}"
         )
     if not (folder / FILE).is_file():
+        if not folder.is_dir():
+            raise PolicyError(f"{folder} is no folder in {Path.cwd()}: expected an endpoint's, with its {FILE}")
         raise PolicyError(f"{folder} has no {FILE}: a release takes its stages and limits from it. See opslib init")
     errors = [one for one in check_folder(folder).results if one.severity == "error"]
     if errors:

@@ -59,8 +59,7 @@ def summary(state: WaveState) -> str:
     for member in state.plan.members:
         name = _name(state.of(member))
         counts[name] = counts.get(name, 0) + 1
-    total = len(state.plan.members)
-    return f"{total} endpoints: " + ", ".join(f"{count} {name}" for name, count in counts.items())
+    return f"{_endpoints(state.plan)}: " + ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _place(member: Member) -> tuple[str, ...]:

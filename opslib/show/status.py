@@ -116,7 +116,7 @@ def runs_table(runs: Sequence[RunRow], empty: str = "The archive has no runs on 
 def _budget(status: EndpointStatus) -> str | Cell:
     budget = status.budget
     if budget is None:
-        return "unknown: no policy with max_failure_rate" if status.served else "unknown"
+        return "unknown: no max_failure_rate; name a policy with --policy FILE" if status.served else "unknown"
     if budget.left is None:
         return f"whole: no requests; objective {percent(budget.max_failure_rate)} failed"
     tone: Tone = "good" if budget.left > 0.25 else "warning" if budget.left > 0 else "bad"

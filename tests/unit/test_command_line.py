@@ -111,9 +111,9 @@ def test_notebooks_cannot_be_written_to_a_file(capsys, empty_folder):
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
-        (["endpoint"], "NAME=VALUE"),
+        (["endpoint"], "-p takes NAME=VALUE, such as -p endpoint=fraud, got 'endpoint'"),
         (["endpoint=a", "endpoint=b"], "more than once"),
-        (["nonsense=1"], "nonsense"),
+        (["nonsense=1"], "verify_s; opslib parameters rollback explains them"),
         ([], "endpoint"),
     ],
 )
@@ -123,6 +123,33 @@ def test_wrong_parameters_are_refused_before_anything_is_written(capsys, empty_f
     assert main(["run", "rollback", *options]) == 2
     assert reason in capsys.readouterr().err
     assert not list(empty_folder.iterdir())
+
+
+def test_papermills_form_of_a_parameter_is_refused_with_the_right_one(capsys, empty_folder):
+    """`-p NAME VALUE` is what papermill takes; the value is not called an unknown argument."""
+    assert main(["run", "rollback", "-p", "endpoint", "fraud"]) == 2
+    assert "got 'endpoint'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", [("runs",), ("runs", "show", "20260101"), ("judge", "20260101"), ("seal", "20260101")]
+)
+def test_a_command_in_a_folder_without_an_archive_names_what_to_do(capsys, empty_folder, line):
+    """The message has the archive that was searched, and the option that names another one."""
+    main(line)
+    seen = capsys.readouterr().err
+    assert f"there is no archive {empty_folder / 'runs'}" in seen
+    assert "--runs FOLDER" in seen
+
+
+def test_a_file_of_the_wrong_folder_is_named_with_the_folder(capsys, empty_folder):
+    """A relative path says nothing without the folder it is relative to."""
+    assert (
+        main(["run", "canary", "-p", "endpoint=fraud", "-p", "canary=green", "-p", "policy=fraud/policy.yml"]) == 2
+    )
+    assert f"policy 'fraud/policy.yml' cannot be read in {empty_folder}: No such" in capsys.readouterr().err
+    assert main(["pipeline", "github", "fraud"]) == 2
+    assert f"fraud is no folder in {empty_folder}" in capsys.readouterr().err
 
 
 def test_an_unknown_runbook_is_refused(capsys):

@@ -49,6 +49,8 @@ TEXTS = {
     QUOTA: "quota",
     SCRIPT: "user-code",
     IMPORT: "package-missing",
+    "ModuleNotFoundError: No module named 'sklearn'": "package-missing",
+    "No module named 'sklearn'": "package-missing",
     "ERROR: (ResourceNotReady) User container has crashed: Liveness probe failed: HTTP 502": "slow-start",
     "ERROR: (BadArgument) Failed to download user model: the identity is not authorized": "model-access",
     "(ImageBuildFailure) Image build failed. Build log: https://x": "image-build",

@@ -106,6 +106,7 @@ def test_typing_checks_and_the_button_writes_a_new_notebook(policy, tmp_path):
     assert cell.source == made.filled_in.cell
     assert 'on_hold = "ask"  # if undecided' in cell.source
     assert '<a href="canary-1.ipynb">' in view(made.filled_in).html
+    assert f"in a terminal in {tmp_path}:" in view(made.filled_in).html  # a relative path in it is this folder's
     made.write.click()
     assert "canary-1.ipynb exists" in view(made.filled_in).text
     made.path.value = "notes.txt"
