@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from opslib.errors import ParameterError
@@ -96,16 +97,25 @@ def _day(text: str) -> str:
 def make_body(
     location: str, deployment_id: str, bounds: Bounds, pairs: Sequence[RulePair], schedules: Sequence[Schedule] = ()
 ) -> Json:
-    """Return the body of a setting: one profile that holds otherwise, and two for each schedule."""
+    """Return the body of a setting: one profile that holds otherwise, and two for each schedule.
+
+    Raises
+    ------
+    ParameterError
+        If two schedules overlap: at the end of one of them the usual bounds would hold.
+    """
+    _require_apart(schedules)
     rules = [rule for pair in pairs for rule in _rules(pair, deployment_id)]
     usual = {"name": DEFAULT_NAME, "capacity": _capacity(bounds), "rules": rules}
     profiles = [usual]
     for one in schedules:
         capacity, ended = _capacity(one.bounds), json.dumps({"name": DEFAULT_NAME, "for": one.name})
         profiles.append(
-            {"name": one.name, "capacity": capacity, "rules": rules, "recurrence": _from(one, one.start)}
+            {"name": one.name, "capacity": capacity, "rules": rules, "recurrence": _from(one, one.start, one.days)}
         )
-        profiles.append({**usual, "name": ended, "recurrence": _from(one, one.end)})
+        followed = {day for other in schedules if other.start == one.end for day in other.days}
+        if days := [day for day in one.days if day not in followed]:
+            profiles.append({**usual, "name": ended, "recurrence": _from(one, one.end, days)})
     properties = {"enabled": True, "targetResourceUri": deployment_id, "profiles": profiles}
     return {"location": location, "properties": properties}
 
@@ -154,9 +164,19 @@ def _capacity(bounds: Bounds) -> Json:
     return {"minimum": str(bounds.minimum), "maximum": str(bounds.maximum), "default": str(bounds.default)}
 
 
-def _from(schedule: Schedule, time: str) -> Json:
+def _require_apart(schedules: Sequence[Schedule]) -> None:
+    for one, other in combinations(schedules, 2):
+        shared = [day for day in one.days if day in other.days]
+        if shared and one.start < other.end and other.start < one.end:
+            raise ParameterError(
+                f"schedules {one.name} and {other.name} overlap on {shared[0]}: Azure returns to the usual bounds "
+                "where the first of them ends. Write schedules that follow each other"
+            )
+
+
+def _from(schedule: Schedule, time: str, days: Sequence[str]) -> Json:
     hours, minutes = (int(part) for part in time.split(":"))
-    fields = {"timeZone": schedule.time_zone, "days": list(schedule.days), "hours": [hours], "minutes": [minutes]}
+    fields = {"timeZone": schedule.time_zone, "days": list(days), "hours": [hours], "minutes": [minutes]}
     return {"frequency": "Week", "schedule": fields}
 
 

@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from opslib.runbooks.run import Run
 from opslib.runbooks.steps.apply import apply
 from opslib.runbooks.steps.preflight import require_clear
 from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
+from opslib.sandbox.insights.autoscale.schedule import choose, read_when
 
 Row = dict[str, Any]
 SETTING = "scale-blue"
@@ -248,6 +250,34 @@ def test_a_schedule_of_another_form_is_refused(text):
 def test_days_are_named_by_three_letters_or_more():
     """In any case."""
     assert read_schedule("work=MON,tues,Friday@08:00-18:00/1-2", "UTC").days == ("Monday", "Tuesday", "Friday")
+
+
+def profiles_of(*texts: str) -> list[Row]:
+    schedules = [read_schedule(one, "UTC") for one in texts]
+    profiles: list[Row] = make_body("eastus", "/deployments/blue", Bounds(1, 2, 1), (), schedules)["properties"][
+        "profiles"
+    ]
+    return profiles
+
+
+def test_a_schedule_that_follows_another_one_holds_from_its_start():
+    """No two profiles begin at once, of which Azure might take the usual one."""
+    profiles = profiles_of("am=Mon,Tue@08:00-12:00/4-8", "pm=Mon@12:00-18:00/6-8")
+    times = [read_when(profile) for profile in profiles]
+    monday = datetime(2026, 11, 23, tzinfo=UTC)
+    held = {
+        (day, hour): profiles[choose(times, monday + timedelta(days=day, hours=hour)) or 0]["capacity"]["minimum"]
+        for day in (0, 1)
+        for hour in (7, 9, 13, 19)
+    }
+    assert [held[0, hour] for hour in (7, 9, 13, 19)] == ["1", "4", "6", "1"]
+    assert [held[1, hour] for hour in (7, 9, 13, 19)] == ["1", "4", "1", "1"]
+
+
+def test_schedules_that_overlap_are_refused():
+    """Azure has no stack of profiles: at the end of the shorter one the usual numbers would hold."""
+    with pytest.raises(ParameterError, match="schedules work and peak overlap on Tuesday"):
+        profiles_of("work=Mon,Tue@08:00-18:00/4-8", "peak=Tue@11:00-13:00/8-9")
 
 
 def test_a_recurrence_without_hours_is_not_understood():
