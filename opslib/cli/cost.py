@@ -85,8 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
             ).text
         )
         if limit is not None:
-            state = "above" if above else "within"
-            print(f"{state} the policy's ceiling of {money(limit.ceiling)} {limit.currency} per month")
+            unpriced = change.after.unpriced
+            state = "above" if above else "not compared with" if unpriced else "within"
+            why = f": no price of {', '.join(unpriced)}" if unpriced and not above else ""
+            print(f"{state} the policy's ceiling of {money(limit.ceiling)} {limit.currency} per month{why}")
     return 1 if above or change.after.unpriced else 0
 
 

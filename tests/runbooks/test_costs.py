@@ -20,7 +20,9 @@ def test_idle_deployments_what_ifs_and_the_ceiling(make_world, capsys):
     assert (found["pastTotalMonthlyCost"], found["totalMonthlyCost"]) == ("123.516", "61.758")
     assert found["projects"][0]["diff"]["resources"][0]["monthlyCost"] == "-61.758"
     assert main(["cost", world.name, "--policy", world.policy(cost={"max_per_month": 100, "currency": "EUR"})]) == 1
-    assert "total, without blue, green" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "total, without blue, green" in shown
+    assert "not compared with the policy's ceiling of 100.00 EUR per month: no price of blue, green" in shown
     assert main(["cost", world.name, "--instances", "green"]) == 2
     assert "--instances takes NAME=N" in capsys.readouterr().err
 

@@ -143,6 +143,8 @@ def test_own_probes_are_taken_out_of_minutes_that_count_everybody(session: Judge
     assert (seen.served["green"].requests, seen.served["green"].failures) == (1, 0)
     assert seen.served["blue"] == SERVED
     assert without_probes(grain, [failed] * 5).served["green"] == Served(0, 0)
+    other = replace(grain, served={name.capitalize(): one for name, one in grain.served.items()})
+    assert without_probes(other, [failed, fine]).served["Green"] == seen.served["green"]  # names ignore case
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,12 @@ def without_probes(interval: ServedInterval, sent: Iterable[ProbeResult]) -> Ser
     Percentiles stay as they are: a probe among many users' requests moves them little.
     """
     served = dict(interval.served)
+    names = {name.lower(): name for name in served}
     for result in sent:
-        seen = served.get(result.deployment)
-        if seen is None or result.status is None or whole_minute(result.sent_at, up=False) != interval.start:
+        name = names.get(result.deployment.lower())
+        if name is None or result.status is None or whole_minute(result.sent_at, up=False) != interval.start:
             continue
-        served[result.deployment] = _less(seen, is_failure(result.status))
+        served[name] = _less(served[name], is_failure(result.status))
     return replace(interval, served=served)
 
 
