@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
             if arguments.save and result.baseline:
                 save_baseline(result, arguments.save)
-    except OpsError as error:
+    except (OpsError, OSError) as error:
         print(f"opslib: {error}", file=sys.stderr)
         return NOT_VERIFIED
     if arguments.json:

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opslib.errors import OpsError
+from opslib.errors import OpsError, RecordError
 from opslib.evidence.run.files import CHECKPOINT_SUFFIX, TOKEN_SUFFIX
 from opslib.evidence.run.record import write_atomically
 from opslib.evidence.signing.findings import VerifyFinding, tampered
@@ -71,7 +71,7 @@ def verify_token(checkpoint: Path, content: bytes, authority: Path | None) -> It
             return
         if authority is not None:
             builder = VerifierBuilder()
-            for certificate in _certificates(authority):
+            for certificate in read_certificates(authority):
                 builder = builder.add_root_certificate(certificate)
             builder.build().verify_message(response, content)
     except (ValueError, VerificationError) as error:
@@ -90,7 +90,17 @@ def proven_time(checkpoint: Path, authority: Path | None) -> datetime | None:
     return decode_timestamp_response(path.read_bytes()).tst_info.gen_time
 
 
-def _certificates(path: Path) -> "list[Certificate]":
+def read_certificates(path: Path) -> "list[Certificate]":
+    """Read the certificates of an authority.
+
+    Raises
+    ------
+    RecordError
+        If the file cannot be read, or contains none.
+    """
     from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415
 
-    return list(load_pem_x509_certificates(path.read_bytes()))
+    try:
+        return list(load_pem_x509_certificates(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} cannot be used: expected certificates in PEM: {error}") from error

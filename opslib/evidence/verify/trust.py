@@ -11,6 +11,7 @@ from opslib.evidence.signing.approvers import find_approvers
 from opslib.evidence.signing.findings import VerifyFinding, tampered, unknown_key
 from opslib.evidence.signing.keys import own_key_id
 from opslib.evidence.signing.public_keys import PublicKey, pinned_keys, public_pem, read_public_keys
+from opslib.evidence.signing.timestamping import read_certificates
 from opslib.evidence.verify.baseline import trust_digest
 from opslib.evidence.verify.verify_ledger import Opened
 
@@ -38,7 +39,14 @@ def find_trust(archive: Path, given: Path | None, tsa: Path | None) -> tuple[Tru
         File of trusted public keys (PEM). By default this user's trusted keys; without them, the archive's own.
     tsa
         Certificates of the time stamp authority (PEM).
+
+    Raises
+    ------
+    RecordError
+        If a file that was given cannot be used.
     """
+    if tsa:
+        read_certificates(tsa)  # one that cannot be used must not pass for a wrong token
     listed: dict[str, PublicKey] = {}
     findings: list[VerifyFinding] = []
     for path in sorted((archive / KEYS).glob("*")):

@@ -1,5 +1,6 @@
 """A verification that continues from a baseline: what it reads, what it takes, and what it refuses."""
 
+import errno
 import json
 import os
 import shutil
@@ -160,3 +161,26 @@ def test_a_file_that_is_named_like_a_month_is_unexpected(archive, baseline):
     (archive / "2026-13").write_text("not a folder")
     found = verify(archive, since=baseline)
     assert [(one.message, one.file) for one in found.findings] == [("unexpected file", "2026-13")]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "not a certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
+)
+def test_certificates_that_cannot_be_used_are_no_tampering(archive, tmp_path, capsys, content):
+    """Exit code 1 would mean that: the file is another one, or its name is misspelled."""
+    path = tmp_path / "tsa.pem"
+    if content:
+        path.write_text(content)
+    assert main(["verify", "--tsa", str(path), "--runs", str(archive)]) == 4
+    assert f"{path} cannot be used: expected certificates in PEM" in capsys.readouterr().err
+
+
+def test_a_verification_that_cannot_read_a_file_is_none(archive, monkeypatch, capsys):
+    """A disk that fails is no tampering either."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("opslib.evidence.verify.verify.read_chain", fail)
+    assert main(["verify", "--runs", str(archive)]) == 4
+    assert "Input/output error" in capsys.readouterr().err
