@@ -154,9 +154,9 @@ def _run_prepared(words: Sequence[str]) -> int | None:
     """Have the prepared process of `opslib warm` run a command that executes a runbook; None if none does."""
     if tuple(words[:1]) != ("run",) and tuple(words[:2]) != ("fleet", "member"):
         return None
-    from opslib.warm.place import find_socket
+    from opslib.warm.place import has_socket
 
-    if not find_socket().exists():
+    if not has_socket():
         return None
     from opslib.warm.client import end_as, hand_over
 

@@ -31,6 +31,14 @@ def find_socket() -> Path:
     return find_folder() / f"warm-{crc32(f'{sys.prefix} {PACKAGE}'.encode()):08x}.socket"
 
 
+def has_socket() -> bool:
+    """Return whether there is a socket; not where the folder is another user's, which cannot be looked into."""
+    try:
+        return find_socket().exists()
+    except OSError:
+        return False
+
+
 def log_of(path: Path) -> Path:
     """Return the path of the log of the process that listens on a socket."""
     return path.with_suffix(".log")

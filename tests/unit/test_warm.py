@@ -179,6 +179,14 @@ def test_a_folder_that_others_can_enter_is_not_trusted(place_of_its_own, mode):
         place.connect()
 
 
+def test_a_folder_that_cannot_be_looked_into_has_no_prepared_process(tmp_path):
+    """As that of another user, whose XDG_RUNTIME_DIR `su` leaves in the environment: the command runs by itself."""
+    environment = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path / ("x" * 300))}
+    done = subprocess.run([*OPSLIB, "rollback"], env=environment, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, b"endpoint" in done.stderr) == (2, True)
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_socket_of_another_user_is_not_trusted(place_of_its_own, monkeypatch):
     """Its owner is compared, and a link is not followed."""
     path = place.find_socket()
