@@ -30,17 +30,18 @@ def count_by_rule(
     rule: ApprovalRule, roles: Roles, record: Record, others: Sequence[Approval] = ()
 ) -> AgreementCount:
     """Count the approvals of a record's plan that satisfy a rule."""
+    now = datetime.now(UTC)
     given = [
         Agreement(
             who=one.who,
-            given_at=datetime.fromisoformat(one.at).astimezone(UTC),
+            given_at=one.times()[0] if one.keyid else now,  # a claim may name any time: it does not count
             signed=bool(one.keyid),
             keyid=one.keyid,
             objection=_objection(one, record),
         )
         for one in (*record.approvals, *others)
     ]
-    count = count_agreements(rule, given, datetime.now(UTC), roles)
+    count = count_agreements(rule, given, now, roles)
     return replace(count, rejected=(*count.rejected, *record.rejected_approvals))
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from opslib.evidence.signing.revocation import Revocation
 from opslib.model import Outcome
 
 PAYLOAD_TYPE = "application/vnd.opslib.approval+json"
+
+CLOCKS_APART = timedelta(minutes=5)
+"""How far the clock of an approver's machine may be ahead."""
 
 
 def sign(approval: Approval, key: dsse.Signer) -> str:
@@ -153,7 +156,10 @@ class ApprovalCheck:
             return approval, (
                 f"{approval.who} requests or runs this change, or owns the key that seals it, so cannot approve it"
             )
-        problem = _objection(approval, self.approvers, datetime.now(UTC))
+        now = datetime.now(UTC)
+        problem = _objection(approval, self.approvers, now)
+        if approval.times()[0] > now + CLOCKS_APART:
+            problem = f"the approval by {approval.who} is of {approval.at}, which is in the future"
         return approval, problem or next(
             (text for one in self.revocations if (text := one.objection(approval))), ""
         )

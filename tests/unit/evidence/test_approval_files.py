@@ -7,13 +7,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from opslib.errors import ParameterError, RecordError
-from opslib.evidence.run.record import Approval
+from opslib.evidence.run.record import Approval, Record
 from opslib.evidence.signing import approval, revocation
 from opslib.evidence.signing.approval import ApprovalCheck
 from opslib.evidence.signing.approval_files import read_approvals
 from opslib.evidence.signing.keys import SigningKey
 from opslib.evidence.signing.public_keys import PublicKey, key_id
 from opslib.evidence.signing.revocation import Revocation, open_revocations
+from opslib.policy.policy import ApprovalRule
+from opslib.runbooks.plan_approvals import count_by_rule
 
 NOW = datetime.now(UTC)
 PLAN = "1" * 64
@@ -58,6 +60,15 @@ def test_an_approval_that_was_withdrawn_does_not_count(revoked, reason):
     valid, rejected = check(*([revoked] if revoked else [])).select([signed()])
     assert bool(valid) is not bool(reason)
     assert reason in "".join(rejected)
+
+
+def test_an_approval_of_a_time_to_come_does_not_count():
+    """It would outlive the policy's hours, and a withdrawal of today. A few minutes are a clock's."""
+    later = NOW + timedelta(hours=2)
+    valid, rejected = check(withdrawn(at=NOW + timedelta(minutes=1))).select([signed(at=later)])
+    assert not valid
+    assert f"the approval by ann is of {later:%FT%TZ}, which is in the future" in rejected[0]
+    assert check().select([signed(at=NOW + timedelta(minutes=1))])[0]
 
 
 def test_a_revocation_that_was_altered_stops_the_run():
@@ -120,3 +131,11 @@ def test_a_plan_that_an_approver_could_not_read_is_none(tmp_path, name, value):
     path.write_text(json.dumps(plan | {name: value}))
     with pytest.raises(RecordError, match="is not the plan of a run"):
         approval.read_plan(path)
+
+
+def test_a_claim_counts_for_nothing_whatever_time_it_names():
+    """It is named as not signed; a time that is none had ended the run."""
+    claims = [Approval("joe", at, "yes", PLAN) for at in ("yesterday", "", f"{NOW:%FT%TZ}")]
+    record = Record("run", "canary", "fraud", {}, NOW, approvals=tuple(claims), plan_sha256=PLAN)
+    count = count_by_rule(ApprovalRule(count=1), {}, record)
+    assert (count.enough, count.rejected) == (False, ("joe: not signed",) * 3)
