@@ -55,8 +55,9 @@ class PlatformMetrics:
         failures: dict[datetime, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for (deployment, code), points in counts.items():
             for minute, value in points.items():
-                requests[minute][deployment] += round(value)
-                failures[minute][deployment] += round(value) if is_failure(_status(code)) else 0
+                count = whole_count(value)
+                requests[minute][deployment] += count
+                failures[minute][deployment] += count if count and is_failure(_status(code)) else 0
         quantiles = {q: self.read(f"RequestLatency_P{q}", ("deployment",), first, last) for q in PERCENTILES}
         intervals = tuple(
             ServedInterval(minute, 60.0, _minute(minute, requests[minute], failures[minute], quantiles))
@@ -125,6 +126,17 @@ def _points(series: Mapping[str, Any]) -> dict[datetime, float]:
     """Return a series' values by minute; a minute without data has none."""
     points = series.get("data") or []
     return {read_time(one["timeStamp"]): float(one["average"]) for one in points if one.get("average") is not None}
+
+
+def whole_count(value: float) -> int:
+    """Return a count that Azure gives as an average: more than none is at least one.
+
+    Examples
+    --------
+    >>> whole_count(0.0), whole_count(0.2), whole_count(2.6)
+    (0, 1, 3)
+    """
+    return max(1, round(value)) if value > 0 else 0
 
 
 Quantiles = Mapping[int, Mapping[tuple[str, ...], Mapping[datetime, float]]]

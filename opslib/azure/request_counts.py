@@ -12,7 +12,7 @@ from opslib.azure.arm import ArmClient, Json
 from opslib.azure.estate import regions_of
 from opslib.azure.monitor_time import write_time
 from opslib.azure.parallel import read_all
-from opslib.azure.platform_metrics import METRICS_API_VERSION, MOST_SERIES
+from opslib.azure.platform_metrics import METRICS_API_VERSION, MOST_SERIES, whole_count
 from opslib.errors import AzureError
 from opslib.model import Endpoint, Unread
 
@@ -107,4 +107,4 @@ def _add(counts: Counts, answer: Json, window: dict[str, str], endpoint_id: str)
         requests = sum(float(point.get("average") or 0.0) for point in series["data"]) * minutes
         served = counts.setdefault(endpoint, {})
         deployment = labels.get("deployment", "").lower()
-        served[deployment] = served.get(deployment, 0) + round(requests)
+        served[deployment] = served.get(deployment, 0) + whole_count(requests)

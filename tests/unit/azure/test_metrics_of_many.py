@@ -19,19 +19,18 @@ UNTIL = SINCE + timedelta(minutes=1)
 CODES = ("200", "400", "401", "404", "408", "424", "429", "503")
 
 
-def offer(stand_in: StandIn, series: Sequence[Mapping[str, str]], most: int = 1000) -> None:
-    """Have the stand-in give series of one request each, cut as Azure cuts: by `top`, which is 10 by default."""
+def offer(stand_in: StandIn, series: Sequence[Mapping[str, str]], average: float = 1.0) -> None:
+    """Have the stand-in give series with one value each, cut as Azure cuts: by `top`, which is 10 by default."""
     rows = [
         {
             "metadatavalues": [{"name": {"value": name.lower()}, "value": value} for name, value in labels.items()],
-            "data": [{"timeStamp": "2026-03-02T08:00:00Z", "average": 1.0}],
+            "data": [{"timeStamp": "2026-03-02T08:00:00Z", "average": average}],
         }
         for labels in series
     ]
 
     def answer(request: Request) -> JSONResponse:
-        top = min(int(request.query_params.get("top", 10)), most)
-        return JSONResponse({"value": [{"timeseries": rows[:top]}]})
+        return JSONResponse({"value": [{"timeseries": rows[: int(request.query_params.get("top", 10))]}]})
 
     stand_in.azure.answer = answer
 
@@ -57,3 +56,20 @@ def test_requests_of_many_deployments_are_counted(stand_in: StandIn):
     endpoint = Endpoint("fraud", "Succeeded", "Key", "", {}, {}, {}, (), {"id": ENDPOINT})
     counts = read_requests(stand_in.workspace().arm, endpoint, SINCE, UNTIL)
     assert counts == {f"d{n}": 1 for n in range(25)}
+
+
+@pytest.mark.parametrize(("average", "count"), [(0.0, 0), (0.2, 1), (0.5, 1), (1.4, 1), (2.6, 3)])
+def test_a_part_of_a_request_is_one_and_not_none(stand_in: StandIn, average: float, count: int):
+    """Azure gives averages, of the nodes that answered: where one failed, its failure is not rounded away."""
+    offer(stand_in, [{"deployment": "green", "statusCode": "503"}], average)
+    seen = PlatformMetrics(stand_in.workspace(), ENDPOINT).observe(SINCE, UNTIL)
+    assert [(one.requests, one.failures) for one in seen.total.values()] == [(count, count)] * bool(count)
+    offer(stand_in, [{"deployment": "green"}], average)
+    endpoint = Endpoint("fraud", "Succeeded", "Key", "", {}, {}, {}, (), {"id": ENDPOINT})
+    assert read_requests(stand_in.workspace().arm, endpoint, SINCE, UNTIL) == {"green": count}
+
+
+def test_a_status_that_nothing_was_answered_with_may_be_any_text(stand_in: StandIn):
+    """A series of zeros says nothing of a request: what is served beside it is counted."""
+    offer(stand_in, [{"deployment": "green", "statusCode": ""}], average=0.0)
+    assert PlatformMetrics(stand_in.workspace(), ENDPOINT).observe(SINCE, UNTIL).total == {}
