@@ -80,15 +80,17 @@ def publish(archive: Path, folders: Sequence[Path], container: "Container") -> P
     Raises
     ------
     RecordError
-        If the container contains the ledger of another archive, or another content under the same name.
+        If the container contains the ledger of another archive, or another content under the same name; or a file
+        of the archive's keys is not one of public keys: then nothing was published.
     """
     store = _Store(container, _listed(folders, container), Published())
     marks, lines = find_checkpoints(archive), list(ledger.read_ledger(archive))
     pems = sorted((archive / KEYS).glob("*.pem"))  # each was written before the lines that it signed
+    keys = read_public_keys(pems)  # of a private key nothing may be published
     for path in pems:
         store.put(f"{KEYS}/{path.name}", path.read_bytes())
     _put_ledger(lines, store)
-    for folder in _wanted(archive, lines, folders, read_public_keys(pems), store.published):
+    for folder in _wanted(archive, lines, folders, keys, store.published):
         _put_run(folder, store)
     for path in marks:
         if checkpoint_lines(path) <= len(lines):

@@ -4,10 +4,12 @@ import pytest
 from container_fixture import Memory
 from evidence_fixture import make_archive, make_run
 
+from opslib.errors import RecordError
 from opslib.evidence.archive.segments import segment_name
 from opslib.evidence.publish import mirror, publish
 from opslib.evidence.run.files import LEDGER
 from opslib.evidence.signing.findings import VerifyState
+from opslib.evidence.signing.keys import find_key
 from opslib.evidence.table import engine
 from opslib.evidence.table.file_cache import FileCache
 from opslib.evidence.table.ledger_runs import ledger_runs
@@ -46,6 +48,15 @@ def test_a_run_that_ends_during_a_publication_is_left_to_the_next_one(archive):
     assert (verified(container).state, verified(container).runs) == (VerifyState.SOUND, 2)
     publish(archive, [], container)
     assert (verified(container).state, verified(container).runs) == (VerifyState.SOUND, 3)
+
+
+def test_a_private_key_beside_the_public_ones_is_not_published(archive):
+    """It was put there by mistake; an immutable container would keep it."""
+    find_key(archive / "KEYS" / "signing-key.pem", "of a test")
+    container = Memory()
+    with pytest.raises(RecordError, match=r"signing-key\.pem does not contain public keys"):
+        publish(archive, [], container)
+    assert container.blobs == {}
 
 
 @pytest.mark.parametrize(
