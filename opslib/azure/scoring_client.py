@@ -72,10 +72,10 @@ class ScoringClient:
 
 @contextmanager
 def scoring_client(
-    workspace: Workspace, endpoint: Endpoint, timeout_s: float = TIMEOUT_S
+    workspace: Workspace, endpoint: Endpoint, timeout_s: float = TIMEOUT_S, key: str = ""
 ) -> Iterator[ScoringClient]:
-    """Open a client on an endpoint, with the credential that its authMode needs."""
-    key = read_scoring_key(workspace, endpoint)
+    """Open a client on an endpoint, with a given key or token, or one that is read for its authMode."""
+    key = key or read_scoring_key(workspace, endpoint)
     with httpx.Client(verify=workspace.tls, timeout=timeout_s) as http:
         yield ScoringClient(http, endpoint, key)
 

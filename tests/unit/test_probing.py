@@ -1,6 +1,7 @@
 """Own probes: two equal versions must come out equal, and nothing that goes wrong ends them unseen."""
 
 from datetime import UTC, datetime
+from unittest.mock import Mock
 
 import numpy as np
 from awaiting import wait_until
@@ -68,9 +69,10 @@ def test_an_expected_answer_that_stable_never_gave_fails_no_version_and_counts_a
 def test_a_round_that_fails_is_reported_and_the_next_one_sent(monkeypatch):
     """A thread that dies unnoticed would leave a canary that only seems to be probed."""
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise OverflowError("int too large to convert to float")
 
+    monkeypatch.setattr(module, "read_scoring_key", lambda *_: "key")
     monkeypatch.setattr(module, "scoring_client", broken)
     problems: list[str] = []
     with probing(None, None, VERSIONS, [Probe(1)], 0.01) as rounds:  # type: ignore[arg-type]
@@ -83,3 +85,23 @@ def test_a_round_that_fails_is_reported_and_the_next_one_sent(monkeypatch):
 
         wait_until(taken)
     assert set(problems) == {"OverflowError: int too large to convert to float"}
+
+
+def test_a_key_is_read_again_when_it_is_refused_or_old(monkeypatch):
+    """Else each round would read another token, of which the redactor keeps all."""
+    keys, now_s = iter(["first", "second", "third"]), 0.0
+    monkeypatch.setattr(module, "read_scoring_key", lambda *_: next(keys))
+    monkeypatch.setattr(module, "monotonic", lambda: now_s)
+    rounds, client = rounds_of(1), Mock()
+
+    def status_of_round(status: int) -> str:
+        key = rounds._read_key()
+        result = ProbeResult(datetime.now(UTC), status, 1.0, "blue", "opslib-1")
+        client.send_and_read.return_value = result, None
+        rounds._send_round(client, 0, datetime.now(UTC))
+        return key
+
+    assert [status_of_round(status) for status in (200, 500, 401)] == ["first"] * 3
+    assert status_of_round(200) == "second"
+    now_s = module.KEY_S + 1
+    assert [status_of_round(200), status_of_round(200)] == ["third"] * 2

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 from opslib.azure.connect import Workspace
+from opslib.azure.endpoints import read_scoring_key
 from opslib.azure.scoring_client import ScoringClient, scoring_client
 from opslib.definitions.probes import Probe
 from opslib.definitions.tolerance import matches
@@ -19,6 +21,14 @@ from opslib.model import Endpoint, ProbeResult
 
 GOLDEN = "golden"
 """Stands for a probe's expected answer."""
+
+KEY_S = 240.0
+"""How long a key or token is used: azure-identity gives none that expires within 300 s [seconds].
+
+One for each round would be a thousand that the evidence is searched for, and as many entries of the activity log.
+"""
+
+_KEY_REFUSED = frozenset({401, 403})
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,7 @@ class Probing:
         self._rounds: SimpleQueue[ProbeRound] = SimpleQueue()
         self._ended = Event()
         self._begun = False
+        self._key, self._key_read_s = "", 0.0
         self._alike: set[int] = set()
 
     def begin(self) -> None:
@@ -82,7 +93,7 @@ class Probing:
         while not self._ended.is_set():
             begun = datetime.now(UTC)
             try:
-                with scoring_client(self._workspace, self._endpoint) as client:
+                with scoring_client(self._workspace, self._endpoint, key=self._read_key()) as client:
                     self._rounds.put(self._send_round(client, number, begun))
             except Exception as error:  # noqa: BLE001 - a dead thread would go unnoticed; the next round tries again
                 self._rounds.put(ProbeRound(None, (), f"{type(error).__name__}: {error}"))
@@ -92,6 +103,12 @@ class Probing:
     def end(self) -> None:
         """Stop after the request under way."""
         self._ended.set()
+
+    def _read_key(self) -> str:
+        """Return the endpoint's key or token, which is read again after a while, or where it was refused."""
+        if not self._key or monotonic() - self._key_read_s > KEY_S:
+            self._key, self._key_read_s = read_scoring_key(self._workspace, self._endpoint), monotonic()
+        return self._key
 
     def _send_round(self, client: ScoringClient, number: int, begun: datetime) -> ProbeRound:
         results: list[ProbeResult] = []
@@ -103,6 +120,8 @@ class Probing:
             result = result if result.deployment else replace(result, deployment=self._versions[arm])
             answers[question, arm] = result, answer
             results.append(result)
+            if result.status in _KEY_REFUSED:
+                self._key = ""
         length_s = max((datetime.now(UTC) - begun).total_seconds(), 1e-3)
         found = [seen for question in range(len(self._probes)) for seen in self._compare(question, answers)]
         return ProbeRound(pair_probes(found, start_s=begun.timestamp(), length_s=length_s), tuple(results))
