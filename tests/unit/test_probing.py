@@ -1,6 +1,7 @@
 """Own probes: two equal versions must come out equal, and nothing that goes wrong ends them unseen."""
 
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
 
 import numpy as np
@@ -105,3 +106,34 @@ def test_a_key_is_read_again_when_it_is_refused_or_old(monkeypatch):
     assert status_of_round(200) == "second"
     now_s = module.KEY_S + 1
     assert [status_of_round(200), status_of_round(200)] == ["third"] * 2
+
+
+class SetBack(datetime):
+    """A clock that is set back by an hour after it was read once."""
+
+    reads = 0
+
+    @classmethod
+    def now(cls, tz=None):
+        cls.reads += 1
+        return datetime.now(tz) - timedelta(hours=cls.reads > 1)
+
+
+def test_a_clock_that_is_set_back_does_not_end_the_rounds(monkeypatch):
+    """The next round is due after the wanted time, not an hour later."""
+    waits: list[float] = []
+    monkeypatch.setattr(module, "datetime", SetBack)
+    monkeypatch.setattr(module, "scoring_client", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(module, "read_scoring_key", lambda *_: "key")
+    rounds = Probing(None, None, VERSIONS, [], 5.0)  # type: ignore[arg-type]
+
+    def wait(time_s: float) -> bool:
+        waits.append(time_s)
+        rounds.end()
+        return True
+
+    monkeypatch.setattr(rounds._ended, "wait", wait)
+    rounds._run()
+    assert len(waits) == 1
+    assert waits[0] <= 5.0
+    assert [found.problem for found in rounds.take()] == [""]

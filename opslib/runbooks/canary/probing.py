@@ -91,14 +91,14 @@ class Probing:
         """Send rounds until ended, each `every_s` after the last one began."""
         number = 0
         while not self._ended.is_set():
-            begun = datetime.now(UTC)
+            begun_s = monotonic()  # the time of day may be set
             try:
                 with scoring_client(self._workspace, self._endpoint, key=self._read_key()) as client:
-                    self._rounds.put(self._send_round(client, number, begun))
+                    self._rounds.put(self._send_round(client, number, datetime.now(UTC)))
             except Exception as error:  # noqa: BLE001 - a dead thread would go unnoticed; the next round tries again
                 self._rounds.put(ProbeRound(None, (), f"{type(error).__name__}: {error}"))
             number += 1
-            self._ended.wait(max(0.0, self._every_s - (datetime.now(UTC) - begun).total_seconds()))
+            self._ended.wait(max(0.0, begun_s + self._every_s - monotonic()))
 
     def end(self) -> None:
         """Stop after the request under way."""
@@ -111,7 +111,7 @@ class Probing:
         return self._key
 
     def _send_round(self, client: ScoringClient, number: int, begun: datetime) -> ProbeRound:
-        results: list[ProbeResult] = []
+        begun_s, results = monotonic(), list[ProbeResult]()
         answers: dict[tuple[int, str], tuple[ProbeResult, Any]] = {}
         for question, arm in probe_order(len(self._probes), seed=number):
             if self._ended.is_set():
@@ -122,7 +122,7 @@ class Probing:
             results.append(result)
             if result.status in _KEY_REFUSED:
                 self._key = ""
-        length_s = max((datetime.now(UTC) - begun).total_seconds(), 1e-3)
+        length_s = max(monotonic() - begun_s, 1e-3)
         found = [seen for question in range(len(self._probes)) for seen in self._compare(question, answers)]
         return ProbeRound(pair_probes(found, start_s=begun.timestamp(), length_s=length_s), tuple(results))
 
