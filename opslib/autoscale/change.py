@@ -120,6 +120,14 @@ def make_body(
     return {"location": location, "properties": properties}
 
 
+def replaced_body(before: Json, body: Json) -> Json:
+    """Return the body that replaces a setting's, with the tags and notifications that it has."""
+    tags = {"tags": before["tags"]} if "tags" in before else {}
+    notifications = before["properties"].get("notifications")
+    properties = body["properties"] | ({"notifications": notifications} if notifications else {})
+    return {**body, **tags, "properties": properties}
+
+
 def moved_body(arm: Mapping[str, Any], old_id: str, new_id: str) -> Json:
     """Return a setting's body with another deployment as its target, and as what its rules measure.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from opslib.autoscale.change import Json, moved_body, moved_name, writable_body
+from opslib.autoscale.change import Json, moved_body, moved_name, replaced_body, writable_body
 from opslib.autoscale.setting import API_VERSION, ScaleSetting, read_setting
 from opslib.errors import PlanError
 from opslib.model import Change, DeleteRule, Endpoint, Plan, RestoreRule, Rule, SetRule
@@ -12,7 +12,7 @@ Settings = Sequence[ScaleSetting]
 
 
 def plan_set(endpoint: Endpoint, deployment: str, name: str, body: Json, present: Settings) -> Plan:
-    """Plan one setting of a deployment; one that it has already is replaced.
+    """Plan one setting of a deployment; one that it has already is replaced, but for its tags and notifications.
 
     Parameters
     ----------
@@ -32,7 +32,8 @@ def plan_set(endpoint: Endpoint, deployment: str, name: str, body: Json, present
             f"Name it to replace it: setting={own.name}"
         )
     made = own.name if own else name or f"autoscale-{endpoint.name}-{deployment}"
-    return _plan(endpoint, [_set(endpoint, made, writable_body(own.arm) if own else None, body)])
+    before = writable_body(own.arm) if own else None
+    return _plan(endpoint, [_set(endpoint, made, before, replaced_body(before, body) if before else body)])
 
 
 def plan_move(endpoint: Endpoint, source: str, to: str, present: Settings) -> Plan:

@@ -22,7 +22,7 @@ from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.run_lock import release
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
-from opslib.model import DeleteRule, Outcome, Plan, Rule
+from opslib.model import DeleteRule, Outcome, Plan, Rule, SetRule
 from opslib.parameters.autoscale import AutoscaleParameters
 from opslib.runbooks.autoscale import check_autoscale, plan_autoscale, set_autoscale
 from opslib.runbooks.run import Run
@@ -124,6 +124,21 @@ def test_nothing_is_written_over_a_change_of_others(scaled):
     with pytest.raises(Drift, match="nothing was written"):
         carry_out(scaled, plan_remove(scaled.read(), "blue", [replace(found, arm=other)]))
     assert read_settings(scaled.workspace, scaled.read()) == (found,)
+
+
+def test_a_setting_that_is_replaced_keeps_its_tags_and_whom_it_notifies(scaled):
+    """Range, rules and schedules are those of the command; the rest is the team's."""
+    endpoint = scaled.read()
+    (found,) = read_settings(scaled.workspace, endpoint)
+    arm = copy.deepcopy(dict(found.arm))
+    arm["tags"] = {"team": "risk"}
+    arm["properties"]["notifications"] = [{"operation": "Scale", "email": {"customEmails": ["ann@fraud.example"]}}]
+    body = make_body("eastus", found.target, Bounds(2, 4, 2), [RulePair("CpuUtilizationPercentage", 60.0, 20.0)])
+    (step,) = plan_set(endpoint, "blue", "", body, [read_setting(arm)]).steps
+    assert isinstance(step, SetRule)
+    assert step.body["tags"] == {"team": "risk"}
+    assert step.body["properties"]["notifications"] == arm["properties"]["notifications"]
+    assert step.body["properties"]["profiles"] == body["properties"]["profiles"]
 
 
 def test_a_setting_is_created_by_a_run_shown_moved_and_put_back(make_world, tmp_path, monkeypatch, capsys):
