@@ -30,3 +30,19 @@ def test_a_user_s_scoring_script_is_deployed_and_scored(pytester: pytest.Pyteste
     shown = [r"-+ azureml_sandbox instance-\w+ -+", ".*TypeError: object of type 'NoneType'"]
     result.stdout.re_match_lines(shown)
     assert {name: value for name, value in os.environ.items() if name in before} == before
+
+
+def test_the_summary_has_the_test_s_own_warnings_alone(pytester: pytest.Pytester):
+    """azure-ai-ml warns of its own code hundreds of times; a warning of the user's is not lost among them."""
+    pytester.makepyfile(
+        """
+        import warnings
+
+        def test_warns():
+            import azure.ai.ml.entities
+            warnings.warn("mine", DeprecationWarning)
+        """
+    )
+    result = pytester.runpytest_subprocess("-q")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*DeprecationWarning: mine"])
