@@ -80,6 +80,7 @@ def test_one_request_or_unknown_requests_refuse(requests, expected):
     finding = checks.check_requests("green", requests, timedelta(days=14), "HTTP 403")
     assert level(finding) is expected
     assert "14.0 days" in finding.evidence
+    assert ("at most about" in finding.evidence) is bool(requests)  # of averages of an hour, which are no counts
 
 
 def test_a_deployment_has_rested_since_its_last_traffic_or_its_creation(endpoint):

@@ -68,7 +68,9 @@ def check_requests(deployment: str, requests: int | None, window: timedelta, pro
     if requests:
         return Finding.blocker(
             "requests",
-            f"{deployment} answered {requests:,} requests in the last {span}, expected 0",
+            # An hour's average leaves out the minutes without a request, so that the sum exceeds what was counted.
+            f"{deployment} answered requests in the last {span}, at most about {requests:,} by Azure Monitor's "
+            "averages of an hour; expected 0",
             "Find the clients that send to it, by its traffic or by the header azureml-model-deployment.",
         )
     return Finding.ok(
