@@ -8,6 +8,8 @@ from typing import Any
 
 from opslib.errors import ApprovalNeeded, PlanError
 from opslib.evidence.run.journal import JournalEvent
+from opslib.evidence.signing.approval import describe_no_approvers
+from opslib.evidence.signing.approvers import find_approvers
 from opslib.model import Plan
 from opslib.policy.agreements import describe_rule
 from opslib.runbooks.plan_content import approved_content, digest_of
@@ -28,6 +30,8 @@ class Waiting:
         What the policy requires.
     approve, resume
         The command for each approver, and the one that carries out the approved plan.
+    unconfigured
+        What has to be configured before any approval counts; empty for nothing.
     """
 
     plan_sha256: str
@@ -35,12 +39,14 @@ class Waiting:
     needed: str
     approve: str
     resume: str
+    unconfigured: str = ""
 
     def __str__(self) -> str:
         """What is missing, and the commands, for a person who reads a log."""
+        first = f"  first:          {self.unconfigured}\n" if self.unconfigured else ""
         return (
             f"nothing was changed: plan {self.plan_sha256[:16]} waits for approval. {self.given}. Needed: "
-            f"{self.needed}.\n"
+            f"{self.needed}.\n{first}"
             f"  each approver:  {self.approve}\n"
             f"  then:           {self.resume}\n"
             "  FILE is what `opslib approve` wrote, or a folder of such files. The plan stays the same as long as "
@@ -73,6 +79,7 @@ def require_approved(run: Run[Any], plan: Plan) -> None:
         needed=describe_rule(rule, policy.roles),
         approve=f"opslib approve {record.run_id} --who NAME",
         resume=" ".join(_command(run)),
+        unconfigured="" if count.rejected or find_approvers() else describe_no_approvers(),
     )
     run.journal.write(JournalEvent.WAITING, waiting)
     raise ApprovalNeeded(str(waiting))

@@ -162,6 +162,19 @@ def test_a_new_version_takes_traffic_only_validated_and_approved(make_world, app
     capsys.readouterr()
 
 
+def test_a_run_that_waits_without_approvers_names_the_files_of_their_keys(make_world, monkeypatch, capsys):
+    """Without a key of theirs no approval counts, so the first message has it, before a person signs."""
+    world = make_world(green={})
+    monkeypatch.delenv(VARIABLE, raising=False)
+    policy = write_policy(world, approvals=[{"runbooks": ["scale"], "count": 1, "of": list(PEOPLE)}])
+    code, _, record = run(world, "scale", deployment="green", instances=2, policy=policy)
+    assert (code, record.outcome) == (6, Outcome.WAITING), record.reason
+    assert (
+        "first:          no approvers are configured. Put the approvers' public keys, " in capsys.readouterr().out
+    )
+    assert VARIABLE in record.reason
+
+
 def opened(world: World, parameters, **fields):
     """A run without a notebook, in an archive of its own."""
     with pytest.MonkeyPatch.context() as patch:

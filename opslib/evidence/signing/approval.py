@@ -142,12 +142,7 @@ class ApprovalCheck:
     def _open(self, envelope: str) -> tuple[Approval | None, str]:
         """Return an approval, and why it is not valid."""
         if not self.approvers:
-            keys, allowed_signers = (config_folder() / name for name in APPROVERS)
-            return None, (
-                "no approvers are configured. Put the approvers' public keys, each with a line `who: NAME` above "
-                f"it, into {keys}, allowed signers of ssh into {allowed_signers}, or either into a file that "
-                f"{VARIABLE} names"
-            )
+            return None, describe_no_approvers()
         try:
             approval = open_approval(envelope.encode(), self.approvers)
         except RecordError as error:
@@ -163,6 +158,15 @@ class ApprovalCheck:
         return approval, problem or next(
             (text for one in self.revocations if (text := one.objection(approval))), ""
         )
+
+
+def describe_no_approvers() -> str:
+    """Return where the approvers' keys have to be, without which no approval counts."""
+    keys, allowed_signers = (config_folder() / name for name in APPROVERS)
+    return (
+        "no approvers are configured. Put the approvers' public keys, each with a line `who: NAME` above it, into "
+        f"{keys}, allowed signers of ssh into {allowed_signers}, or either into a file that {VARIABLE} names"
+    )
 
 
 def keep_approvals(folder: Path, record: Record, dropped: Collection[Approval]) -> Record:
