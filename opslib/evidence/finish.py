@@ -6,6 +6,7 @@ writes, a second call completes the rest.
 """
 
 import contextlib
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,9 @@ from opslib.evidence.signing import seal, timestamping
 from opslib.evidence.signing.keys import SigningKey, find_signing_key, store_public_key
 from opslib.model import Outcome
 from opslib.redaction import redact
+
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+"""Control characters, a backslash, and bytes that are not UTF-8, which Python reads as surrogates."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +150,9 @@ def _drop_drafts(folder: Path) -> None:
 
 
 def _mask_names(folder: Path) -> None:
-    """Rename files whose names contain a secret."""
+    """Rename files whose names contain a secret, or what neither text nor the name of a blob can."""
     for number, path in enumerate(sorted(folder.rglob("*"), reverse=True)):
-        name = redact.redact(path.name)
+        name = _NOT_IN_NAMES.sub("_", redact.redact(path.name))
         if name != path.name:
             path.rename(path.with_name(f"{number}-{name}"))
 

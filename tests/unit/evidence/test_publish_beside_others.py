@@ -1,11 +1,14 @@
 """Publication beside runs that end meanwhile, and what is in a container beside what was published."""
 
+import os
+
 import pytest
 from container_fixture import Memory
-from evidence_fixture import make_archive, make_run
+from evidence_fixture import make_archive, make_run, open_run
 
 from opslib.errors import RecordError
 from opslib.evidence.archive.segments import segment_name
+from opslib.evidence.finish import end_run
 from opslib.evidence.publish import mirror, publish
 from opslib.evidence.run.files import LEDGER
 from opslib.evidence.signing.findings import VerifyState
@@ -14,6 +17,7 @@ from opslib.evidence.table import engine
 from opslib.evidence.table.file_cache import FileCache
 from opslib.evidence.table.ledger_runs import ledger_runs
 from opslib.evidence.verify.verify import Verified, verify
+from opslib.model import Outcome
 
 
 @pytest.fixture
@@ -95,3 +99,17 @@ def test_two_queries_at_once_read_the_same_ledger(published, tmp_path, monkeypat
 
     monkeypatch.setattr("opslib.evidence.table.ledger_runs.opened", interrupted)
     assert ledger_runs(published, cache) == ends[0]
+
+
+@pytest.mark.parametrize("name", [b"\xff.csv", b"a\\b.csv", b"a\x01.csv", b"\xed\xa0\x80.csv"])
+def test_a_file_of_a_run_may_have_any_name(archive, name):
+    """What no text and no blob can be named is renamed before the seal; else the run would look altered."""
+    folder, record = open_run(archive)
+    (folder / os.fsdecode(name)).write_text("1,2")
+    end_run(folder, record.ended(Outcome.SUCCEEDED, "done"))
+    assert verify(archive).state is VerifyState.SOUND
+    container = Memory()
+    publish(archive, [], container)
+    assert verified(container).state is VerifyState.SOUND
+    (kept,) = folder.glob("*.csv")
+    assert kept.read_text() == "1,2"
