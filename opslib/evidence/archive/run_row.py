@@ -1,5 +1,6 @@
 """One run as a row: the columns of the index, of exports and of the table of published runs."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -106,7 +107,7 @@ def to_row(content: bytes, folder: str) -> RunRow:
         If it is not a record.
     """
     try:
-        record = _decode(content)
+        record = _read(content)
         started_at = _utc(record.started_at)
         finished_at = _utc(record.finished_at) if record.finished_at else ""
     except (ValueError, msgspec.MsgspecError) as error:
@@ -132,6 +133,14 @@ def to_row(content: bytes, folder: str) -> RunRow:
         parameters=_one_line(record.parameters),
         results=_one_line(record.results),
     )
+
+
+def _read(content: bytes) -> _Record:
+    """Decode a record; half of a character, which Python's own JSON may hold, is read as a question mark."""
+    try:
+        return _decode(content)
+    except msgspec.MsgspecError:
+        return _decode(json.dumps(json.loads(content), ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _one_line(raw: msgspec.Raw) -> str:

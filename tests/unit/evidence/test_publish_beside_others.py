@@ -7,6 +7,7 @@ from container_fixture import Memory
 from evidence_fixture import make_archive, make_run, open_run
 
 from opslib.errors import RecordError
+from opslib.evidence.archive.run_row import read_row
 from opslib.evidence.archive.segments import segment_name
 from opslib.evidence.finish import end_run
 from opslib.evidence.publish import mirror, publish
@@ -113,3 +114,13 @@ def test_a_file_of_a_run_may_have_any_name(archive, name):
     assert verified(container).state is VerifyState.SOUND
     (kept,) = folder.glob("*.csv")
     assert kept.read_text() == "1,2"
+
+
+def test_a_record_with_text_that_is_none_is_published_with_the_others(archive):
+    """A command line in another encoding, or a message with such a file name, holds half of a character."""
+    folder, record = open_run(archive, ticket="CHG-\udcff")
+    end_run(folder, record.ended(Outcome.SUCCEEDED, "done"))
+    container = Memory()
+    assert publish(archive, [], container).left_out == []
+    assert read_row(archive, f"{folder.parent.name}/{folder.name}").ticket == "CHG-?"
+    assert (verified(container).state, verified(container).runs) == (VerifyState.SOUND, 3)
