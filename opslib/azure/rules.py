@@ -107,6 +107,11 @@ def _require(
     """Return a setting or rule, None for an absent one; require that it is as a body that the plan knows."""
     found = _compared(step.id, _read(workspace, step))
     if found not in [_compared(step.id, body) for body in known]:
+        if isinstance(found, ScaleSetting) and isinstance(step, SetRule) and step.before is None:
+            raise Drift(
+                f"{step.rule} exists already in the resource group, for {found.target}; nothing was written. "
+                "If it is another endpoint's, set one of another name (setting=NAME)"
+            )
         raise Drift(
             f"{step.rule} is not as it was when this change was planned; nothing was written. "
             "Find in the activity log who changed it; plan again"

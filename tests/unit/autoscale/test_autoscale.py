@@ -126,6 +126,18 @@ def test_nothing_is_written_over_a_change_of_others(scaled):
     assert read_settings(scaled.workspace, scaled.read()) == (found,)
 
 
+def test_a_name_that_another_setting_of_the_group_has_is_named(scaled):
+    """Names are of the resource group: the message says whose the setting is, which is left alone."""
+    (found,) = read_settings(scaled.workspace, scaled.read())
+    endpoint = scaled.read()
+    body = make_body("eastus", found.target.replace("/blue", "/green"), Bounds(1, 2, 1), ())
+    green = replace(endpoint.deployments[0], name="green")
+    plan = plan_set(replace(endpoint, deployments=(*endpoint.deployments, green)), "green", SETTING, body, ())
+    with pytest.raises(Drift, match=f"{SETTING} exists already in the resource group, for .*/deployments/blue"):
+        carry_out(scaled, plan)
+    assert read_settings(scaled.workspace, scaled.read()) == (found,)
+
+
 def test_a_setting_that_is_replaced_keeps_its_tags_and_whom_it_notifies(scaled):
     """Range, rules and schedules are those of the command; the rest is the team's."""
     endpoint = scaled.read()
