@@ -193,13 +193,20 @@ def _count(before: Counts, lines: Sequence[Mapping[str, Any]], role: str) -> Cou
 def _count_slower(
     before: Mapping[float, Counts], intervals: Sequence[Mapping[str, Any]], role: str
 ) -> dict[float, Counts]:
-    """Add how many of the users' requests were slower than each latency; percentiles cannot be added up."""
+    """Add how many of the users' requests were slower than each latency; percentiles cannot be added up.
+
+    The run measures stable's latency again in the warm-up, and from then on counts at other latencies. The counts
+    begin again there: of different requests, they could bound a percentile from below above its upper bound.
+    """
     counts = dict(before)
     for interval in intervals:
         if interval["source"] == "probes":
             continue
         arm = interval[role]
-        for latency_ms, slower in arm.get("above", ()):
+        above = arm.get("above", ())
+        if above and counts.keys() != {latency_ms for latency_ms, _ in above}:
+            counts = {}
+        for latency_ms, slower in above:
             timed = arm.get("timed", arm["requests"])
             counts[latency_ms] = counts.get(latency_ms, Counts()).add(slower, timed)
     return counts
