@@ -16,6 +16,9 @@ PACKAGE = Path(__file__).parents[1]
 READY = b"ready"
 """What the prepared process reports once clients can connect."""
 
+RUN = "opslib"
+"""What `ps -o comm` shows of a fork that has become a run."""
+
 TIMEOUT_S = 2.0
 """Longest wait for the prepared process to take a command; then this process runs it [seconds]."""
 

@@ -22,7 +22,7 @@ from opslib.runner.fork_server import fork_the_server
 from opslib.runner.fork_serving import renew_process
 from opslib.warm.client import FORWARDED, GO
 from opslib.warm.conditions import Conditions
-from opslib.warm.place import TIMEOUT_S, send_code
+from opslib.warm.place import RUN, TIMEOUT_S, send_code
 
 COMMAND_LINE = "opslib.cli.main"
 """By name, since the command line is above this module, as with `python -m opslib`."""
@@ -111,7 +111,7 @@ def _enter(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     _reset_signals(request["ignored"])
     redactor.cache_clear()  # secrets of the environment
     renew_process()
-    Path("/proc/self/comm").write_text("opslib", encoding="utf-8")
+    Path("/proc/self/comm").write_text(RUN, encoding="utf-8")
     gc.set_threshold(GARBAGE_THRESHOLD)
     gc.enable()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from opslib.quick_end import QuickEnd
 from opslib.warm.conditions import find_conditions
-from opslib.warm.place import READY, peer_of, send_code
+from opslib.warm.place import READY, RUN, peer_of, send_code
 
 IDLE_S = 1800.0
 """It ends when no run was handed over for this long [seconds]."""
@@ -49,11 +49,11 @@ class Server:
             ready = poller.poll(None if self.runs else max(0.0, used_s + IDLE_S - time.monotonic()) * 1000)
             if not ready:
                 return None
-            used_s = time.monotonic()
             for descriptor, _ in ready:
                 if descriptor in self.runs:
                     poller.unregister(descriptor)
-                    self._report(descriptor)
+                    if self._report(descriptor):
+                        used_s = time.monotonic()
                     continue
                 connection = self._accept()
                 if connection is None:
@@ -76,14 +76,19 @@ class Server:
             connection.send(f"there are {len(self.runs)} runs, or this is another user".encode())
         return None
 
-    def _report(self, descriptor: int) -> None:
-        """Send a client the exit code of its run, which a run that was ended by a signal could not send."""
+    def _report(self, descriptor: int) -> bool:
+        """Send a client the exit code of its run, which a run that was ended by a signal could not send.
+
+        Return whether the fork has been a run; others end once their client has seen that it could be one.
+        """
         pid, connection = self.runs.pop(descriptor)
         os.close(descriptor)
+        was_run = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == RUN
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         log(f"{pid} ended with {code}")
         with connection:
             send_code(connection, code)
+        return was_run
 
     def _leave(self) -> None:
         """Close in a fork what is the server's."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from opslib.errors import ConnectError
 from opslib.warm.client import refusal
 from opslib.warm.conditions import start_variables
-from opslib.warm.place import READY, connect, find_socket, log_of, peer_of, require_private
+from opslib.warm.place import READY, RUN, connect, find_socket, log_of, peer_of, require_private
 
 END_TIMEOUT_S = 10.0
 """Longest wait for its end, which waits for nothing [seconds]."""
@@ -122,7 +122,7 @@ _started: list["subprocess.Popen[bytes]"] = []
 def _count_runs(pid: int) -> int:
     """Count the forks of a prepared process that have become a run."""
     return sum(
-        status.get("PPid") == str(pid) and status.get("Name") == "opslib"
+        status.get("PPid") == str(pid) and status.get("Name") == RUN
         for status in map(_status, filter(str.isdigit, os.listdir("/proc")))  # noqa: PTH208 - names
     )
 

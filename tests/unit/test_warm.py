@@ -171,6 +171,14 @@ def test_an_idle_process_ends_and_removes_its_socket(start_stub, place_of_its_ow
     assert not stop()
 
 
+def test_a_process_that_is_only_looked_at_is_idle(start_stub):
+    """A monitor that shows its status again and again does not keep it, and its memory, for ever."""
+    process = start_stub(idle_s=1.0)
+    assert find_prepared() is not None
+    wait_until(lambda: find_prepared() is None, within_s=20)
+    assert process.wait(20) == 0
+
+
 @pytest.mark.parametrize("mode", [0o750, 0o707])
 def test_a_folder_that_others_can_enter_is_not_trusted(place_of_its_own, mode):
     """Another user could have made the socket, to receive what is handed over."""
