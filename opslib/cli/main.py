@@ -131,6 +131,9 @@ def _open_streams() -> None:
 def _run(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else argv
     parser = make_parser("" if COMPLETES in os.environ else next(iter(words), ""))
+    if not words and COMPLETES not in os.environ:
+        parser.print_help(sys.stderr)
+        return 2
     if COMPLETES in os.environ:
         from opslib.cli.completion import complete
 

@@ -8,8 +8,6 @@ from opslib.displayed import view
 from opslib.model import CostChange, DeploymentCost, EndpointCost
 from opslib.show.table import Cell, Table
 
-_AMOUNTS = ("per hour", "per month")
-
 
 @view.register
 def _change(change: CostChange) -> Table:
@@ -26,15 +24,16 @@ def cost_table(title: str, change: CostChange, notes: Mapping[str, str]) -> Tabl
     """
     cost, currency = change.after, change.prices.currency
     rows = [_row(one, notes.get(one.deployment, "")) for one in cost.deployments]
-    rows.append(_total(cost, currency))
-    columns = ("deployment", "traffic", "state", "instances", "one instance", *_AMOUNTS, "remark")
+    rows.append(_total(cost))
+    amounts = (f"one instance [{currency}/h]", f"per hour [{currency}]", f"per month [{currency}]")
+    columns = ("deployment", "traffic", "state", "instances", *amounts, "remark")
     parts = (
         describe_change(change) if change.before != change.after else "",
         describe_prices(change.prices),
         "A month has 730 h, as in Azure's pricing calculator; discounts, storage and traffic are not included",
     )
     note = ". ".join(filter(None, parts)) + "."
-    return Table(title, columns, rows, note=note, right=("traffic", "one instance", *_AMOUNTS))
+    return Table(title, columns, rows, note=note, right=("traffic", *amounts))
 
 
 def _row(one: DeploymentCost, note: str) -> tuple[str | Cell, ...]:
@@ -44,9 +43,9 @@ def _row(one: DeploymentCost, note: str) -> tuple[str | Cell, ...]:
     return (one.deployment, traffic, one.state, instances, *amounts, Cell(note, "warning"))
 
 
-def _total(cost: EndpointCost, currency: str) -> tuple[str | Cell, ...]:
+def _total(cost: EndpointCost) -> tuple[str | Cell, ...]:
     known = f"total, without {', '.join(cost.unpriced)}" if cost.unpriced else "total"
-    return (known, "", "", "", currency, _exact(cost.per_hour), money(cost.per_month), "")
+    return (known, "", "", "", "", _exact(cost.per_hour), money(cost.per_month), "")
 
 
 def _exact(amount: Decimal | None) -> str:

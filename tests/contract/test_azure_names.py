@@ -105,7 +105,7 @@ def test_what_is_served_is_printed_for_programs(sandbox: RunningSandbox, capsys:
     assert printed["settings"]["seed"] == 7
     assert printed["faults"] == []
     (endpoint,) = [one for one in printed["resources"] if one["name"] == "printed"]
-    assert (endpoint["kind"], endpoint["details"]) == ("endpoint", "traffic {}")
+    assert (endpoint["kind"], endpoint["details"]) == ("endpoint", "traffic none")
 
 
 def test_other_hosts_are_refused_by_name(sandbox: RunningSandbox):

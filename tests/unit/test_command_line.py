@@ -125,6 +125,12 @@ def test_wrong_parameters_are_refused_before_anything_is_written(capsys, empty_f
     assert not list(empty_folder.iterdir())
 
 
+def test_without_a_command_the_commands_are_listed(capsys):
+    """On stderr and with exit code 2: nothing was done."""
+    assert main([]) == 2
+    assert "  status      show an endpoint's traffic" in capsys.readouterr().err
+
+
 def test_papermills_form_of_a_parameter_is_refused_with_the_right_one(capsys, empty_folder):
     """`-p NAME VALUE` is what papermill takes; the value is not called an unknown argument."""
     assert main(["run", "rollback", "-p", "endpoint", "fraud"]) == 2

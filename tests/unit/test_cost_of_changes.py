@@ -154,7 +154,7 @@ def test_what_is_billed_without_use(found, requests, remark):
 def test_the_table_has_each_deployment_the_sum_and_the_source():
     """What a person reads in a notebook and in a terminal."""
     text = cost_table("Cost of endpoint fraud", scaled(green=0), {"blue": "looked at"}).text
-    assert all(shown in text for shown in ("blue", "427.78", "looked at", "total"))
+    assert all(shown in text for shown in ("blue", "427.78", "looked at", "total", "per month [USD]"))
     assert "213.89 saved per month" in text
     assert "read 2026-11-02 09:00 UTC, in force since 2025-01-01" in text
     assert "A month has 730 h" in view(scaled()).text

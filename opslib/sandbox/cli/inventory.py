@@ -14,7 +14,8 @@ def inventory(home: Home) -> list[tuple[str, str, str, str]]:
         body = json.loads(text)
         names = resource_id.split("/")
         if kind == "onlineEndpoints":
-            rest = f"traffic {body['properties']['traffic']}"
+            traffic = body["properties"]["traffic"] or {}
+            rest = f"traffic {' '.join(f'{one}={weight}' for one, weight in traffic.items()) or 'none'}"
             rows.append(("endpoint", names[-1], body["properties"]["provisioningState"], rest))
         if kind == "deployments":
             rest = f"{body['properties']['instanceType']} x {body['sku']['capacity']}"
