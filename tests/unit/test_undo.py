@@ -111,6 +111,14 @@ def test_an_endpoint_that_cannot_be_read_fails_the_recovery(restored, capsys):
     assert restored == ["a", "b"]
 
 
+def test_a_recovery_of_nothing_reports_so(restored, monkeypatch, capsys):
+    """Without a line a person does not know whether the command has looked."""
+    monkeypatch.setattr(reaping, "list_endpoints", lambda _: [])
+    assert main(["recover", "--target", "sandbox"]) == 0
+    assert capsys.readouterr().out == "nothing to recover: no lease on any endpoint, no run whose process died\n"
+    assert restored == []
+
+
 def test_a_recovery_that_cannot_be_sealed_keeps_no_other_endpoint_from_its_own(restored, tmp_path, monkeypatch):
     """Two canaries were left by a machine that died; the signing key cannot be read."""
 
