@@ -42,9 +42,11 @@ class ForkedProcess:
     stdout: None = None
     stderr: None = None
     _descriptor: int | None = field(init=False)
+    _closing: threading.RLock = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._descriptor = None
+        self._closing = threading.RLock()  # a signal's handler may send another signal while one is sent
         with suppress(ProcessLookupError):  # it has ended already
             self._descriptor = os.pidfd_open(self.pid)
 
@@ -71,9 +73,10 @@ class ForkedProcess:
 
     def send_signal(self, signum: int) -> None:
         """Send a signal if the process still runs; never to another process that has its number now."""
-        if self._descriptor is not None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._descriptor, signum)
+        with self._closing:  # another thread that finds the end would close the descriptor meanwhile
+            if self._descriptor is not None:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._descriptor, signum)
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -84,12 +87,15 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
     def _ended(self, timeout_s: float | None) -> bool:
-        if self._descriptor is None:
+        descriptor = self._descriptor
+        if descriptor is None:
             return True
-        ready = select.select([self._descriptor], [], [], timeout_s)[0]
+        ready = select.select([descriptor], [], [], timeout_s)[0]
         if ready:
-            os.close(self._descriptor)
-            self._descriptor = None
+            with self._closing:
+                if self._descriptor is not None:
+                    self._descriptor = None
+                    os.close(descriptor)
         return bool(ready)
 
 

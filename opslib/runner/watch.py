@@ -1,10 +1,9 @@
 """Watch a notebook while it is executed, by time limits, signals and events; stop it so that it can undo."""
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -58,12 +57,11 @@ class Watch:
         return self.hang_s is not None and self.heartbeat.idle_s() > self.hang_s
 
     def signal_kernel(self, signum: signal.Signals) -> None:
-        """Send the kernel a signal, if it is running."""
+        """Send the kernel a signal, if it is running; never to another process that has its number now."""
         provisioner = getattr(getattr(self.client, "km", None), "provisioner", None)
-        pid = getattr(provisioner, "pid", None)
-        if pid:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signum)
+        process = getattr(provisioner, "process", None)  # None once Jupyter knows that it has ended; its pid stays
+        if process is not None:
+            process.send_signal(signum)
 
     def read_events(self) -> None:
         """Pass the journal's new events to `on_event`."""
