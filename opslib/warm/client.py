@@ -107,17 +107,20 @@ def _accompany(connection: socket.socket, process: int) -> int:
         os.kill(os.getpid(), signal.SIGSTOP)
 
     connection.settimeout(None)
+    signals, waking = os.pipe()  # a signal just before the wait would else be handled after it
+    os.set_blocking(waking, False)
+    poller = select.poll()
+    for descriptor in (connection.fileno(), signals):
+        poller.register(descriptor, select.POLLIN)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*FORWARDED, signal.SIGTSTP))
-    connection.send(GO)
+    connection.send(GO)  # what can fail is done before it: the command would run a second time, here
     for signum in FORWARDED:
         signal.signal(signum, forward)
     if signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN:
         signal.signal(signal.SIGTSTP, suspend)
-    signals, waking = os.pipe()  # a signal just before the wait would else be handled after it
-    os.set_blocking(waking, False)
     signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    while connection.fileno() not in select.select([connection.fileno(), signals], [], [])[0]:
+    while connection.fileno() not in [descriptor for descriptor, _ in poller.poll()]:
         os.read(signals, MESSAGE_BYTES)
     try:
         content = connection.recv(MESSAGE_BYTES)
