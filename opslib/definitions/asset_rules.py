@@ -132,7 +132,7 @@ def _check_conda(definition: DeploymentDefinition, path: Path) -> Iterator[Viola
     field, expected = "environment.conda_file", "a mapping with dependencies"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         seen = f"{path.name}, not YAML: {str(error).splitlines()[0]}"
         yield definition.violation("conda", field, seen, expected, "Correct the file.")
         return

@@ -81,10 +81,15 @@ def _read_tolerance(given: Any) -> Tolerance:
         raise ValueError(f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}") from error
 
 
+def split_lines(text: str) -> list[str]:
+    """Return the lines of JSON lines: only a line feed ends one, U+2028 may be in a text."""
+    return text.split("\n")
+
+
 def _read_lines(path: str) -> list[tuple[int, str]]:
     """Return the lines that are not blank, each with its number."""
     text = read_utf8(Path(path), "probes")
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(split_lines(text), start=1) if line.strip()]
     if not lines:
         raise DefinitionError(f'{path} has no probes; expected lines like {{"request": ..., "answer": ...}}')
     return lines

@@ -129,12 +129,35 @@ def _load(text: str) -> tuple[yaml.Node | None, Any]:
     Raises
     ------
     yaml.YAMLError
-        If it is not YAML.
+        If it is not YAML, or holds a date that does not exist.
     """
+    try:
+        return _load_either(text)
+    except ValueError as error:  # PyYAML's own of a date such as 2026-02-30, without a place
+        for node in _scalars(yaml.compose(text, yaml.SafeLoader)):
+            try:
+                yaml.SafeLoader("").construct_object(node)
+            except ValueError:
+                problem = f"{node.value}: {error}. Correct it, or quote it where it is text"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
+        raise
+
+
+def _load_either(text: str) -> tuple[yaml.Node | None, Any]:
     if "\t" not in text and hasattr(yaml, "CSafeLoader"):
         with suppress(yaml.YAMLError):
             return yaml.compose(text, yaml.CSafeLoader), yaml.load(text, yaml.CSafeLoader)
     return yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+
+
+def _scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    """Yield every plain value below a node, and every key."""
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.SequenceNode):
+        yield from (scalar for inner in node.value for scalar in _scalars(inner))
+    elif isinstance(node, yaml.MappingNode):
+        yield from (scalar for pair in node.value for inner in pair for scalar in _scalars(inner))
 
 
 def replace_values(content: Mapping[str, Any], replacements: Mapping[str, Any]) -> dict[str, Any]:

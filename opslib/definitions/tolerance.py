@@ -13,7 +13,8 @@ SHOWN = 120
 class Limits(BaseModel):
     """How far a number may be from the expected one: the larger of both limits counts.
 
-    The defaults allow for a float's last digits, which depend on the machine's BLAS.
+    The defaults allow for a float's last digits, which depend on the machine's BLAS. They do not hold for two whole
+    numbers, which may be ids or classes: 10000001 is not 10000002 unless a limit was given.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -23,7 +24,10 @@ class Limits(BaseModel):
 
     def allow(self, answer: float, expected: float) -> bool:
         """Return whether a number is close enough to the expected one."""
-        return answer == expected or abs(answer - expected) <= max(self.absolute, self.relative * abs(expected))
+        whole = isinstance(answer, int) and isinstance(expected, int)
+        if answer == expected or (whole and not self.model_fields_set & {"absolute", "relative"}):
+            return answer == expected
+        return abs(answer - expected) <= max(self.absolute, self.relative * abs(expected))
 
 
 class Tolerance(Limits):

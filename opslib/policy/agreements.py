@@ -109,8 +109,8 @@ def _objection(rule: ApprovalRule, one: Agreement, now: datetime, roles: Roles) 
     age, people = now - one.given_at, rule.people(roles)
     if not one.signed:
         return "not signed"
-    if people and one.who not in people:
-        return f"not among {', '.join(people)}"
+    if rule.of and one.who not in people:  # a role without people is no permission for everybody
+        return f"not among {', '.join(people) or ', '.join(rule.of)}"
     if age > timedelta(hours=rule.valid_h):
         return f"{age.total_seconds() / 3600:.1f} h old, valid for {rule.valid_h:g} h"
     return ""

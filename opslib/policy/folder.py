@@ -7,7 +7,7 @@ from pathlib import Path
 
 from opslib.definitions.deployment import read_deployment
 from opslib.definitions.endpoint import ENDPOINT, check_endpoint
-from opslib.definitions.probes import parse_probe
+from opslib.definitions.probes import parse_probe, read_validation_set, split_lines
 from opslib.definitions.rules import Severity, Violation, check_deployment
 from opslib.definitions.source import Source, read_source, read_utf8
 from opslib.errors import DefinitionError, PolicyError
@@ -164,6 +164,25 @@ def _check_policy(path: Path, endpoint: str) -> Iterator[CheckResult]:
     if policy is not None and endpoint and policy.endpoint != endpoint:
         reason = f"the policy is of endpoint {policy.endpoint!r}, {ENDPOINT} names {endpoint!r}"
         yield _result(source, "endpoint", "endpoint", reason, "Use one name.")
+    if policy is not None and policy.validation is not None:
+        yield from _check_validation_set(source, policy.validation.file)
+
+
+def _check_validation_set(policy: Source, file: str) -> Iterator[CheckResult]:
+    """Read the validation set as a validation reads it.
+
+    A file that is not there is a warning: a pipeline may fetch it before the runs that need it.
+    """
+    path, line = policy.path.parent / file, policy.line("validation.file")
+    if not path.is_file():
+        reason = f"the validation set {path} is not there: a canary and a validation are refused without it"
+        fix = "Correct the path, which is relative to the policy, or fetch the file before a run."
+        yield CheckResult(FILE, line, "validation", Severity.WARNING, reason, fix)
+        return
+    try:
+        read_validation_set(str(path))
+    except DefinitionError as error:
+        yield CheckResult(FILE, line, "validation", Severity.ERROR, str(error), "Correct the file.")
 
 
 def _with_exceptions(path: Path, results: Iterable[CheckResult]) -> Iterator[CheckResult]:
@@ -202,7 +221,7 @@ def _check_deployment(path: Path, endpoint: str, tags: Sequence[str]) -> Iterato
 def _check_probes(path: Path) -> Iterator[CheckResult]:
     """Read each line as the runbooks read it."""
     try:
-        lines = read_utf8(path, "probes").splitlines()
+        lines = split_lines(read_utf8(path, "probes"))
     except DefinitionError as error:
         yield CheckResult(path.name, 1, "probes", Severity.ERROR, _without(path, error))
         return

@@ -152,6 +152,17 @@ class Approvals(ApprovalRule):
     runbooks: tuple[RunbookName, ...] = Field(min_length=1, description="runbooks that need it")
 
 
+def _unreachable(rule: ApprovalRule, roles: Roles) -> str:
+    """Return why no approvals can ever be enough for a rule; empty where they can."""
+    people = rule.people(roles)
+    if people and rule.count > len(people):
+        return f"count is {rule.count}, and only {len(people)} may approve: {', '.join(people)}"
+    outside = [name for name in rule.including if people and not set(roles.get(name, (name,))) & set(people)]
+    if outside:
+        return f"including names {', '.join(outside)}, and of lets only these approve: {', '.join(people)}"
+    return ""
+
+
 class Validation(Section):
     """The validation that a version must pass before it takes production traffic."""
 
@@ -227,7 +238,7 @@ class Policy(Section):
         default=True,
         description="whether --emergency passes windows, freezes and a rollback's validation; it is recorded",
     )
-    roles: dict[Text, tuple[Text, ...]] = Field(
+    roles: dict[Text, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(
         default={}, description="people (`who` of the approvers file) by role"
     )
     approvals: tuple[Approvals, ...] = Field(default=(), description="who agrees to which runbooks' plans")
@@ -242,9 +253,7 @@ class Policy(Section):
     @classmethod
     def _reachable(cls, approvals: tuple[Approvals, ...], info: ValidationInfo) -> tuple[Approvals, ...]:
         for number, rule in enumerate(approvals):
-            people = rule.people(info.data.get("roles", {}))
-            if people and rule.count > len(people):
-                problem = f"count is {rule.count}, and only {len(people)} may approve: {', '.join(people)}"
+            if problem := _unreachable(rule, info.data.get("roles", {})):
                 raise PydanticCustomError("unreachable", "{problem}", {"problem": problem, "entry": number})
         return approvals
 
@@ -283,11 +292,13 @@ class Policy(Section):
             **release,
             "max_failure_rate": self.objectives.max_failure_rate,
             "max_p95_ms": self.objectives.max_p95_ms,
-            "bad_outcomes": [one.name for one in self.objectives.business if one.bad],
-            "measures": {one.name: one.tolerated_fall for one in self.objectives.business if not one.bad},
         }
+        if bad := [one.name for one in self.objectives.business if one.bad]:
+            found["bad_outcomes"] = bad
+        if measures := {one.name: one.tolerated_fall for one in self.objectives.business if not one.bad}:
+            found["measures"] = measures
         if self.validation is not None:
             found["validation"] = self.validation.file
             found["min_correct_rate"] = self.validation.min_correct_rate
         fields = RUNBOOKS[runbook].model_fields
-        return {name: value for name, value in found.items() if name in fields and value not in (None, [], {})}
+        return {name: value for name, value in found.items() if name in fields and value is not None}

@@ -68,7 +68,7 @@ def _problem(source: Source, error: Any) -> tuple[int, str, str]:
         return source.line(field), field, "unknown field"
     if error["type"] == "missing":
         return source.line(field), field, "missing"
-    if error["type"] == "string_too_short":
+    if error["type"] in {"string_too_short", "too_short"} and not error["input"]:
         return source.line(field), field, "empty: fill it in"
     message = str(error["msg"]).removeprefix("Value error, ")
     shown = "" if isinstance(error["input"], Mapping) else f", got {error['input']!r}"

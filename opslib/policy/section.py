@@ -15,13 +15,16 @@ class Section(BaseModel):
 
 
 def _to_moment(value: Any) -> Any:
-    """Read a date as its first moment, and a time without a zone as UTC."""
+    """Read a date as its first moment, and a time without a zone as UTC.
+
+    A number is refused: pydantic would take 20261220 for seconds since 1970.
+    """
     if isinstance(value, date):
         value = value.isoformat()
     try:
         moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return value  # pydantic refuses it
+    except (TypeError, ValueError) as error:
+        raise ValueError("expected a date or a time such as 2026-12-20 or 2026-12-20T18:00:00+01:00") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -51,6 +51,22 @@ def test_a_missing_field_is_a_difference():
     assert matches({}, {"a": 1}, Tolerance(ignore=("a",)))
 
 
+def test_whole_numbers_are_the_same_or_within_a_limit_that_was_given():
+    """An id that is one off is another id, though it differs by less than a part in a million."""
+    assert not matches({"item": 10_000_001}, {"item": 10_000_002})
+    assert not matches({"item": 10_000_001}, {"item": 10_000_002}, Tolerance(ignore=("took_ms",)))
+    assert matches({"item": 10_000_001.0}, {"item": 10_000_002})
+    assert matches({"item": 10_000_001}, {"item": 10_000_002}, Tolerance(absolute=1))
+    assert matches({"item": 10_000_001}, {"item": 10_000_002}, Tolerance(fields={"item": Limits(relative=0.01)}))
+
+
+def test_a_text_may_hold_what_unicode_calls_the_end_of_a_line(tmp_path):
+    """U+2028 and U+0085 are characters of a JSON text; a line feed ends a line, also after a carriage return."""
+    path = tmp_path / "probes.jsonl"
+    path.write_bytes('{"request": "a\u2028b"}\r\n\r\n{"request": "c\u0085d"}\n'.encode())
+    assert [probe.request for probe in read_probes(str(path))] == ["a\u2028b", "c\u0085d"]
+
+
 def test_a_line_may_have_a_tolerance():
     """The same format for probes and validation sets."""
     line = {"request": [1], "answer": {"a": 1}, "tolerance": {"fields": {"a": {"relative": 0.1}}, "ignore": ["b"]}}

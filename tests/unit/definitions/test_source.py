@@ -47,6 +47,7 @@ def test_each_field_has_its_line(tmp_path):
             ":1: name holds the placeholder {{NAME}}. Fill in the template, or pass set with name=...",
         ),
         ("model: azureml:m:{{ VERSION }}\nname: {{NAME}}\n", r"{{VERSION}} (1 more)"),
+        ("tags:\n  a: x\n  until: 2026-02-30\n", "line 3, column 10: 2026-02-30: day is out of range for month"),
         ("tags:\n  a: x\nlist:\n- {{X}}\n", "holds the placeholder {{X}}"),
     ],
 )

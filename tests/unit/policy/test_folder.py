@@ -87,6 +87,30 @@ def test_files_that_contradict_each_other_are_named(folder, name, content, rule)
     assert (result.file, result.rule, result.severity) == (name, rule, Severity.ERROR)
 
 
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (None, [("policy.yml", 4, "validation", Severity.WARNING)]),
+        ('{"request": 1}\n', [("policy.yml", 4, "validation", Severity.ERROR)]),
+        ('{"request": 1, "answer": 2}\n', []),
+    ],
+)
+def test_the_policys_validation_set_is_read(folder, lines, found):
+    """A canary and a validation are refused without it; a pipeline may fetch it before them."""
+    (folder / "policy.yml").write_text(FILES["policy.yml"] + "validation: {file: cases/claims.jsonl}\n")
+    (folder / "cases").mkdir()
+    if lines is not None:
+        (folder / "cases/claims.jsonl").write_text(lines)
+    results = check_folder(folder).results
+    assert [(one.file, one.line, one.rule, one.severity) for one in results] == found
+
+
+def test_what_unicode_calls_the_end_of_a_line_ends_no_probe(folder):
+    """The check reads probes as the runbooks do."""
+    (folder / "probes.jsonl").write_text('{"request": "a\u2028b"}\n', encoding="utf-8")
+    assert check_folder(folder).results == ()
+
+
 def test_a_folder_without_a_policy_is_warned_of(folder):
     """It works by the stated defaults."""
     (folder / "policy.yml").unlink()

@@ -57,6 +57,13 @@ def test_release_and_objectives_become_the_runbooks_parameters(tmp_path):
     assert policy.settings("deploy") == {}
 
 
+def test_an_empty_list_is_a_value_too(tmp_path):
+    """No quantile is to be proven: the runbook's three are not."""
+    assert read_policy(written(tmp_path, release={"proven_quantiles": []})).settings("canary") == {
+        "proven_quantiles": []
+    }
+
+
 def test_every_release_field_is_a_parameter_of_the_canary():
     """Names, units and ranges are the runbook's own."""
     assert set(RELEASE_FIELDS) <= CanaryParameters.model_fields.keys()
@@ -86,6 +93,23 @@ def test_every_release_field_is_a_parameter_of_the_canary():
             },
             7,
             "only 2 may approve: eve, joe",
+        ),
+        (
+            {"approvals": [{"runbooks": ["canary"], "count": 1, "of": ["ann"], "including": ["eve"]}]},
+            7,
+            "including names eve, and of lets only these approve: ann",
+        ),
+        ({"roles": {"lead": []}}, 7, "roles.lead: empty: fill it in"),
+        ({"endpoint": "ab"}, 2, "endpoint: string should have at least 3 characters, got 'ab'"),
+        (
+            {"freezes": [{"starts": 20261220, "ends": 20270104, "reason": "year end"}]},
+            7,
+            "freezes[0].starts: expected a date or a time such as 2026-12-20",
+        ),
+        (
+            {"exceptions": [{"rule": "a", "reason": "b", "owner": "c", "expires": "2026"}]},
+            10,
+            "exceptions[0].expires: expected a date or a time such as 2026-12-20",
         ),
         ({"validation": {"min_correct_rate": 0.9}}, 6, "validation.file: missing"),
         ({"validation": {"file": "x.jsonl", "min_correct_rate": 0}}, 8, "min_correct_rate"),

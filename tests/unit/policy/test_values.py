@@ -159,6 +159,14 @@ def test_a_role_is_the_people_in_it(count, including, given, enough):
     assert ("clinical-lead" in str(counted)) is ("clinical-lead" in counted.lacking)
 
 
+def test_a_role_without_people_lets_nobody_approve():
+    """It is no rule without names, by which every approver counts."""
+    rule = Approvals(runbooks=("canary",), count=1, of=("clinical-lead",))
+    counted = count_agreements(rule, [Agreement("mallory", NOW, signed=True)], NOW, {"clinical-lead": ()})
+    assert not counted.enough
+    assert counted.rejected == ("mallory: not among clinical-lead",)
+
+
 def test_a_person_with_two_keys_counts_once_and_so_does_a_key_with_two_names():
     """Two approvals are two people with a key each."""
     rule = Approvals(runbooks=("canary",), count=2)
