@@ -14,9 +14,9 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.core.polling import LROPoller
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
-from opslib.azure.arm_transport import ArmResponse, ArmTransport
+from opslib.azure.arm_transport import ArmResponse, ArmTransport, RepeatRefused
 from opslib.azure.operations import OperationLost, Progress, await_operation, not_ended
-from opslib.azure.resource import UNSTATED, Json, provisioning_state, read_resource
+from opslib.azure.resource import UNSTATED, Json, provisioning_state, read_resource, tags
 from opslib.azure.waiting import Pending, await_end
 from opslib.errors import NotFound, OperationFailed, PollError, UnexpectedAnswer
 from opslib.model import Receipt
@@ -122,8 +122,15 @@ class ArmClient:
             If it did not end within `deadline_s`; it may still be running.
         """
         started_at, begun_s = datetime.now(UTC), monotonic()
-        response = self._send(method, path, api_version, body=body)
         what = _named(method, path)
+        try:
+            response = self._send(method, path, api_version, body=body)
+        except RepeatRefused as refusal:
+            progress(f"{refusal}. It may be this change itself, whose answer was lost: waiting for its end")
+            self.await_resource(method, path, api_version, deadline_s, progress)
+            if not _has_tags(read_resource(self.get(path, api_version), path), body):
+                raise  # what it met was another change
+            return Receipt(method, path, refusal.correlation_id, started_at, round(monotonic() - begun_s, 3))
         try:
             self._require_operation(response, what)
             self._follow(response, what, deadline_s, progress)
@@ -196,6 +203,12 @@ class ArmClient:
             raise OperationLost(
                 f"{what}: the operation's address is on another host, {urlsplit(foreign[0]).netloc}"
             )
+
+
+def _has_tags(resource: Json, body: Json | None) -> bool:
+    """Return whether a resource has the tags that were sent; other fields may be visible later (read back)."""
+    sent = (body or {}).get("tags")
+    return sent is None or tags(resource) == sent
 
 
 def _named(method: str, path: str) -> str:

@@ -11,8 +11,8 @@ from opslib.errors import AccessDenied, AzureError, NotFound, UnexpectedAnswer
 
 
 @contextmanager
-def mapped_errors(what: str) -> Iterator[None]:
-    """Raise azure-core's errors as ours."""
+def mapped_errors(what: str, refused: type[AzureError] | None = None) -> Iterator[None]:
+    """Raise azure-core's errors as ours; `refused` is the kind of every refusal, else its status gives the kind."""
     try:
         yield
     except DecodeError as error:
@@ -21,7 +21,7 @@ def mapped_errors(what: str) -> Iterator[None]:
         code = error.error.code if error.error and error.error.code else ""
         headers = getattr(error.response, "headers", {})
         correlation_id = headers.get("x-ms-correlation-request-id", "")
-        kind = _KINDS.get(error.status_code or 0, AzureError)
+        kind = refused or _KINDS.get(error.status_code or 0, AzureError)
         message = f"{what}: {error.status_code} {describe(error)}"
         if "Retry-After" in headers:
             message += f" [Retry-After: {headers['Retry-After']}]"

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import DecodeError
+from azure.core.exceptions import DecodeError, ServiceResponseError
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import (
     ContentDecodePolicy,
@@ -23,6 +23,7 @@ from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 from opslib.azure.arm_errors import mapped_errors, unreadable_body
 from opslib.azure.resource import Json
 from opslib.azure.throttle import BoundedRetry, SharedPause
+from opslib.errors import AzureError
 
 HTTP_TIMEOUTS: dict[str, Any] = {"connection_timeout": 10, "read_timeout": 60}
 """Timeouts of one request: to connect, and to read each part of a response [seconds].
@@ -32,6 +33,10 @@ azure-core's default is 300 s for each, and it retries. A lease is not renewed d
 
 MAX_TOKEN_RETRIES = 10
 """Attempts with an expired token, one second apart; azure-identity renews late where clocks differ [count]."""
+
+
+class RepeatRefused(AzureError):  # noqa: N818 - what happened
+    """Azure refused the repetition of a PUT whose first answer was lost: the first attempt may be under way."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,13 @@ class ArmTransport:
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
     ) -> ArmResponse:
-        """Send one request; an error of Azure is raised as one of ours."""
+        """Send one request; an error of Azure is raised as one of ours.
+
+        Raises
+        ------
+        RepeatRefused
+            If a PUT was repeated since its answer was lost, and met an operation: perhaps its own.
+        """
         url = path if path.startswith("https://") else self.client.format_url(path)
         params = {"api-version": api_version, **(query or {})} if api_version else {}
         with mapped_errors(f"{method} {path}"):
@@ -109,10 +120,19 @@ class ArmTransport:
                 if response.status_code != 401 or "ExpiredAuthenticationToken" not in response.text():
                     break
                 sleep(1.0)  # the policy has dropped its token and will request another one
+            if method == "PUT" and response.status_code == 409 and _lost_an_answer(pipeline):
+                with mapped_errors(f"{method} {path}", RepeatRefused):
+                    response.raise_for_status()
             response.raise_for_status()
         correlation_id = response.headers.get("x-ms-correlation-request-id", "")
         content = _content(response, f"{method} {path}")
         return ArmResponse(content, correlation_id, pipeline, response.status_code, response.headers)
+
+
+def _lost_an_answer(pipeline: "PipelineResponse[Any, Any]") -> bool:
+    """Return whether an earlier attempt of a request reached the service, perhaps, and its answer did not come."""
+    attempts = pipeline.context.get("history", ())
+    return any(isinstance(attempt.error, ServiceResponseError) for attempt in attempts)
 
 
 def _content(response: Any, what: str) -> Json:
