@@ -145,7 +145,7 @@ def _list_endpoints(
     for number, deployments in enumerate(read_all(lambda one: _listed(arm, f"{one}/deployments"), by_id), start=1):
         if deployments.error is not None and not isinstance(deployments.error, NotFound):
             reason = str(deployments.error)
-            unread.append(Unread(f"deployments of endpoint {_describe(deployments.key)}", reason))
+            unread.append(Unread(deployments_part(deployments.key), reason))
         pairs.append((by_id[deployments.key], deployments.value or []))
         if number % 100 == 0:
             progress(f"{number:,} of {len(by_id):,} endpoints read")
@@ -256,6 +256,11 @@ def _chosen(resource_id: str, scope: EstateScope) -> bool:
 def _above(resource_id: str) -> str:
     """Return the id of the resource above, in lower case."""
     return resource_id.lower().rsplit("/", 2)[0]
+
+
+def deployments_part(endpoint_id: str) -> str:
+    """Return how the deployments of an endpoint are named where they could not be read."""
+    return f"deployments of endpoint {_describe(endpoint_id)}"
 
 
 def _describe(resource_id: str) -> str:

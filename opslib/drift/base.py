@@ -1,9 +1,10 @@
 """What the live state is compared with: a folder of definitions, an inventory, or the end of a run."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ class Base:
         Names of the endpoints that are expected, in lower case; empty: every endpoint in the scope counts.
     unread
         Definitions that cannot be compared, and why.
+    partly
+        Names of the endpoints, in lower case, of which a deployment's definition cannot be compared: a live
+        deployment may be that one, so that none of them is unexpected.
     autoscale
         Whether it has autoscale settings: those found live and not expected count as drift.
     """
@@ -51,6 +55,7 @@ class Base:
     scope: EstateScope
     endpoints: frozenset[str] = frozenset()
     unread: tuple[Unread, ...] = ()
+    partly: frozenset[str] = frozenset()
     autoscale: bool = False
 
 
@@ -88,25 +93,46 @@ def _from_folder(folder: Path, workspace_id: str) -> Base:
         raise DefinitionError(f"{folder} has no {ENDPOINT} in it or below it: there is nothing to compare with")
     expected: list[Expected] = []
     unread: list[Unread] = []
+    partly: set[str] = set()
     for file in files:
-        try:
-            endpoint = endpoint_expected(read_source(file), workspace_id)
-        except DefinitionError as error:
-            unread.append(Unread(f"definition {file}", str(error)))
+        endpoint = _expected(file, partial(_read_endpoint, file, workspace_id))
+        if isinstance(endpoint, Unread):
+            unread.append(endpoint)
             continue
         expected.append(endpoint)
         for path in find_deployments(file.parent):
-            try:
-                definition = read_deployment(path, ResourceName.of(endpoint.id).endpoint, path.stem)
-                expected.append(deployment_expected(definition, workspace_id))
-            except DefinitionError as error:
-                unread.append(Unread(f"definition {path}", str(error)))
+            one = _expected(path, partial(_read_deployment, path, endpoint.endpoint, workspace_id))
+            if isinstance(one, Unread):
+                unread.append(one)
+                partly.add(endpoint.endpoint.lower())
+            else:
+                expected.append(one)
+    if not expected:
+        raise DefinitionError(f"no {ENDPOINT} in {folder} can be compared with: {unread[0].reason}")
     where = ResourceName.of(workspace_id)
     names = frozenset(ResourceName.of(one.id).endpoint.lower() for one in expected)
     scope = EstateScope(
         (where.subscription,), (where.group,), (where.workspace,), min(names) if len(names) == 1 else ""
     )
-    return Base(str(folder), None, tuple(expected), scope, names, tuple(unread))
+    return Base(str(folder), None, tuple(expected), scope, names, tuple(unread), frozenset(partly))
+
+
+def _expected(path: Path, read: Callable[[], Expected]) -> Expected | Unread:
+    """Return what a definition expects, or why it cannot be compared."""
+    try:
+        return read()
+    except DefinitionError as error:
+        return Unread(f"definition {path}", str(error))
+    except (AttributeError, TypeError, ValueError) as error:  # a list where a mapping belongs, text for a number
+        return Unread(f"definition {path}", f"a field has another form ({error}); `opslib check` names it")
+
+
+def _read_endpoint(path: Path, workspace_id: str) -> Expected:
+    return endpoint_expected(read_source(path), workspace_id)
+
+
+def _read_deployment(path: Path, endpoint: str, workspace_id: str) -> Expected:
+    return deployment_expected(read_deployment(path, endpoint, path.stem), workspace_id)
 
 
 def _from_inventory(path: Path, content: Mapping[str, Any]) -> Base:

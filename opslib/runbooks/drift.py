@@ -7,10 +7,10 @@ from pathlib import Path
 from opslib.azure.activity_log import read_changes
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
-from opslib.azure.estate import AUTOSCALE_PART, Route, read_estate
+from opslib.azure.estate import AUTOSCALE_PART, Route, deployments_part, read_estate
 from opslib.drift.autoscale import TARGET, instance_ranges, read_autoscale_settings
 from opslib.drift.base import Base, only_endpoint, read_base
-from opslib.drift.compare import DriftReport, attribute, compare
+from opslib.drift.compare import DriftReport, ResourceChange, attribute, compare
 from opslib.drift.fields import Setting, read_settings
 from opslib.drift.formats import as_json, summary
 from opslib.errors import DefinitionError, RecordError, UnexpectedAnswer
@@ -111,7 +111,8 @@ def find_drift(
         changes = list(attribute(changes, events, base.at))
         unread += unlogged
     if hidden:  # what could not be read is unknown, not absent
-        changes = [change for change in changes if change.before is not None]
+        read = _read_whole(estate.endpoints, hidden)
+        changes = [one for one in changes if one.before is not None or _endpoint_id(one) in read]
     return DriftReport(base.name, base.at, at, tuple(changes), tuple(unread))
 
 
@@ -124,8 +125,22 @@ def _live(endpoints: Iterable[Endpoint], base: Base) -> tuple[dict[str, dict[str
             continue
         live[endpoint.id] = read_settings(endpoint.arm)
         live |= {one.id: read_settings(one.arm) for one in endpoint.deployments}
-        extra += [endpoint.id, *(one.id for one in endpoint.deployments)]
+        extra.append(endpoint.id)
+        if endpoint.name.lower() not in base.partly:
+            extra += [one.id for one in endpoint.deployments]
     return live, extra
+
+
+def _read_whole(endpoints: Iterable[Endpoint], hidden: Iterable[Unread]) -> set[str]:
+    """Return the ids, in lower case, of the endpoints whose deployments were read: what they lack is absent."""
+    parts = {one.part.lower() for one in hidden}
+    return {one.id.lower() for one in endpoints if deployments_part(one.id).lower() not in parts}
+
+
+def _endpoint_id(change: ResourceChange) -> str:
+    """Return the id of the endpoint that a deployment or an autoscale setting belongs to, in lower case."""
+    target = (change.after or {}).get(TARGET)
+    return str(target.compared if target else change.id).lower().partition("/deployments/")[0]
 
 
 def _live_settings(estate: Estate, base: Base) -> tuple[dict[str, dict[str, Setting]], list[Unread]]:

@@ -91,6 +91,18 @@ def test_a_foreign_change_is_found_and_attributed(settled: World, sandbox: Runni
     assert "changed by urbancart-script" in printed
 
 
+def test_no_deletion_is_proposed_of_what_a_broken_definition_may_define(settled: World, tmp_path, capsys):
+    """The live deployment is compared with nothing, and the exit code names the part that was not compared."""
+    (tmp_path / "folder/blue.yml").write_text("name: blue\nmodel: {{MODEL}}\n")
+    assert main(["drift", "folder", "--fix"]) == 4
+    printed = capsys.readouterr().out
+    assert "delete" not in printed
+    assert "could not be compared: definition folder/blue.yml" in printed
+    (tmp_path / "folder/endpoint.yml").write_text("name: {{NAME}}\n")
+    assert main(["drift", "folder", "--fix"]) == 2
+    assert "no endpoint.yml in folder can be compared with" in capsys.readouterr().err
+
+
 def change_everything(sandbox: RunningSandbox, name: str) -> None:
     """Change the endpoint and its deployment as a program of somebody else would."""
     endpoint = sandbox.endpoint_id(name)

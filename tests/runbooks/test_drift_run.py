@@ -1,5 +1,6 @@
 """The drift runbook, executed: a comparison with evidence, which fails where something drifted."""
 
+import copy
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from opslib.cli.main import main
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
+from opslib.runbooks.drift import find_drift
 from opslib.runner.execute import execute
 
 
@@ -31,3 +33,21 @@ def test_a_drift_is_a_run_with_its_evidence(estate: Estate, tmp_path, monkeypatc
     assert "az ml online-endpoint update --name" in shown
     assert not (folder / "before.json").exists()
     assert verify(tmp_path / "runs").state is VerifyState.SOUND
+
+
+def test_what_is_absent_is_named_where_another_part_cannot_be_read(estate: Estate, tmp_path):
+    """A deployment that is gone is drift, though another endpoint's deployments are hidden; those are unknown."""
+    base = tmp_path / "base.json"
+    assert main(["inventory", "--group", "team-0", "--output", str(base)]) == 0
+    content = json.loads(base.read_text())
+    for resource in content["resources"]:
+        amber = copy.deepcopy(resource["deployments"][0])
+        amber["id"] = amber["id"].replace("/deployments/blue", "/deployments/amber")
+        resource["deployments"].append(amber)
+    base.write_text(json.dumps(content))
+    names = [one["endpoint"]["name"] for one in content["resources"]]
+    denied = {"operation": "OnlineDeployments_List", "endpoint": names[0], "status": 403}
+    with estate.fault("arm-error", **denied, code="AuthorizationFailed"):
+        report = find_drift(estate.workspace, base, lambda _: None, route="lists")
+    assert [one.name for one in report.drifted] == [f"{name}/amber" for name in names[1:]]
+    assert [names[0] in one.part for one in report.unread] == [True]

@@ -170,3 +170,38 @@ def test_an_inventory_that_cannot_be_read_is_refused(tmp_path, wrong):
     path.write_text(json.dumps(inventory | wrong))
     with pytest.raises(DefinitionError, match="is not an inventory of this version"):
         read_base(path, "")
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ("model: {{MODEL}}\n", "holds the placeholder {{MODEL}}"),
+        ("model: azureml:m:1\nrequest_settings: {max_queue_wait_ms: fast}\n", "a field has another form"),
+        ("model: azureml:m:1\ntags: [a]\n", "a field has another form"),
+    ],
+)
+def test_a_definition_that_cannot_be_read_leaves_its_endpoints_deployments_open(tmp_path, broken, reason):
+    """A live deployment may be the one that it defines: its deletion must not be proposed."""
+    (tmp_path / "endpoint.yml").write_text("name: fraud\n")
+    (tmp_path / "blue.yml").write_text("name: blue\nmodel: azureml:m:1\ninstance_type: Standard_DS3_v2\n")
+    (tmp_path / "green.yml").write_text(f"name: green\ninstance_type: Standard_DS3_v2\n{broken}")
+    base = read_base(tmp_path, WORKSPACE)
+    assert [one.id.rpartition("/")[2] for one in base.expected] == ["fraud", "blue"]
+    assert base.partly == {"fraud"}
+    (unread,) = base.unread
+    assert unread.part == f"definition {tmp_path / 'green.yml'}"
+    assert reason in unread.reason
+
+
+@pytest.mark.parametrize(
+    "broken", ["name: fraud\ndescription: {{WHO}}\n", "name: fraud\nidentity: system_assigned\n"]
+)
+def test_a_folder_of_which_no_endpoint_can_be_read_is_no_base(tmp_path, broken):
+    """Without a name of an endpoint, every endpoint of the workspace had counted as unexpected."""
+    (tmp_path / "endpoint.yml").write_text(broken)
+    with pytest.raises(DefinitionError, match=r"no endpoint.yml in .* can be compared with: "):
+        read_base(tmp_path, WORKSPACE)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/endpoint.yml").write_text("name: risk\n")
+    (tmp_path / "endpoint.yml").rename(tmp_path / "other/endpoint.yml.draft")
+    assert read_base(tmp_path, WORKSPACE).endpoints == {"risk"}
