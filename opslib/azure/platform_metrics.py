@@ -156,10 +156,22 @@ def _minute(
     minute: datetime, requests: Mapping[str, int], failures: Mapping[str, int], quantiles: Quantiles
 ) -> dict[str, Served]:
     return {
-        name: _served(count, failures[name], [quantiles[q].get((name,), {}).get(minute) for q in PERCENTILES])
+        name: _served(
+            count, failures[name], _latencies_ms([quantiles[q].get((name,), {}) for q in PERCENTILES], minute)
+        )
         for name, count in requests.items()
         if count
     }
+
+
+def _latencies_ms(published: Sequence[Mapping[datetime, float]], minute: datetime) -> Sequence[float | None]:
+    """Return a minute's percentiles: all of them, or none.
+
+    Each is a metric of its own, which is ingested on its own; until then it is missing, or 0. What is left of them
+    would be extrapolated: without the median of stable, its slow requests are counted as far fewer than they were.
+    """
+    latencies_ms = [one.get(minute) for one in published]
+    return latencies_ms if all(latencies_ms) else [None] * len(published)
 
 
 def _sum(intervals: Iterable[Mapping[str, Served]]) -> dict[str, Served]:

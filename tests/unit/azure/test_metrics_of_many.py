@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from opslib.azure.platform_metrics import PlatformMetrics
 from opslib.azure.request_counts import read_requests
 from opslib.errors import ObserveError
-from opslib.model import Endpoint
+from opslib.model import Endpoint, Served
 
 SINCE = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 UNTIL = SINCE + timedelta(minutes=1)
@@ -73,3 +73,26 @@ def test_a_status_that_nothing_was_answered_with_may_be_any_text(stand_in: Stand
     """A series of zeros says nothing of a request: what is served beside it is counted."""
     offer(stand_in, [{"deployment": "green", "statusCode": ""}], average=0.0)
     assert PlatformMetrics(stand_in.workspace(), ENDPOINT).observe(SINCE, UNTIL).total == {}
+
+
+@pytest.mark.parametrize(("late", "value"), [("P50", None), ("P50", 0.0), ("P99", None)])
+def test_a_minute_without_one_of_its_percentiles_has_none(stand_in: StandIn, late: str, value: float | None):
+    """Each is ingested on its own; the others alone had a version of equal latency rolled back."""
+    published = {"P50": 80.0, "P90": 160.0, "P95": 200.0, "P99": 290.0, late: value}
+
+    def answer(request: Request) -> JSONResponse:
+        metric = request.query_params["metricnames"]
+        labels = ("deployment", "statusCode") if metric == "RequestsPerMinute" else ("deployment",)
+        values = [
+            {"name": {"value": name.lower()}, "value": "200" if name == "statusCode" else "blue"} for name in labels
+        ]
+        average = published.get(metric.removeprefix("RequestLatency_"), 600.0)
+        rows = [{"metadatavalues": values, "data": [{"timeStamp": "2026-03-02T08:00:00Z", "average": average}]}]
+        return JSONResponse({"value": [{"timeseries": rows}]})
+
+    stand_in.azure.answer = answer
+    blue = PlatformMetrics(stand_in.workspace(), ENDPOINT).observe(SINCE, UNTIL).total["blue"]
+    assert blue == Served(600, 0)
+    published[late] = 290.0 if late == "P99" else 80.0
+    blue = PlatformMetrics(stand_in.workspace(), ENDPOINT).observe(SINCE, UNTIL).total["blue"]
+    assert blue == Served(600, 0, 80.0, 160.0, 200.0, 290.0)
