@@ -209,10 +209,11 @@ _NEVER_ESCAPED = re.compile(r"""[^\\"'/&<>\x00-\x1f\x7f-\U0010ffff]{4,}""")
 
 
 def _forms(value: str) -> set[str]:
-    """Return the encodings of a value."""
-    raw = value.encode()
+    """Return the encodings of a value; one from the environment may be no UTF-8."""
+    raw = value.encode("utf-8", "surrogateescape")
     forms = {
         value,
+        raw.decode("utf-8", "replace"),  # the kernel's log
         html.escape(value),
         html.escape(value, quote=False),
         html.escape(value).replace("&#x27;", "&#39;"),
@@ -220,9 +221,9 @@ def _forms(value: str) -> set[str]:
         html.escape(value, quote=False).replace('"', "&quot;"),  # an attribute
         value.replace("&", "&amp;").replace('"', "&quot;"),  # an attribute, as a browser writes it
     }
-    forms |= {quote(value, safe=""), quote(value), quote_plus(value), raw.hex(), raw.hex().upper(), *_base64(raw)}
-    forms |= {quote(quote(value, safe="")), quote(quote(value)), html.escape(html.escape(value))}
-    forms |= set(_base64(value.encode("utf-16-le")))
+    forms |= {quote(raw, safe=""), quote(raw), quote_plus(raw), raw.hex(), raw.hex().upper(), *_base64(raw)}
+    forms |= {quote(quote(raw, safe="")), quote(quote(raw)), html.escape(html.escape(value))}
+    forms |= set(_base64(value.encode("utf-16-le", "surrogatepass")))
     forms |= {re.sub(r"%..", lambda m: m[0].lower(), form) for form in forms if "%" in form}
     return forms
 

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import os
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -156,6 +157,22 @@ def test_a_kernel_tells_its_runner(monkeypatch):
         pipe.drain()
         assert redact.redact("sent through a pipe") == redact.MASK
     redact.register("without a reader")
+
+
+def test_a_value_of_another_encoding_is_masked(monkeypatch):
+    """A password in Latin-1 in the environment of a cron job: no run could be written, and none was masked."""
+    raw = "pässwörd-1234".encode("latin-1")
+    value = os.fsdecode(raw)
+    masked = redact.Redactor([value])
+    for shown in (value, json.dumps(value), raw.decode("utf-8", "replace"), raw.hex(), urllib.parse.quote(raw)):
+        assert masked.redact(f"before {shown} after").replace('"', "") == f"before {redact.MASK} after"
+    redact.redactor.cache_clear()
+    with kernel_pipes.secrets_pipe() as pipe:
+        monkeypatch.setenv(redact.PIPE_VARIABLE, str(pipe.path))
+        redact.register(value)
+        redact.redactor.cache_clear()
+        pipe.drain()
+        assert redact.redact(value) == redact.MASK
 
 
 def test_long_secrets_pass_the_pipe(monkeypatch):
