@@ -16,19 +16,23 @@ THROTTLED = frozenset({429, 503})
 MAX_PAUSE_S = 60.0
 """Longest pause of all requests for one Retry-After; the throttled request waits up to `MAX_WAIT_S` [seconds]."""
 
-MAX_WAIT_S = 120.0
-"""Longest Retry-After for which a request waits and is repeated [seconds].
+MAX_WAIT_S = 240.0
+"""Longest that a request waits for what Retry-After names, in all its attempts; less than a lease lasts [seconds].
 
-With a longer one the request fails, and its caller decides: an undo must not wait for a day and show nothing of it.
+Then the request fails, and its caller decides: an undo must not wait for a day and show nothing of it.
 """
 
 
+_NAMED_S = "opslib_named_s"
+
+
 class BoundedRetry(RetryPolicy[Any, Any]):
-    """azure-core's retry, which sleeps for whatever Retry-After names; here no longer than `MAX_WAIT_S`."""
+    """azure-core's retry, which sleeps for whatever Retry-After names; here no longer than `MAX_WAIT_S` in all."""
 
     def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
-        """Return whether to repeat a request."""
-        return super().is_retry(settings, response) and (self.get_retry_after(response) or 0.0) <= MAX_WAIT_S
+        """Return whether to repeat a request, whose settings are its own."""
+        settings[_NAMED_S] = settings.get(_NAMED_S, 0.0) + (self.get_retry_after(response) or 0.0)
+        return super().is_retry(settings, response) and settings[_NAMED_S] <= MAX_WAIT_S
 
 
 class SharedPause(SansIOHTTPPolicy[Any, Any]):
