@@ -1,14 +1,23 @@
 """A canary holds its endpoint alone, and no canary is left unwatched."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from awaiting import wait_until
 from runbook_world import QUICK_CANARY, Background, journal
 
 from opslib.azure.endpoint_changes import edit_tags, set_traffic
+from opslib.errors import Drift
 from opslib.evidence.archive.run_folders import read_archive
+from opslib.evidence.run.journal import JournalEvent, read_journal
+from opslib.evidence.run.run_lock import release
 from opslib.model import Outcome, SetTraffic
+from opslib.parameters.canary import CanaryParameters
+from opslib.runbooks.canary.canary import plan_canary, run_stages
 from opslib.runbooks.lease.tags import Lease, acquire, read_lease
+from opslib.runbooks.run import Run
+from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 from opslib.runbooks.undo.reap import reap
 
 LONG = {"bake_s": 60, "max_bake_s": 60, "min_requests": 20, "stages": [50, 100], "lease_s": 30}
@@ -48,6 +57,54 @@ def test_the_request_that_moves_the_traffic_takes_the_lease(make_world):
     assert "another change took over" in record.reason
     assert world.read().traffic == {"blue": 100}
     assert not journal(folder, "rollout")
+
+
+def open_canary(world):
+    """Plan a canary, as its notebook does, on an endpoint that nobody changes yet."""
+    given = {"endpoint": world.name, "canary": "green", **QUICK_CANARY, "stages": [50, 100]}
+    run = Run.open(CanaryParameters.check(given))
+    release(run.folder)
+    return run, plan_canary(run, run.read_endpoint())
+
+
+@pytest.mark.parametrize("theirs", ["lease", "traffic"])
+def test_a_canary_that_another_change_prevents_has_nothing_to_undo(make_world, theirs):
+    """It reported an undo that failed, and the command that it named for it ends the other canary."""
+    world = make_world(green={})
+    run, plan = open_canary(world)
+    if theirs == "lease":
+        leave_lease(world, datetime.now(UTC) + timedelta(minutes=5))
+    else:
+        set_traffic(world.workspace, SetTraffic(world.name, {"blue": 100}, HALF), 30.0, quiet)
+    found = world.read()
+    plan = replace(plan, steps=(replace(plan.steps[0], after={"blue": 90, "green": 10}),))
+    with pytest.raises(
+        Drift, match="holds the lease for run-of-old" if theirs == "lease" else "plan again"
+    ) as raised:
+        run_stages(run, plan)
+    run.record_error(raised.value)
+    assert undo_interrupted_run(run.folder) == ""
+    events = {one["event"] for one in read_journal(run.journal.path)}
+    assert not events & {JournalEvent.UNDOING, JournalEvent.UNDO_FAILED}
+    assert (world.read().traffic, world.read().tags) == (found.traffic, found.tags)
+
+
+def test_a_canary_whose_first_move_was_made_and_overtaken_removes_its_lease(make_world, monkeypatch):
+    """Its request was sent: the traffic is another's meanwhile, its lease is still its own."""
+    world = make_world(green={})
+    run, plan = open_canary(world)
+
+    def overtaken(step, workspace, timeout_s, progress, tags):
+        set_traffic(workspace, step, timeout_s, progress, tags)
+        set_traffic(workspace, SetTraffic(world.name, step.after, {"blue": 30, "green": 70}), 30.0, quiet)
+        raise Drift("another change was made meanwhile")
+
+    monkeypatch.setattr("opslib.runbooks.undo.traffic_lease.apply", overtaken)
+    with pytest.raises(Drift, match="it was left alone"):
+        run_stages(run, plan)
+    assert journal(run.folder, "undo failed")
+    assert world.read().traffic == {"blue": 30, "green": 70}
+    assert read_lease(world.read().tags) is None
 
 
 def test_two_starters_cannot_both_win(make_world):

@@ -35,7 +35,7 @@ Event = Mapping[str, Any]
 _DONE = (JournalEvent.SCALED, JournalEvent.AUTOSCALED)
 """Events after which a run's change is kept."""
 
-_BEFORE_CHANGE = frozenset({"Drift", "CreateRefused", "DefinitionError"})
+_BEFORE_CHANGE = frozenset({"Drift", "LeaseHeld", "CreateRefused", "DefinitionError"})
 """Errors of a step that changed nothing, where nothing was applied before."""
 
 _STEP = frozenset({JournalEvent.APPLYING, JournalEvent.APPLIED, JournalEvent.UNDOING, JournalEvent.RAISED})
@@ -75,7 +75,8 @@ def undo_interrupted_run(folder: Path, progress: Progress = lambda _: None, dead
     begun = [event["data"] for event in events if event["event"] == JournalEvent.APPLYING]
     if not (begun or damaged) or record.runbook not in {"canary", "deploy", "scale", "autoscale"}:
         return ""
-    if record.runbook in {"deploy", "scale"} and _changed_nothing(events):
+    whole = record.runbook in {"deploy", "scale"} or (record.runbook == "canary" and not damaged)
+    if whole and _changed_nothing(events):
         return ""
     if _has_ended(record.runbook, events):
         if all(event["event"] != JournalEvent.FINISHED for event in events):  # it read no state after its undo

@@ -9,7 +9,7 @@ from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
 from opslib.azure.endpoint_changes import edit_tags
 from opslib.azure.endpoints import read_endpoint
-from opslib.errors import ApplyError, AzureError, Drift, OperationTimeout
+from opslib.errors import ApplyError, AzureError, Drift, OperationTimeout, OpsError
 from opslib.evidence.run.journal import Journal, JournalEvent
 from opslib.model import Endpoint, Plan, SetTraffic, Traffic
 from opslib.model.traffic import describe_traffic, same_traffic
@@ -56,6 +56,7 @@ class TrafficLease:
         self._deadline_s = monotonic()
         self._made: list[Traffic] = []
         self._mirrored: Traffic = {}
+        self._prevented = False
 
     def move(self, step: SetTraffic) -> None:
         """Move traffic, and acquire or renew the lease in the same request.
@@ -66,11 +67,16 @@ class TrafficLease:
             If another change holds the endpoint.
         """
         self._journal.write(JournalEvent.APPLYING, step)
+        first = not self._made
         self._made.append(step.after)
         self._mirrored = step.mirrored or self._mirrored
         lease, since_s = self._lease(step), monotonic()
         timeout_s = self._terms.operation_timeout_s
-        receipt = apply(step, self._workspace, timeout_s, self._progress, acquire(lease))
+        try:
+            receipt = apply(step, self._workspace, timeout_s, self._progress, acquire(lease))
+        except Drift:
+            self._prevented = first and not self._may_hold()
+            raise
         self._journal.write(JournalEvent.APPLIED, receipt)
         self._extend(lease, since_s)
 
@@ -113,11 +119,15 @@ class TrafficLease:
     def restore(self, probes: str) -> None:
         """Undo: restore the traffic from before, whichever stage was reached, and verify that it arrives.
 
+        There is nothing to undo where another change prevented the first move: its traffic and lease are its own.
+
         Parameters
         ----------
         probes
             Path of the probes that verify it; empty for none.
         """
+        if self._prevented:
+            return
         plan = self._plan
         undo = Undo(plan.endpoint, self._terms.change, plan.before.traffic, tuple(self._made), self._mirrored)
         self._journal.try_write(JournalEvent.UNDOING, undo)
@@ -129,6 +139,14 @@ class TrafficLease:
         self._journal.write(JournalEvent.ARRIVED, arrived)
         if arrived:
             self._progress(describe_arrival(arrived, undo.returns_to))
+
+    def _may_hold(self) -> bool:
+        """Return whether the endpoint has this run's lease, which a request that moves traffic writes too."""
+        try:
+            held = read_lease(read_endpoint(self._workspace, self._plan.endpoint).tags)
+        except OpsError:
+            return True
+        return held is not None and held.change == self._terms.change
 
     def _show_undo(self, text: str) -> None:
         """Show how the undo goes on, and that the run is alive: else it is killed as one that hangs."""
