@@ -115,8 +115,19 @@ def is_same(one: str, other: str) -> bool:
     return one.strip("/").lower() == other.strip("/").lower()
 
 
+_MANAGEMENT_GROUPS = "providers/microsoft.management/managementgroups/"
+
+
+def is_broad(scope: str) -> bool:
+    """Return whether a scope is above single resources: a resource group, a subscription or a management group."""
+    place = scope.strip("/").lower()
+    return place.startswith(_MANAGEMENT_GROUPS) or "/providers/" not in f"/{place}"
+
+
 def contains(scope: str, resource: str) -> bool:
     """Return whether a scope is a resource's own or above it.
+
+    A management group has no id in common with what is in it. Azure returns the assignments of those above only.
 
     Examples
     --------
@@ -125,5 +136,5 @@ def contains(scope: str, resource: str) -> bool:
     >>> contains("/subscriptions/s", "/subscriptions/s2")
     False
     """
-    above = scope.strip("/").lower()
-    return not above or f"{resource.strip('/').lower()}/".startswith(f"{above}/")
+    above, below = scope.strip("/").lower(), resource.strip("/").lower()
+    return not above or above.startswith(_MANAGEMENT_GROUPS) or f"{below}/".startswith(f"{above}/")

@@ -12,6 +12,7 @@ exit codes:
   0  no open finding at or above --fail-on
   1  at least one
   2  the endpoint cannot be reviewed
+  4  none was found, but roles, workspace settings or key events could not be read
 
 A reader's role is enough. What could not be read is listed with the reason. `opslib run review` leaves evidence.
 

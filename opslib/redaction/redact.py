@@ -29,7 +29,7 @@ MAX_CLEAN, MAX_CLEAN_LENGTH = 128, 50_000
 """How many texts without a known value are remembered, and how long one may be [count, characters]."""
 
 SECRET_NAME = re.compile(
-    r"token|secret|passw|_pwd|key(?!board|word|stone|frame|note|sym)|(?:^|_)sas(?:_|$)|connection|conn_str|credential",
+    r"token(?!i[sz])|secret|passw|_pwd|key(?!board|word|stone|frame|note|sym)|(?:^|_)sas(?:_|$)|connection|conn_str|credential",
     re.IGNORECASE,
 )
 """Names of variables and parameters whose values are secrets."""
@@ -184,11 +184,21 @@ def is_reference(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"(?:env|keyvault):[A-Za-z0-9_.:/-]+", value) is not None
 
 
+def is_plain(value: str) -> bool:
+    """Return whether a value is a number, true or false: a setting, whatever its name is."""
+    return _PLAIN.fullmatch(value) is not None
+
+
+def has_password(value: str) -> bool:
+    """Return whether a value is an address or a connection string with a password in it."""
+    return _WITH_PASSWORD.search(value) is not None
+
+
 def holds_secret(name: str, value: str) -> bool:
     """Return whether a named value is a secret, by its name or its format; a number or a reference is none."""
-    if not value or is_reference(value) or value.startswith("${{") or _PLAIN.fullmatch(value):
+    if not value or is_reference(value) or value.startswith("${{") or is_plain(value):
         return False
-    by_form = bool(find_patterns(value)) or _WITH_PASSWORD.search(value) is not None
+    by_form = bool(find_patterns(value)) or has_password(value)
     return is_secret_name(name) or by_form or redact(value) != value
 
 

@@ -6,7 +6,14 @@ from typing import Any
 
 from opslib.model.surroundings import Unread
 from opslib.policy.security import Security
-from opslib.redaction.redact import find_patterns, is_reference, is_secret_name
+from opslib.redaction.redact import (
+    MIN_LENGTH,
+    find_patterns,
+    has_password,
+    is_plain,
+    is_reference,
+    is_secret_name,
+)
 from opslib.review.facts import Facts
 from opslib.review.finding import ReviewFinding, Severity
 
@@ -102,6 +109,8 @@ def find_secret(name: str, value: object) -> str:
     --------
     >>> find_secret("DB_PASSWORD", "correct horse"), find_secret("DB_PASSWORD", "env:DB_PASSWORD")
     ('its name is that of a secret', '')
+    >>> find_secret("MAX_TOKENS", "512"), find_secret("DATABASE_URL", "postgres://ann:hunter2@db/claims")
+    ('', 'it holds a password')
     """
     text = str(value)
     if not text or is_reference(value) or text.startswith(_INJECTED):
@@ -109,7 +118,10 @@ def find_secret(name: str, value: object) -> str:
     patterns = find_patterns(text)
     if patterns:
         return f"it has the form of a {patterns[0]}"
-    return "its name is that of a secret" if is_secret_name(name) else ""
+    if has_password(text):
+        return "it holds a password"
+    setting = is_plain(text) and len(text) < MIN_LENGTH  # a long number may be a password
+    return "its name is that of a secret" if is_secret_name(name) and not setting else ""
 
 
 def created_at(arm: Mapping[str, Any]) -> datetime | None:
@@ -135,11 +147,15 @@ def _in_tags(where: str, arm: Mapping[str, Any]) -> Iterator[ReviewFinding]:
     properties = arm["properties"]
     texts = {
         **{f"tag {name}": (name, value) for name, value in (arm.get("tags") or {}).items()},
-        **{f"property {name}": (name, value) for name, value in (properties.get("properties") or {}).items()},
+        **{
+            f"property {name}": (name, value)
+            for name, value in (properties.get("properties") or {}).items()
+            if not name.lower().startswith("azure")  # the service's own
+        },
         "description": ("description", properties.get("description") or ""),
     }
     for shown, (name, value) in texts.items():
-        if not name.lower().startswith("azure") and (why := find_secret(name, value)):
+        if why := find_secret(name, value):
             yield ReviewFinding(
                 "secret-in-tag",
                 Severity.HIGH,

@@ -51,10 +51,14 @@ class ReviewFinding:
 
 @dataclass(frozen=True)
 class UnreadPart:
-    """What the review could not read, so that it holds no findings about it, and why."""
+    """What the review could not read, so that it holds no findings about it, and why.
+
+    `decides` is whether without it the review decides nothing: what a reader of the workspace could have read.
+    """
 
     part: str
     reason: str
+    decides: bool = False
 
 
 @dataclass(frozen=True)

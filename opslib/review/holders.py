@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from opslib.access.assignments import Access, Capability, HeldAccess, find_access
+from opslib.access.assignments import Access, Capability, HeldAccess, find_access, is_broad
 from opslib.model.surroundings import Unread
 from opslib.policy.security import Security
 from opslib.review.facts import Facts
@@ -51,7 +51,7 @@ def _check_grant(access: Access) -> Iterator[ReviewFinding]:
 
 def _check_breadth(access: Access) -> Iterator[ReviewFinding]:
     scope = access.assignment.scope.lower()
-    if any(map(access.can, _STRONG)) and "/providers/" not in scope:
+    if any(map(access.can, _STRONG)) and is_broad(scope):
         above = "resource group" if "/resourcegroups/" in scope else "subscription or a management group"
         yield ReviewFinding(
             "access-broad",

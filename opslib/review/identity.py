@@ -6,7 +6,7 @@ Source: Microsoft Learn, "Authentication and authorization for online endpoints"
 from collections.abc import Iterator
 
 from opslib.access.actions import BLOBS, WORKSPACES
-from opslib.access.assignments import Assignment, contains
+from opslib.access.assignments import Assignment, contains, is_broad
 from opslib.access.grants import matches
 from opslib.model.surroundings import Unread, WorkspaceSettings
 from opslib.policy.security import Security
@@ -109,6 +109,4 @@ def _missing(
 def _too_wide(assignment: Assignment, workspace: WorkspaceSettings) -> bool:
     """Return whether an assignment is above registry, storage account and workspace alike."""
     resources = (workspace.registry, workspace.storage, workspace.id)
-    return "/providers/" not in assignment.scope.lower() and any(
-        contains(assignment.scope, one) for one in resources
-    )
+    return is_broad(assignment.scope) and any(contains(assignment.scope, one) for one in resources)

@@ -30,14 +30,14 @@ def _check_model(
     deployment: Deployment, asset: Asset | Unread | None, security: Security
 ) -> Iterator[ReviewFinding]:
     where, model = f"deployment {deployment.name}", deployment.model
-    if isinstance(asset, Unread):
-        return
+    if isinstance(asset, Unread) or (asset is None and not model):
+        return  # a container or a model package brings its own model
     if asset is None or asset.anonymous:
         yield ReviewFinding(
             "model-unregistered",
             Severity.MEDIUM,
             where,
-            f"its model {model or '(none)'} is not a registered one: it was uploaded with the deployment",
+            f"its model {model} is not a registered one: it was uploaded with the deployment",
             "Register the model (az ml model create), approve the version, and deploy azureml:NAME:VERSION.",
         )
     elif not asset.found:
@@ -53,11 +53,17 @@ def _check_model(
             "model-unapproved",
             Severity.MEDIUM,
             where,
-            f"its model {model} has no tag {security.approved_tag!r}: "
-            f"{f'tags are {sorted(asset.tags)}' if asset.tags else 'it has no tags'}",
+            f"its model {model} has {_lacks(asset, security.approved_tag)}",
             f"Have the version approved, and set the tag: az ml model update --name NAME --version VERSION "
             f"--set tags.{security.approved_tag}=WHO",
         )
+
+
+def _lacks(asset: Asset, tag: str) -> str:
+    """Return what a model that is not approved has in place of the tag."""
+    if tag in asset.tags:
+        return f"the tag {tag!r} with the value {asset.tags[tag]!r}: it was not approved"
+    return f"no tag {tag!r}: {f'tags are {sorted(asset.tags)}' if asset.tags else 'it has no tags'}"
 
 
 def _check_environment(deployment: Deployment, asset: Asset | Unread | None) -> Iterator[ReviewFinding]:
@@ -130,7 +136,7 @@ def find_unpinned(conda: str) -> tuple[str, ...]:
     """
     try:
         content = yaml.safe_load(conda) if conda else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # the latter of a date that does not exist
         return ()
     dependencies = content.get("dependencies") if isinstance(content, dict) else None
     found: list[str] = []

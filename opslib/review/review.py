@@ -87,11 +87,13 @@ def _unread(facts: Facts) -> Iterator[UnreadPart]:
         "role assignments": facts.assignments,
         "roles of the endpoint's identity": facts.identities,
         "key events of the activity log": facts.key_events,
-        **{f"asset {asset_id}": asset for asset_id, asset in facts.assets.items()},
     }
     for name, part in parts.items():
         if isinstance(part, Unread):
-            yield UnreadPart(name, part.reason)
+            yield UnreadPart(name, part.reason, decides=True)
+    for asset_id, asset in facts.assets.items():
+        if isinstance(asset, Unread):
+            yield UnreadPart(f"asset {asset_id}", asset.reason)
     if any(access.assignment.principal_type == "Group" for access in list_access(facts)):
         yield UnreadPart("members of groups", "Microsoft Graph has them, Azure Resource Manager does not")
     if any(access.assignment.condition for access in list_access(facts)):

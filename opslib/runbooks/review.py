@@ -39,11 +39,16 @@ def review_facts(facts: Facts, policy: Policy | None) -> Review:
 
 
 def conclude_review(found: Review, fail_on: str) -> tuple[Outcome, str]:
-    """Return the outcome and its reason: failed where an open finding is at or above the given severity."""
+    """Return the outcome and its reason: failed where an open finding is at or above the given severity.
+
+    Without such a finding it is held where a part that decides could not be read: the finding may be there.
+    """
     if fail_on == "none":
         return Outcome.SUCCEEDED, found.sentence
     failing = found.at_least(Severity(fail_on))
     reason = f"{found.sentence}; {len(failing)} at or above {fail_on}, limit 0"
+    if not failing and any(one.decides for one in found.unread):
+        return Outcome.HELD, f"{reason}, and what was not read may hold more"
     return (Outcome.FAILED if failing else Outcome.SUCCEEDED), reason
 
 

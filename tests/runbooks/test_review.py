@@ -18,6 +18,7 @@ from opslib.model import Endpoint, Outcome
 from opslib.model.surroundings import Asset, KeyEvent, Unread, WorkspaceSettings
 from opslib.policy.exceptions import Exceptions
 from opslib.policy.security import RuleException, Security
+from opslib.review.credentials import find_secret
 from opslib.review.facts import Facts
 from opslib.review.finding import Review, Severity
 from opslib.review.reports import as_json, as_sarif, as_text
@@ -177,6 +178,62 @@ def test_each_rule_fires_and_does_not_fire(facts: Facts):
         assert rule not in rules(clear(facts), security), rule
 
 
+GROUP_ABOVE = "/providers/Microsoft.Management/managementGroups/corp"
+
+
+def test_a_role_on_a_management_group_is_a_broad_one(facts: Facts):
+    """It is above every subscription: too broad for who changes the endpoint, and enough for its identity."""
+    assert "access-broad" in rules(holds(WRITER, scope=GROUP_ABOVE)(facts))
+    blobs = Role(
+        "Blob reader", (Permission(data_actions=("Microsoft.Storage/storageAccounts/blobServices/*/read",)),)
+    )
+    found = rules(identity((PULL, GROUP_ABOVE), (blobs, GROUP_ABOVE))(facts))
+    assert "identity-wide-scope" in found
+    assert "identity-missing-role" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("DATABASE_URL", "postgres://ann:hunter2@db/claims", "it holds a password"),
+        ("STORE", "Server=db;User=ann;Password=hunter2;", "it holds a password"),
+        ("DB_PASSWORD", "20261128", "its name is that of a secret"),
+        ("MAX_TOKENS", "512", ""),
+        ("TOKENIZERS_PARALLELISM", "false", ""),
+        ("TOKENIZER", "bert-base-uncased", ""),
+        ("DATABASE_URL", "postgres://db/claims", ""),
+    ],
+)
+def test_a_secret_is_told_from_a_setting(name: str, value: str, why: str):
+    """A password in an address is one whatever its name; a number or a switch is none."""
+    assert find_secret(name, value) == why
+
+
+def test_a_tag_may_hold_a_secret_whatever_its_name(facts: Facts):
+    """Only the service's own properties are passed over, not every name that begins with azure."""
+    tagged = with_arm(lambda own, _: own.update(tags={"azure_client_secret": PASSWORD}))
+    assert "secret-in-tag" in rules(tagged(facts))
+    assert "secret-in-tag" not in rules(facts)
+
+
+def test_a_deployment_without_a_model_has_no_unregistered_one(facts: Facts):
+    """A container or a model package brings its own."""
+    endpoint = facts.endpoint
+    bare = copy.deepcopy(dict(endpoint.deployments[0].arm))
+    bare["properties"]["model"] = None
+    found = replace(
+        facts, endpoint=replace(endpoint, deployments=(replace(endpoint.deployments[0], arm=bare, model=""),))
+    )
+    assert "model-unregistered" not in rules(found)
+
+
+def test_a_rejected_model_is_named_with_its_tag(facts: Facts):
+    """Its tag is there, and says no."""
+    found = judge(assets(tags={"approved": "no"})(facts)).findings
+    (evidence,) = {one.evidence for one in found if one.rule == "model-unapproved"}
+    assert evidence.endswith("has the tag 'approved' with the value 'no': it was not approved")
+
+
 def test_the_sandbox_grants_what_the_identity_needs_and_no_more(facts: Facts):
     """An endpoint made by an owner has its three roles, and no finding about its identity."""
     assert not isinstance(facts.identities, Unread)
@@ -225,6 +282,18 @@ def test_the_severity_decides_the_outcome(facts: Facts):
     assert conclude_review(found, "high")[0] is Outcome.SUCCEEDED
     assert conclude_review(found, "medium")[0] is Outcome.FAILED
     assert conclude_review(found, "none")[0] is Outcome.SUCCEEDED
+
+
+def test_a_review_that_may_not_read_roles_decides_nothing(facts: Facts):
+    """The finding that fails it may be in what was not read; one that was read fails it all the same."""
+    blind = replace(facts, assignments=Unread("403 lacks Microsoft.Authorization/roleAssignments/read"))
+    outcome, reason = conclude_review(judge(blind), "high")
+    assert outcome is Outcome.HELD
+    assert reason.endswith("0 at or above high, limit 0, and what was not read may hold more")
+    assert conclude_review(judge(variables(DB_PASSWORD=PASSWORD)(blind)), "high")[0] is Outcome.FAILED
+    assert conclude_review(judge(blind), "none")[0] is Outcome.SUCCEEDED
+    registry = {key: Unread("it is in a registry, which this does not read") for key in facts.assets}
+    assert conclude_review(judge(replace(facts, assets=registry)), "high")[0] is Outcome.SUCCEEDED
 
 
 def test_the_command_reports_and_its_exit_code_distinguishes(world: World, capsys: pytest.CaptureFixture[str]):
