@@ -46,3 +46,26 @@ def test_the_summary_has_the_test_s_own_warnings_alone(pytester: pytest.Pytester
     result = pytester.runpytest_subprocess("-q")
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(["*DeprecationWarning: mine"])
+
+
+def test_a_sandbox_that_ends_early_fails_its_test_alone(pytester: pytest.Pytester):
+    """The failure is reported with the folder's log named, and the tests after it run."""
+    pytester.makepyfile(
+        """
+        import os
+        import signal
+        import time
+
+        def test_kills(azureml_sandbox):
+            os.kill(azureml_sandbox.note["pid"], signal.SIGKILL)
+            while azureml_sandbox.home.read_note() is not None:
+                time.sleep(0.01)
+            assert False, "mine"
+
+        def test_after():
+            pass
+        """
+    )
+    result = pytester.runpytest_subprocess("-q")
+    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*AssertionError: mine", "*no sandbox is up in */sandbox.log has the reason*"])

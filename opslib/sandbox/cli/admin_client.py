@@ -21,8 +21,12 @@ def call(home: Home, method: str, path: str, body: dict[str, Any] | None = None)
     ------
     ValueError
         With the sandbox's message, if it refuses.
+    ConnectionError
+        If no sandbox is up.
     """
-    note = home.read_note() or {}
+    note = home.read_note()
+    if note is None:
+        raise ConnectionError(f"no sandbox is up in {home.root}; {home.log} has the reason if it was")
     request = urllib.request.Request(  # noqa: S310 - the note's own https address
         f"{note['url']}/sandbox/{path}",
         method=method,

@@ -1,5 +1,6 @@
 """Start and stop the daemon of a sandbox, and read what its home holds."""
 
+import fcntl
 import json
 import os
 import signal
@@ -7,7 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -40,11 +42,23 @@ def start(
     SandboxError
         If it does not answer in time; the message ends with the last lines of its log.
     """
-    note = home.read_note()
-    if note is not None:
-        return note
-    settings = settings or last_settings(home)
     home.prepare()
+    with _starting(home):
+        return home.read_note() or _start(home, settings or last_settings(home), port, owner)
+
+
+@contextmanager
+def _starting(home: Home) -> Iterator[None]:
+    """Let one process at a time start a sandbox in a folder: two of them would share one store."""
+    folder = os.open(home.root, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _start(home: Home, settings: Settings, port: int, owner: ProcessId | None) -> dict[str, Any]:
     home.write_settings(asdict(settings))
     home.note.unlink(missing_ok=True)
     command = [sys.executable, "-P", "-m", "opslib.sandbox.server.daemon", str(home.root), str(port)]
@@ -98,6 +112,8 @@ def stop(home: Home) -> bool:
         if not _gone(process, 15.0):
             os.kill(process.pid, signal.SIGKILL)
             _gone(process, 5.0)
+        with suppress(ChildProcessError):  # another process started it
+            os.waitpid(process.pid, os.WNOHANG)
     home.note.unlink(missing_ok=True)
     for orphan in _instances(home):
         orphan.end(grace_s=1.0)

@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from awaiting import wait_until
 
 from opslib.sandbox import Sandbox, SandboxError
+from opslib.sandbox.cli.control import start, stop
 from opslib.sandbox.core.home import Home
+from opslib.sandbox.core.process import groups
 
 ENDPOINT = {"location": "eastus", "properties": {"authMode": "Key"}}
 WAITING = """
@@ -89,3 +92,23 @@ def test_the_plugin_costs_a_run_without_it_nothing():
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     own = ["opslib", "opslib.sandbox", "opslib.sandbox.testing", "opslib.sandbox.testing.pytest_plugin"]
     assert printed.split() == own
+
+
+def test_two_starts_at_once_start_one(tmp_path: Path):
+    """Both get the same sandbox, and no second process stays in its folder."""
+    with ThreadPoolExecutor() as pool:
+        try:
+            notes = list(pool.map(start, [Home(tmp_path)] * 2))
+            daemons = [pid for pids in groups().values() for pid in pids if str(tmp_path) in _command(pid)]
+            assert daemons == [notes[0]["pid"]] == [notes[1]["pid"]]
+        finally:
+            stop(Home(tmp_path))
+    with pytest.raises(ProcessLookupError):  # a child that has ended and was not waited for would be there
+        os.kill(notes[0]["pid"], 0)
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
