@@ -72,20 +72,28 @@ def find_answer_causes(facts: Facts) -> Iterator[Cause]:
 
 
 def read_rows(facts: Facts) -> tuple[AnswerCount, ...]:
-    """Return the counted requests; where they could not be read, those of the probes.
+    """Return the counted requests, and the probes that are not among them yet: metrics are minutes late.
 
-    Requests to an endpoint or deployment that had the same name and was deleted are left out.
+    A probe is among them where the same deployment has requests with the same status. Requests to an endpoint or
+    deployment that had the same name and was deleted are left out.
     """
-    if not isinstance(facts.answers, Unread):
-        created = {one.name.lower(): created_at(one.deployment.arm) for one in facts.deployments}
-        own = created_at(facts.endpoint.arm)
-        return tuple(one for one in facts.answers if _is_after(one, created.get(one.deployment.lower()) or own))
+    counted = _counted(facts)
+    known = {(one.deployment.lower(), one.status) for one in counted}
     probes = () if isinstance(facts.probes, Unread) else facts.probes
-    return tuple(
+    sent = (
         AnswerCount(one.deployment, one.status, "", 1, one.sent_at, one.sent_at)
         for one in probes
-        if one.status is not None
+        if one.status is not None and (one.deployment.lower(), one.status) not in known
     )
+    return (*counted, *sent)
+
+
+def _counted(facts: Facts) -> tuple[AnswerCount, ...]:
+    if isinstance(facts.answers, Unread):
+        return ()
+    created = {one.name.lower(): created_at(one.deployment.arm) for one in facts.deployments}
+    own = created_at(facts.endpoint.arm)
+    return tuple(one for one in facts.answers if _is_after(one, created.get(one.deployment.lower()) or own))
 
 
 def _is_after(row: AnswerCount, created: datetime | None) -> bool:

@@ -12,7 +12,7 @@ from opslib.diagnosis.diagnose import diagnose
 from opslib.displayed import view
 from opslib.model import ProbeResult
 from opslib.model.surroundings import Unread
-from opslib.model.symptoms import Certificate
+from opslib.model.symptoms import AnswerCount, Certificate
 from opslib.runbooks.diagnose import conclude_diagnosis, diagnose_facts
 from opslib.show import diagnosis as shown
 
@@ -132,6 +132,26 @@ def test_probes_and_certificate_are_judged():
     refused = Certificate("fraud.eastus.inference.ml.azure.com", "", None, "self-signed certificate")
     found = diagnose(replace(facts, probes=(wrong,), certificate=refused))
     assert {one.id for one in found.causes} == {"probe-answers", "certificate"}
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"), [(424, "model-status"), (401, "credential"), (503, "instances-dead"), (408, "timeout")]
+)
+def test_probes_that_failed_are_a_fault_before_metrics_have_them(status: int, cause: str):
+    """Metrics are minutes late: without their rows the probes' own statuses are judged, with them not twice."""
+    facts = read_case("healthy")
+    assert not isinstance(facts.answers, Unread)
+    served = tuple(one for one in facts.answers if one.status < 400)
+    requests = 3 + sum(one.requests for one in served)
+    failed = ProbeResult(facts.at, status, 5.0, "blue", "id", f"answered {status}")
+    found = diagnose(replace(late, probes=(failed,) * 3)).causes
+    assert [one.id for one in found] == [cause]
+    assert any(
+        f"3 of {3 + sum(one.requests for one in late.answers)} requests" in one.seen for one in found[0].evidence
+    )
+    counted = replace(late, answers=(*late.answers, AnswerCount("Blue", status, "", 3, facts.at, facts.at)))
+    seen = [one.seen for one in diagnose(replace(counted, probes=(failed,) * 3)).causes[0].evidence]
+    assert any(text.startswith("3 of ") for text in seen)
 
 
 def test_a_person_reads_the_command():
