@@ -144,12 +144,10 @@ def test_probes_that_failed_are_a_fault_before_metrics_have_them(status: int, ca
     served = tuple(one for one in facts.answers if one.status < 400)
     requests = 3 + sum(one.requests for one in served)
     failed = ProbeResult(facts.at, status, 5.0, "blue", "id", f"answered {status}")
-    found = diagnose(replace(late, probes=(failed,) * 3)).causes
+    found = diagnose(replace(facts, answers=served, probes=(failed,) * 3)).causes
     assert [one.id for one in found] == [cause]
-    assert any(
-        f"3 of {3 + sum(one.requests for one in late.answers)} requests" in one.seen for one in found[0].evidence
-    )
-    counted = replace(late, answers=(*late.answers, AnswerCount("Blue", status, "", 3, facts.at, facts.at)))
+    assert any(f"3 of {requests} requests" in one.seen for one in found[0].evidence)
+    counted = replace(facts, answers=(*served, AnswerCount("Blue", status, "", 3, facts.at, facts.at)))
     seen = [one.seen for one in diagnose(replace(counted, probes=(failed,) * 3)).causes[0].evidence]
     assert any(text.startswith("3 of ") for text in seen)
 
