@@ -173,6 +173,24 @@ def unfinished_runs(archive: Path) -> list[tuple[ledger.Entry, bool]]:
     return [(entry, is_held(archive / entry.folder)) for entry in ledger.open_runs(archive)]
 
 
+def require_unfinished(folder: Path) -> None:
+    """Require that nothing runs any more and that the run is not sealed, so that a file can be added to it.
+
+    Raises
+    ------
+    RecordError
+        If its process is alive, or it is sealed.
+    """
+    _require_ended(folder)
+    if (folder / SEAL).exists():
+        raise RecordError(f"{folder.name} is sealed: nothing can be added to its evidence")
+
+
+def _require_ended(folder: Path) -> None:
+    if is_held(folder):
+        raise RecordError(f"{folder.name} is still running. Wait until it ends, or stop it")
+
+
 def end_unfinished(folder: Path) -> Sealed:
     """End and seal a run that was left unfinished: a notebook run by hand, or a run whose runner died.
 
@@ -183,8 +201,7 @@ def end_unfinished(folder: Path) -> Sealed:
     RecordError
         If its process is alive, or it is not in the ledger.
     """
-    if is_held(folder):
-        raise RecordError(f"{folder.name} is still running. Wait until it ends, or stop it")
+    _require_ended(folder)
     record = read_record(folder) if (folder / RECORD).exists() else _bare_record(folder)
     if record.outcome is None or record.finished_at is None:
         record = record.ended(Outcome.ABORTED, "no outcome was recorded: its process died or was closed")

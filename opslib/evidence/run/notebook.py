@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from opslib.errors import RecordError
+from opslib.evidence.run.files import NOTEBOOK
 from opslib.evidence.run.record import write_atomically
 from opslib.redaction.redact import redact
 
@@ -62,6 +64,34 @@ class NotebookFile:
     def pretty_path(self, path: str) -> str:
         """Return a path without the scheme, for messages."""
         return str(_plain(path))
+
+
+def keep_notebook(source: Path, folder: Path) -> None:
+    """Copy the notebook that was executed without a runner into the folder of its run, as a runner would save it.
+
+    Raises
+    ------
+    RecordError
+        If it is no notebook, does not show the run's id in any output, or the run has a notebook already.
+    """
+    import nbformat  # noqa: PLC0415 - a runner does without
+
+    try:
+        notebook = nbformat.reads(source.read_text(encoding="utf-8"), as_version=4)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise RecordError(f"{source} cannot be read as a notebook: {error}") from error
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if folder.name not in json.dumps([cell.outputs for cell in code]):
+        raise RecordError(
+            f"no output of {source} shows the run {folder.name}: expected the notebook in which it was executed, "
+            "saved after its last cell"
+        )
+    if (folder / NOTEBOOK).exists():
+        raise RecordError(f"{folder.name} has a notebook already, from its runner: it is sealed with that one")
+    for cell in code:
+        cell.outputs = merge_streams(cell.outputs)
+        remove_colours(cell.outputs)
+    NotebookFile(folder / NOTEBOOK, lambda: None).save(notebook)
 
 
 def merge_streams(outputs: Sequence[Any]) -> list[Any]:
