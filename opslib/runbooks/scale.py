@@ -121,7 +121,8 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
         has = f"{step.deployment} has {step.after} instances"
         later, assessment = None, None
         if plan.before.traffic.get(step.deployment):
-            run.progress(f"{has}; observing for {p.observe_s:g} s")
+            late = f"and up to {p.late_data_s:g} s more until the {source.name} has counted all of it"
+            run.progress(f"{has}; observing for {p.observe_s:g} s, {late}")
             later = _observe(source, p.observe_s, p.late_data_s, run.progress)
             assessment = _assess(step.deployment, earlier, later, _limits(p), run.journal)
         else:

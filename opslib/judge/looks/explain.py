@@ -122,10 +122,10 @@ def shown(proof: Proof) -> str:
 
 
 def waiting(minutes: float) -> str:
-    """Describe how much longer it takes, in whole minutes."""
+    """Describe how much longer it is expected to take, in whole minutes."""
     if minutes <= 1.0:
-        return "less than a minute more decides it"
-    return f"about {math.ceil(minutes)} more minutes decide it"
+        return "about a minute more is expected to decide it"
+    return f"about {math.ceil(minutes)} more minutes are expected to decide it"
 
 
 def conclusion(verdict: Verdict, state: State, criteria: Criteria, stops: Sequence[str]) -> str:

@@ -62,7 +62,7 @@ def test_what_follows_a_hold(verdict, bake, policy, action, bake_s):
     """Before `max_bake_s` it is watched on; then policy decides, and none of them promotes or goes on blindly."""
     found = after_hold(verdict, policy, bake)
     assert (found.action, found.bake_s) == (action, bake_s)
-    assert verdict.reasons[0] in found.reason or "more minutes decide it" in found.reason
+    assert verdict.reasons[0] in found.reason or "more minutes are expected to decide it" in found.reason
 
 
 def test_only_a_hold_and_a_known_policy_are_taken():
