@@ -1,7 +1,7 @@
 """What a state means: the decision, its proofs, and the reasons not to promote."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,28 @@ from opslib.judge.values.mixture import log_evidence
 from opslib.judge.values.state import State
 from opslib.judge.values.verdict import IntervalResult, Proof, Verdict
 from opslib.model.text import e_value, k_of_n, percent
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a decision depends on besides evidence.
+
+    Attributes
+    ----------
+    bake_over
+        Whether the stage's planned time is over.
+    stops
+        Reasons to roll back at once.
+    unseen
+        Why the end of the stage is unknown; empty where it is known.
+    alpha
+        Error level of the proofs of this look; 0 when all planned looks are used.
+    """
+
+    bake_over: bool
+    stops: tuple[str, ...]
+    unseen: str
+    alpha: float
 
 
 def log_threshold(criteria: Criteria) -> float:
@@ -41,9 +63,7 @@ def conclude(
     state: State,
     criteria: Criteria,
     lines: tuple[IntervalResult, ...],
-    stops: tuple[str, ...],
-    bake_over: bool,
-    alpha: float,
+    look: Look,
 ) -> Verdict:
     """Return the verdict: the proofs at the end of a stage, and every reason not to promote.
 
@@ -53,17 +73,16 @@ def conclude(
         The state after all new intervals, and what is judged.
     lines
         The results of the new intervals.
-    stops
-        Reasons to roll back at once.
-    bake_over
-        Whether the stage's planned time is over.
-    alpha
-        Error level of the proofs of this look; 0 when all planned looks are used.
+    look
+        What is known besides the counts.
     """
+    stops, bake_over, alpha = look.stops, look.bake_over, look.alpha
     evidence, weights = metric_evidence(state, criteria), criteria.acting()
     total = log_weighted_mean(weights, evidence) if weights else 0.0
     found = proofs(criteria, state, alpha) if bake_over and state.stage_requests else ()
     against = _against(state, criteria, evidence, total, found, alpha)
+    if look.unseen and state.stage_requests:
+        against = [("traffic", look.unseen), *against]
     harmful = bool(stops) or bool(state.decided_by)
     outcome = decide(harmful=harmful, bake_over=bake_over, against=tuple(text for _, text in against))
     missing = [proof for proof in found if not proof.proven]

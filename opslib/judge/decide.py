@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from opslib.errors import JudgeError
-from opslib.judge.conclusion import conclude, log_threshold, metric_evidence
+from opslib.judge.conclusion import Look, conclude, log_threshold, metric_evidence
 from opslib.judge.harm.evidence import add_means, gains, log_weighted_mean, multiply, tally, tally_cohort
 from opslib.judge.harm.latency import thresholds_ms
 from opslib.judge.harm.outcomes import log_e_value as cohort_log_e_value
@@ -23,7 +23,7 @@ from opslib.judge.values.verdict import IntervalResult, Verdict
 _EDGE_S = 1e-3  # intervals may overlap by rounding of their timestamps
 
 
-def judge(
+def judge(  # noqa: PLR0913 - what came in, and what is known of the stage
     state: State,
     intervals: Sequence[Interval],
     criteria: Criteria,
@@ -31,6 +31,7 @@ def judge(
     bake_over: bool = False,
     stops: Sequence[str] = (),
     cohorts: Sequence[Interval] = (),
+    unseen: str = "",
 ) -> tuple[State, Verdict]:
     """Judge what came in since the last look.
 
@@ -51,6 +52,10 @@ def judge(
         Reasons to roll back outside statistics, one sentence each ("provisioning failed").
     cohorts
         Settled outcome cohorts (see `outcomes.settled_cohorts`); only their `outcomes` and `moments` are read.
+
+    unseen
+        Why it is unknown what was served at the end of the stage, which then is not promoted; empty where it is
+        known.
 
     Returns
     -------
@@ -76,7 +81,7 @@ def judge(
         state = _judge_cohort(state, cohort, criteria)
     take_look = bake_over and state.stage_requests > 0
     state, alpha = _take_look(state, criteria) if take_look else (state, criteria.promote_alpha)
-    return state, conclude(state, criteria, tuple(lines), tuple(stops), bake_over, alpha)
+    return state, conclude(state, criteria, tuple(lines), Look(bake_over, tuple(stops), unseen, alpha))
 
 
 def wanted_thresholds_ms(state: State, criteria: Criteria) -> tuple[float, ...]:

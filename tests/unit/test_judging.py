@@ -13,7 +13,7 @@ from opslib.errors import DefinitionError, ParameterError
 from opslib.evidence.run.journal import Journal
 from opslib.evidence.run.record import write_record
 from opslib.judge import begin, thinned
-from opslib.model import Observation, ProbeResult, Served, ServedInterval
+from opslib.model import Observation, ProbeResult, Served, ServedInterval, SetTraffic
 from opslib.parameters.canary import CanaryParameters
 from opslib.runbooks.canary.cohorts import read_request_outcome
 from opslib.runbooks.canary.judge_session import JudgeSession
@@ -21,7 +21,9 @@ from opslib.runbooks.canary.judge_settings import judge_settings
 from opslib.runbooks.canary.rejudge import _agrees, judge_again
 from opslib.runbooks.canary.rollout import Stage
 from opslib.runbooks.canary.source_intervals import without_probes
+from opslib.runbooks.canary.stage_watch import HoldPolicy, StageWatch
 from opslib.runbooks.new_record import new_record
+from opslib.runbooks.steps.observe import SourceReading
 
 SINCE = datetime(2026, 1, 5, 12, tzinfo=UTC)
 PARAMETERS = CanaryParameters.check(
@@ -93,6 +95,36 @@ def test_a_later_stage_that_saw_nothing_holds_whatever_was_proved_before(session
     verdict = session.judge(minutes(0, first=10), weight=50.0, bake_over=True)
     assert verdict.outcome == "hold"
     assert "no canary request was seen in this stage" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("problem", "shown_s", "outcome"),
+    [("", 600, "promote"), ("", 590, "promote"), ("Azure does not respond", 600, "hold"), ("", 120, "hold")],
+)
+def test_a_stage_whose_end_could_not_be_seen_holds_whatever_was_proved_before(
+    tmp_path: Path, problem: str, shown_s: int, outcome: str
+):
+    """The source fails in the last stage, after two of its minutes: nobody knows what the canary served since."""
+    write_record(tmp_path, new_record(PARAMETERS, tmp_path))
+    session = open_session(tmp_path, PARAMETERS, RequestLog(NO_WORKSPACE, "/fraud", 60.0))
+    session.write_state()
+    session.begin_stage()
+    step = SetTraffic("fraud", {"blue": 100}, {"blue": 50, "green": 50}, bake_s=600)
+    assert session.judge(minutes(10), weight=50.0, bake_over=True).outcome == "promote"
+    session.begin_stage()
+    watch = StageWatch(session.journal, print, session, HoldPolicy("rollback", 600.0, 60.0), step, room=False)
+    watch.started_at = SINCE + timedelta(minutes=10)
+    assert session.judge(minutes(2, first=10), weight=50.0, bake_over=False).outcome == "continue"
+    shown = None if problem else watch.started_at + timedelta(seconds=shown_s)
+    observation = Observation("request log", watch.started_at, watch.end, watermark=shown, total={})
+    seen = SourceReading(observation, over=True, waited_out=shown != watch.end, problem=problem)
+    verdict = session.judge(observation, weight=50.0, bake_over=True, unseen=watch.unseen(seen))
+    assert verdict.outcome == outcome, verdict.sentence
+    ended = watch.decide(verdict, seen)
+    assert ended is not None
+    assert ended.next_step == outcome, ended.why
+    assert ("unknown" in verdict.sentence) == (outcome == "hold")
+    assert all(look.same and look.now == look.then for look in judge_again(tmp_path))
 
 
 class Drifting(RequestLog):

@@ -128,7 +128,13 @@ class JudgeSession:
         return self.judged.read_from(began, self.source.grain_s)
 
     def judge(
-        self, observation: Observation, *, weight: float, bake_over: bool, rounds: Sequence[ProbeRound] = ()
+        self,
+        observation: Observation,
+        *,
+        weight: float,
+        bake_over: bool,
+        rounds: Sequence[ProbeRound] = (),
+        unseen: str = "",
     ) -> Verdict:
         """Judge what is new and settled in an observation, and keep the evidence on disk.
 
@@ -142,6 +148,8 @@ class JudgeSession:
             Whether the stage's planned time is over.
         rounds
             Rounds of own probes since the last look.
+        unseen
+            Why the end of the stage is unknown, which then is not promoted; empty where it is known.
         """
         probed = self._keep(rounds)
         now_s, lag_s = datetime.now(UTC).timestamp(), self.settings.lag_s
@@ -161,6 +169,7 @@ class JudgeSession:
             bake_over=bake_over,
             stops=stops,
             cohorts=cohorts,
+            unseen=unseen,
         )
         self.lines = thinned((*self.lines, *verdict.lines))
         write_atomically(self.journal.path.parent / JUDGE_STATE, to_json(self.state) + "\n")
@@ -170,6 +179,7 @@ class JudgeSession:
             "intervals": [to_record(interval) for interval in (*fresh, *probed)],
             "cohorts": [to_record(cohort) for cohort in cohorts],
             "stops": stops,
+            "unseen": unseen,
             "details": recorded(verdict),
         }
         self.journal.write(JournalEvent.LOOK, look)

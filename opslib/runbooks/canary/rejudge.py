@@ -72,7 +72,13 @@ def judge_again(folder: Path) -> Iterator[RejudgedLook]:
         intervals = [from_record(interval) for interval in seen["intervals"]]
         cohorts = [from_record(cohort) for cohort in seen.get("cohorts", [])]
         state, verdict = judge(
-            state, intervals, criteria, bake_over=seen["bake_over"], stops=seen["stops"], cohorts=cohorts
+            state,
+            intervals,
+            criteria,
+            bake_over=seen["bake_over"],
+            stops=seen["stops"],
+            cohorts=cohorts,
+            unseen=seen.get("unseen", ""),
         )
         yield RejudgedLook(
             at=event["at"],

@@ -69,6 +69,20 @@ class StageWatch:
         """When the next look that may end the stage is due [UTC]."""
         return self.started_at + timedelta(seconds=self.bake_s)
 
+    def unseen(self, seen: SourceReading) -> str:
+        """Return why it is unknown what was served in the end of the stage; empty where it is known, or not over.
+
+        A few seconds without requests are no sign that the source is late: half a bake is.
+        """
+        if not seen.waited_out:
+            return ""
+        source, shown_until = seen.observation.source, seen.observation.watermark
+        if seen.problem:
+            return f"the {source} could not be read when the bake was over, so that its end is unknown"
+        if shown_until is None or self.end - shown_until > timedelta(seconds=self.bake_s / 2):
+            return f"the {source} shows less than half of the bake, so that the rest is unknown"
+        return ""
+
     def decide(self, verdict: Verdict, seen: SourceReading) -> Stage | None:
         """Return the stage as it ended; None where the watch continues."""
         if verdict.outcome == "hold":

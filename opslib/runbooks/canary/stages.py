@@ -91,7 +91,10 @@ class Stages:
             seen = read_source(source, since, watch.end, self.late_data_s, lag_s, thresholds_ms)
             if seen.problem:
                 self.progress(f"could not read the {source.name}: {seen.problem}")
-            verdict = session.judge(seen.observation, weight=weight, bake_over=seen.over, rounds=self.probes.take())
+            rounds, unseen = self.probes.take(), watch.unseen(seen)
+            verdict = session.judge(
+                seen.observation, weight=weight, bake_over=seen.over, rounds=rounds, unseen=unseen
+            )
             self.progress(verdict.sentence)
             stage = watch.decide(verdict, seen)
             if stage is not None:
