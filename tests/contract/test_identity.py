@@ -274,6 +274,36 @@ def test_an_instance_has_its_endpoints_identity(blue_only: Served, arm: httpx.Cl
     arm.delete(assignment).raise_for_status()
 
 
+@pytest.mark.parametrize("name", ["client_id", "object_id", "mi_res_id"])
+def test_an_instance_gets_the_identity_that_it_names(
+    name: str, blue_only: Served, arm: httpx.Client, sandbox: RunningSandbox
+):
+    """Of several the named one, by any of its ids, in any case; without a name the endpoint's own."""
+    given = blue_only.score({"env": ["IDENTITY_ENDPOINT", "IDENTITY_HEADER"]}).json()
+    group = sandbox.workspace_id.split("/providers/", maxsplit=1)[0]
+    two = [f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{one}" for one in ("one", "two")]
+    endpoint = sandbox.endpoint_id(blue_only.name)
+    sent = {"type": "systemAssigned, userAssigned", "userAssignedIdentities": {one: {} for one in two}}
+    _patched(arm, endpoint, {"identity": sent})
+    shown = arm.get(endpoint).json()["identity"]
+    assert shown["type"] == "SystemAssigned,UserAssigned"
+    second = shown["userAssignedIdentities"][two[1]]
+    ids = {"client_id": second["clientId"], "object_id": second["principalId"], "mi_res_id": two[1]}
+    asked = {"resource": sandbox.url, "api-version": "2019-08-01"}
+    with sandbox.http(headers={"X-IDENTITY-HEADER": given["IDENTITY_HEADER"]}) as client:
+        named = client.get(given["IDENTITY_ENDPOINT"], params={**asked, name: ids[name].upper()})
+        assert named.json()["client_id"] == second["clientId"]
+        unnamed = client.get(given["IDENTITY_ENDPOINT"], params=asked).json()["client_id"]
+        assert unnamed not in {one["clientId"] for one in shown["userAssignedIdentities"].values()}
+        assert client.get(given["IDENTITY_ENDPOINT"], params={**asked, name: "another"}).status_code == 400
+    _patched(arm, endpoint, {"identity": {"type": "SystemAssigned"}})
+
+
+def _patched(arm: httpx.Client, endpoint: str, change: dict[str, Any]) -> None:
+    arm.patch(endpoint, json=change).raise_for_status()
+    wait_until(lambda: arm.get(endpoint).json()["properties"]["provisioningState"] == "Succeeded")
+
+
 def test_a_principal_is_added_on_the_command_line(sandbox: RunningSandbox):
     """`add` prints the variables of a new identity, `list` names it, `remove` ends it; a bad role is refused."""
 

@@ -52,8 +52,9 @@ def test_a_container_is_served_by_the_command_that_is_declared_for_its_image(
     assert ml.online_endpoints.get(served.name).scoring_uri.endswith("/container/v1/models/half:predict")
     served.set_traffic({"blue": 100})
     for url in (served.url, served.url.replace("/score", "/v1/models/half:predict")):
-        answer = served.http.post(url, json=ASK)
+        answer = served.http.post(f"{url}?tag=a&tag=b%20c&on", json=ASK)
         assert answer.status_code == 200, answer.text
+        assert answer.json()["query"] == "tag=a&tag=b%20c&on"
         assert answer.json()["sum"] == 6
         assert all(path.startswith("half/3/") for path in answer.json()["files"])
         assert answer.json()["log_level"] == "info"

@@ -48,6 +48,7 @@ def test_bad_endpoint_updates_change_nothing(fraud: Served, arm: httpx.Client, c
         (("tags",), "text"),
         (("tags",), {"a": 1}),
         (("identity",), []),
+        (("identity", "type"), "Managed"),
         (("properties",), None),
         (("properties", "traffic"), [100]),
         (("properties", "properties"), 7),
@@ -63,6 +64,20 @@ def test_misshapen_bodies_are_the_callers_error(fraud: Served, arm: httpx.Client
         inside = inside[part]
     inside[path[-1]] = value
     assert arm.put(fraud.sandbox.endpoint_id(fraud.name), json=body).status_code == 400
+
+
+def test_a_null_is_the_default(blue_only: Served, arm: httpx.Client):
+    """A client that sends every field, without values for those that it leaves to the service, is accepted."""
+    path = f"{blue_only.sandbox.endpoint_id(blue_only.name)}/deployments/green"
+    body = arm.get(path).json()
+    wanted = body["properties"]["requestSettings"]
+    body["properties"]["requestSettings"] = {**wanted, "maxConcurrentRequestsPerInstance": None}
+    arm.put(path, json=body).raise_for_status()
+    wait_until(lambda: arm.get(path).json()["properties"]["provisioningState"] == "Succeeded")
+    assert arm.get(path).json()["properties"]["requestSettings"]["maxConcurrentRequestsPerInstance"] == 1
+    body["properties"]["requestSettings"] = wanted
+    arm.put(path, json=body).raise_for_status()
+    wait_until(lambda: arm.get(path).json()["properties"]["provisioningState"] == "Succeeded")
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"null", b"\xff"])

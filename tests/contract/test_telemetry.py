@@ -212,6 +212,27 @@ def test_metrics_equal_what_the_client_counted(
     assert total(scope, "deployment eq 'absent'") == 0
 
 
+@pytest.mark.parametrize(
+    ("span", "minutes"),
+    [
+        ("2026-01-01T10:00:00Z/2026-01-01T10:30:00Z", 30),
+        ("2026-01-01T10:00:00Z/PT20M", 20),
+        ("PT10M/2026-01-01T10:30:00Z", 10),
+        ("PT5M", 5),
+    ],
+)
+def test_a_timespan_is_any_interval(
+    span: str, minutes: int, monitor: MonitorManagementClient, sandbox: RunningSandbox, counted: Counted
+):
+    """Two times, a time and a duration, or a duration up to now; the interval FULL is one point for all of it."""
+    scope, name = sandbox.endpoint_id(counted.endpoint), "RequestsPerMinute"
+    by_minute = monitor.metrics.list(scope, metricnames=name, interval="PT1M", timespan=span)
+    points = by_minute.value[0].timeseries[0].data
+    assert len(points) in {minutes, minutes + (span[0] == "P" and "/" not in span)}  # the minute that has begun
+    full = monitor.metrics.list(scope, metricnames=name, interval="FULL", timespan=span)
+    assert [point.time_stamp for point in full.value[0].timeseries[0].data] == [points[0].time_stamp]
+
+
 def test_a_metric_with_a_filter_has_ten_series_unless_more_are_requested(
     monitor: MonitorManagementClient, sandbox: RunningSandbox, counted: Counted
 ):

@@ -22,6 +22,8 @@ class Request:
     ----------
     method, path, query, headers, body
         As sent; header names in lower case, values of repeated query names: the last one.
+    raw_query
+        The query as sent, without the question mark.
     parameters
         The values of the route's `{placeholders}`, unquoted.
     base_url
@@ -42,6 +44,7 @@ class Request:
     base_url: str
     request_id: str
     client: str = ""
+    raw_query: str = ""
     parameters: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     caller: Principal | None = None
 

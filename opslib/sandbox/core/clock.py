@@ -67,3 +67,30 @@ def parse_duration_s(text: str) -> float:
         raise ValueError(f"expected an ISO 8601 duration such as PT5S, got {text!r}")
     days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return days * 86400 + hours * 3600 + minutes * 60 + seconds
+
+
+def parse_interval_us(text: str, now: int) -> tuple[int, int]:
+    """Read an ISO 8601 interval: `start/end`, `start/duration`, `duration/end`, or a duration up to now.
+
+    Raises
+    ------
+    ValueError
+        If the text is none of these.
+
+    Examples
+    --------
+    >>> parse_interval_us("1970-01-01T00:00:01Z/PT1S", now=0)
+    (1000000, 2000000)
+    """
+    first, _, last = text.partition("/")
+    if not last:
+        return now - _duration_us(first), now
+    if first.startswith("P"):
+        end = parse_iso_us(last)
+        return end - _duration_us(first), end
+    start = parse_iso_us(first)
+    return start, start + _duration_us(last) if last.startswith("P") else parse_iso_us(last)
+
+
+def _duration_us(text: str) -> int:
+    return round(parse_duration_s(text) * MICROSECONDS)

@@ -233,7 +233,7 @@ def _body(request: Request, body: dict[str, Any], before: Resource | None) -> di
 
 
 def _identity(sent: dict[str, Any] | None, before: dict[str, Any] | None) -> dict[str, Any]:
-    kind = (sent or {}).get("type", "SystemAssigned")
+    kind = _identity_type((sent or {}).get("type") or "SystemAssigned")
     identity: dict[str, Any] = {"type": kind}
     if "SystemAssigned" in kind:
         identity["principalId"] = (before or {}).get("principalId") or str(uuid.uuid4())
@@ -244,6 +244,17 @@ def _identity(sent: dict[str, Any] | None, before: dict[str, Any] | None) -> dic
             for name in (sent or {}).get("userAssignedIdentities") or {}
         }
     return identity
+
+
+def _identity_type(sent: Any) -> str:
+    """Return an identity's type in ARM's spelling; like every value of an enumeration it is read in any case."""
+    known = {one.lower(): one for one in ("None", "SystemAssigned", "UserAssigned")}
+    words = [known.get(word.strip().lower()) for word in str(sent).split(",")]
+    if None in words:
+        raise ArmError.validation(
+            "Identity", f"The identity's type must be None, SystemAssigned, UserAssigned or both, got {sent!r}."
+        )
+    return ",".join(word for word in words if word is not None)
 
 
 def _check_region(sandbox: Backend, resource_id: str, location: str) -> None:

@@ -182,7 +182,8 @@ def _check_request_settings(settings: Mapping[str, Any]) -> None:
             "RequestTimeout",
             f"The request timeout must be above 0 and at most {LIMITS.request_timeout_s:g} s, got {timeout_s:g} s.",
         )
-    concurrent = settings.get("maxConcurrentRequestsPerInstance", 1)
+    concurrent = settings.get("maxConcurrentRequestsPerInstance")
+    concurrent = 1 if concurrent is None else concurrent
     if isinstance(concurrent, bool) or not isinstance(concurrent, int) or concurrent < 1:
         raise ArmError.validation(
             "MaxConcurrentRequestsPerInstance", f"It must be an integer of at least 1, got {concurrent!r}."

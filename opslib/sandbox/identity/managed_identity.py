@@ -73,10 +73,15 @@ def token(request: Request, sandbox: Backend) -> Response:
     return Response(200, answer, {"Cache-Control": "no-store"})
 
 
+def _wanted(request: Request) -> str | None:
+    """Return the client id, object id or ARM id of the identity that a request names; None without one."""
+    names = ("client_id", "clientid", "object_id", "principal_id", "mi_res_id", "msi_res_id")
+    return next((request.query[name] for name in names if request.query.get(name)), None)
+
+
 def _chosen(request: Request, sandbox: Backend) -> Principal | None:
     """Return the requested identity; without a name, the operator."""
-    names = ("client_id", "clientid", "object_id", "principal_id", "mi_res_id", "msi_res_id")
-    wanted = next((request.query[name] for name in names if name in request.query), None)
+    wanted = _wanted(request)
     return OPERATOR if wanted is None else sandbox.directory.find(wanted)
 
 
@@ -91,13 +96,14 @@ def _endpoint(secret: str, sandbox: Backend) -> Resource | None:
 
 def _own(request: Request, endpoint: Resource, sandbox: Backend) -> Principal | None:
     """Return an endpoint's own identity, or one of those assigned to it."""
-    identity = endpoint.body.get("identity") or {}
-    wanted = request.query.get("client_id") or request.query.get("clientid")
-    if wanted is None and "principalId" in identity:
-        return sandbox.directory.find(str(identity["principalId"]))
-    assigned = {name: one["clientId"] for name, one in identity.get("userAssignedIdentities", {}).items()}
-    name = next((name for name, client in assigned.items() if wanted in (None, client)), None)
-    return assigned_identity(name) if name is not None else None
+    identity, wanted = endpoint.body.get("identity") or {}, _wanted(request)
+    assigned = {name: assigned_identity(name) for name in identity.get("userAssignedIdentities", {})}
+    own = {"": sandbox.directory.find(str(identity["principalId"]))} if "principalId" in identity else {}
+    for name, principal in (own | assigned).items():
+        names = (principal.client_id, principal.object_id, name.lower()) if principal is not None else ()
+        if wanted is None or wanted.lower() in names:
+            return principal
+    return None
 
 
 def _refused(status: int, code: str, message: str) -> Response:

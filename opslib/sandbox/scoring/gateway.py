@@ -11,7 +11,7 @@ import time
 from bisect import bisect
 from dataclasses import dataclass
 from itertools import accumulate
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.records import Resource
@@ -240,8 +240,8 @@ class Gateway:
             headers.pop("x-ms-client-request-id", None)
         rest = request.parameters.get("rest", "score")
         target = instance.payload.routes.scoring.path if rest == "score" else "/" + quote(rest, safe="/:")
-        if request.query:
-            target += "?" + urlencode(request.query)
+        if request.raw_query:
+            target += "?" + request.raw_query
         try:
             answer = await instance.upstream.ask(request.method, target, headers, request.body)
         except UpstreamLost:  # the process died with the request in its hands

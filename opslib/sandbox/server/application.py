@@ -75,6 +75,7 @@ class Application:
             base_url=f"https://{host}" if host in HOSTS else self.sandbox.base_url,
             request_id=ids.new_guid(),
             client=client,
+            raw_query=query.decode("latin-1"),
         )
 
     async def _request(self, scope: Scope, receive: Receive) -> Request:

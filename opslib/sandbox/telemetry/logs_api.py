@@ -18,7 +18,7 @@ from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.routing import GROUP, Auth, Route
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us, parse_duration_s, parse_iso_us
+from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us, parse_interval_us
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.telemetry.diagnostics import KIND
 from opslib.sandbox.telemetry.kql.query import Compiled, SemanticError, compile_query
@@ -205,19 +205,15 @@ def _text(value: str) -> str:
 
 
 def _timespan(text: str | None) -> tuple[int, int]:
-    """Read the body's `timespan`: `start/end`, `start/duration` or a duration up to now."""
-    now = now_us() + 60 * MICROSECONDS
+    """Read the body's `timespan`: an ISO 8601 interval; a duration alone is up to now."""
+    slack = 60 * MICROSECONDS
     if not text:
-        return 0, now
-    first, _, second = text.partition("/")
+        return 0, now_us() + slack
     try:
-        if not second:
-            return now_us() - round(parse_duration_s(first) * MICROSECONDS), now
-        start = parse_iso_us(first)
-        end = start + round(parse_duration_s(second) * MICROSECONDS) if second[0] == "P" else parse_iso_us(second)
+        since, until = parse_interval_us(text, now_us())
     except ValueError as error:
         raise SemanticError(f"the timespan '{text}' cannot be read: {error}") from error
-    return start, end
+    return since, until if "/" in text else until + slack
 
 
 def _refused(request: Request, message: str) -> Response:

@@ -14,7 +14,7 @@ from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.records import Resource
 from opslib.sandbox.arm.routing import ANY_SCOPE, INSIGHTS, RECORDED, Route
 from opslib.sandbox.core import ids
-from opslib.sandbox.core.clock import MICROSECONDS, now_us, parse_duration_s, parse_iso_us
+from opslib.sandbox.core.clock import MICROSECONDS, now_us, parse_duration_s, parse_interval_us, parse_iso_us
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.telemetry.metric_catalog import OFFERED, Metric
 from opslib.sandbox.telemetry.series import (
@@ -133,10 +133,9 @@ def window_of(request: Request, resource: Resource, sandbox: Backend) -> Window:
     latest = latest_us(resource, sandbox)
     spanned = unquote(request.query.get("timespan", ""))  # the Azure CLI escapes it twice, and Azure reads it
     try:
-        first, _, last = spanned.partition("/")
-        start = parse_iso_us(first) if first else now_us() - 3600 * MICROSECONDS
-        end = parse_iso_us(last) if last else now_us()
-        grain_s = parse_duration_s(request.query.get("interval") or "PT1M")
+        start, end = _interval_us(spanned)
+        whole = request.query.get("interval", "").upper() == "FULL"
+        grain_s = 60.0 if whole else parse_duration_s(request.query.get("interval") or "PT1M")
     except ValueError as error:
         raise ArmError.bad_request(f"The timespan or interval cannot be read: {error}.") from error
     grain = round(grain_s) * MICROSECONDS
@@ -147,7 +146,16 @@ def window_of(request: Request, resource: Resource, sandbox: Backend) -> Window:
     end -= end % MINUTE
     if end - start > _MAX_MINUTES * MINUTE:
         raise ArmError.bad_request("The timespan is longer than the retention of 93 days.")
-    return start, max(start, end), grain
+    end = max(start, end)
+    return start, end, max(grain, end - start) if whole else grain
+
+
+def _interval_us(text: str) -> tuple[int, int]:
+    """Read a timespan: an interval, a start alone, or nothing, which is the last hour."""
+    first, _, last = text.partition("/")
+    if first and not last and not first.startswith("P"):
+        return parse_iso_us(first), now_us()
+    return parse_interval_us(text or "PT1H", now_us())
 
 
 def first(series: Sequence[Series], request: Request) -> Sequence[Series]:

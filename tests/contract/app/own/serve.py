@@ -21,8 +21,10 @@ class Handler(BaseHTTPRequestHandler):
         files = (
             sorted(str(path.relative_to(base)) for path in Path(base).rglob("*") if path.is_file()) if base else []
         )
-        answer = {"sum": sum(sent["data"]), "files": files, "log_level": os.environ.get("LOG_LEVEL")}
-        self._answer(200 if self.path == "/v1/models/half:predict" else 404, answer)
+        path, _, query = self.path.partition("?")
+        answer = {"sum": sum(sent["data"]), "files": files, "query": query}
+        answer["log_level"] = os.environ.get("LOG_LEVEL")
+        self._answer(200 if path == "/v1/models/half:predict" else 404, answer)
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
         content = json.dumps(body).encode()
