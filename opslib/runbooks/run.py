@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from opslib import errors
 from opslib.azure.connect import Workspace, connect
 from opslib.azure.endpoints import read_endpoint
 from opslib.azure.rules import read_settings
@@ -199,7 +200,7 @@ class Run(Displayed, Generic[P]):
         )
         if self.record.outcome is not None and isinstance(error, NameError):
             return  # a name that the cell which raised before did not make: that one is the cause
-        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        reason = reason_of(type(error).__name__, str(error))
         if isinstance(error, KeyboardInterrupt):
             reason = f"{reason}: the kernel was interrupted"
         self.record = self.record.ended(outcome, reason)
@@ -239,6 +240,19 @@ def outcome_of_kind(kind: type[BaseException]) -> Outcome:
     if issubclass(kind, ApprovalNeeded):
         return Outcome.WAITING
     return Outcome.REFUSED if issubclass(kind, OpsError) and kind.refused else Outcome.FAILED
+
+
+def reason_of(name: str, message: str) -> str:
+    """Return why a run ended that raised an error: of one of ours the message alone, which says it all.
+
+    >>> reason_of("NotFound", "endpoint 'fraud' does not exist")
+    "endpoint 'fraud' does not exist"
+    >>> reason_of("ZeroDivisionError", "division by zero")
+    'ZeroDivisionError: division by zero'
+    """
+    kind = getattr(errors, name, None)
+    own = isinstance(kind, type) and issubclass(kind, OpsError)
+    return message if own and message else f"{name}: {message}".removesuffix(": ")
 
 
 def _first_record(parameters: RunbookParameters, folder: Path) -> Record:

@@ -13,7 +13,7 @@ from opslib.evidence.run.record import Record, read_record
 from opslib.model import Outcome
 from opslib.model.traffic import describe_traffic
 from opslib.runbooks.notifier import notify_end
-from opslib.runbooks.run import outcome_of_kind
+from opslib.runbooks.run import outcome_of_kind, reason_of
 from opslib.runbooks.undo.interrupted_run import undo_interrupted_run
 
 _BEFORE_CREATION = frozenset({"CreateRefused", "DefinitionError"})
@@ -43,7 +43,7 @@ def find_outcome(folder: Path, stop_reason: str, error: BaseException | None) ->
         held = outcome in {Outcome.REFUSED, Outcome.WAITING} and name not in _BEFORE_CREATION
         if held and _has_changed_anything(folder):
             outcome = Outcome.FAILED
-        return outcome, f"{name}: {getattr(error, 'evalue', error)}"
+        return outcome, reason_of(name, str(getattr(error, "evalue", error)))
     unrun, total = _count_unrun_cells(folder / NOTEBOOK)
     if unrun:
         why = f" ({record.reason})" if record.reason else ""

@@ -165,9 +165,7 @@ def test_the_command_lists_what_is_asked(archive, capsys):
 
 def test_a_refusal_is_listed_with_what_blocked_it(tmp_path, capsys):
     """The list has one line for a reason of several: the first blocker, not how many there are; cut at its end."""
-    blocked = (
-        "PreflightError: nothing was changed: 1 of 18 checks blocks the run:\n  lease: another change is under way"
-    )
+    blocked = "nothing was changed: 1 of 18 checks blocks the run:\n  lease: another change is under way"
     make_run(tmp_path / "runs", Outcome.REFUSED, blocked)
     make_run(tmp_path / "runs", Outcome.HELD, "too few requests " * 9)
     assert main(["runs", "--runs", str(tmp_path / "runs")]) == 0
