@@ -243,7 +243,7 @@ def outcome_of_kind(kind: type[BaseException]) -> Outcome:
 
 
 def reason_of(name: str, message: str) -> str:
-    """Return why a run ended that raised an error: of one of ours the message alone, which says it all.
+    """Return why a run ended that raised an error: of one of ours the message alone, which is complete.
 
     >>> reason_of("NotFound", "endpoint 'fraud' does not exist")
     "endpoint 'fraud' does not exist"
