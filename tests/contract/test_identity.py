@@ -320,7 +320,7 @@ def test_a_principal_is_added_on_the_command_line(sandbox: RunningSandbox):
         ]
         return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
 
-    added = opslib("add", "intern", "--role", "Reader")
+    added = opslib("add", "an intern", "--role", "Reader")
     assert {line.split("=")[0] for line in added.stdout.splitlines()} == {
         "export AZURE_AUTHORITY_HOST",
         "export AZURE_TENANT_ID",
@@ -330,9 +330,13 @@ def test_a_principal_is_added_on_the_command_line(sandbox: RunningSandbox):
         "export AZURE_TOKEN_CREDENTIALS",
     }
     assert any(
-        line.startswith("intern ") and line.endswith("Reader") for line in opslib("list").stdout.splitlines()
+        line.startswith("an intern ") and line.endswith("Reader") for line in opslib("list").stdout.splitlines()
     )
-    assert opslib("remove", "intern").returncode == 0
-    refused = opslib("add", "intern", "--role", "Emperor")
+    assert opslib("remove", "an intern").returncode == 0
+    refused = opslib("add", "an intern", "--role", "Emperor")
     assert refused.returncode == 2
     assert "Contributor" in refused.stderr
+    nowhere = opslib("add", "another", "--role", "Reader", "--scope", "subscriptions/1")
+    assert (nowhere.returncode, "such as /subscriptions/ID" in nowhere.stderr) == (2, True)
+    unnamed = opslib("remove")
+    assert (unnamed.returncode, "NAME is missing" in unnamed.stderr) == (2, True)

@@ -40,11 +40,18 @@ def start(
     Raises
     ------
     SandboxError
-        If it does not answer in time; the message ends with the last lines of its log.
+        If it does not answer in time; the message ends with the last lines of its log. With an owner, also if one
+        is up in the folder, which has other settings and another end.
     """
     home.prepare()
     with _starting(home):
-        return home.read_note() or _start(home, settings or last_settings(home), port, owner)
+        note = home.read_note()
+        if note is not None and owner is not None:
+            raise SandboxError(
+                f"a sandbox is up in {home.root} already (pid {note['pid']}): take another folder, or stop it with "
+                f"opslib sandbox down --home {home.root}"
+            )
+        return note or _start(home, settings or last_settings(home), port, owner)
 
 
 @contextmanager

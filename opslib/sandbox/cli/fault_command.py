@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from opslib.sandbox.cli.admin_client import call, run_command
 from opslib.sandbox.cli.options import add_field_options, chosen
@@ -45,7 +46,7 @@ def _request(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any] | 
     if arguments.what == "list":
         return "GET", "faults", None
     if arguments.what == "clear":
-        return "DELETE", f"faults/{arguments.name}" if arguments.name else "faults", None
+        return "DELETE", f"faults/{quote(arguments.name, safe='')}" if arguments.name else "faults", None
     if arguments.what == "file":
         if arguments.file is None:
             raise ValueError("--file is missing. Expected: opslib sandbox fault file --file SCENARIO.yml")

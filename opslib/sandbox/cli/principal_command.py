@@ -4,6 +4,7 @@ import argparse
 import json
 import shlex
 from typing import Any
+from urllib.parse import quote
 
 from opslib.sandbox.cli.admin_client import call, run_command
 from opslib.sandbox.core.home import Home
@@ -56,7 +57,9 @@ def _call(home: Home, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     if arguments.what == "list":
         return call(home, "GET", "principals")
     if arguments.what == "remove":
-        return call(home, "DELETE", f"principals/{arguments.name}")
+        if not arguments.name:
+            raise ValueError("NAME is missing. Expected: opslib sandbox principal remove NAME")
+        return call(home, "DELETE", f"principals/{quote(arguments.name, safe='')}")
     sent = {name: getattr(arguments, name) for name in ("name", "role", "scope", "seconds")}
     return call(home, "POST", "principals", {name: value for name, value in sent.items() if value is not None})
 

@@ -10,13 +10,16 @@ from opslib.sandbox.cli.options import add_field_options, chosen
 from opslib.sandbox.core.home import Home
 from opslib.sandbox.core.settings import Settings
 
+_MAX_PORT = 65_535
+
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Add the options of `up`: the port, and each setting."""
     parser.add_argument(
         "--port",
-        type=int,
+        type=_port,
         default=0,
+        metavar="PORT",
         help="port on 127.0.0.1 (default: the port of the last start, else a free one)",
     )
     add_field_options(parser, Settings)
@@ -69,3 +72,9 @@ def reset(arguments: argparse.Namespace) -> int:
     wipe(home)
     print(f"The sandbox in {home.root} is down and empty.")
     return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to {_MAX_PORT}, got {text!r}")
+    return int(text)

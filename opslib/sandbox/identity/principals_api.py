@@ -121,7 +121,11 @@ def _role(wanted: Any, sandbox: Backend) -> Role | None:
 def _scope(sent: Any, sandbox: Backend) -> str:
     settings = sandbox.settings
     home = {"subscription": settings.subscription_id, "group": settings.resource_group}
-    return str(sent) if sent else ids.workspace_id({**home, "workspace": settings.workspace_name})
+    if not sent:
+        return ids.workspace_id({**home, "workspace": settings.workspace_name})
+    if not isinstance(sent, str) or not sent.startswith("/"):
+        raise ArmError.bad_request(f"A scope is an ARM id, such as /subscriptions/ID, or / for all; got {sent!r}.")
+    return sent
 
 
 def _render(principal: Principal, sandbox: Backend) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from opslib.sandbox.core.home import Home
 from opslib.sandbox.server.application import Application
 from opslib.sandbox.server.protocol import Protocol
 
+_MAX_PORT = 65_535
+
 
 class Server(uvicorn.Server):
     """uvicorn, without its signal handling: it would end the process before instances are ended.
@@ -47,7 +49,7 @@ class Server(uvicorn.Server):
 
 def listen(last: Path, port: int) -> socket.socket:
     """Bind `port`; if it is 0, the port of the last start, which is read from a file, or a free one."""
-    wished = port or (int(last.read_text()) if last.exists() else 0)
+    wished = port or _read_port(last)
     try:
         listener = _bind(wished)
     except OSError:
@@ -56,6 +58,12 @@ def listen(last: Path, port: int) -> socket.socket:
         listener = _bind(0)
     last.write_text(str(listener.getsockname()[1]))
     return listener
+
+
+def _read_port(last: Path) -> int:
+    """Return the port in a file; 0 where it has none, as after a write that was cut short."""
+    text = last.read_text(encoding="utf-8", errors="replace") if last.exists() else ""
+    return int(text) if text.isdecimal() and int(text) <= _MAX_PORT else 0
 
 
 def _bind(port: int) -> socket.socket:

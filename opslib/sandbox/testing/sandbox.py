@@ -51,7 +51,7 @@ class Sandbox:
         Raises
         ------
         SandboxError
-            If it does not answer; the message ends with its log's last lines.
+            If it does not answer; the message ends with its log's last lines. If one is up in the folder.
         """
         with ExitStack() as ending:
             root = self._home
@@ -60,8 +60,8 @@ class Sandbox:
                     tempfile.TemporaryDirectory(prefix="opslib-sandbox-", ignore_cleanup_errors=True)
                 )
             home = Home(Path(root).expanduser().resolve())
-            ending.callback(stop, home)
             running = RunningSandbox(home, start(home, self._settings, owner=ProcessId.of(os.getpid())))
+            ending.callback(stop, home)
             self._ending.push(ending.pop_all())
         return running
 

@@ -73,6 +73,15 @@ def test_it_ends_with_its_process(number: signal.Signals):
     assert home.root.exists() == (number is signal.SIGKILL)
 
 
+def test_a_folder_has_one_sandbox(tmp_path: Path):
+    """A second one has other settings and another end: it is refused, and the first goes on."""
+    with Sandbox(home=tmp_path) as first:
+        with pytest.raises(SandboxError, match=rf"a sandbox is up in {tmp_path} already \(pid \d+\)"):
+            Sandbox(home=tmp_path, quota_cores=8).start()
+        with first.arm() as arm:
+            assert arm.get(first.workspace_id).status_code == 200
+
+
 def test_settings_that_are_none_are_refused():
     """The names of the settings are given before anything is started."""
     with pytest.raises(TypeError, match="no setting qouta; expected some of: subscription_id"):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from opslib.cli.main import main
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.store import Store
 from opslib.sandbox.core.clock import MICROSECONDS, now_us
@@ -119,3 +120,11 @@ def test_logs_of_one_endpoint_are_late():
     faults = _faults()
     faults.declare(Fault(FaultKind.LOG_DELAY, endpoint="fraud", delay_s=90))
     assert (faults.logs_delay_s("fraud"), faults.logs_delay_s("other")) == (90, 0)
+
+
+def test_a_fault_is_cleared_by_any_name(sandbox, capsys: pytest.CaptureFixture[str]):
+    """A name may hold blanks and what has a meaning in an address."""
+    home = ["--home", str(sandbox.home.root)]
+    for words in (["arm-error", "--endpoint", "absent"], ["clear"]):
+        assert main(["sandbox", "fault", *words, "--name", "a b?c#d%", *home]) == 0
+    assert "a b?c#d%" in capsys.readouterr().out.splitlines()[-1]

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from opslib.cli.main import main
 from opslib.sandbox.arm.principals import OPERATOR
 from opslib.sandbox.core.certificates import ensure_signing_key
 from opslib.sandbox.identity.roles import Role
 from opslib.sandbox.identity.tokens import TokenRefused, Tokens
 from opslib.sandbox.instances.requirements import differences
+from opslib.sandbox.server.listener import listen
 from opslib.sandbox.server.routes import ROUTES
 from opslib.sandbox.telemetry.kql.parser import SemanticError, parse
 
@@ -71,3 +73,23 @@ def test_tokens_expire_and_have_one_audience(tmp_path: Path, audience: str, life
         return
     with pytest.raises(TokenRefused):
         tokens.principal(header, {"a"})
+
+
+@pytest.mark.parametrize("content", ["", "70000", "no port"])
+def test_a_port_file_that_was_cut_short_is_written_again(content: str, tmp_path: Path):
+    """A sandbox takes a free port, and has it again at its next start."""
+    last = tmp_path / "port"
+    last.write_text(content)
+    with listen(last, 0) as listener:
+        port = listener.getsockname()[1]
+    assert last.read_text() == str(port)
+    with listen(last, 0) as listener:
+        assert listener.getsockname()[1] == port
+
+
+def test_a_port_out_of_range_is_refused(capsys: pytest.CaptureFixture[str]):
+    """The command names the range; nothing is started."""
+    with pytest.raises(SystemExit) as ended:
+        main(["sandbox", "up", "--port", "70000"])
+    assert ended.value.code == 2
+    assert "expected a port from 0 to 65535, got '70000'" in capsys.readouterr().err
