@@ -12,6 +12,7 @@ UNREAD = 4
 
 EPILOG = """\
 It only reads, and needs a reader's role. --fix prints the commands that would remove the drift; it runs none.
+A secret that BASE has masked is not compared: its value is in no file.
 `opslib run drift` leaves the same as a run in the archive; its exit code is 1 where something drifted.
 
 exit codes:

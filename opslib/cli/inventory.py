@@ -99,7 +99,9 @@ def _form(given: str, output: Path | None) -> str:
 
 
 def _text(inventory: "Inventory", form: str) -> str:
+    """Return the inventory in a form, with the secrets of deployments masked."""
     from opslib.inventory.formats import TEXTS
+    from opslib.redaction.redact import redact
     from opslib.show.inventory import inventory_table
 
-    return TEXTS[form](inventory) if form in TEXTS else inventory_table(inventory).text
+    return redact(TEXTS[form](inventory) if form in TEXTS else inventory_table(inventory).text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from opslib.displayed import Displayed
 from opslib.drift.autoscale import TARGET, Ranges
-from opslib.drift.fields import DEFAULTS, Setting, Settings, by_asset_name, is_asset
+from opslib.drift.fields import DEFAULTS, Setting, Settings, by_asset_name, is_asset, may_be_masked
 from opslib.model import SERVICE_VARIABLES, ActivityEvent, ResourceName, Unread
 
 COUNT = "sku.capacity"
@@ -240,9 +240,12 @@ def _is_own_variable(path: str) -> bool:
 
 
 def _same(path: str, now: Setting | None, should: Setting | None) -> bool:
-    """Return whether two values mean the same; a missing one stands for what the service fills in."""
+    """Return whether two values mean the same; a missing one stands for what the service fills in.
+
+    A secret that a record has masked is any value: what it was is in no file.
+    """
     if now is not None and should is not None:
-        return bool(now.compared == should.compared)
+        return bool(now.compared == should.compared) or may_be_masked(now.shown, should.shown)
     known = now or should
     if known is None:
         return True

@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from opslib.redaction.redact import MASK
+
 READ_ONLY = frozenset(
     {
         *("properties.scoringUri", "properties.swaggerUri", "properties.provisioningState", "properties.compute"),
@@ -88,6 +90,27 @@ def read_settings(arm: Mapping[str, Any]) -> dict[str, Setting]:
     """Return the writable fields of an endpoint or a deployment, without those that are empty."""
     content = {name: arm.get(name) for name in ("location", "tags", "kind", "sku", "identity", "properties")}
     return dict(_settings(content))
+
+
+def named_values(settings: Settings) -> dict[str, Any]:
+    """Return environment variables and tags by name; without those that were masked when they were recorded."""
+    return {
+        path.removeprefix(prefix): one.shown
+        for prefix in ("properties.environmentVariables.", "tags.")
+        for path, one in settings.items()
+        if path.startswith(prefix) and MASK not in str(one.shown)
+    }
+
+
+def may_be_masked(now: Any, recorded: Any) -> bool:
+    """Return whether a value may be the one of which a record has a masked secret.
+
+    >>> may_be_masked("postgres://ann:hunter2@db", "postgres://[redacted]@db"), may_be_masked("x", "x[redacted]y")
+    (True, False)
+    """
+    if not isinstance(recorded, str) or MASK not in recorded:
+        return False
+    return re.fullmatch(".*".join(map(re.escape, recorded.split(MASK))), str(now), re.DOTALL) is not None
 
 
 def make_setting(path: str, value: Any) -> Setting:

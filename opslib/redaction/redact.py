@@ -175,7 +175,7 @@ def register_secrets(variables: Mapping[str, object]) -> None:
     for value in environment_secrets({name: str(value) for name, value in variables.items()}):
         register(value)
     for value in map(str, variables.values()):
-        if find_patterns(value):
+        if find_patterns(value) or has_password(value):
             register(value)
 
 

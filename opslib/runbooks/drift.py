@@ -11,7 +11,7 @@ from opslib.azure.estate import AUTOSCALE_PART, Route, deployments_part, read_es
 from opslib.drift.autoscale import TARGET, instance_ranges, read_autoscale_settings
 from opslib.drift.base import Base, only_endpoint, read_base
 from opslib.drift.compare import DriftReport, ResourceChange, attribute, compare
-from opslib.drift.fields import Setting, read_settings
+from opslib.drift.fields import Setting, named_values, read_settings
 from opslib.drift.formats import as_json, summary
 from opslib.errors import DefinitionError, RecordError, UnexpectedAnswer
 from opslib.evidence.archive.run_folders import find_archive, find_run
@@ -20,7 +20,8 @@ from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Record, write_atomically
 from opslib.model import Endpoint, Estate, Outcome, ResourceName, Unread
 from opslib.parameters.drift import DriftParameters
-from opslib.redaction.redact import redact
+from opslib.redaction.redact import redact, register_secrets
+from opslib.runbooks.endpoint_state import mask_secrets
 from opslib.runbooks.run import Run
 
 PROVIDERS = ("Microsoft.MachineLearningServices", "Microsoft.Insights")
@@ -94,6 +95,10 @@ def find_drift(
         base = only_endpoint(base, endpoint)
     at = datetime.now(UTC)
     estate = read_estate(workspace.arm, base.scope, progress, "lists" if base.endpoints else route)
+    for found in estate.endpoints:
+        mask_secrets(found)
+    for one in base.expected:
+        register_secrets(named_values(one.settings))
     live, extra = _live(estate.endpoints, base)
     settings, unread_settings = _live_settings(estate, base)
     unscaled = [one for one in estate.unread if one.part.startswith(AUTOSCALE_PART)] + unread_settings

@@ -10,15 +10,19 @@ from opslib.model import Deployment, Endpoint
 from opslib.redaction.redact import register_secrets
 
 
-def write_state(path: Path, endpoint: Endpoint, autoscale: Sequence[Mapping[str, Any]] | None = None) -> None:
-    """Write the endpoint, its deployments and, where given, its autoscale settings, as ARM's JSON.
+def mask_secrets(endpoint: Endpoint) -> None:
+    """Mask the secrets of an endpoint and its deployments from now on in all that the process writes.
 
-    Values of environment variables are masked from now on in all that the process writes; so are those of tags, in
-    which people keep secrets too.
+    Those are values of environment variables, and of tags, in which people keep secrets too.
     """
     for resource in (endpoint.arm, *(d.arm for d in endpoint.deployments)):
         tags = {str(name): value for name, value in (resource.get("tags") or {}).items()}
         register_secrets({**(resource["properties"].get("environmentVariables") or {}), **tags})
+
+
+def write_state(path: Path, endpoint: Endpoint, autoscale: Sequence[Mapping[str, Any]] | None = None) -> None:
+    """Write the endpoint, its deployments and, where given, its autoscale settings, as ARM's JSON."""
+    mask_secrets(endpoint)
     arm: dict[str, Any] = {"endpoint": endpoint.arm, "deployments": [d.arm for d in endpoint.deployments]}
     if autoscale is not None:
         arm["autoscale"] = [dict(one) for one in autoscale]

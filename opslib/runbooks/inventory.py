@@ -19,6 +19,7 @@ from opslib.inventory.rows import Facts, Inventory, make_inventory
 from opslib.model import Endpoint, EstateScope, Outcome, PriceList, Unread
 from opslib.model.text import counted
 from opslib.parameters.inventory import InventoryParameters
+from opslib.runbooks.endpoint_state import mask_secrets
 from opslib.runbooks.run import Run
 
 DAY = timedelta(hours=24)
@@ -58,6 +59,8 @@ def read_inventory(
     sent, now = workspace.arm.requests, datetime.now(UTC)
     estate = read_estate(workspace.arm, scope, progress, route)
     progress(f"{counted(len(estate.endpoints), 'endpoint')} in {counted(len(estate.workspaces), 'workspace')}")
+    for endpoint in estate.endpoints:
+        mask_secrets(endpoint)
     requests, uncounted = read_request_counts(workspace.arm, estate.endpoints, now - DAY, now)
     progress("requests of the last 24 hours read")
     subscriptions = sorted({subscription for (subscription, _), _ in regions_of(estate.endpoints)})
