@@ -78,6 +78,10 @@ class Observation(Displayed):
         """Whether the source has all data up to `until`."""
         return self.watermark is not None and self.watermark >= self.until
 
+    def of(self, deployment: str) -> Served | None:
+        """Return what a deployment served in the whole time; a source may write its name in another case."""
+        return next((one for name, one in self.total.items() if name.lower() == deployment.lower()), None)
+
 
 @dataclass(frozen=True)
 class ProbeResult:

@@ -14,6 +14,10 @@ from opslib.errors import ObserveError
 from opslib.model import Endpoint, ProbeResult
 from opslib.runbooks.steps.observe import read_source
 
+PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+"""Pause after live requests that did not all arrive, doubled each time: a version that fails at once would get
+thousands of them, and the evidence hold their results [seconds]."""
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -56,7 +60,7 @@ class ArrivalCheck:
 
     def by_probes(self, probes: Sequence[Probe]) -> Arrival:
         """Send live requests until enough in a row got the expected answer, from the right deployment."""
-        begun_s, to = monotonic(), self.to
+        begun_s, to, pause_s = monotonic(), self.to, PAUSE_S
         sent: list[ProbeResult] = []
         good: list[ProbeResult] = []
         with scoring_client(self.workspace, self.endpoint) as client:
@@ -64,8 +68,12 @@ class ArrivalCheck:
                 batch = self._send(client, probes, len(sent), self.requests - len(good))
                 sent += batch
                 arrived = [result for result in batch if self._arrived(result)]
-                good = [*good, *arrived] if len(arrived) == len(batch) else []
+                whole = len(arrived) == len(batch)
+                good = [*good, *arrived] if whole else []
                 self._report(good)
+                if not whole:
+                    sleep(pause_s)
+                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         if len(good) < self.requests:
             bad = next((result for result in reversed(sent) if not result.ok), None)
             why = bad.problem if bad else f"answered by {sent[-1].deployment or 'an unknown deployment'}"
@@ -104,12 +112,12 @@ class ArrivalCheck:
         while monotonic() - begun_s < self.timeout_s:
             now = datetime.now(UTC)
             observation = read_source(source, since, now, late_data_s=0.0).observation
-            served = observation.total
-            seen = served[to].requests if to in served else 0
-            if served.keys() - {to}:
+            served = observation.of(to)
+            seen = served.requests if served else 0
+            if len(observation.total) > bool(served):
                 since = now  # requests that were under way when the traffic moved
             elif seen >= self.requests:
-                first = min(interval.start for interval in observation.intervals if to in interval.served)
+                first = min(interval.start for interval in observation.intervals if interval.served)
                 reason = f"{to} takes all traffic: {seen} users' requests seen"
                 return Arrival(True, reason, max(first, since), seen)
             self.progress(f"{seen} of {self.requests} users' requests seen at {to}")

@@ -9,7 +9,7 @@ from opslib.evidence.run.record import Record
 from opslib.evidence.run.run_lock import archive_of
 from opslib.model import Endpoint, Outcome
 
-_NOT_TRIED = {Outcome.SUCCEEDED, Outcome.PLANNED, Outcome.WAITING}
+_NOT_TRIED = {Outcome.SUCCEEDED, Outcome.PLANNED, Outcome.WAITING, Outcome.REFUSED}
 """Outcomes of a canary that show nothing against its version: promoted, or not started."""
 
 

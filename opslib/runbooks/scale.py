@@ -141,8 +141,8 @@ def scale(run: Run[ScaleParameters], plan: Plan) -> Scaled:
         step.deployment,
         step.before,
         step.before if outcome is Outcome.ROLLED_BACK else step.after,
-        earlier.total.get(step.deployment),
-        None if later is None else later.total.get(step.deployment),
+        earlier.of(step.deployment),
+        None if later is None else later.of(step.deployment),
         assessment,
         receipt.duration_s,
     )
@@ -179,7 +179,7 @@ def _assess(
         later.since,
         later.until,
         later.watermark,
-        {_BEFORE: earlier.total.get(deployment, nothing), _AFTER: later.total.get(deployment, nothing)},
+        {_BEFORE: earlier.of(deployment) or nothing, _AFTER: later.of(deployment) or nothing},
     )
     assessment = judge(compared, canary=_AFTER, stable=_BEFORE, limits=limits, bake_over=True)
     journal.write(JournalEvent.LOOK, {"observation": compared, "verdict": assessment})

@@ -41,7 +41,7 @@ def _rollout(rollout: Rollout) -> Table:
     rows = []
     for stage in rollout.stages:
         for name in (rollout.stable, rollout.canary):
-            served = stage.observation.total.get(name, Served(0, 0))
+            served = stage.observation.of(name) or Served(0, 0)
             decision = _decision(stage) if name == rollout.canary else ""
             share = stage.share(name) if name == rollout.canary else f"{stage.traffic.get(name, 0)} %"
             rows.append((share, name, *served_cells(served), decision))

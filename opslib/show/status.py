@@ -135,7 +135,7 @@ def _numbers(status: EndpointStatus, one: Deployment) -> tuple[str | Cell, ...]:
 
 def _served(status: EndpointStatus, one: Deployment) -> Served | None:
     """What a deployment served; nothing where the source has no row of it."""
-    return None if status.served is None else status.served.total.get(one.name, Served(0, 0))
+    return None if status.served is None else (status.served.of(one.name) or Served(0, 0))
 
 
 def _weight(status: EndpointStatus, one: Deployment) -> str:

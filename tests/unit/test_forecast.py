@@ -24,26 +24,33 @@ class Lately(RequestLog):
     """A log of as many requests in each of the last intervals."""
 
     counts: tuple[int, ...] = ()
+    failed: float = 0.0
 
     def observe(self, since, until, thresholds_ms=()):
         del thresholds_ms
         starts = [until - timedelta(seconds=self.grain_s * n) for n in range(len(self.counts), 0, -1)]
-        served = [Served(count, 0, p50_ms=5.0, p95_ms=9.0) for count in self.counts]
+        served = [Served(count, int(self.failed * count), p50_ms=5.0, p95_ms=9.0) for count in self.counts]
         intervals = tuple(
             ServedInterval(start, self.grain_s, {"blue": one})
             for start, one in zip(starts, served, strict=True)
             if one.requests
         )
-        total = {"blue": Served(sum(self.counts), 0, p50_ms=5.0, p95_ms=9.0)} if intervals else {}
+        total = (
+            {"blue": Served(sum(self.counts), int(self.failed * sum(self.counts)), p50_ms=5.0, p95_ms=9.0)}
+            if intervals
+            else {}
+        )
         return Observation(self.name, since, until, until, total, intervals)
 
 
-def foresee(*counts: int, grain_s: float = 1.0, bake_s: float = 40.0) -> BakeForecast | NoForecast:
+def foresee(
+    *counts: int, grain_s: float = 1.0, bake_s: float = 40.0, failed: float = 0.0
+) -> BakeForecast | NoForecast:
     """Forecast a first stage of 50 % after these counts."""
     parameters = CanaryParameters.check(
         {"endpoint": "fraud", "canary": "green", "max_failure_rate": 0.03, "latency_mode": "observe"}
     )
-    source = Lately(NO_WORKSPACE, "/fraud", grain_s, counts=counts)
+    source = Lately(NO_WORKSPACE, "/fraud", grain_s, counts=counts, failed=failed)
     return forecast(source, "Blue", judge_settings(parameters, source), weight=50.0, bake_s=bake_s)
 
 
@@ -70,6 +77,14 @@ def test_few_requests_are_enough_where_no_rate_that_fits_them_would_do():
     found = foresee(1, *[0] * 60, 1, *[0] * 57, 1, grain_s=5.0)
     assert isinstance(found, BakeForecast)
     assert not found.decides
+
+
+def test_a_canary_of_a_version_that_fails_every_request_has_no_forecast():
+    """It is the fix of a version that is down: its run ended in an OverflowError before it began."""
+    found = foresee(*(20,) * 60, failed=1.0)
+    assert isinstance(found, NoForecast)
+    assert found.reason == "Blue failed all of its 1,200 requests of the last minutes"
+    assert isinstance(foresee(*(20,) * 60, failed=0.95), BakeForecast)
 
 
 def test_without_traffic_there_is_no_forecast():

@@ -78,6 +78,7 @@ def test_a_canary_that_only_waited_for_approval_is_still_good():
     """No request was served by it, so nothing is known against it."""
     history = [
         record("canary", {"blue": 100}, Outcome.WAITING, canary="amber"),
+        record("canary", {"blue": 100}, Outcome.REFUSED, canary="amber"),
         record("canary", {"amber": 100}, canary="blue"),
     ]
     assert last_known_good(endpoint({"blue": 100}, *ALL), history) == "amber"

@@ -45,9 +45,11 @@ def forecast(
     """
     until = datetime.now(UTC) - timedelta(seconds=settings.lag_s)
     seen = source.observe(until - timedelta(seconds=REFERENCE_S), until)
-    served = next((one for name, one in seen.total.items() if name.lower() == stable.lower()), None)
+    served = seen.of(stable)
     if served is None or not seen.intervals or not served.requests:
         return NoForecast("no traffic in the last minutes")
+    if served.failures == served.requests:
+        return _all_failed(stable, served.requests)
     first, last = seen.intervals[0], seen.intervals[-1]
     requests = sum(one.requests for one in seen.total.values())
     rate = estimate_rate(requests, (last.end - first.start).total_seconds(), first.length_s)
@@ -66,6 +68,13 @@ def forecast(
     if least != most:
         return _unknown(rate)
     return forecast_bake(settings.criteria, stage)
+
+
+def _all_failed(stable: str, requests: int) -> NoForecast:
+    return NoForecast(
+        f"{stable} failed all of its {requests:,} requests of the last minutes",
+        "A canary cannot be worse, and is judged by its limits alone. Roll back where a good version is left.",
+    )
 
 
 def _unknown(rate: Rate) -> NoForecast:
