@@ -2,9 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from opslib.parameters.shared import PROBES
+from opslib.redaction.redact import register_secrets
 from opslib.runbook_parameters import Name, RunbookParameters
 
 
@@ -22,3 +23,11 @@ class DeployParameters(RunbookParameters):
     probe_requests: int = Field(
         default=20, ge=1, le=1000, description="probe requests sent to the new deployment [count, 1-1000]"
     )
+
+    @field_validator("set")
+    @classmethod
+    def _mask_secrets(cls, pairs: list[str]) -> list[str]:
+        """Mask the secrets among the values in all that the run writes: a template takes them from here."""
+        for name, _, value in (pair.partition("=") for pair in pairs):
+            register_secrets({name.rpartition(".")[2]: value.strip().strip("'\"")})
+        return pairs

@@ -33,6 +33,7 @@ from opslib.model import (
 )
 from opslib.parameters.deploy import DeployParameters
 from opslib.policy.exceptions import Exceptions
+from opslib.redaction.redact import register_secrets
 from opslib.runbooks.access import check_access, check_scope
 from opslib.runbooks.approval_gate import require_approved
 from opslib.runbooks.conditions import check_conditions
@@ -142,8 +143,27 @@ def _storage(workspace: Workspace) -> str:
 
 
 def _read(parameters: DeployParameters) -> DeploymentDefinition:
+    """Read the definition, and mask the secrets in it: a log may show them before Azure has the deployment.
+
+    Raises
+    ------
+    DefinitionError
+        If it is another deployment's than the one that was given.
+    """
     replacements = read_replacements(parameters.set)
-    return read_deployment(Path(parameters.definition), parameters.endpoint, parameters.deployment, replacements)
+    path, given = Path(parameters.definition), parameters.deployment
+    definition = read_deployment(path, parameters.endpoint, given, replacements)
+    for section in ("environment_variables", "tags"):
+        values = definition.source.get(section)
+        register_secrets(
+            {str(name): value for name, value in values.items()} if isinstance(values, Mapping) else {}
+        )
+    if given and definition.name != given:
+        raise DefinitionError(
+            f"{path} defines {definition.name!r}, and deployment={given!r} was given. Leave it out, or pass set "
+            f"with name={given} to create it under that name"
+        )
+    return definition
 
 
 def _check_capacity(

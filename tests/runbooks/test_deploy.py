@@ -51,6 +51,16 @@ def test_passes_a_deployment_that_answers(world):
     assert record.versions["azure-ai-ml"]
 
 
+def test_another_name_than_the_files_is_refused(world):
+    """The file's deployment is not what was wanted; `set` gives it another name."""
+    definition = world.definition("green")
+    _, record = world.run("deploy", definition=definition, deployment="amber")
+    assert record.outcome is Outcome.REFUSED
+    assert "defines 'green', and deployment='amber' was given" in record.reason
+    _, record = world.run("deploy", definition=definition, deployment="amber", set=["name=amber"], dry_run=True)
+    assert record.outcome is Outcome.PLANNED, record.reason
+
+
 def test_fails_with_the_scripts_own_traceback_and_removes_what_it_left(world):
     """A script whose init raises: the reason carries the traceback, the deployment is gone, blue serves on."""
     with world.clients(rps=10) as report:
