@@ -86,6 +86,28 @@ def test_a_failed_update_is_survived(mortal: RunningSandbox):
         assert client.post(uri, json=ASK, headers={"Authorization": f"Bearer {key}"}).status_code == 200
 
 
+def test_an_update_that_is_cut_short_and_then_fails_is_survived(mortal: RunningSandbox):
+    """Blue serves its old version at once after the start, and still does when the update has failed."""
+    endpoint = mortal.endpoint_id("lasting")
+    _opslib(mortal, "fault", "lro-hang", "--endpoint", "lasting", "--deployment", "blue", "--seconds", "600")
+    with reread(mortal).arm() as arm:
+        key = arm.post(f"{endpoint}/listKeys").json()["primaryKey"]
+        uri = arm.get(endpoint).json()["properties"]["scoringUri"]
+        body = arm.get(f"{endpoint}/deployments/blue").json()
+        body["properties"]["environmentVariables"] = {"BREAK_INIT": "2"}
+        where = arm.put(f"{endpoint}/deployments/blue", json=body).headers["Azure-AsyncOperation"]
+    os.kill(reread(mortal).note["pid"], signal.SIGKILL)
+    wait_until(lambda: mortal.home.read_note() is None)
+    start(mortal.home)
+    with reread(mortal).arm() as arm:
+        bearer = {"Authorization": f"Bearer {key}"}
+        assert arm.get(where).json()["status"] == "Updating"
+        assert arm.post(uri, json=ASK, headers=bearer).status_code == 200
+        _opslib(mortal, "fault", "clear")
+        assert wait_until(lambda: (now := arm.get(where).json())["status"] != "Updating" and now)["error"]
+        assert arm.post(uri, json=ASK, headers=bearer).status_code == 200
+
+
 def test_settings_and_faults_survive(mortal: RunningSandbox):
     """Killed and started without options, it keeps its settings and its faults; an option overrides its setting."""
     _opslib(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import httpx
 import sdk
+from awaiting import wait_until
+from faults_fixture import Faults
 from sandbox_fixture import RunningSandbox
+from served import Served
+
+from opslib.sandbox.cli.control import read_state
 
 
 def test_the_keys_and_the_diagnosis_of_a_workspace_are_read(
@@ -48,3 +53,25 @@ def test_workspaces_are_created_in_several_groups_and_deleted(ml: sdk.MLClient, 
     for group, name in (("risk", "one"), ("risk", "two"), ("claims", "one")):
         clients[group].workspaces.begin_delete(name, delete_dependent_resources=False).result()
     assert {one.resource_group for one in ml.workspaces.list(scope="subscription")}.isdisjoint(clients)
+
+
+def test_a_deleted_workspace_ends_what_was_under_way_in_it(
+    blue_only: Served, arm: httpx.Client, faults: Faults, sandbox: RunningSandbox
+):
+    """Its deployment is not started any more, and nothing is listed or made in it until it is created again."""
+    blue = arm.get(f"{sandbox.endpoint_id(blue_only.name)}/deployments/blue").json()
+    workspace = sandbox.workspace_id.rsplit("/", 1)[0] + "/brief"
+    endpoint = f"{workspace}/onlineEndpoints/short-lived"
+    arm.put(endpoint, json={"location": "eastus", "properties": {"authMode": "Key"}}).raise_for_status()
+    wait_until(lambda: arm.get(endpoint).json()["properties"]["provisioningState"] == "Succeeded")
+    faults.declare("lro-hang", endpoint="short-lived", seconds=60)
+    where = arm.put(f"{endpoint}/deployments/blue", json=blue).raise_for_status().headers["Azure-AsyncOperation"]
+    assert arm.delete(workspace).status_code == 200
+    for method, path in (("GET", f"{workspace}/onlineEndpoints"), ("PUT", endpoint)):
+        answer = arm.request(method, path, json=arm.get(sandbox.endpoint_id(blue_only.name)).json())
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "ResourceNotFound")
+    faults.clear()
+    wait_until(lambda: arm.get(where).json()["status"] == "Canceled")
+    assert not [name for (name,) in read_state(sandbox.home, "SELECT deployment FROM instances") if "brief" in name]
+    assert arm.put(workspace, json={"location": "eastus"}).status_code == 201
+    assert arm.get(f"{workspace}/onlineEndpoints").json() == {"value": []}

@@ -80,12 +80,21 @@ class Lifecycle:
         return stored, operation
 
     async def recover(self) -> None:
-        """After a start: end orphans, run interrupted operations again, start the instances that should serve."""
+        """After a start: end orphans, start the instances that should serve, run interrupted operations again.
+
+        The operations of a deployment that served wait until it serves again: an update that then fails leaves it.
+        """
         self._fleet.end_orphans()
-        for operation in self._store.unfinished_operations():
-            self._run(operation)
-        settled = [one for one in self._store.all("deployments") if one.state in SETTLED]
-        await asyncio.gather(*(self._restore(one) for one in settled if _SERVING in one.internal))
+        unfinished = {ids.key(one.resource): one for one in self._store.unfinished_operations()}
+        served = [
+            one
+            for one in self._store.all("deployments")
+            if _SERVING in one.internal and one.state in (*SETTLED, Kind.UPDATE, Kind.SCALE)
+        ]
+        for operation in unfinished.values():
+            if ids.key(operation.resource) not in {one.key for one in served}:
+                self._run(operation)
+        await asyncio.gather(*(self._restore(one, unfinished.get(one.key)) for one in served))
 
     async def close(self) -> None:
         """Stop working; unfinished operations stay on record."""
@@ -93,13 +102,16 @@ class Lifecycle:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _restore(self, deployment: Resource) -> None:
-        """Start the body that served last: after a failed update, the one before it."""
+    async def _restore(self, deployment: Resource, operation: Operation | None) -> None:
+        """Start the body that served last, after a failed update the one before it; then run an operation again."""
         try:
             await self._fleet.converge(replace(deployment, body=deployment.internal[_SERVING]))
         except Exception:
             logger.exception("deployment %s does not come up again", deployment.id)
-            self._store.put(deployment.with_properties(provisioningState="Failed"))
+            if operation is None:
+                self._store.put(deployment.with_properties(provisioningState="Failed"))
+        if operation is not None:
+            self._run(operation)
 
     def _run(self, operation: Operation) -> None:
         task = asyncio.create_task(self._work(operation))
@@ -122,7 +134,8 @@ class Lifecycle:
             logger.exception("operation %s on %s broke", operation.id, operation.resource)
             self._end(operation, "Failed", ProvisioningFailed("InternalServerError", str(error)))
         else:
-            self._end(operation, "Succeeded", None)
+            gone = operation.kind != Kind.DELETE and self._store.get(resource.id) is None  # with its workspace
+            self._end(operation, "Canceled" if gone else "Succeeded", None)
 
     async def _work_with_faults(self, operation: Operation, resource: Resource) -> None:
         """Do an operation's work, after the faults declared for it."""
@@ -132,7 +145,8 @@ class Lifecycle:
         await self._faults.disturb_operation(name, endpoint, resource.name if of_deployment else "")
         if of_deployment and operation.kind in (Kind.CREATE, Kind.UPDATE):
             self._artifacts.check(resource, name)
-        await self._steps(operation.kind, resource.kind)(resource)
+        if self._store.get(resource.id) is not None:
+            await self._steps(operation.kind, resource.kind)(resource)
 
     def _steps(self, kind: str, of: str) -> Callable[[Resource], Awaitable[None]]:
         if of == "deployments":

@@ -14,8 +14,10 @@ from urllib.parse import unquote
 from opslib.sandbox.arm.admin_auth import check_secret
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
-from opslib.sandbox.arm.routing import CONTROL_PLANE, MACHINE_LEARNING, Auth, Route
+from opslib.sandbox.arm.routing import CONTROL_PLANE, MACHINE_LEARNING, WORKSPACE, Auth, Route
+from opslib.sandbox.core import ids
 from opslib.sandbox.core.context import Backend
+from opslib.sandbox.endpoints.workspaces import require
 from opslib.sandbox.faults.model import FaultKind
 from opslib.sandbox.faults.registry import ConnectionDropped
 from opslib.sandbox.identity import authorization
@@ -134,6 +136,8 @@ async def handle(exchange: Exchange, sandbox: Backend) -> Exchange:
         raise ArmError.no_route(request.method, request.path)
     if route.handler is None:
         raise ArmError.not_built(route.operation)
+    if route.template.startswith(f"{WORKSPACE}/") and request.method != "DELETE":  # what is gone is deleted
+        require(ids.workspace_id(request.parameters), sandbox)
     answer = route.handler(request, sandbox)
     return replace(exchange, response=await answer if inspect.isawaitable(answer) else answer)
 
@@ -180,13 +184,12 @@ def _with_headers(exchange: Exchange, response: Response, took_s: float, locatio
     """Add the headers that ARM adds to every answer; the gateway has added its own to a scoring answer."""
     if exchange.auth is Auth.KEY_OR_TOKEN:
         return response
-    ids = {
+    own = {
         "x-ms-request-id": exchange.request.request_id,
         "x-ms-correlation-request-id": exchange.request.request_id,
     }
     of_provider = exchange.route is not None and MACHINE_LEARNING in exchange.route.template
     of_arm = exchange.auth is Auth.ARM
-    own = ids
     if of_arm:
         request = exchange.request
         own = arm_headers(request, response, machine_learning=of_provider, took_s=took_s, location=location)
