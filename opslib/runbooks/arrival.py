@@ -7,7 +7,7 @@ from time import monotonic, sleep
 
 from opslib.azure.arm import Progress
 from opslib.azure.connect import Workspace
-from opslib.azure.scoring_client import ScoringClient, scoring_client
+from opslib.azure.scoring_client import TIMEOUT_S, ScoringClient, scoring_client
 from opslib.azure.source import find_source
 from opslib.definitions.probes import Probe
 from opslib.errors import ObserveError
@@ -59,13 +59,17 @@ class ArrivalCheck:
     progress: Progress
 
     def by_probes(self, probes: Sequence[Probe]) -> Arrival:
-        """Send live requests until enough in a row got the expected answer, from the right deployment."""
-        begun_s, to, pause_s = monotonic(), self.to, PAUSE_S
+        """Send live requests until enough in a row got the expected answer, from the right deployment.
+
+        At least one is sent. Of a version that hangs, none is awaited for longer than `timeout_s`.
+        """
+        until_s, to, pause_s = monotonic() + self.timeout_s, self.to, PAUSE_S
         sent: list[ProbeResult] = []
         good: list[ProbeResult] = []
-        with scoring_client(self.workspace, self.endpoint) as client:
-            while len(good) < self.requests and monotonic() - begun_s < self.timeout_s:
-                batch = self._send(client, probes, len(sent), self.requests - len(good))
+        with scoring_client(self.workspace, self.endpoint, min(TIMEOUT_S, max(1.0, self.timeout_s))) as client:
+            while len(good) < self.requests and (not sent or monotonic() < until_s):
+                wanted = [probes[n % len(probes)] for n in range(len(sent), len(sent) + self.requests - len(good))]
+                batch = self._send(client, wanted, until_s)
                 sent += batch
                 arrived = [result for result in batch if self._arrived(result)]
                 whole = len(arrived) == len(batch)
@@ -128,11 +132,13 @@ class ArrivalCheck:
         )
         return Arrival(False, reason, None, seen)
 
-    def _send(
-        self, client: ScoringClient, probes: Sequence[Probe], offset: int, requests: int
-    ) -> list[ProbeResult]:
-        """Send a batch; the deployment is read from the answers, else from the source."""
-        results = [client.send(probes[(offset + n) % len(probes)]) for n in range(requests)]
+    def _send(self, client: ScoringClient, probes: Sequence[Probe], until_s: float) -> list[ProbeResult]:
+        """Send a batch, or what there is time for; the answers name the deployment, else the source does."""
+        results = []
+        for probe in probes:
+            results.append(client.send(probe))
+            if monotonic() >= until_s:
+                break
         return name_deployments(self.workspace, self.endpoint, results)
 
 
