@@ -81,7 +81,11 @@ def _snake(word: str) -> str:
 
 
 def _check_identities(source: Source) -> Iterator[Violation]:
-    """User-assigned identities: a list of mappings with a resource id."""
+    """Identity: a mapping with its type; user-assigned ones are a list of mappings with a resource id."""
+    identity = source.get("identity")
+    if identity is not None and not isinstance(identity, Mapping):
+        fix = "Write identity: {type: system_assigned}."
+        yield _violation(source, "identity", "identity", repr(identity), "a mapping with type", fix)
     field = "identity.user_assigned_identities"
     given = source.get(field)
     good = isinstance(given, list) and all(isinstance(one, Mapping) and one.get("resource_id") for one in given)
@@ -115,6 +119,8 @@ def _check_weights(source: Source) -> Iterator[Violation]:
         if not whole or sum(int(one) for one in weights.values()) not in allowed:
             expected = f"whole percentages, sum {'0 or 100' if field == 'traffic' else 'at most 50'}"
             yield _violation(source, "traffic", field, repr(weights), expected, "Correct it.")
+        elif field == "mirror_traffic" and sum(int(one) > 0 for one in weights.values()) > 1:
+            yield _violation(source, "traffic", field, repr(weights), "one deployment", "Remove the others.")
 
 
 def _is_weight(value: Any) -> bool:

@@ -20,6 +20,7 @@ from opslib.definitions.deployment import DeploymentDefinition
 from opslib.definitions.shape_rules import (
     check_collector_form,
     check_empty,
+    check_forms,
     check_image,
     check_model,
     check_mount,
@@ -48,7 +49,10 @@ FIELDS = frozenset(
 OF_THE_SERVICE = frozenset({"id", "provisioning_state", "creation_context"})
 """Fields that `az ml online-deployment show` prints, and that a creation ignores."""
 
-WORDS = ("name", "endpoint_name", "description", "instance_type", "model_mount_path", "type")
+WORDS = (
+    *("name", "endpoint_name", "description", "instance_type", "model_mount_path", "type"),
+    *("code_configuration.code", "code_configuration.scoring_script"),
+)
 """Fields that hold text: an unquoted ``on`` or ``123`` is none."""
 
 PROBES = ("liveness_probe", "readiness_probe")
@@ -94,7 +98,8 @@ def check_words(definition: DeploymentDefinition) -> Iterator[Violation]:
     for field in WORDS:
         value = definition.source.get(field)
         if value is not None and not isinstance(value, str):
-            yield definition.violation("text", field, repr(value), "text", f"Quote it: {field}: {quoted(value)}.")
+            fix = f"Quote it: {field.rpartition('.')[2]}: {quoted(value)}."
+            yield definition.violation("text", field, repr(value), "text", fix)
     for field in ("app_insights_enabled", "private_network_connection"):
         value = definition.source.get(field)
         if value is not None and str(value).lower() not in {"true", "false", "yes", "no", "on", "off", "1", "0"}:
@@ -178,7 +183,7 @@ def check_probes(definition: DeploymentDefinition) -> Iterator[Violation]:
         values = definition.source.get(probe)
         if broken or not isinstance(values, Mapping):
             continue
-        timeout, period = (int(values.get(n, d)) for n, d in (("timeout", TIMEOUT_S), ("period", PERIOD_S)))
+        timeout, period = (int(values.get(n) or d) for n, d in (("timeout", TIMEOUT_S), ("period", PERIOD_S)))
         if timeout > period:
             seen, expected = f"{timeout} s", f"at most its period, {period} s: the next probe starts before it ends"
             fix = f"Use a timeout of at most {period}, or a longer period."
@@ -205,6 +210,7 @@ RULES: tuple[Callable[[DeploymentDefinition], Iterator[Violation]], ...] = (
     check_name,
     check_fields,
     check_empty,
+    check_forms,
     check_nested_fields,
     check_words,
     check_texts,

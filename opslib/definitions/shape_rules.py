@@ -39,6 +39,16 @@ def check_empty(definition: DeploymentDefinition) -> Iterator[Violation]:
         yield definition.violation("empty", field, "without a value", "a value", fix)
 
 
+def check_forms(definition: DeploymentDefinition) -> Iterator[Violation]:
+    """Sections: each is a mapping; model and environment may be a reference in its place."""
+    for section in ("model", "environment", "code_configuration", "data_collector"):
+        value = definition.source.get(section)
+        named = isinstance(value, str) and section in _KINDS
+        if value is not None and not named and not isinstance(value, Mapping):
+            expected = "a mapping of fields, or a reference" if section in _KINDS else "a mapping of fields"
+            yield definition.violation("form", section, repr(value), expected, "Correct it.")
+
+
 def check_nested_fields(definition: DeploymentDefinition) -> Iterator[Violation]:
     """Fields of the model, the environment and the data collector: azure-ai-ml refuses what it does not know."""
     for section, known in _FIELDS.items():

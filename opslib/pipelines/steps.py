@@ -5,6 +5,7 @@ REQUESTER, and ARCHIVE_URL (blob container of published runs, or none). None of 
 so that a value is never run as a command.
 """
 
+import shlex
 from collections.abc import Mapping
 
 from opslib.pipelines.release import Release
@@ -28,7 +29,7 @@ def release_steps(release: Release) -> Mapping[str, str]:
     """Return the steps of a release in order, by name: check, deploy, validate, plan, canary, retire, publish."""
     policy = f"{release.folder}/policy.yml"
     scope = f'-p target="$TARGET" -p endpoint={release.endpoint} -p policy={policy}'
-    probes = f" -p probes={release.folder}/{release.probes}" if release.probes else ""
+    probes = f" -p {shlex.quote(f'probes={release.folder}/{release.probes}')}" if release.probes else ""
     about = '-p reason="$REASON" --ticket "$TICKET" --requester "$REQUESTER"'
     canary = f'opslib run canary {scope} \\\n  -p canary="$DEPLOYMENT"{probes} \\\n  {about}'
     steps = {

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from opslib.definitions.rules import Severity
@@ -60,7 +61,7 @@ def as_sarif(check: FolderCheck) -> str:
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": f"{place}{one.file}", "uriBaseId": "%SRCROOT%"},
+                        "artifactLocation": {"uri": quote(f"{place}{one.file}"), "uriBaseId": "%SRCROOT%"},
                         "region": {"startLine": one.line},
                     }
                 }

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from opslib.azure.webhook import Delivery, post
-from opslib.errors import OpsError
+from opslib.errors import OpsError, PolicyError
 from opslib.evidence.archive.run_folders import find_run
 from opslib.evidence.run.journal import Journal, JournalEvent, read_journal
 from opslib.evidence.run.record import Record, read_record
@@ -163,6 +163,10 @@ def notify_recovery(folder: Path, record: Record, policies: Iterable[str | Path]
 
 
 def _receivers(record: Record, policies: Iterable[str | Path]) -> Sequence[Notification]:
-    """Return the receivers of the first policy that is the endpoint's."""
-    found = (read_policy(Path(path)) for path in policies if path)
-    return next((one.notifications for one in found if one.endpoint.lower() == record.endpoint.lower()), ())
+    """Return the receivers of the first policy that is the endpoint's; one that cannot be read is passed over."""
+    for path in policies:
+        with suppress(PolicyError):
+            policy = read_policy(Path(path)) if path else None
+            if policy is not None and policy.endpoint.lower() == record.endpoint.lower():
+                return policy.notifications
+    return ()

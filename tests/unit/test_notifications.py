@@ -341,8 +341,13 @@ def test_what_a_dead_process_did_not_send_is_sent_once(run, receiver, tmp_path):
     assert sorted(receiver.events()) == ["failed", "undo_failed"]
     assert len(notified(tmp_path)) == 2
     notify_end(tmp_path, record(Outcome.FAILED, policy="nowhere.yml"))
+    broken = tmp_path / "broken.yml"
+    broken.write_text("version: [")
+    journal.write(JournalEvent.ROLLED_BACK, {"outcome": Outcome.SUCCEEDED, "reason": "back on blue"})
+    notify_end(tmp_path, record(Outcome.ABORTED), ["nowhere.yml", broken, policy])
+    assert receiver.events()[2:] == ["rolled_back"]
     notify_recovery(tmp_path, record(Outcome.SUCCEEDED, lease={}), [policy])
-    assert len(receiver.got) == 2
+    assert len(receiver.got) == 3
 
 
 def test_an_undo_that_fails_is_journaled_and_raised(run, receiver):

@@ -4,6 +4,7 @@ import ast
 import importlib.resources
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -166,6 +167,13 @@ def test_a_folder_decides_which_steps_there_are(repository):
         "probes=fraud/probes-v2.jsonl"
         in release_steps(read_release(Path("fraud"), probes="probes-v2.jsonl"))["plan"]
     )
+
+
+def test_a_probes_file_with_blanks_is_one_argument(repository):
+    """Its name is quoted for the shell."""
+    (repository / "fraud/probes.jsonl").rename(repository / "fraud/my probes.jsonl")
+    canary = release_steps(read_release(Path("fraud")))["canary"]
+    assert "probes=fraud/my probes.jsonl" in shlex.split(canary)
 
 
 @pytest.mark.parametrize(
