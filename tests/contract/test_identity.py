@@ -176,6 +176,44 @@ def test_a_custom_role_allows_exactly_what_it_says(
     assert arm.delete(path).status_code == 200
 
 
+def test_an_assignment_is_sent_again_by_a_template_that_is_deployed_again(
+    person: Person, arm: httpx.Client, sandbox: RunningSandbox
+):
+    """The same again changes nothing; another role under its name is refused. Ids are read in any case."""
+    who = person()
+    path = f"{sandbox.workspace_id}{ROLES}/roleAssignments/{uuid.uuid4()}"
+    grant = {"roleDefinitionId": "Reader", "principalId": who["object_id"].upper()}
+    first, again = (arm.put(path, json={"properties": grant}) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == first.json()
+    with _as(sandbox, who) as client:
+        assert client.get(sandbox.workspace_id).status_code == 200
+    other = arm.put(path, json={"properties": {**grant, "roleDefinitionId": "Contributor"}})
+    assert other.json()["error"]["code"] == "RoleAssignmentUpdateNotPermitted"
+    assert arm.delete(path).status_code == 200
+
+
+def test_a_role_is_given_to_an_object_id_alone(person: Person, arm: httpx.Client, sandbox: RunningSandbox):
+    """A client id, which names the application and not its principal, is refused."""
+    path = f"{sandbox.workspace_id}{ROLES}/roleAssignments/{uuid.uuid4()}"
+    grant = {"roleDefinitionId": "Reader", "principalId": person()["client_id"]}
+    refused = arm.put(path, json={"properties": grant})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "PrincipalNotFound")
+
+
+@pytest.mark.parametrize("words", ["principalId eq '{}'", "assignedTo('{}')", "atScope() and assignedTo('{}')"])
+def test_assignments_are_listed_by_principal(
+    words: str, person: Person, arm: httpx.Client, sandbox: RunningSandbox
+):
+    """Those of one principal, and no other's."""
+    who = person("Reader", scope=sandbox.workspace_id)
+    for one, count in ((who["object_id"].upper(), 1), (person()["object_id"], 0)):
+        rows = arm.get(
+            f"{sandbox.workspace_id}{ROLES}/roleAssignments", params={"$filter": words.format(one)}
+        ).json()["value"]
+        assert [row["properties"]["principalId"] for row in rows] == [who["object_id"]] * count
+
+
 def test_an_assignment_ends(person: Person, arm: httpx.Client, sandbox: RunningSandbox):
     """A scheduled assignment holds until its end, and not a moment longer."""
     who = person()

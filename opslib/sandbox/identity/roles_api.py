@@ -19,6 +19,7 @@ from opslib.sandbox.identity.directory import ASSIGNMENTS, AUTHORIZATION, DEFINI
 from opslib.sandbox.identity.roles import Role
 
 _FILTER = re.compile(r"(\w+) eq '([^']*)'", re.IGNORECASE)
+_ASSIGNED_TO = re.compile(r"assignedTo\('([^']*)'\)", re.IGNORECASE)  # to a principal, or to its groups: none here
 
 
 def list_definitions(request: Request, sandbox: Backend) -> Response:
@@ -74,7 +75,7 @@ def delete_definition(request: Request, sandbox: Backend) -> Response:
 
 
 def list_assignments(request: Request, sandbox: Backend) -> Response:
-    """`GET {scope}/.../roleAssignments`: those on the scope and below it; `$filter` by principalId, atScope()."""
+    """`GET {scope}/.../roleAssignments`: those on the scope and below it; `$filter` by who, atScope()."""
     text = request.query.get("$filter", "")
     wanted = {field.lower(): value for field, value in _FILTER.findall(text)}
     scope = ids.key(request.parameters["scope"])
@@ -88,11 +89,9 @@ def list_assignments(request: Request, sandbox: Backend) -> Response:
         found = [
             one for one in found if (scope + "/").startswith(ids.key(one.properties["scope"]).rstrip("/") + "/")
         ]
-    chosen = [
-        one
-        for one in found
-        if wanted.get("principalid", one.properties["principalId"]) == one.properties["principalId"]
-    ]
+    assigned = _ASSIGNED_TO.search(text)
+    who = assigned[1] if assigned is not None else wanted.get("principalid")
+    chosen = [one for one in found if who is None or who.lower() == one.properties["principalId"]]
     return Response(200, {"value": [_render(one) for one in chosen]})
 
 
@@ -104,13 +103,18 @@ def get_assignment(request: Request, sandbox: Backend) -> Response:
 def put_assignment(request: Request, sandbox: Backend) -> Response:
     """`PUT {scope}/.../roleAssignments/{name}`: it holds at once."""
     name, sent = _guid(request), _properties(request)
-    if sandbox.store.get(_address(request)) is not None:
+    principal, role = _checked(sent, sandbox)
+    held = (one for one in sandbox.directory.assignments() if one.key == ids.key(_address(request)))
+    before = next(held, None)
+    if before is not None:
+        seen = (before.properties["principalId"], ids.name(before.properties["roleDefinitionId"]))
+        if seen == (principal, role.id):  # as templates do that are deployed again
+            return Response(200, _render(before))
         raise ArmError(
             409,
             "RoleAssignmentUpdateNotPermitted",
             "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.",
         )
-    principal, role = _checked(sent, sandbox)
     kind = str(sent.get("principalType") or "ServicePrincipal")
     stored = sandbox.directory.assign(principal, role, _scope(request), name=name, principalType=kind)
     return Response(201, _render(stored))
@@ -162,16 +166,17 @@ def _end(sent: dict[str, Any]) -> str | None:
 
 
 def _checked(sent: dict[str, Any], sandbox: Backend) -> tuple[str, Role]:
-    principal, role = sent.get("principalId"), sandbox.directory.role(str(sent.get("roleDefinitionId")))
-    if not isinstance(principal, str) or sandbox.directory.find(principal) is None:
-        raise ArmError(400, "PrincipalNotFound", f"Principal {principal} does not exist in the directory.")
+    wanted, role = str(sent.get("principalId")), sandbox.directory.role(str(sent.get("roleDefinitionId")))
+    principal = sandbox.directory.find(wanted)
+    if principal is None or principal.object_id != wanted.lower():  # a client id names no principal here
+        raise ArmError(400, "PrincipalNotFound", f"Principal {wanted} does not exist in the directory.")
     if role is None:
         raise ArmError(
             400,
             "RoleDefinitionDoesNotExist",
             f"The specified role definition '{sent.get('roleDefinitionId')}' does not exist.",
         )
-    return principal, role
+    return principal.object_id, role
 
 
 def _role(name: str, sandbox: Backend) -> Role:
