@@ -21,7 +21,7 @@ from opslib.judge.looks.paired_probes import PairedProbe, pair_probes, probe_ord
 from opslib.judge.looks.plot_series import Series, series, thinned
 from opslib.judge.looks.precedence import EXTRA_LOOKS, Bake, Policy, after_hold, while_asked
 from opslib.judge.looks.stops import probe_stop, traffic_stop
-from opslib.judge.looks.watermark import Revision, revisions, settled_intervals
+from opslib.judge.looks.watermark import Revision, after_warm_up, revisions, settled_intervals
 from opslib.judge.proof.power import BakeForecast, MetricForecast, PlannedStage, forecast_bake
 from opslib.judge.proof.rate import Rate, estimate_rate
 from opslib.judge.values.criteria import Criteria, describe, read_criteria
@@ -72,6 +72,7 @@ __all__ = [
     "State",
     "Verdict",
     "after_hold",
+    "after_warm_up",
     "begin",
     "describe",
     "estimate_rate",

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from runbook_world import journal
 
-from opslib.azure.request_log import RequestLog
+from opslib.azure.request_log import Exposure, RequestLog
 from opslib.errors import DefinitionError, ParameterError
 from opslib.evidence.run.journal import Journal
 from opslib.evidence.run.record import write_record
 from opslib.judge import begin, thinned
 from opslib.model import Observation, ProbeResult, Served, ServedInterval, SetTraffic
 from opslib.parameters.canary import CanaryParameters
-from opslib.runbooks.canary.cohorts import read_request_outcome
+from opslib.runbooks.canary.cohorts import Cohorts, read_request_outcome
 from opslib.runbooks.canary.judge_session import JudgeSession
 from opslib.runbooks.canary.judge_settings import judge_settings
 from opslib.runbooks.canary.rejudge import _agrees, judge_again
@@ -125,6 +125,33 @@ def test_a_stage_whose_end_could_not_be_seen_holds_whatever_was_proved_before(
     assert ended.next_step == outcome, ended.why
     assert ("unknown" in verdict.sentence) == (outcome == "hold")
     assert all(look.same and look.now == look.then for look in judge_again(tmp_path))
+
+
+class Answered(RequestLog):
+    """A log that shows who answered: request N in the Nth minute."""
+
+    def answered_by(self, client_request_ids, since):
+        del since
+        return {
+            one: Exposure("green", SINCE + timedelta(minutes=int(one), seconds=1)) for one in client_request_ids
+        }
+
+
+def test_outcomes_of_the_warm_up_are_not_judged(tmp_path: Path):
+    """What a cold instance answered counts neither as a request nor by what became of it."""
+    told = tmp_path / "outcomes.jsonl"
+    told.write_text("")
+    given = {"outcomes": str(told), "bad_outcomes": ["churn"], "warm_up_s": 120.0}
+    parameters = CanaryParameters.check({**PARAMETERS.model_dump(), **given})
+    session = open_session(tmp_path, parameters, Answered(NO_WORKSPACE, "/fraud", 60.0))
+    session.cohorts = Cohorts(told, session.source, SINCE, 0.0)
+    session.begin_stage()
+    told.write_text("".join(f'{{"request_id": "{n}", "outcome": "churn", "bad": true}}\n' for n in range(5)))
+    for count in (1, 5):
+        session.judge(minutes(count), weight=50.0, bake_over=False)
+    judged = [cohort for look in journal(tmp_path, "look") for cohort in look["cohorts"]]
+    assert [cohort["start_s"] - SINCE.timestamp() for cohort in judged] == [120.0, 180.0, 240.0]
+    assert [cohort["canary"]["outcomes"] for cohort in judged] == [[["churn", 1, 1]]] * 3
 
 
 class Drifting(RequestLog):

@@ -1,5 +1,6 @@
 """Which intervals may be judged: closed, complete, not yet judged; and what changed in those that were."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,24 @@ def settled_intervals(
             break
         kept.append(interval)
     return tuple(kept)
+
+
+def after_warm_up(intervals: Sequence[Interval], state: State, warm_up_s: float) -> tuple[Interval, ...]:
+    """Keep the intervals that start after the warm-up, which begins with the canary's first request.
+
+    Parameters
+    ----------
+    intervals
+        Intervals that are about to be judged.
+    state
+        The state before them.
+    warm_up_s
+        Length of the warm-up [seconds].
+    """
+    first_s = state.first_canary_s
+    if first_s is None:
+        first_s = min((one.start_s for one in intervals if one.canary.requests), default=math.inf)
+    return tuple(one for one in intervals if one.start_s >= first_s + warm_up_s - 1e-3)
 
 
 def revisions(judged: Sequence[Interval], now: Sequence[Interval]) -> tuple[Revision, ...]:

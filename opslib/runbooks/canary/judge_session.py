@@ -15,6 +15,7 @@ from opslib.judge import (
     IntervalResult,
     State,
     Verdict,
+    after_warm_up,
     describe,
     judge,
     next_stage,
@@ -144,12 +145,10 @@ class JudgeSession:
             What was served since `read_from`.
         weight
             Canary's configured share of the two versions' traffic [percent].
-        bake_over
-            Whether the stage's planned time is over.
+        bake_over, unseen
+            Whether the stage's planned time is over, and why its end is unknown, which then is not promoted.
         rounds
             Rounds of own probes since the last look.
-        unseen
-            Why the end of the stage is unknown, which then is not promoted; empty where it is known.
         """
         probed = self._keep(rounds)
         now_s, lag_s = datetime.now(UTC).timestamp(), self.settings.lag_s
@@ -227,7 +226,7 @@ class JudgeSession:
         """Return the outcome cohorts that can no longer change; what cannot be read is tried at the next look."""
         if self.cohorts is None or self.mirrored:
             return ()
-        self.unsettled = (*self.unsettled, *fresh)
+        self.unsettled += after_warm_up(fresh, self.state, self.settings.criteria.warm_up_s)
         try:
             cohorts = self.cohorts.take(self.unsettled, self.versions, self.settings.lag_s)
         except ObserveError as error:
