@@ -34,7 +34,8 @@ class Expected:
     settings
         Its fields.
     open
-        Prefixes of fields about which nothing is expected, such as traffic that a definition leaves out.
+        Prefixes of fields about which nothing is expected unless `settings` has them, such as traffic that a
+        definition leaves out.
     by_name
         Whether assets are compared by name and version, since a definition does not have their ids.
     source
@@ -205,9 +206,8 @@ def attribute(
 
 
 def _compare_one(one: Expected, live: Settings, scaled: tuple[int, int] | None) -> ResourceChange:
-    differing = [
-        path for path in sorted(one.settings.keys() | live.keys()) if not path.startswith(one.open or ("\0",))
-    ]
+    found = (path for path in live if not path.startswith(one.open or ("\0",)))
+    differing = sorted(one.settings.keys() | set(found))
     changed: list[FieldChange] = []
     filled: list[FieldChange] = []
     for path in differing:

@@ -97,11 +97,14 @@ def deployment_expected(definition: DeploymentDefinition, workspace_id: str) -> 
             left.append(path)
     if not source.get("code_configuration"):
         left.append("properties.codeConfiguration.")
+    rate = source.get("data_collector.sampling_rate")
     for name, collection in (source.get("data_collector.collections") or {}).items():
-        left.append(f"properties.dataCollector.collections.{name}.")
+        path = f"properties.dataCollector.collections.{name}."
+        left.append(path)
         enabled = str((collection or {}).get("enabled", "true")).lower() == "true"
-        path = f"properties.dataCollector.collections.{name}.dataCollectionMode"
-        fields[path] = "Enabled" if enabled else "Disabled"
+        fields[f"{path}dataCollectionMode"] = "Enabled" if enabled else "Disabled"
+        if rate is not None:
+            fields[f"{path}samplingRate"] = float(rate)
     path_of = f"{workspace_id}/onlineEndpoints/{definition.endpoint}/deployments/{definition.name}"
     return Expected(path_of, _settings(fields), tuple(left), True, str(source.path))
 
@@ -110,7 +113,7 @@ def _common(source: Source) -> Iterator[tuple[str, Any]]:
     """Yield the fields that a definition gives, by ARM's names."""
     for key, path in _PLAIN.items():
         if source.get(key) is not None:
-            yield path, source.get(key)
+            yield path, _plain(key, source.get(key))
     for key, path in _MILLISECONDS.items():
         if source.get(key) is not None:
             yield path, f"PT{float(source.get(key)) / 1000:g}S"
@@ -118,6 +121,15 @@ def _common(source: Source) -> Iterator[tuple[str, Any]]:
         for name, value in (source.get(key) or {}).items():
             yield f"{path}.{name}", str(value)
     yield from _probes(source)
+
+
+def _plain(key: str, value: Any) -> Any:
+    """Return a number or a switch that is written as text as azure-ai-ml reads it."""
+    if key.endswith("max_concurrent_requests_per_instance"):
+        return int(value)
+    if key == "app_insights_enabled" and isinstance(value, str):
+        return value.lower() in {"true", "yes", "on", "1"}
+    return value
 
 
 def _probes(source: Source) -> Iterator[tuple[str, Any]]:

@@ -47,6 +47,7 @@ DEFAULTS: Mapping[str, tuple[Any, ...]] = {
     "properties.egressPublicNetworkAccess": ("enabled",),
     "properties.appInsightsEnabled": (False,),
     "properties.scaleSettings.scaleType": ("default",),
+    "properties.dataCollector.rollingRate": ("hour",),
     "properties.requestSettings.requestTimeout": (5.0,),
     "properties.requestSettings.maxConcurrentRequestsPerInstance": (1,),
     "properties.requestSettings.maxQueueWait": (0.5, 0.0),

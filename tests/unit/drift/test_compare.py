@@ -205,3 +205,60 @@ def test_a_folder_of_which_no_endpoint_can_be_read_is_no_base(tmp_path, broken):
     (tmp_path / "other/endpoint.yml").write_text("name: risk\n")
     (tmp_path / "endpoint.yml").rename(tmp_path / "other/endpoint.yml.draft")
     assert read_base(tmp_path, WORKSPACE).endpoints == {"risk"}
+
+
+def against_file(tmp_path, given, live):
+    """Fields of blue that differ between a definition with these lines and a live body with these properties."""
+    (tmp_path / "endpoint.yml").write_text("name: fraud\n")
+    least = "name: blue\nmodel: azureml:fraud:3\nenvironment: azureml:env:1\ninstance_type: Standard_DS3_v2\n"
+    (tmp_path / "blue.yml").write_text(least + given)
+    (expected,) = [one for one in read_base(tmp_path, WORKSPACE).expected if "/deployments/" in one.id]
+    body = {"id": expected.id, "sku": {"capacity": 1}, "properties": {"instanceType": "Standard_DS3_v2"} | live}
+    body["properties"] |= {
+        "model": f"{WORKSPACE}/models/fraud/versions/3",
+        "environmentId": f"{WORKSPACE}/environments/env/versions/1",
+    }
+    (change,) = compare([expected], {expected.id: read_settings(body)})
+    return [field.path.removeprefix("properties.") for field in change.fields]
+
+
+COLLECTED = "dataCollector.collections.model_inputs"
+
+
+@pytest.mark.parametrize(
+    ("mode", "rate", "differing"),
+    [
+        ("Enabled", 0.5, []),
+        ("Disabled", 0.5, [f"{COLLECTED}.dataCollectionMode"]),
+        ("Enabled", 0.1, [f"{COLLECTED}.samplingRate"]),
+    ],
+)
+def test_the_collection_of_data_is_compared_with_a_definition(tmp_path, mode, rate, differing):
+    """Whether it is on, and its sampling rate; ids of its data that Azure fills in, and the hour, are no drift."""
+    given = 'data_collector: {collections: {model_inputs: {enabled: "true"}}, sampling_rate: 0.5}\n'
+    collection = {"dataCollectionMode": mode, "samplingRate": rate, "clientId": "x", "dataId": "azureml:d:1"}
+    live = {"dataCollector": {"collections": {"model_inputs": collection}, "rollingRate": "Hour"}}
+    assert against_file(tmp_path, given, live) == differing
+
+
+def test_numbers_and_switches_may_be_text_in_a_definition(tmp_path):
+    """azure-ai-ml reads both; another number is drift."""
+    given = 'app_insights_enabled: "true"\nrequest_settings: {max_concurrent_requests_per_instance: "2"}\n'
+    live = {"appInsightsEnabled": True, "requestSettings": {"maxConcurrentRequestsPerInstance": 2}}
+    assert against_file(tmp_path, given, live) == []
+    live["requestSettings"] = {"maxConcurrentRequestsPerInstance": 3}
+    assert against_file(tmp_path, given, live) == ["requestSettings.maxConcurrentRequestsPerInstance"]
+
+
+def test_a_region_that_a_definition_gives_is_compared(tmp_path):
+    """One that it leaves out is the workspace's."""
+    (tmp_path / "endpoint.yml").write_text("name: fraud\nlocation: westus\n")
+    (expected,) = read_base(tmp_path, WORKSPACE).expected
+    (change,) = compare(
+        [expected], {expected.id: read_settings(ENDPOINT | {"id": expected.id, "location": "eastus"})}
+    )
+    assert "location" in {field.path for field in change.fields}
+    (change,) = compare(
+        [expected], {expected.id: read_settings(ENDPOINT | {"id": expected.id, "location": "West US"})}
+    )
+    assert "location" not in {field.path for field in change.fields}
