@@ -74,7 +74,8 @@ def _object(value: Mapping[str, Any], name: str, depth: int) -> Iterator[Layer]:
         return
     code, message = str(value.get("code") or ""), str(value.get("message") or value.get("title") or "")
     yield from _text(message, name, depth + 1, code)
-    for detail in value.get("details") or ():
+    details = value.get("details")
+    for detail in details if isinstance(details, list) else [details]:
         if isinstance(detail, Mapping):
             yield from _object(detail, "detail", depth + 1)
 
@@ -101,7 +102,7 @@ def _nested(text: str) -> tuple[int, Mapping[str, Any] | None]:
             break
         try:
             value, _end = json.JSONDecoder().raw_decode(text, start)
-        except ValueError:
+        except (ValueError, RecursionError):
             start = text.find("{", start + 1)
             continue
         return start, value

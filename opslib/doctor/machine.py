@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,9 @@ MIN_PYTHON = (3, 11)
 MIN_DISK_MIB = 1024
 MIN_MEMORY_MIB = 1024
 KERNEL_TIMEOUT_S = 60
+
+_PIN = re.compile(r"^(?P<name>[\w.-]+)(?:\[[^\]]*\])?\s*==\s*(?P<pin>[^\s;#\\]+)", re.MULTILINE)
+"""A line of constraints: what follows the version is a marker, a comment or a digest."""
 
 
 def check_machine(archive: Path, constraints: Path | None) -> Iterator[Check]:
@@ -70,8 +74,7 @@ def check_packages(constraints: Path | None) -> Iterator[Check]:
 
 def other_versions(constraints: str) -> Mapping[str, tuple[str, str]]:
     """Return packages that opslib requires itself and that have another version than the constraints pin."""
-    lines = [line.split("==", 1) for line in constraints.splitlines() if "==" in line and not line.startswith("#")]
-    pinned = {canonicalize_name(name): pin for name, pin in lines}
+    pinned = {canonicalize_name(found["name"]): found["pin"] for found in _PIN.finditer(constraints)}
     names = sorted(canonicalize_name(one.name) for one in _required())
     found = {name: _installed(name) for name in names if name in pinned}
     return {name: (seen, pinned[name]) for name, seen in found.items() if seen and seen != pinned[name]}

@@ -65,4 +65,4 @@ def _separated(inventory: Inventory, separator: str) -> str:
 
 def _plain(value: object) -> object:
     """Return a cell's value. Source: OWASP, "CSV Injection"; tags and names are other people's text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

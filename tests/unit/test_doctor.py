@@ -1,6 +1,7 @@
 """What `opslib doctor` finds wrong with a machine, and the role that `opslib role` prints."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,11 @@ def test_a_reader_can_change_nothing_and_read_no_key():
     """Neither write, delete, key nor score; logs may be read."""
     actions = custom_role("reader", RUNBOOKS, ["/subscriptions/s"], read_only=True)["Actions"]
     assert all(one.endswith(("/read", "/getLogs/action")) for one in actions)
+
+
+def test_a_pin_may_have_a_marker_a_comment_or_a_digest():
+    """What follows the version is no part of it."""
+    found = version("pydantic")
+    for rest in ("", " ; python_version >= '3.11'", "  # tested", " \\\n    --hash=sha256:ab"):
+        assert machine.other_versions(f"# pydantic==0\npydantic=={found}{rest}\n") == {}
+    assert machine.other_versions("pydantic[email]==0.1 ; python_version > '3'") == {"pydantic": (found, "0.1")}

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from opslib.diagnosis.layers import innermost, unwrap
 from opslib.diagnosis.log import Phase, read_log
 
@@ -65,6 +67,21 @@ def test_text_and_broken_json_stay_as_they_are():
     """A message that is no JSON is one layer; what only looks like it is kept too."""
     assert [str(layer) for layer in unwrap("nothing {to parse}", "message")] == ["message: nothing {to parse}"]
     assert innermost(unwrap({"code": "X", "message": ""}, "operation error")).code == "X"
+
+
+@pytest.mark.parametrize(
+    ("details", "layers"),
+    [("3", ["e: X: m"]), ('"none"', ["e: X: m"]), ('{"code": "Y", "message": "n"}', ["e: X: m", "detail: Y: n"])],
+)
+def test_details_of_another_form_are_read_or_passed_over(details, layers):
+    """A number and a text have no layer; an error without a list around it has."""
+    error = f'{{"error": {{"code": "X", "message": "m", "details": {details}}}}}'
+    assert [str(layer) for layer in unwrap(error, "e")] == layers
+
+
+def test_json_that_is_nested_too_deeply_is_text():
+    """It is no reason to end a diagnosis."""
+    assert unwrap('{"a":' * 5000, "e")[0].message.startswith('{"a":')
 
 
 def test_nesting_without_end_is_cut():
