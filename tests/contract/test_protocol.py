@@ -6,13 +6,18 @@ and OnlineDeployment.
 
 import re
 import time
+import uuid
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import httpx
 import jwt
 import pytest
 from awaiting import wait_until
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceModifiedError
+from azure.storage.blob import ContainerClient
 from sandbox_fixture import RunningSandbox
 from served import Served
 
@@ -212,6 +217,48 @@ def test_large_blobs_come_in_blocks(arm: httpx.Client, sandbox: RunningSandbox):
         part = client.get(f"{base}/big?{signature}", headers={"x-ms-range": "bytes=38-41"})
         assert (part.status_code, part.content) == (206, b"==QQ")
         assert b"<Name>big</Name>" in client.get(f"{base}?restype=container&comp=list&{signature}").content
+
+
+@pytest.fixture
+def blobs(arm: httpx.Client, sandbox: RunningSandbox) -> Iterator[ContainerClient]:
+    """azure-storage-blob's client of a container with three blobs in two folders."""
+    path = f"{sandbox.workspace_id}/codes/listed{uuid.uuid4().hex}/versions/1/startPendingUpload"
+    place = arm.post(path, json={}).json()["blobReferenceForConsumption"]["credential"]["sasUri"]
+    with ContainerClient.from_container_url(place, connection_verify=str(sandbox.home.authority)) as client:
+        for name in ("a/1", "a/2", "b/c/3", "d"):
+            client.upload_blob(name, name.encode(), metadata={"kind": name.replace("/", "")})
+        yield client
+
+
+def test_blobs_are_listed_in_pages_and_folders(blobs: ContainerClient):
+    """Every blob is in one page, with its metadata if requested; a delimiter makes folders."""
+    pages = [[one.name for one in page] for page in blobs.list_blobs(results_per_page=3).by_page()]
+    assert pages == [["a/1", "a/2", "b/c/3"], ["d"]]
+    assert [one.metadata for one in blobs.list_blobs("a/", include=["metadata"])] == [
+        {"kind": "a1"},
+        {"kind": "a2"},
+    ]
+    assert [one.name for one in blobs.walk_blobs()] == ["a/", "b/", "d"]
+    assert [one.name for one in blobs.walk_blobs("b/")] == ["b/c/"]
+
+
+def test_a_blob_is_written_only_where_it_is_unchanged(blobs: ContainerClient):
+    """A writer that read an earlier version is refused, and what the other one wrote stays."""
+    blob = blobs.get_blob_client("d")
+    read = blob.get_blob_properties().etag
+    blob.upload_blob(b"by another", overwrite=True)
+    unchanged: dict[str, Any] = {"etag": read, "match_condition": MatchConditions.IfNotModified}
+    with pytest.raises(ResourceModifiedError, match="ConditionNotMet"):
+        blob.upload_blob(b"mine", overwrite=True, **unchanged)
+    with pytest.raises(ResourceModifiedError, match="ConditionNotMet"):
+        blob.delete_blob(**unchanged)
+    assert blob.download_blob().readall() == b"by another"
+    with pytest.raises(HttpResponseError, match="InvalidMetadata"):
+        blob.set_blob_metadata({"no-identifier": "x"})
+    with pytest.raises(HttpResponseError, match="Blob_Batch"):
+        blobs.delete_blobs("a/1", "a/2")
+    blob.delete_blob(etag=blob.get_blob_properties().etag, match_condition=MatchConditions.IfNotModified)
+    assert not blob.exists()
 
 
 def test_too_large_bodies_are_refused(arm: httpx.Client, sandbox: RunningSandbox):

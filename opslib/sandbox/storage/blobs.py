@@ -17,15 +17,15 @@ from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.records import Blob
 from opslib.sandbox.arm.routing import RECORDED, Auth, Known, Route
 from opslib.sandbox.core.azure_hosts import SANDBOX_STORAGE_SUFFIX
-from opslib.sandbox.core.clock import MICROSECONDS, TICKS_AT_EPOCH, now_us
+from opslib.sandbox.core.clock import MICROSECONDS, now_us
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.storage.accounts import account_named, add_container
 from opslib.sandbox.storage.auth import exists, folder, refusal
 from opslib.sandbox.storage.blob_files import check_name, content_path
+from opslib.sandbox.storage.blob_list import etag, is_metadata_name, list_page
 
 _META = "x-ms-meta-"
 _VERSION = {"x-ms-version": "2024-05-04"}
-_MAX_LISTED = 5000
 
 
 def refuse(request: Request, sandbox: Backend) -> Response | None:
@@ -43,7 +43,27 @@ def refuse(request: Request, sandbox: Backend) -> Response | None:
         return _error(403, *refused)
     if not exists(request, sandbox) and not _makes_container(request):
         return _error(404, "ContainerNotFound", "The specified container does not exist.")
-    return None
+    if not all(map(is_metadata_name, _metadata(request))):
+        message = "The specified metadata is invalid. It includes characters that are not permitted."
+        return _error(400, "InvalidMetadata", message)
+    return _unmet(request, sandbox) if "name" in request.parameters else None
+
+
+def _unmet(request: Request, sandbox: Backend) -> Response | None:
+    """Return the refusal of a request whose condition on the blob's ETag does not hold; None when it may pass.
+
+    Source: Microsoft Learn, "Specifying conditional headers for Blob service operations".
+    """
+    wanted, other = (request.headers.get(name, "").strip(' "') for name in ("if-match", "if-none-match"))
+    blob = sandbox.store.get_blob(_name(request)) if wanted or other else None
+    if blob is None:
+        met = not wanted or request.method != "PUT"  # else the handler answers that it is not there
+    elif request.method in ("GET", "HEAD") and other == etag(blob):
+        return Response(304, None, _headers(blob))
+    else:
+        met = wanted in ("", "*", etag(blob)) and other != etag(blob)
+    message = "The condition specified using HTTP conditional header(s) is not met."
+    return None if met else _error(412, "ConditionNotMet", message)
 
 
 def get_blob(request: Request, sandbox: Backend) -> Response:
@@ -89,13 +109,9 @@ def container(request: Request, sandbox: Backend) -> Response:
         return _put_container(request, sandbox)
     if request.query.get("comp") != "list":
         return Response(200, None, _VERSION)
-    prefix = request.query.get("prefix", "")
-    blobs = sandbox.store.blobs(f"{folder(request)}/{prefix}")[:_MAX_LISTED]
-    return Response(
-        200,
-        _listing(request.parameters["container"], prefix, blobs),
-        {**_VERSION, "Content-Type": "application/xml"},
-    )
+    blobs = sandbox.store.blobs(f"{folder(request)}/{request.query.get('prefix', '')}")
+    shown = list_page(request.parameters["container"], blobs, request.query)
+    return Response(200, shown, {**_VERSION, "Content-Type": "application/xml"})
 
 
 def _put_container(request: Request, sandbox: Backend) -> Response:
@@ -192,18 +208,13 @@ def _headers(blob: Blob) -> dict[str, str]:
     return {
         **_VERSION,
         "Content-Type": blob.content_type,
-        "ETag": f'"{_etag(blob)}"',
+        "ETag": f'"{etag(blob)}"',
         "Last-Modified": formatdate(blob.modified_us / MICROSECONDS, usegmt=True),
         "x-ms-blob-type": "BlockBlob",
         "x-ms-access-tier": "Hot",
         "Accept-Ranges": "bytes",
         **{_META + name: value for name, value in blob.metadata.items()},
     }
-
-
-def _etag(blob: Blob) -> str:
-    """Return a blob's ETag: the time of its last change in ticks of 100 ns, as Azure's is."""
-    return f"0x{blob.modified_us * 10 + TICKS_AT_EPOCH:X}"
 
 
 def _range(path: Path, blob: Blob, span: str, headers: dict[str, str]) -> Response:
@@ -216,23 +227,6 @@ def _range(path: Path, blob: Blob, span: str, headers: dict[str, str]) -> Respon
         file.seek(start)
         content = file.read(end - start + 1)
     return Response(206, content, {**headers, "Content-Range": f"bytes {start}-{end}/{blob.size}"})
-
-
-def _listing(folder: str, prefix: str, blobs: list[Blob]) -> bytes:
-    root = ET.Element("EnumerationResults", {"ContainerName": folder})
-    ET.SubElement(root, "Prefix").text = prefix
-    items = ET.SubElement(root, "Blobs")
-    for blob in blobs:
-        item = ET.SubElement(items, "Blob")
-        ET.SubElement(item, "Name").text = blob.name.split("/", 1)[1]
-        properties = ET.SubElement(item, "Properties")
-        ET.SubElement(properties, "Last-Modified").text = formatdate(blob.modified_us / MICROSECONDS, usegmt=True)
-        ET.SubElement(properties, "Etag").text = _etag(blob)
-        ET.SubElement(properties, "Content-Length").text = str(blob.size)
-        ET.SubElement(properties, "Content-Type").text = blob.content_type
-        ET.SubElement(properties, "BlobType").text = "BlockBlob"
-    ET.SubElement(root, "NextMarker")
-    return b'<?xml version="1.0" encoding="utf-8"?>' + ET.tostring(root)
 
 
 def _error(status: int, code: str, message: str) -> Response:
@@ -252,6 +246,7 @@ ROUTES = tuple(
     for method, path, operation, handler in (
         ("GET", "", "Blob_Container", container),
         ("PUT", "", "Blob_Container", container),
+        ("POST", "", "Blob_Batch", None),
         ("GET", "/{name*}", "Blob_Get", get_blob),
         ("HEAD", "/{name*}", "Blob_Get", get_blob),
         ("PUT", "/{name*}", "Blob_Put", put_blob),
