@@ -21,6 +21,7 @@ from opslib.evidence.run.files import BEFORE, JOURNAL
 from opslib.evidence.run.journal import Journal, JournalEvent, as_json, read_journal
 from opslib.evidence.run.record import Record, write_record
 from opslib.model import Endpoint, Level, Plan, ProbeResult, Scope, SetTraffic, Traffic
+from opslib.model.traffic import same_traffic
 from opslib.parameters.rollback import RollbackParameters
 from opslib.runbooks.endpoint_state import write_state
 from opslib.runbooks.last_known_good import choose_target
@@ -43,7 +44,7 @@ class FirstMove:
     Attributes
     ----------
     at
-        When the traffic had moved [UTC, ISO 8601].
+        When the traffic had moved [UTC, ISO 8601]; empty where the end of the request was not seen.
     after
         The traffic since [percent].
     endpoint
@@ -57,8 +58,18 @@ class FirstMove:
     endpoint: dict[str, Any]
     probes: tuple[ProbeResult, ...] = ()
 
+    @property
+    def moved(self) -> bool:
+        """Whether the traffic had moved when the notebook started."""
+        return bool(self.at)
+
     def state_before(self, now: Endpoint) -> Endpoint:
-        """Return the endpoint as it was before the move, with the deployments as they are now."""
+        """Return the endpoint as it was before the move, with the deployments as they are now.
+
+        Where the end of the request was not seen, traffic that is as it was set is taken for the move's.
+        """
+        if not self.moved and not same_traffic(now.traffic, self.after):
+            return now
         return make_endpoint(self.endpoint, [dict(one.arm) for one in now.deployments])
 
 
@@ -72,12 +83,12 @@ def read_first_move(folder: Path) -> FirstMove | None:
         if line["event"] == JournalEvent.OPENED:
             break
         events[line["event"]] = line
-    if JournalEvent.APPLIED not in events:
+    if JournalEvent.APPLYING not in events:
         return None
     arm = json.loads((folder / BEFORE).read_text(encoding="utf-8"))
     sent = events[JournalEvent.PROBES]["data"] if JournalEvent.PROBES in events else ()
     return FirstMove(
-        events[JournalEvent.APPLIED]["at"],
+        events[JournalEvent.APPLIED]["at"] if JournalEvent.APPLIED in events else "",
         events[JournalEvent.APPLYING]["data"]["after"],
         arm["endpoint"],
         tuple(ProbeResult(**one | {"sent_at": datetime.fromisoformat(one["sent_at"])}) for one in sent),

@@ -69,7 +69,7 @@ def check_rollback(run: Run[RollbackParameters], before: Endpoint, to: str) -> F
         *_check_room(run, before, to, counts),
         *check_known_or_validated(run, before, to),
     )
-    if run.first_move is not None:
+    if run.first_move is not None and run.first_move.moved:
         findings = tuple(_as_found_later(finding) for finding in findings)
     return run.log(JournalEvent.PREFLIGHT, Findings(findings))
 
@@ -157,7 +157,7 @@ def roll_back(run: Run[RollbackParameters], plan: Plan) -> RolledBack:
 
 def _move(run: Run[RollbackParameters], plan: Plan, step: SetTraffic) -> None:
     """Move the traffic, unless that was the first move of this run."""
-    if run.first_move is None:
+    if run.first_move is None or not run.first_move.moved:
         require_approved(run, plan)
         run.journal.write(JournalEvent.APPLYING, step)
         run.log(JournalEvent.APPLIED, apply(step, run.workspace, run.parameters.operation_timeout_s, run.progress))

@@ -60,7 +60,7 @@ class Run(Displayed, Generic[P]):
     prices
         List prices, once they were read.
     first_move
-        What the runner did before the notebook started; None where it left all to the notebook.
+        What the runner began before the notebook started; None where it left all to the notebook.
     """
 
     def __init__(self, values: Values[P], workspace: Workspace, folder: Path, record: Record) -> None:

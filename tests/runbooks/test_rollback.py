@@ -2,11 +2,13 @@
 
 import json
 
+from opslib.errors import OperationTimeout
 from opslib.evidence.run.files import BEFORE, JOURNAL, NOTEBOOK
 from opslib.evidence.run.journal import read_journal
 from opslib.evidence.signing.findings import VerifyState
 from opslib.evidence.verify.verify import verify
 from opslib.model import Outcome
+from opslib.runbooks.steps.apply import apply
 
 
 def test_verifies_by_users_where_no_probes_are_given(make_world):
@@ -62,3 +64,22 @@ def test_moves_the_traffic_before_the_notebook_starts(make_world):
     assert json.loads((folder / BEFORE).read_text())["endpoint"]["properties"]["traffic"] == {"green": 100}
     assert "before this notebook started" in (folder / NOTEBOOK).read_text()
     assert verify(folder.parents[1]).state is VerifyState.SOUND
+
+
+def test_a_first_move_whose_end_was_not_seen_is_recorded_as_it_was(make_world, monkeypatch):
+    """Azure accepted the request, and its operation could not be read: the notebook finds the traffic moved."""
+    world = make_world(green={})
+    world.route(green=100)
+
+    def unseen(step, workspace, timeout_s, progress):
+        apply(step, workspace, timeout_s, progress)
+        raise OperationTimeout("the operation did not end within 5 s")
+
+    monkeypatch.setattr("opslib.runbooks.first_move.apply", unseen)
+    folder, record = world.run("rollback", to="blue", probes=world.probes("blue"), verify_requests=5)
+    assert record.outcome is Outcome.SUCCEEDED, record.reason
+    assert (record.traffic_before, record.traffic_after) == ({"green": 100}, {"blue": 100})
+    assert record.rollback["undo"][0]["after"] == {"green": 100}
+    assert json.loads((folder / BEFORE).read_text())["endpoint"]["properties"]["traffic"] == {"green": 100}
+    events = [line["event"] for line in read_journal(folder / JOURNAL)]
+    assert (events.count("applying"), events.count("applied")) == (2, 1)
