@@ -58,7 +58,7 @@ def _deployment_fixes(change: ResourceChange) -> Iterator[str]:
             f"{_where(change)}"
         )
     if paths - tags - {"sku.capacity"}:
-        fresh = f"{name.deployment[:29]}-2"
+        fresh = f"{name.deployment[:29].rstrip('-')}-2"
         yield f"opslib run deploy {where} -p definition={definition} -p set='[name={fresh}]'"
         yield f"opslib run canary {where} -p canary={fresh}"
 

@@ -18,7 +18,7 @@ SECTION_LIMIT = 3000
 """Longest text of Slack's header and section blocks [characters]."""
 
 REASON_LIMIT = 2000
-"""Longest reason in a chat; the whole one is in the record [characters]."""
+"""Longest reason in a chat; the whole one is in the record [characters]. Teams refuses messages of over 28 KB."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def teams_message(notice: Notice) -> dict[str, Any]:
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
-        "fallbackText": f"{notice.title}. {notice.reason}",
+        "fallbackText": f"{notice.title}. {_shorten(notice.reason, REASON_LIMIT)}",
         "msteams": {"width": "Full"},
         "body": body,
     }

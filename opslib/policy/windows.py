@@ -5,6 +5,7 @@ where there are windows, one must be active; without any, every moment is allowe
 start of its schedule, for its duration. A change that began inside a window may finish outside it.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from dateutil.rrule import rrulestr
 from opslib.errors import PolicyError
 
 _ANCHOR = datetime(2024, 1, 1)  # noqa: DTZ001 - a Monday, local to the schedule: where an RRULE without DTSTART begins
+_UNTIL = re.compile(r"UNTIL=(?P<until>\d{8}T\d{6})Z", re.IGNORECASE)
 _MAX_STARTS = 10_000
 """Starts of one schedule that are looked at: one a minute for a week [count]."""
 _MAX_STEPS = 1000
@@ -152,12 +154,18 @@ def _starts(schedule: str, time_zone: str, after: datetime) -> Iterator[datetime
     if "FREQ=" not in schedule.upper():
         yield from (start.astimezone(UTC) for start in CronSim(schedule, local))
         return
-    rule = rrulestr(schedule, dtstart=_ANCHOR)
+    rule = rrulestr(_UNTIL.sub(lambda found: _local_until(found, zone), schedule), dtstart=_ANCHOR)
     # a local time that a change of clocks skips or repeats is taken once, by its offset before the change
     for start in rule.xafter(local.replace(tzinfo=None) - timedelta(hours=2)):
         moment = start.replace(tzinfo=zone).astimezone(UTC)
         if moment > after:
             yield moment
+
+
+def _local_until(found: re.Match[str], zone: ZoneInfo) -> str:
+    """Return an end in UTC, as calendars write it, in the schedule's own time, in which its starts are."""
+    until = datetime.strptime(found["until"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    return f"UNTIL={until.astimezone(zone):%Y%m%dT%H%M%S}"
 
 
 def _before(starts: Iterator[datetime], now: datetime) -> Iterator[datetime]:

@@ -181,6 +181,12 @@ def test_a_cloud_event_has_every_required_attribute():
     assert write_body(NOTICE, "cloudevents").content_type == "application/cloudevents+json; charset=utf-8"
 
 
+def test_a_card_for_teams_is_short_enough_for_teams():
+    """Teams refuses messages of over 28 KB; a failed deployment's reason ends with its log."""
+    body = write_body(replace(NOTICE, reason="a line of the log\n" * 4000), "teams").content
+    assert len(body.encode()) < 28_000
+
+
 def test_a_card_for_teams_and_blocks_for_slack():
     """Both show heading, reason, k of n and commands; Slack's markup is escaped and its limits are kept."""
     teams, slack = teams_message(NOTICE), slack_message(NOTICE)

@@ -262,3 +262,13 @@ def test_a_region_that_a_definition_gives_is_compared(tmp_path):
         [expected], {expected.id: read_settings(ENDPOINT | {"id": expected.id, "location": "West US"})}
     )
     assert "location" not in {field.path for field in change.fields}
+
+
+def test_a_long_name_has_a_valid_successor():
+    """The part of the name that is kept may end with a dash; the service refuses two of them."""
+    name = f"{'b' * 28}-canary"
+    live = changed(DEPLOYMENT, "properties.appInsightsEnabled", True) | {
+        "id": DEPLOYMENT["id"].replace("/blue", f"/{name}")
+    }
+    commands = list(fixes(compared(DEPLOYMENT | {"id": live["id"]}, live)))
+    assert commands[-1].endswith(f"-p canary={'b' * 28}-2")

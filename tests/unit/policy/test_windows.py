@@ -54,6 +54,14 @@ def test_a_window_is_open_from_its_start_for_its_duration(window, now, until):
     assert decide_window([window], (), at(now)).allowed is (until is not None)
 
 
+def test_a_schedule_may_end_at_a_time_in_utc():
+    """As calendars write it; the start at nine in Berlin is at eight, and the last one is on that Friday."""
+    window = Window("FREQ=DAILY;BYHOUR=9;UNTIL=20261127T080000Z", time_zone="Europe/Berlin")
+    require_schedule(window.schedule, window.time_zone)
+    assert active_until(window, at("2026-11-27T08:30")) == at("2026-11-27T12:00")
+    assert active_until(window, at("2026-11-28T08:30")) is None
+
+
 @pytest.mark.parametrize("window", [WEEKDAYS, SAME_BY_RRULE], ids=["cron", "rrule"])
 def test_a_refusal_says_when_a_change_may_begin(window):
     """On a Friday afternoon: on Monday at nine."""
