@@ -280,6 +280,17 @@ def test_a_user_assigned_identity_can_be_given_a_role(arm: httpx.Client, sandbox
     assert arm.delete(path).status_code == 200
 
 
+def test_a_user_assigned_identity_keeps_what_was_sent(arm: httpx.Client, sandbox: RunningSandbox):
+    """Its region and tags are shown again; the same again answers 200."""
+    group = sandbox.workspace_id.split("/providers/", maxsplit=1)[0]
+    path = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/kept-{uuid.uuid4()}"
+    answers = [arm.put(path, json={"location": "West Europe", "tags": {"team": tag}}) for tag in ("a", "b")]
+    assert [one.status_code for one in answers] == [201, 200]
+    shown = arm.get(path).json()
+    assert (shown["location"], shown["tags"]) == ("westeurope", {"team": "b"})
+    assert arm.delete(path).status_code == 200
+
+
 def test_the_sdk_says_what_is_missing(person: Person, sandbox: RunningSandbox, fraud: Served):
     """azure-ai-ml passes ARM's refusal on."""
     who, names = person("Reader"), sandbox.workspace

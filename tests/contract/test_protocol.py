@@ -204,6 +204,38 @@ def test_asset_names_cannot_become_paths(arm: httpx.Client, sandbox: RunningSand
     assert arm.put(path, json={"properties": {"modelUri": "x"}}).status_code in (400, 404, 501)
 
 
+@pytest.mark.parametrize("kind", ["codes", "models", "environments"])
+@pytest.mark.parametrize("field", ["properties", "tags"])
+def test_misshapen_assets_are_refused(arm: httpx.Client, sandbox: RunningSandbox, kind: str, field: str):
+    """Maps that are none are a 400; one that was kept would break every later list."""
+    container = f"{sandbox.workspace_id}/{kind}/misshapen"
+    sent = {"codeUri": "x", "modelUri": "x", "image": "x", field: 7}
+    assert arm.put(f"{container}/versions/1", json={"properties": sent}).status_code == 400
+    assert arm.put(container, json={"properties": {field: 7}}).status_code == 400
+    assert arm.get(f"{container}/versions?hash=0").status_code in (200, 404)
+
+
+def test_a_container_of_nulls_is_listed(arm: httpx.Client, sandbox: RunningSandbox):
+    """A client that sends every field, without values, makes a container that is not archived."""
+    name = f"nulls{uuid.uuid4().hex}"
+    path = f"{sandbox.workspace_id}/models/{name}"
+    arm.put(path, json={"properties": {"isArchived": None, "tags": None}}).raise_for_status()
+    assert name in [one["name"] for one in arm.get(f"{sandbox.workspace_id}/models").json()["value"]]
+    assert arm.delete(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body", [{"options": []}, {"options": {"$top": "all"}}, {"options": {"$skip": "1"}}, {"subscriptions": "one"}]
+)
+def test_misshapen_graph_queries_are_refused(arm: httpx.Client, body: dict[str, Any]):
+    """An option of another type is the caller's error."""
+    path = "/providers/Microsoft.ResourceGraph/resources"
+    answer = wait_until(  # 15 queries in five seconds
+        lambda: (now := arm.post(path, json={"query": "Resources", **body})).status_code != 429 and now
+    )
+    assert answer.status_code == 400
+
+
 def test_large_blobs_come_in_blocks(arm: httpx.Client, sandbox: RunningSandbox):
     """Put Block, Put Block List, ranged read and list, as azure-storage-blob uses them for large files."""
     path = f"{sandbox.workspace_id}/codes/blocks/versions/1/startPendingUpload"

@@ -49,6 +49,7 @@ def test_bad_endpoint_updates_change_nothing(fraud: Served, arm: httpx.Client, c
         (("tags",), {"a": 1}),
         (("identity",), []),
         (("identity", "type"), "Managed"),
+        (("identity",), {"type": "UserAssigned", "userAssignedIdentities": ["one"]}),
         (("properties",), None),
         (("properties", "traffic"), [100]),
         (("properties", "properties"), 7),
@@ -78,6 +79,15 @@ def test_a_null_is_the_default(blue_only: Served, arm: httpx.Client):
     body["properties"]["requestSettings"] = wanted
     arm.put(path, json=body).raise_for_status()
     wait_until(lambda: arm.get(path).json()["properties"]["provisioningState"] == "Succeeded")
+
+
+def test_code_without_a_script_is_refused(fraud: Served, arm: httpx.Client):
+    """The refusal names the field."""
+    path = f"{fraud.sandbox.endpoint_id(fraud.name)}/deployments/blue"
+    body = arm.get(path).json()
+    del body["properties"]["codeConfiguration"]["scoringScript"]
+    answer = arm.put(path, json=body)
+    assert (answer.status_code, "lacks its scoringScript" in answer.json()["error"]["message"]) == (400, True)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"null", b"\xff"])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opslib.sandbox.arm.api_versions import ASSETS_OF_2023, since
+from opslib.sandbox.arm.envelope import check_objects
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.records import Resource
@@ -39,6 +40,7 @@ KINDS = {
     "data": AssetKind("data", ("dataUri", "dataType")),
     "components": AssetKind("components", ("componentSpec",), (("componentSpec", {}),)),
 }
+_MAPS = ("tags", "properties", "flavors")
 EMPTY_CONTAINER: dict[str, Any] = {"isArchived": False, "tags": {}, "properties": {}, "description": None}
 
 
@@ -60,7 +62,9 @@ def put_container(request: Request, sandbox: Backend) -> Response:
     """`PUT W/{kind}/{name}`."""
     check_asset(_kind(request).name, request.parameters["name"], "1")
     before = sandbox.store.get(_container_id(request))
-    stored = sandbox.store.put(_new_container(request, before, request.json().get("properties") or {}))
+    sent = request.json().get("properties") or {}
+    check_objects(sent, _MAPS)
+    stored = sandbox.store.put(_new_container(request, before, _given(sent)))
     return Response(201 if before is None else 200, _render_container(stored, sandbox))
 
 
@@ -94,8 +98,9 @@ def put_version(request: Request, sandbox: Backend) -> Response:
     check_asset(kind.name, request.parameters["name"], request.parameters["version"])
     if not isinstance(sent, dict):
         raise ArmError.invalid_request("The required object 'properties' is missing from the body.")
+    check_objects(sent, _MAPS)
     before = sandbox.store.get(_version_id(request))
-    properties = dict(kind.defaults) | {key: value for key, value in sent.items() if value is not None}
+    properties = dict(kind.defaults) | _given(sent)
     properties = {"isArchived": False, "isAnonymous": False, "tags": {}, "properties": {}} | properties
     properties = normalized(kind.name, properties) | {"provisioningState": "Succeeded"}
     if before is not None and not properties["isAnonymous"]:  # those are named by their content
@@ -115,6 +120,10 @@ def put_version(request: Request, sandbox: Backend) -> Response:
         return Response(200, answer)
     build = {} if kind.name != "environments" or since(request, ASSETS_OF_2023) else {"Build-ID": uuid.uuid4().hex}
     return Response(201, answer, own_location(request) | build)
+
+
+def _given(sent: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in sent.items() if value is not None}
 
 
 def delete_version(request: Request, sandbox: Backend) -> Response:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from opslib.sandbox.arm.api_versions import is_first
+from opslib.sandbox.arm.envelope import check_objects
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.operation_urls import operation_url
@@ -234,6 +235,7 @@ def _body(request: Request, body: dict[str, Any], before: Resource | None) -> di
 
 def _identity(sent: dict[str, Any] | None, before: dict[str, Any] | None) -> dict[str, Any]:
     kind = _identity_type((sent or {}).get("type") or "SystemAssigned")
+    check_objects(sent or {}, ("userAssignedIdentities",))
     identity: dict[str, Any] = {"type": kind}
     if "SystemAssigned" in kind:
         identity["principalId"] = (before or {}).get("principalId") or str(uuid.uuid4())

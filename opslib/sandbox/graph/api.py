@@ -9,6 +9,7 @@ import base64
 import json
 from typing import Any
 
+from opslib.sandbox.arm.envelope import check_objects
 from opslib.sandbox.arm.errors import ArmError
 from opslib.sandbox.arm.http_messages import Request, Response
 from opslib.sandbox.arm.routing import Route
@@ -35,20 +36,23 @@ async def query_resources(request: Request, sandbox: Backend) -> Response:
             {**left.headers(), "Retry-After": "1"},
         )
     body = request.json()
-    options = body.get("options") or {}
-    bodies = list(readable_resources(request, sandbox, caller, body.get("subscriptions") or ()))
+    check_objects(body, ("options",))
+    options, subscriptions = body.get("options") or {}, body.get("subscriptions") or []
+    if not isinstance(subscriptions, list):
+        raise _refused(400, "BadRequest", "The subscriptions are a list of ids.")
+    bodies = list(readable_resources(request, sandbox, caller, map(str, subscriptions)))
     try:
         columns, rows = await asyncio.to_thread(run_query, str(body.get("query") or ""), bodies)
     except SemanticError as error:
         raise _refused(400, "BadRequest", str(error)) from error
     skip = _skip(options)
-    top = min(max(int(options.get("$top") or MAX_RECORDS), 1), MAX_RECORDS)
+    top = min(max(_integer(options, "$top") or MAX_RECORDS, 1), MAX_RECORDS)
     page = rows[skip : skip + top]
     truncated = skip + top < len(rows)
     answer: dict[str, Any] = {
         "totalRecords": len(rows),
         "count": len(page),
-        "data": _data(options.get("resultFormat") or "objectArray", columns, page),
+        "data": _data(str(options.get("resultFormat") or "objectArray"), columns, page),
         "facets": [],
         "resultTruncated": "true" if truncated else "false",
     }
@@ -60,11 +64,18 @@ async def query_resources(request: Request, sandbox: Backend) -> Response:
 def _skip(options: dict[str, Any]) -> int:
     token = options.get("$skipToken")
     if not token:
-        return int(options.get("$skip") or 0)
+        return max(_integer(options, "$skip"), 0)
     try:
         return int(json.loads(base64.b64decode(token, validate=True))["skip"])
     except (ValueError, KeyError, TypeError) as error:
         raise _refused(400, "BadRequest", "The $skipToken is invalid.") from error
+
+
+def _integer(options: dict[str, Any], name: str) -> int:
+    value = options.get(name)
+    if value is not None and not isinstance(value, int):
+        raise _refused(400, "BadRequest", f"The option {name} is an integer, got {value!r}.")
+    return value or 0
 
 
 def _data(form: str, columns: list[tuple[str, str]], rows: list[list[Any]]) -> Any:

@@ -43,9 +43,9 @@ class Directory:
         """Return every principal."""
         return [OPERATOR, *(_principal(one) for one in self._store.all(PRINCIPALS))]
 
-    def add(self, principal: Principal, *, resource: str = "") -> Resource:
-        """Put a principal on record, with a client secret."""
-        body = {"properties": {**asdict(principal), "resource": resource}}
+    def add(self, principal: Principal, *, resource: str = "", shown: dict[str, Any] | None = None) -> Resource:
+        """Put a principal on record, with a client secret; `shown` is what ARM shows of a managed identity."""
+        body = {"properties": {**asdict(principal), "resource": resource}, **(shown or {})}
         kept = {"clientSecret": secrets.token_urlsafe(30)}
         return self._store.put(Resource(f"/principals/{principal.object_id}", PRINCIPALS, body, kept))
 

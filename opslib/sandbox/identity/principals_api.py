@@ -62,10 +62,13 @@ def remove_principal(request: Request, sandbox: Backend) -> Response:
 def put_identity(request: Request, sandbox: Backend) -> Response:
     """`PUT .../userAssignedIdentities/{name}`: a managed identity that endpoints and clients can take."""
     body, address = request.json(), _identity_id(request)
-    principal = assigned_identity(address)
-    if sandbox.directory.find(address) is None:
-        sandbox.directory.add(principal, resource=address.lower())
-    return Response(201, {**_identity(address, sandbox), "tags": body.get("tags") or {}})
+    principal, before = assigned_identity(address), sandbox.directory.find(address)
+    shown = {
+        "location": str(body.get("location") or sandbox.settings.location).lower().replace(" ", ""),
+        "tags": body.get("tags") or {},
+    }
+    sandbox.directory.add(principal, resource=address.lower(), shown=shown)
+    return Response(201 if before is None else 200, _identity(address, sandbox))
 
 
 def get_identity(request: Request, sandbox: Backend) -> Response:
@@ -94,12 +97,14 @@ def _identity_id(request: Request) -> str:
 
 def _identity(address: str, sandbox: Backend) -> dict[str, Any]:
     principal = assigned_identity(address)
+    stored = sandbox.store.get(f"/principals/{principal.object_id}")
+    shown = stored.body if stored is not None else {}
     return {
         "id": address,
         "name": ids.name(address),
         "type": "Microsoft.ManagedIdentity/userAssignedIdentities",
-        "location": sandbox.settings.location,
-        "tags": {},
+        "location": shown.get("location", sandbox.settings.location),
+        "tags": shown.get("tags", {}),
         "properties": {
             "tenantId": TENANT_ID,
             "principalId": principal.object_id,

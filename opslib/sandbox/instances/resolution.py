@@ -102,6 +102,10 @@ def _script(
         assert model is not None  # a deployment without code that is no container has an MLflow model
         script = Path(f"{APP}/mlflow/mlflow_score.py")
         return script, (), ((str(Path(__file__).with_name("mlflow_score.py")), str(script)),)
+    if not isinstance(code.get("scoringScript"), str):
+        raise ArmError.validation(
+            "CodeConfiguration", "The codeConfiguration lacks its scoringScript: name the file in the code asset."
+        )
     code_asset = find_asset(store, str(code["codeId"]), "codes", workspace)
     code_folder = ids.name(locate(code_asset.properties["codeUri"], _workspace(code_asset)))
     script = Path(f"{APP}/{_safe(code_folder)}/{_safe(code['scoringScript'])}")
