@@ -1,5 +1,6 @@
 """What the parameters of every runbook share: how they are read, checked and bound to a notebook."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
@@ -15,6 +16,13 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", mi
 
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
+
+
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
+"""A number as a person writes it: YAML 1.1 reads 010 as eight, and 1e-2 as text."""
+
+_OF_AN_HOUR = re.compile(r"[-+]?\d+(?::\d+)+(?:\.\d*)?", re.ASCII)
+"""What YAML 1.1 reads as a number to the base of 60: 1:30 as ninety, whatever the unit is."""
 
 
 class RunbookParameters(BaseModel):
@@ -41,12 +49,14 @@ class RunbookParameters(BaseModel):
     @field_validator("*", mode="wrap")
     @classmethod
     def _read_text(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-        """Read text as YAML where the parameter is not text: a command line passes only text."""
+        """Read text as a number or as YAML where the parameter is not text: a command line passes only text."""
         try:
             return validate(value)
         except ValidationError:
-            if not isinstance(value, str):
+            if not isinstance(value, str) or _OF_AN_HOUR.fullmatch(value.strip()):
                 raise
+            if _NUMBER.fullmatch(value.strip()):
+                return validate(int(value) if value.strip().lstrip("+-").isdigit() else float(value))
             import yaml  # noqa: PLC0415 - a refusal of a name does without
 
             try:

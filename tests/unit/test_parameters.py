@@ -16,6 +16,20 @@ CANARY = {"endpoint": "fraud", "canary": "green"}
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("010", 10.0), ("1e2", 100.0), ("+60", 60.0), (" 90 ", 90.0), ("0.5", 0.5), ("5.", 5.0)]
+)
+def test_a_number_is_decimal(text, seconds):
+    """YAML 1.1 reads 010 as eight, and takes 1e2 for text."""
+    assert CanaryParameters.check({"endpoint": "fraud", "canary": "green", "bake_s": text}).bake_s == seconds
+
+
+def test_a_time_with_colons_is_no_number():
+    """YAML 1.1 reads 1:30 as ninety: an hour and a half would be a bake of a minute and a half."""
+    with pytest.raises(ParameterError, match="bake_s: input should be a valid number, got '1:30'"):
+        CanaryParameters.check({"endpoint": "fraud", "canary": "green", "bake_s": "1:30"})
+
+
 def test_text_is_read_as_what_is_meant():
     """What a command line gives as text becomes a number, a list or a flag; "false" is not true."""
     p = CanaryParameters.check(CANARY | {"stages": "[5, 100]", "bake_s": "20", "dry_run": "false"})
