@@ -9,6 +9,7 @@ from runbook_world import QUICK_CANARY as QUICK
 from runbook_world import Background, answers, journal
 
 from opslib.evidence.present.summary import summarize
+from opslib.evidence.run.files import JUDGE_STATE
 from opslib.model import Outcome
 from opslib.runbooks.canary.rejudge import judge_again
 
@@ -63,6 +64,11 @@ def test_a_recorded_canary_is_judged_again_from_its_record_alone(make_world):
         assert looks
         assert all(look.same for look in looks), looks
     assert any("intervals of evidence from" in text for text in journal(again, "progress"))
+    left = json.loads((folder / JUDGE_STATE).read_text())
+    begun = json.loads(journal(again, "judging")[0]["state"])
+    assert begun["log_bets"] == left["log_bets"]
+    assert begun["reference_ms"]
+    assert begun["reference_ms"] != left["reference_ms"]  # stable may serve otherwise today
 
 
 def test_a_rehearsal_judges_stable_against_itself(make_world):

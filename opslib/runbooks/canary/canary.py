@@ -12,7 +12,7 @@ from opslib.azure.connect import Workspace
 from opslib.azure.source import Source, find_source
 from opslib.definitions.probes import Probe, read_probes
 from opslib.evidence.run.journal import JournalEvent
-from opslib.judge import BakeForecast, begin, rehearse
+from opslib.judge import BakeForecast, begin, rehearse, set_reference
 from opslib.model import Endpoint, Outcome, Plan
 from opslib.parameters.canary import CanaryParameters
 from opslib.runbooks.approval_gate import require_approved
@@ -118,9 +118,11 @@ def _open_session(run: Run[CanaryParameters], before: Endpoint, canary: str) -> 
         "canary": version_digest(before.find(canary)),
     }
     state = None if p.rehearse else resume(run.folder, p.endpoint, criteria, names, run.progress)
+    latency_ms = reference_ms(source, criteria, stable, p.bake_s, run.progress)
     if state is None:
-        latency_ms = reference_ms(source, criteria, stable, p.bake_s, run.progress)
         state = begin(criteria, **names, reference_ms=latency_ms)
+    elif latency_ms:  # that of the earlier run may be one that no request reaches now
+        state = set_reference(state, criteria, latency_ms)
     cohorts = None
     if p.outcomes and source.per_request:
         cohorts = Cohorts(Path(p.outcomes), source, run.record.started_at, p.outcome_window_s)
