@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import endpoint
 
+from opslib.azure.platform_metrics import PlatformMetrics
 from opslib.errors import ApplyError, AzureError, LeaseHeld
 from opslib.evidence.run.journal import Journal
-from opslib.model import Level
+from opslib.model import Level, Observation
+from opslib.runbooks.canary.stage_watch import HoldPolicy
+from opslib.runbooks.canary.stages import Stages
 from opslib.runbooks.lease.tags import PREFIX, Lease, acquire, damage_of, read_lease, release, renew
 from opslib.runbooks.steps.plan import plan_stages
 from opslib.runbooks.steps.preflight import check_lease
@@ -119,6 +122,26 @@ def test_an_undo_that_azure_refuses_for_good_is_not_repeated():
     with pytest.raises(ApplyError, match="not restored: PUT e: 400"):
         retry(once, "not restored", lambda _: None, 60.0, lambda _: None)
     assert attempts == [1]
+
+
+def test_a_short_lease_is_renewed_before_it_ends(tmp_path, monkeypatch):
+    """Metrics are read every 15 s: another run would take a lease of 9 s for one whose process died."""
+    pauses: list[float] = []
+    verdicts = [Mock(outcome="continue", sentence=""), Mock(outcome="promote", sentence="")]
+    monkeypatch.setattr("opslib.runbooks.canary.stages.sleep", pauses.append)
+    plan = plan_stages(endpoint({"blue": 100}), "green", [50, 100], 600.0)
+    held = TrafficLease(Mock(), Journal(tmp_path), print, plan, LeaseTerms("run-a", "ann", 9.0, 60.0))
+    monkeypatch.setattr(held, "move", Mock())
+    monkeypatch.setattr(held, "renew_if_due", Mock())
+    source = PlatformMetrics(Mock(), "/fraud")
+    monkeypatch.setattr(PlatformMetrics, "observe", Mock(return_value=Observation("metrics", NOW, NOW, None, {})))
+    session = Mock(canary="green", stable="blue", source=source)
+    session.settings.lag_s, session.read_from.return_value = 240.0, NOW
+    session.judge.side_effect = verdicts
+    policy = HoldPolicy("rollback", 600.0, 60.0)
+    stages = Stages(plan, session, Mock(), held, policy, 600.0, Mock(), print, Mock())
+    assert next(stages.run()).next_step == "promote"
+    assert pauses == [1.5]
 
 
 def test_an_undo_that_waits_shows_that_the_run_is_alive(tmp_path, monkeypatch):

@@ -99,4 +99,4 @@ class Stages:
             stage = watch.decide(verdict, seen)
             if stage is not None:
                 return stage
-            sleep(pause_s(source, step.bake_s))
+            sleep(min(pause_s(source, step.bake_s), self.lease.longest_pause_s))

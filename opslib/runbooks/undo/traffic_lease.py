@@ -58,6 +58,11 @@ class TrafficLease:
         self._mirrored: Traffic = {}
         self._prevented = False
 
+    @property
+    def longest_pause_s(self) -> float:
+        """Longest pause between two looks: a lease of a few seconds would end between them [seconds]."""
+        return self._terms.lease_s / 6
+
     def move(self, step: SetTraffic) -> None:
         """Move traffic, and acquire or renew the lease in the same request.
 
