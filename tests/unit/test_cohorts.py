@@ -1,6 +1,7 @@
 """Outcomes from a file that another system writes: counted once, and never the end of a watch."""
 
 import json
+import tracemalloc
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -112,6 +113,21 @@ def test_an_invalid_line_is_counted_and_not_shown(path: Path):
     with path.open("a") as file:
         file.write("\n" + '{"request_id": "1", "card": "4111"}\n')
     followed.take([], {}, 0.0)
-    (problem,) = followed.invalid
-    assert problem.startswith("line 2 since the run began: expected")
-    assert "4111" not in problem
+    assert followed.invalid == 1
+    assert followed.first_invalid.startswith("line 2 since the run began: expected")
+    assert "4111" not in followed.first_invalid
+
+
+def test_a_file_of_another_form_takes_no_memory(path: Path):
+    """A system that appends something else all day: its lines are counted, and the first one is described."""
+    followed, _ = follow(path, [])
+    tracemalloc.start()
+    for n in range(3):
+        with path.open("a") as file:
+            file.write(f'{{"other": {n}}}\n' * 10_000)
+        followed.take([], {}, 0.0)
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert followed.invalid == 30_000
+    assert followed.first_invalid.startswith("line 1 since")
+    assert grown < 1_000_000

@@ -79,15 +79,17 @@ class Cohorts:
         Requests before this time do not count.
     window_s
         Time within which an outcome may follow its request [seconds].
-    invalid
-        The problem of each invalid line, without the line: it may hold personal data.
+    invalid, first_invalid
+        How many lines were invalid [count], and the problem of the first, without the line: it may hold personal
+        data.
     """
 
     path: Path
     log: Source
     since: datetime
     window_s: float
-    invalid: list[str] = field(default_factory=list)
+    invalid: int = 0
+    first_invalid: str = ""
     _offset: int = 0
     _lines: int = 0
     _unplaced: dict[str, "_Waiting"] = field(default_factory=dict)
@@ -145,7 +147,8 @@ class Cohorts:
             try:
                 result = read_request_outcome(line)
             except DefinitionError as error:
-                self.invalid.append(f"line {self._lines} since the run began: {error}")
+                self.invalid += 1
+                self.first_invalid = self.first_invalid or f"line {self._lines} since the run began: {error}"
             else:
                 self._unplaced.setdefault(result.request_id, _Waiting(now)).results.append(result)
 

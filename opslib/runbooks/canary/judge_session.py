@@ -234,8 +234,8 @@ class JudgeSession:
             return ()
         self.unsettled = self.unsettled[len(cohorts) :]
         if self.cohorts.invalid:
-            count, first = len(self.cohorts.invalid), self.cohorts.invalid[0]
-            self.progress(f"{counted(count, 'invalid line')} in the outcomes file; first: {first}")
+            invalid, first = counted(self.cohorts.invalid, "invalid line"), self.cohorts.first_invalid
+            self.progress(f"{invalid} in the outcomes file; first: {first}")
         return cohorts
 
     def _closed(self, observation: Observation, *, bake_over: bool) -> list[ServedInterval]:
