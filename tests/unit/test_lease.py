@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from unittest.mock import Mock
 
 import pytest
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 from worlds import endpoint
 
 from opslib.azure.platform_metrics import PlatformMetrics
-from opslib.errors import ApplyError, AzureError, LeaseHeld
+from opslib.errors import ApplyError, AzureError, LeaseHeld, OperationTimeout
 from opslib.evidence.run.journal import Journal
-from opslib.model import Level, Observation
+from opslib.model import Level, Observation, SetTraffic
 from opslib.runbooks.canary.stage_watch import HoldPolicy
 from opslib.runbooks.canary.stages import Stages
 from opslib.runbooks.lease.tags import PREFIX, Lease, acquire, damage_of, read_lease, release, renew
@@ -142,6 +143,30 @@ def test_a_short_lease_is_renewed_before_it_ends(tmp_path, monkeypatch):
     stages = Stages(plan, session, Mock(), held, policy, 600.0, Mock(), print, Mock())
     assert next(stages.run()).next_step == "promote"
     assert pauses == [1.5]
+
+
+def test_a_renewal_waits_for_another_operation_no_longer_than_the_lease_lasts(tmp_path, monkeypatch):
+    """An autoscale of stable takes minutes: the run watched nothing meanwhile, with a lease that had ended."""
+    waited: list[float] = []
+
+    def busy(_workspace, _name, _tags, timeout_s, _progress):
+        waited.append(timeout_s)
+        held._deadline_s = 0.0  # as after that time
+        raise OperationTimeout("another operation did not end")
+
+    plan = plan_stages(endpoint({"blue": 100}), "green", [50, 100], 60.0)
+    held = TrafficLease(Mock(), Journal(tmp_path), print, plan, LeaseTerms("run-a", "ann", 300.0, 3600.0))
+    step = plan.steps[0]
+    assert isinstance(step, SetTraffic)
+    monkeypatch.setattr(held, "_require_held", Mock())
+    monkeypatch.setattr("opslib.runbooks.undo.traffic_lease.read_endpoint", Mock())
+    monkeypatch.setattr("opslib.runbooks.undo.traffic_lease.edit_tags", busy)
+    begun_s = monotonic() - 150.0
+    held._extend(lease(deadline=datetime.now(UTC) + timedelta(seconds=150)), begun_s)
+    with pytest.raises(ApplyError, match="the lease ran out"):
+        held.renew_if_due(step)
+    assert len(waited) == 1
+    assert waited[0] <= 150.0
 
 
 def test_an_undo_that_waits_shows_that_the_run_is_alive(tmp_path, monkeypatch):

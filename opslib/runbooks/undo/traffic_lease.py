@@ -103,11 +103,12 @@ class TrafficLease:
             self._require_held(endpoint, step)
             if self._left_s() < self._terms.lease_s * 2 / 3:
                 lease, since_s = self._lease(step), monotonic()
-                timeout_s = self._terms.edit_timeout_s
+                # once the lease has ended, any process may restore the traffic: no wait goes beyond it
+                timeout_s = min(self._terms.edit_timeout_s, max(1.0, self._left_s()))
                 edit_tags(self._workspace, endpoint.name, renew(lease), timeout_s, self._progress)
                 self._extend(lease, since_s)
         except (AzureError, OperationTimeout) as error:
-            self._progress(f"could not read the endpoint: {error}")
+            self._progress(f"could not read the endpoint or renew its lease: {error}")
             if self._left_s() <= 0:
                 raise ApplyError("the lease ran out while Azure did not respond: the canary was ended") from error
 
