@@ -92,7 +92,8 @@ def _check_tags(run: Run[DeployParameters], definition: DeploymentDefinition) ->
     required = run.policy.tags.deployment if run.policy else ()
     if not required:
         return ()
-    return (policy_preflight.check_tags(definition.name, required, definition.source.get("tags") or {}),)
+    tags = definition.source.get("tags")
+    return (policy_preflight.check_tags(definition.name, required, tags if isinstance(tags, Mapping) else {}),)
 
 
 def plan_deploy(run: Run[DeployParameters], before: Endpoint) -> Plan:

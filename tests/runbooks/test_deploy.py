@@ -51,6 +51,20 @@ def test_passes_a_deployment_that_answers(world):
     assert record.versions["azure-ai-ml"]
 
 
+def test_tags_of_another_form_are_refused_with_their_line(world, tmp_path):
+    """Also where the policy requires one: a list of tags has none of them."""
+    policy = tmp_path / "policy.yml"
+    owner = "owner: {team: claims, contact: on-call}"
+    policy.write_text(f"version: 1\nendpoint: {world.name}\n{owner}\ntags: {{deployment: [cost-center]}}\n")
+    definition = Path(world.definition("green"))
+    content = yaml.safe_load(definition.read_text()) | {"tags": ["cost-center"]}
+    definition.write_text(yaml.safe_dump(content))
+    _, record = world.run("deploy", definition=str(definition), policy=str(policy), dry_run=True)
+    assert record.outcome is Outcome.REFUSED, record.reason
+    assert "green lacks cost-center" in record.reason
+    assert "a mapping of names to text" in record.reason
+
+
 def test_another_name_than_the_files_is_refused(world):
     """The file's deployment is not what was wanted; `set` gives it another name."""
     definition = world.definition("green")
