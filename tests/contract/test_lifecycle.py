@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +14,11 @@ import pytest
 import sdk
 from awaiting import wait_until
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from faults_fixture import Faults
 from sandbox_fixture import RunningSandbox
 from served import APP, IMAGE, Served, deployment
+
+from opslib.sandbox.cli.control import read_state
 
 
 def test_yaml_definitions_deploy_and_score(ml: sdk.MLClient, sandbox: RunningSandbox):
@@ -137,6 +140,50 @@ def test_a_deleted_name_can_be_used_again(ml: sdk.MLClient, make_endpoint: Calla
     ml.online_endpoints.begin_delete("again").result(30)
     second = make_endpoint("again")
     assert second.http.headers["authorization"] != first.http.headers["authorization"]
+
+
+def test_a_name_is_used_again_before_its_deletion_has_ended(arm, faults: Faults, sandbox: RunningSandbox):
+    """The end of the deletion is none of the new endpoint's, which is still being created."""
+    path = sandbox.endpoint_id("used-again")
+    body = {"location": "eastus", "properties": {"authMode": "Key"}}
+
+    def state() -> str:
+        return str(arm.get(path).json()["properties"]["provisioningState"])
+
+    arm.put(path, json=body).raise_for_status()
+    wait_until(lambda: state() == "Succeeded")
+    deletion = arm.delete(path).headers["Azure-AsyncOperation"]
+    wait_until(lambda: arm.get(path).status_code == 404)
+    faults.declare("lro-hang", endpoint="used-again", seconds=60)
+    arm.put(path, json=body).raise_for_status()
+    wait_until(lambda: arm.get(deletion).json()["status"] == "Succeeded")
+    assert state() == "Creating"
+    faults.clear()
+    wait_until(lambda: state() == "Succeeded")
+    assert arm.delete(path).status_code == 202
+
+
+def test_a_start_that_takes_too_long_leaves_nothing_open(
+    blue_only: Served, ml: sdk.MLClient, sandbox: RunningSandbox
+):
+    """Its process ends, and the sandbox closes its log."""
+    probe = sdk.ProbeSettings(initial_delay=1, period=1, failure_threshold=1)
+    late = deployment(
+        "late", blue_only.name, environment_variables={"INIT_S": "600"}, liveness_probe=probe, readiness_probe=probe
+    )
+    with pytest.raises(HttpResponseError, match="ResourceNotReady"):
+        ml.online_deployments.begin_create_or_update(late).result(timeout=60)
+    wait_until(lambda: not _open_logs(sandbox))
+    ml.online_deployments.begin_delete(name="late", endpoint_name=blue_only.name).result(timeout=60)
+
+
+def _open_logs(sandbox: RunningSandbox) -> set[str]:
+    """Return the logs that the sandbox holds open of instances that are no more."""
+    found, alive = set(), {f"{row[0]}.log" for row in read_state(sandbox.home, "SELECT id FROM instances")}
+    for link in Path(f"/proc/{sandbox.note['pid']}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            found.add(link.readlink().name.removesuffix(" (deleted)"))
+    return {name for name in found if name.startswith("instance-")} - alive
 
 
 def test_regenerated_key_works_and_the_old_one_does_not(make_endpoint: Callable[..., Served], arm):

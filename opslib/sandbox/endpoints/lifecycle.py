@@ -174,7 +174,9 @@ class Lifecycle:
         with self._store.transaction():
             self._store.put_operation(replace(operation, status=status, error=body, ended_us=now_us()))
             resource = self._store.get(operation.resource)
-            if resource is not None:
+            if (
+                resource is not None and resource.internal.get("operation") == operation.id
+            ):  # no later one of its name
                 self._store.put(_ended(resource, status, created=operation.kind == Kind.CREATE))
                 if resource.kind == "deployments" and status == "Succeeded":
                     self._show_scoring_path(resource)

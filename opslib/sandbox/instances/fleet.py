@@ -172,12 +172,18 @@ class Fleet:
         try:
             started = await asyncio.gather(*(self._kubelet.start(instance) for instance in fresh))
         except BaseException:
-            await self._retire(fresh, drain=False)
+            await self._discard(fresh)
             raise
         if not all(started):
-            await self._retire(fresh, drain=False)
+            await self._discard(fresh)
             raise ProvisioningFailed("ResourceNotReady", CRASHED)
         return fresh
+
+    async def _discard(self, instances: list[Instance]) -> None:
+        """End instances that never took traffic; their logs are closed when what they print has ended."""
+        await self._retire(instances, drain=False)
+        for instance in instances:
+            self.spawn(_ended(instance))
 
     async def _switch(self, pool: Pool, payload: Payload, kept: list[Instance], fresh: list[Instance]) -> None:
         for instance in fresh:
@@ -206,3 +212,7 @@ class Fleet:
 
     async def _retire(self, instances: list[Instance], *, drain: bool) -> None:
         await asyncio.gather(*(self._kubelet.end(instance, drain=drain) for instance in instances))
+
+
+async def _ended(instance: Instance) -> None:
+    await instance.ended()

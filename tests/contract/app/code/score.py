@@ -11,6 +11,7 @@ def init():
     if os.environ.get("BREAK_INIT"):
         message = "the model file is from another planet"
         raise RuntimeError(message)
+    time.sleep(float(os.environ.get("INIT_S", "0")))
     folder = Path(os.environ["AZUREML_MODEL_DIR"])
     weight = json.loads(next(folder.rglob("weights.json")).read_text())["weight"]
     print("model loaded, weight", weight)
