@@ -152,6 +152,16 @@ def test_kql_that_is_not_built_is_refused(
     assert "SemanticError" in caught.value.response.text()
 
 
+@pytest.mark.parametrize("timespan", [5, "yesterday", "2026-01-01/soon"])
+def test_a_timespan_that_is_none_is_refused(timespan: object, sandbox: RunningSandbox, counted: Counted):
+    """It is a 400 with what was expected."""
+    token = sandbox.token("https://api.loganalytics.io")
+    with sandbox.http(headers={"Authorization": f"Bearer {token}"}) as client:
+        query = {"query": "AmlOnlineEndpointTrafficLog", "timespan": timespan}
+        answer = client.post(f"/v1{sandbox.endpoint_id(counted.endpoint)}/query", json=query)
+    assert (answer.status_code, "timespan" in answer.json()["error"]["message"]) == (400, True)
+
+
 def test_activity_log_says_who(monitor: MonitorManagementClient, sandbox: RunningSandbox, counted: Counted):
     """Every write is on the activity log with caller, operation and correlation id."""
     since = _iso(counted.first_s - 3600)

@@ -204,11 +204,13 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _timespan(text: str | None) -> tuple[int, int]:
+def _timespan(text: Any) -> tuple[int, int]:
     """Read the body's `timespan`: an ISO 8601 interval; a duration alone is up to now."""
     slack = 60 * MICROSECONDS
     if not text:
         return 0, now_us() + slack
+    if not isinstance(text, str):
+        raise SemanticError(f"the timespan must be an ISO 8601 interval, got {text!r}")
     try:
         since, until = parse_interval_us(text, now_us())
     except ValueError as error:

@@ -25,7 +25,7 @@ def _alert(*criteria: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "enabled": True,
         "evaluationFrequency": "PT1M",
         "windowSize": "PT5M",
-        "criteria": {"odata.type": CRITERIA, "allOf": list(criteria or [_criterion()])},
+        "criteria": {"odata.type": CRITERIA[0], "allOf": list(criteria or [_criterion()])},
     }
     return {**usual, **changes}
 
@@ -45,6 +45,16 @@ def test_an_alert_is_raised_once_and_resolved_after_three_good_evaluations():
     seen = _standings(rule, [False, True, True, False, False, True, False, None, False, None, False, True])
     assert [fired for fired, _ in seen] == [False] + [True] * 9 + [False, True]
     assert [index for index, (_, raised) in enumerate(seen) if raised] == [1, 11]
+
+
+def test_criteria_for_several_resources_are_read_for_one():
+    """Terraform sends this type for one resource too; the alert names the type that was sent."""
+    sent = {"odata.type": "Microsoft.Azure.Monitor.MultipleResourceMultipleMetricCriteria", "allOf": [_criterion()]}
+    rule = read_alert(_alert(criteria=sent))
+    assert [one.metric for one in rule.criteria] == ["RequestLatency_P95"]
+    assert rule.criteria_type == sent["odata.type"]
+    with pytest.raises(ArmError, match="one scope"):
+        read_alert(_alert(criteria=sent, scopes=["/e", "/f"]))
 
 
 def test_a_rule_without_state_is_raised_again_and_again():
@@ -76,7 +86,7 @@ def test_all_criteria_together_fire():
         _alert(evaluationFrequency="PT15M"),
         _alert(windowSize="PT6H"),
         _alert(windowSize=None),
-        _alert(criteria={"odata.type": CRITERIA, "allOf": []}),
+        _alert(criteria={"odata.type": CRITERIA[0], "allOf": []}),
         _alert(criteria={"odata.type": "Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria"}),
         _alert(*[_criterion(str(number)) for number in range(6)]),
         _alert(_criterion(), _criterion()),

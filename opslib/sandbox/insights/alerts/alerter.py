@@ -16,7 +16,7 @@ from opslib.sandbox.core import ids
 from opslib.sandbox.core.clock import MICROSECONDS, iso, now_us
 from opslib.sandbox.core.context import Backend
 from opslib.sandbox.core.settings import KEEP_ALERTS
-from opslib.sandbox.insights.alerts.rules import CRITERIA, AlertRule, Criterion, Standing, judge, read_alert
+from opslib.sandbox.insights.alerts.rules import AlertRule, Criterion, Standing, judge, read_alert
 from opslib.sandbox.insights.stored_rules import ALERTS
 from opslib.sandbox.telemetry.activity import record_alert
 from opslib.sandbox.telemetry.series import MINUTE, find_metric, latest_us, read_series
@@ -219,4 +219,4 @@ def _context(rule: AlertRule, labels: Labels, values: Values, span: tuple[int, i
     ]
     condition = {"windowSize": f"PT{rule.window_s / 60:g}M", "allOf": rows}
     times = {"windowStartTime": iso(span[0]), "windowEndTime": iso(span[1])}
-    return {"conditionType": CRITERIA.rsplit(".", 1)[-1], "condition": condition | times}
+    return {"conditionType": rule.criteria_type.rsplit(".", 1)[-1], "condition": condition | times}

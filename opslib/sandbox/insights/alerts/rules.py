@@ -20,7 +20,10 @@ from opslib.sandbox.insights.conditions import (
     read_word,
 )
 
-CRITERIA = "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria"
+CRITERIA = tuple(
+    f"Microsoft.Azure.Monitor.{which}ResourceMultipleMetricCriteria" for which in ("Single", "Multiple")
+)
+"""Both are accepted for one resource: the Azure CLI sends the first one, Terraform the second one."""
 _OPERATORS = [name for name in OPERATORS if name != "NotEquals"]
 _AGGREGATIONS = ("Average", "Count", "Minimum", "Maximum", "Total")
 _SIGNS = {"Include": "eq", "Exclude": "ne"}
@@ -59,6 +62,7 @@ class AlertRule:
     window_s: float
     criteria: tuple[Criterion, ...]
     stateful: bool
+    criteria_type: str = CRITERIA[0]
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,8 @@ def read_alert(properties: Mapping[str, Any]) -> AlertRule:
     scopes, criteria = properties.get("scopes"), properties.get("criteria")
     if not isinstance(scopes, list) or len(scopes) != 1:
         raise ArmError.bad_request("A metric alert has one scope here: an online endpoint or deployment.")
-    if not isinstance(criteria, dict) or criteria.get("odata.type") != CRITERIA:
-        raise ArmError.bad_request(f"The criteria must be of odata.type {CRITERIA}.")
+    if not isinstance(criteria, dict) or criteria.get("odata.type") not in CRITERIA:
+        raise ArmError.bad_request(f"The criteria must be of odata.type {' or '.join(CRITERIA)}.")
     rows = criteria.get("allOf")
     if not isinstance(rows, list) or not 1 <= len(rows) <= _MAX_CRITERIA:
         raise ArmError.bad_request(f"A metric alert has 1 to {_MAX_CRITERIA} criteria in allOf.")
@@ -137,6 +141,7 @@ def read_alert(properties: Mapping[str, Any]) -> AlertRule:
         window_s=window_s,
         criteria=found,
         stateful=_flag({"autoMitigate": True, **properties}, "autoMitigate"),
+        criteria_type=criteria["odata.type"],
     )
 
 
