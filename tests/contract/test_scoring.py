@@ -77,6 +77,14 @@ def test_bad_credentials_are_refused(blue_only: Served, authorization: str):
     assert blue_only.http.post(blue_only.url, json=ASK, headers=headers).status_code == 401
 
 
+@pytest.mark.parametrize(("method", "path"), [("DELETE", "/score"), ("PATCH", "/score"), ("GET", "/")])
+def test_a_request_that_is_not_built_is_named(blue_only: Served, method: str, path: str):
+    """The answer is 501 with what is built, and does not blame the key."""
+    answer = blue_only.http.request(method, blue_only.url.removesuffix("/score") + path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotImplemented")
+    assert "GET, POST, PUT and OPTIONS of a path" in answer.json()["error"]["message"]
+
+
 def test_secondary_key_is_as_good(blue_only: Served, ml: sdk.MLClient):
     """Both keys open the endpoint."""
     key = ml.online_endpoints.get_keys(blue_only.name).secondary_key
