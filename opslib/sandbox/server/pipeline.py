@@ -92,9 +92,9 @@ def _check_segments(route: Route, parameters: Mapping[str, str]) -> None:
 async def authenticate(exchange: Exchange, sandbox: Backend) -> Exchange:
     """Require what the route's `auth` names; the scoring gateway checks keys and tokens itself."""
     if exchange.route is None and exchange.request.path.startswith("/inference/"):  # its key is no token for ARM
-        raise ArmError.not_built(
-            f"{exchange.request.method} {exchange.request.path}: GET, POST, PUT and OPTIONS of a path below an "
-            "endpoint's address"
+        raise ArmError.not_runnable(
+            "The sandbox passes on GET, POST, PUT and OPTIONS of a path below an endpoint's address; got "
+            f"{exchange.request.method} {exchange.request.path}."
         )
     if exchange.auth is Auth.ADMIN:
         check_secret(exchange.request, sandbox)
