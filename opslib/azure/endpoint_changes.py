@@ -5,7 +5,6 @@ has the requested value is not written. Fields that opslib does not know are sen
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from time import monotonic
 
 from opslib.azure.arm import Json, Progress
@@ -54,7 +53,7 @@ def set_traffic(
     mirror = mirrored if step.mirror is None else normalize_traffic(step.mirror)
     edited = dict(tags(read_tags(arm)))
     if (seen, mirrored, edited) == (normalize_traffic(after), mirror, read_tags(arm)):
-        return _unchanged("PUT", endpoint_path(workspace, name))
+        return Receipt.unchanged("PUT", endpoint_path(workspace, name))
     require_own_mirror(step, mirrored)
     if seen not in (normalize_traffic(before), normalize_traffic(after)):
         raise Drift(
@@ -89,7 +88,7 @@ def edit_tags(workspace: Workspace, name: str, tags: EditTags, deadline_s: float
     before = read_tags(arm)
     edited = dict(tags(before))
     if edited == before:
-        return _unchanged("PATCH", endpoint_path(workspace, name))
+        return Receipt.unchanged("PATCH", endpoint_path(workspace, name))
     adds = edited.keys() >= before.keys()
     method, body = ("PATCH", {"tags": edited}) if adds else ("PUT", writable(arm) | {"tags": edited})
     return workspace.arm.write(
@@ -110,7 +109,7 @@ def scale(workspace: Workspace, step: SetInstanceCount, deadline_s: float, progr
     arm = read_arm(workspace, path)
     seen = instance_count(arm, step.deployment)
     if seen == step.after:
-        return _unchanged("PATCH", path)
+        return Receipt.unchanged("PATCH", path)
     if seen != step.before:
         raise Drift(
             f"{step.deployment} has {seen} instances, expected {step.before}: it was changed after this run "
@@ -191,7 +190,3 @@ def _read_back(
         return Pending("", Drift(f"{still}: another change was made meanwhile"))
 
     await_end(read, READ_BACK_S, lambda _: None)
-
-
-def _unchanged(method: str, path: str) -> Receipt:
-    return Receipt(method, path, "", datetime.now(UTC), 0.0, changed=False)

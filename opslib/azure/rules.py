@@ -1,7 +1,6 @@
 """Autoscale settings and metric alert rules: what scales and watches deployments, and outlives them."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from opslib.autoscale.setting import API_VERSION as AUTOSCALE_API_VERSION
@@ -78,7 +77,7 @@ def write_rule(workspace: Workspace, step: SetRule | RestoreRule, deadline_s: fl
     before = step.before if isinstance(step, SetRule) else None
     found = _require(workspace, step, (before, step.body))
     if found == _compared(step.id, dict(step.body)):
-        return Receipt("PUT", step.id, "", datetime.now(UTC), 0.0, changed=False)
+        return Receipt.unchanged("PUT", step.id)
     receipt = workspace.arm.write(
         "PUT", step.id, step.api_version, body=dict(step.body), deadline_s=deadline_s, progress=progress
     )

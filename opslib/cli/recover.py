@@ -61,8 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
     sealed = close_left_open(archive)
     if arguments.json:
         print(json.dumps({"leases": leases, "sealed": sealed}, indent=2))
-    elif not leases and not sealed:
+        return code
+    if not leases and not sealed:
         print(f"nothing to recover: no lease on {arguments.endpoint or 'any endpoint'}, no run whose process died")
-    for run_id in () if arguments.json else sealed:
+    for run_id in sealed:
         print(f"{run_id}: aborted: its process died; sealed as it was left")
     return code

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -175,3 +175,8 @@ class Receipt:
     started_at: datetime
     duration_s: float
     changed: bool = True
+
+    @classmethod
+    def unchanged(cls, operation: str, resource: str) -> "Receipt":
+        """Return the receipt of a change that was there already: no request was sent."""
+        return cls(operation, resource, "", datetime.now(UTC), 0.0, changed=False)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from awaiting import wait_until
 from rest_client import make_endpoint
@@ -67,15 +68,20 @@ def test_a_half_done_operation_is_brought_to_its_end(mortal: RunningSandbox):
         assert arm.get(path).json()["properties"]["provisioningState"] == "Succeeded"
 
 
+def begin_update(arm: httpx.Client, endpoint: str, **variables: str) -> tuple[str, str, str]:
+    """Update blue; return the endpoint's key, where it is scored, and where the update is polled."""
+    key = arm.post(f"{endpoint}/listKeys").json()["primaryKey"]
+    uri = arm.get(endpoint).json()["properties"]["scoringUri"]
+    body = arm.get(f"{endpoint}/deployments/blue").json()
+    body["properties"]["environmentVariables"] = variables
+    return key, uri, arm.put(f"{endpoint}/deployments/blue", json=body).headers["Azure-AsyncOperation"]
+
+
 def test_a_failed_update_is_survived(mortal: RunningSandbox):
     """After an update that failed, blue still serves its old version: at once, and after another kill."""
     endpoint = mortal.endpoint_id("lasting")
     with reread(mortal).arm() as arm:
-        key = arm.post(f"{endpoint}/listKeys").json()["primaryKey"]
-        uri = arm.get(endpoint).json()["properties"]["scoringUri"]
-        body = arm.get(f"{endpoint}/deployments/blue").json()
-        body["properties"]["environmentVariables"] = {"BREAK_INIT": "1"}
-        where = arm.put(f"{endpoint}/deployments/blue", json=body).headers["Azure-AsyncOperation"]
+        key, uri, where = begin_update(arm, endpoint, BREAK_INIT="1")
         ended = wait_until(lambda: (now := arm.get(where).json())["status"] != "Updating" and now)
         assert ended["error"]["code"] == "ResourceNotReady"
         assert arm.post(uri, json=ASK, headers={"Authorization": f"Bearer {key}"}).status_code == 200
@@ -91,11 +97,7 @@ def test_an_update_that_is_cut_short_and_then_fails_is_survived(mortal: RunningS
     endpoint = mortal.endpoint_id("lasting")
     _opslib(mortal, "fault", "lro-hang", "--endpoint", "lasting", "--deployment", "blue", "--seconds", "600")
     with reread(mortal).arm() as arm:
-        key = arm.post(f"{endpoint}/listKeys").json()["primaryKey"]
-        uri = arm.get(endpoint).json()["properties"]["scoringUri"]
-        body = arm.get(f"{endpoint}/deployments/blue").json()
-        body["properties"]["environmentVariables"] = {"BREAK_INIT": "2"}
-        where = arm.put(f"{endpoint}/deployments/blue", json=body).headers["Azure-AsyncOperation"]
+        key, uri, where = begin_update(arm, endpoint, BREAK_INIT="2")
     os.kill(reread(mortal).note["pid"], signal.SIGKILL)
     wait_until(lambda: mortal.home.read_note() is None)
     start(mortal.home)
