@@ -10,7 +10,7 @@ from opslib.fleet.plan import WavePlan, make_plan
 from opslib.fleet.wave import Select, read_wave
 from opslib.inventory.query import InventoryQuery, find_endpoints
 from opslib.inventory.rows import InventoryRow
-from opslib.model import EstateScope, Unread
+from opslib.model import EstateScope, Unread, endpoint_id_of
 from opslib.runbooks.drift import find_drift
 from opslib.runbooks.inventory import read_inventory
 
@@ -42,8 +42,8 @@ def _read_rows(select: Select, workspace: Workspace, progress: Progress) -> list
     if select.drifted_from:
         report = find_drift(workspace, Path(select.drifted_from), progress)
         _require_known(report.unread)
-        drifted = {_endpoint_of(change.id) for change in report.drifted}
-        rows = [row for row in rows if _endpoint_of(row.id) in drifted]
+        drifted = {endpoint_id_of(change.id) for change in report.drifted}
+        rows = [row for row in rows if endpoint_id_of(row.id) in drifted]
     return rows
 
 
@@ -53,11 +53,6 @@ def _require_known(unread: Iterable[Unread]) -> None:
     if endpoints:
         parts = "; ".join(f"{one.part}: {one.reason}" for one in endpoints[:3])
         raise ParameterError(f"the endpoints of the wave are unknown: {parts}. Nothing was started")
-
-
-def _endpoint_of(arm_id: str) -> str:
-    """Return the id of the endpoint that an endpoint's or a deployment's id is of, as ids are compared."""
-    return arm_id.lower().partition("/deployments/")[0]
 
 
 _OPTIONAL = ("prices", "requests", "activity log", "autoscale")

@@ -7,6 +7,7 @@ from typing import Any
 
 from opslib.errors import ParameterError
 from opslib.inventory.rows import COLUMNS, Inventory, InventoryRow
+from opslib.model import endpoint_id_of
 
 Patterns = Mapping[str, Sequence[str]]
 """Patterns by column or tag; one of them must fit. `*` and `?` as in a shell, any case."""
@@ -42,7 +43,7 @@ def find_endpoints(inventory: Inventory, query: InventoryQuery) -> Iterator[Inve
     """Yield a row of each endpoint that a query selects, in the order of the inventory."""
     rows: dict[str, list[InventoryRow]] = {}
     for row in inventory.rows:
-        rows.setdefault(_endpoint_id(row), []).append(row)
+        rows.setdefault(endpoint_id_of(row.id), []).append(row)
     tags = {one.id.lower(): one.tags for one in inventory.endpoints}
     for endpoint, found in rows.items():
         if query.exclude and any(_fits(row, query.exclude) for row in found):
@@ -50,10 +51,6 @@ def find_endpoints(inventory: Inventory, query: InventoryQuery) -> Iterator[Inve
         fitting = next((row for row in found if _fits(row, query.match)), None)
         if fitting is not None and _tagged(tags.get(endpoint, {}), query.tags):
             yield fitting
-
-
-def _endpoint_id(row: InventoryRow) -> str:
-    return row.id.lower().partition("/deployments/")[0]
 
 
 def _fits(row: InventoryRow, patterns: Patterns) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         PriceList,
     )
     from opslib.model.endpoint import SERVICE_VARIABLES, Deployment, Endpoint, Scope, Traffic, asset_name
-    from opslib.model.estate import ActivityEvent, Estate, EstateScope, ResourceName, Unread
+    from opslib.model.estate import ActivityEvent, Estate, EstateScope, ResourceName, Unread, endpoint_id_of
     from opslib.model.load import Load, busiest_load
     from opslib.model.monitoring import AutoscaleSetting, DeploymentRule, FiredAlert, Monitoring
     from opslib.model.plan import (
@@ -46,6 +46,7 @@ _HOMES = {
     "asset_name": "opslib.model.endpoint",
     "AutoscaleSetting": "opslib.model.monitoring",
     "busiest_load": "opslib.model.load",
+    "endpoint_id_of": "opslib.model.estate",
     "Change": "opslib.model.plan",
     "CostChange": "opslib.model.cost",
     "CreateDeployment": "opslib.model.plan",
@@ -138,6 +139,7 @@ __all__ = [
     "Unread",
     "asset_name",
     "busiest_load",
+    "endpoint_id_of",
     "is_failure",
 ]
 

@@ -104,3 +104,12 @@ class ResourceName:
         names = {key.lower(): value for key, value in zip(parts[0::2], parts[1::2], strict=False)}
         keys = ("subscriptions", "resourcegroups", "workspaces", "onlineendpoints", "deployments")
         return cls(*(names.get(key, "") for key in keys))
+
+
+def endpoint_id_of(resource_id: str) -> str:
+    """Return the id of the endpoint of an endpoint's or a deployment's id, in lower case, as ids are compared.
+
+    >>> endpoint_id_of("/subscriptions/s/x/onlineEndpoints/E/deployments/blue")
+    '/subscriptions/s/x/onlineendpoints/e'
+    """
+    return resource_id.lower().partition("/deployments/")[0]

@@ -18,7 +18,7 @@ from opslib.evidence.archive.run_folders import find_archive, find_run
 from opslib.evidence.run.files import DRIFT
 from opslib.evidence.run.journal import JournalEvent
 from opslib.evidence.run.record import Record, write_atomically
-from opslib.model import Endpoint, Estate, Outcome, ResourceName, Unread
+from opslib.model import Endpoint, Estate, Outcome, ResourceName, Unread, endpoint_id_of
 from opslib.parameters.drift import DriftParameters
 from opslib.redaction.redact import redact, register_secrets
 from opslib.runbooks.endpoint_state import mask_secrets
@@ -145,7 +145,7 @@ def _read_whole(endpoints: Iterable[Endpoint], hidden: Iterable[Unread]) -> set[
 def _endpoint_id(change: ResourceChange) -> str:
     """Return the id of the endpoint that a deployment or an autoscale setting belongs to, in lower case."""
     target = (change.after or {}).get(TARGET)
-    return str(target.compared if target else change.id).lower().partition("/deployments/")[0]
+    return endpoint_id_of(str(target.compared if target else change.id))
 
 
 def _live_settings(estate: Estate, base: Base) -> tuple[dict[str, dict[str, Setting]], list[Unread]]:
